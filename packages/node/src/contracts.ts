@@ -1,0 +1,98 @@
+import type { Pod, VirtualMachineInstance } from '@slipway/api';
+
+/** Identity and places of one node agent, read once by the daemon. */
+export interface NodeConfig {
+  /** Node object name. */
+  readonly nodeName: string;
+  /** Six hex characters unique to this installation and node: prefixes every host object (netns, links, tables, cgroups). */
+  readonly hostPrefix: string;
+  /** Root of everything this agent keeps on disk; short, because UNIX socket paths are limited to 107 bytes. */
+  readonly stateDir: string;
+  /** For example `10.244.0.0/24`. */
+  readonly podCidrV4: string;
+  /** For example `fd10:244::/64`. */
+  readonly podCidrV6: string;
+  /** First uid of the range from which sandboxes and data movers get theirs. */
+  readonly uidBase: number;
+}
+
+/** A pod sandbox: the namespaces of one pod, held by a reaping init that outlives the agent. */
+export interface Sandbox {
+  readonly podUid: string;
+  /** Unprivileged user of QEMU and libvirtd (gid is the same number). */
+  readonly uid: number;
+  /** Name under /run/netns. */
+  readonly netns: string;
+  /** Private directory of the sandbox on the host. */
+  readonly dir: string;
+}
+
+export interface PodNetworkStatus {
+  /** Addresses of the pod, IPv4 first. */
+  readonly podIPs: readonly string[];
+  readonly interfaces: readonly PlannedTap[];
+}
+
+/** One guest interface that is ready for QEMU. */
+export interface PlannedTap {
+  /** Network name of the VMI spec. */
+  readonly name: string;
+  readonly tapName: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly queues: number;
+  /** Name inside the pod, for example `eth0` or `net1`; goes to status.interfaces[].podInterfaceName. */
+  readonly podInterfaceName: string;
+  /** Addresses known without the guest agent. */
+  readonly ipAddresses: readonly string[];
+  /** For example `domain`, `multus-status`. */
+  readonly infoSources: readonly string[];
+}
+
+/** Gives a pod its network and takes it away; both are idempotent and safe to repeat after a crash. */
+export interface PodNetwork {
+  /** Host-wide parts (bridge, forwarding, NAT) of this node; called once when the agent starts. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Network namespace, links, rules and DHCP for a launcher pod; `vmi` is absent for other pods. */
+  setUp(pod: Pod, vmi: VirtualMachineInstance | undefined, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus>;
+  /** After an agent restart: serve DHCP again for a pod whose links still stand. */
+  adopt(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus>;
+  tearDown(podUid: string): Promise<void>;
+  /** Removes links, namespaces and rules of pods that are not in the set. */
+  collectGarbage(livePodUids: ReadonlySet<string>): Promise<void>;
+  /** Removes everything `start` and `setUp` ever made on this host. */
+  destroy(): Promise<void>;
+}
+
+/** A volume of a VMI as a file that QEMU can open. */
+export interface PreparedVolume {
+  /** Volume name of the VMI spec. */
+  readonly name: string;
+  /** Path as QEMU sees it. */
+  readonly path: string;
+  readonly format: 'raw' | 'qcow2';
+  readonly readOnly: boolean;
+  readonly sizeBytes: number;
+  /** Access modes etc. of the claim, for status.volumeStatus; absent for volumes without claim. */
+  readonly claim?: { readonly claimName: string; readonly volumeMode: string; readonly accessModes: readonly string[] };
+}
+
+/** Disks of VMIs on this node. Idempotent; every method may be repeated after a crash. */
+export interface VolumeManager {
+  /** Runs the provisioner and garbage collection until aborted. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Makes every volume of the VMI readable (and writable where meant) by the sandbox's uid. Throws HostError with a remedy. */
+  prepare(vmi: VirtualMachineInstance, pod: Pod, sandbox: Sandbox, signal: AbortSignal): Promise<readonly PreparedVolume[]>;
+  /** Releases what `prepare` made for this pod; claims stay. */
+  release(podUid: string): Promise<void>;
+}
+
+/** Runs one image of the platform as processes on this node; chosen by the image of the pod's first container. */
+export interface PodRunner {
+  /** For example `slipway/virt-launcher`. */
+  readonly image: string;
+  /** Brings the pod to what its spec asks for; called again on every change of the pod. */
+  sync(pod: Pod, signal: AbortSignal): Promise<void>;
+  /** The pod is being deleted: stop within its grace period, clean up, then delete the pod object with grace 0. */
+  terminate(pod: Pod, signal: AbortSignal): Promise<void>;
+}

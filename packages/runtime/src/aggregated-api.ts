@@ -1,0 +1,54 @@
+import type { MessageStream } from '@slipway/client';
+import type { UserInfo } from './admission.ts';
+
+/** An authenticated and authorized request of a route; `namespace` and `name` come from the path. */
+export interface RouteRequest {
+  readonly user: UserInfo;
+  readonly method: string;
+  readonly version: string;
+  readonly namespace: string;
+  /** Empty for collection routes. */
+  readonly name: string;
+  /** Path segments after the subresource, for example `['22', 'tcp']` of `portforward/22/tcp`. */
+  readonly rest: readonly string[];
+  readonly query: URLSearchParams;
+  /** Parsed JSON or YAML; undefined when the body is empty. */
+  readonly body: unknown;
+  readonly signal: AbortSignal;
+}
+
+export interface RouteResponse {
+  readonly status: number;
+  readonly body?: unknown;
+  /** Set for answers that are not JSON, such as the VNC screenshot. */
+  readonly contentType?: string;
+}
+
+/** One resource or subresource that is answered by code instead of by the store. */
+export interface AggregatedRoute {
+  /** Plural, for example `virtualmachines`. */
+  readonly resource: string;
+  readonly namespaced: boolean;
+  /** Empty string: the resource itself. May hold slashes (`vnc/screenshot`). */
+  readonly subresource: string;
+  /** True when `rest` may follow (`portforward/22/tcp`); authorization sees the subresource only. */
+  readonly allowsRest?: boolean;
+  readonly methods: Readonly<Record<string, (request: RouteRequest) => Promise<RouteResponse>>>;
+  /** WebSocket: checks preconditions (throws StatusError before the upgrade), then takes over the stream. */
+  readonly connect?: (request: RouteRequest) => Promise<StreamAcceptor>;
+  /** Listed in discovery. KubeVirt serves some routes without listing them. */
+  readonly discoverable: boolean;
+}
+
+export interface StreamAcceptor {
+  /** Sub-protocols the route can speak; the first that the client offers is chosen. */
+  readonly protocols: readonly string[];
+  run(stream: MessageStream): Promise<void>;
+}
+
+export interface AggregatedApi {
+  readonly group: string;
+  /** Preferred first. */
+  readonly versions: readonly string[];
+  readonly routes: readonly AggregatedRoute[];
+}
