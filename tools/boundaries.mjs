@@ -42,28 +42,35 @@ const OWNERS = {
 const root = fileURLToPath(new URL('..', import.meta.url));
 const breaches = [];
 
-function check(file, owner, isTest, specifier) {
-  const breach = (text) => breaches.push(`${file}: ${text}`);
-  if (specifier.startsWith('.')) {
-    if (owner && specifier.includes('/../packages/')) breach(`reaches into another package by path: ${specifier}`);
-    return;
-  }
-  if (specifier === 'node:child_process' && owner && owner !== 'hostapi' && !isTest)
-    breach('only packages/hostapi may spawn processes');
+/** The breach of one import as text, or undefined. */
+function breachOf(importer, specifier) {
+  if (specifier.startsWith('.'))
+    return specifier.includes('/packages/') ? `reaches into another package by path: ${specifier}` : undefined;
+  if (specifier === 'node:child_process')
+    return importer.owner === 'hostapi' || importer.isTest ? undefined : 'only packages/hostapi may spawn processes';
   const own = specifier.match(/^@slipway\/([^/]+)(\/.*)?$/);
-  if (own) {
-    const [, target, deep] = own;
-    if (deep) breach(`deep import of ${specifier}; export it from the package's index.ts`);
-    if (!(target in RANK)) breach(`unknown package ${specifier}`);
-    else if (owner && target !== owner && RANK[target] >= RANK[owner] && !(isTest && target === 'testkit'))
-      breach(`${owner} may not import ${target}`);
-    else if (target === 'testkit' && !isTest) breach('testkit is for tests');
-    return;
-  }
-  const name = specifier.startsWith('@') ? specifier.split('/').slice(0, 2).join('/') : specifier.split('/')[0];
-  const owners = OWNERS[name];
-  if (owners && owner && !isTest && !owners.includes(owner)) breach(`${name} belongs to ${owners.join(', ')}`);
+  return own ? packageBreach(importer, own[1], own[2]) : thirdPartyBreach(importer, specifier);
 }
+
+function packageBreach({ owner, isTest }, target, deep) {
+  if (deep) return `deep import of @slipway/${target}${deep}; export it from the package's index.ts`;
+  if (!(target in RANK)) return `unknown package @slipway/${target}`;
+  if (target === 'testkit') return isTest || owner === 'testkit' ? undefined : 'testkit is for tests';
+  if (owner === undefined || target === owner || RANK[target] < RANK[owner]) return undefined;
+  return `${owner} may not import ${target}`;
+}
+
+function thirdPartyBreach({ owner, isTest }, specifier) {
+  const name = specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
+  const owners = OWNERS[name];
+  if (owners === undefined || owner === undefined || isTest || owners.includes(owner)) return undefined;
+  return `${name} belongs to ${owners.join(', ')}`;
+}
+
+const IMPORTS = /(?:^|\n)\s*(?:import|export)\s[^;'"]*?from\s+'([^']+)'|import\(\s*'([^']+)'\s*\)|(?:^|\n)import\s+'([^']+)'/g;
 
 const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts'], {
   cwd: root,
@@ -76,12 +83,14 @@ for (const file of tracked.split('\n').filter((name) => /^(packages|test)\//.tes
   } catch {
     continue; // deleted in the work tree
   }
-  const owner = file.match(/^packages\/([^/]+)\//)?.[1];
-  const isTest = /\.test\.ts$/.test(file) || file.startsWith('test/');
-  for (const match of text.matchAll(
-    /(?:^|\n)\s*(?:import|export)\s[^;'"]*?from\s+'([^']+)'|import\(\s*'([^']+)'\s*\)|(?:^|\n)import\s+'([^']+)'/g,
-  ))
-    check(file, owner, isTest, match[1] ?? match[2] ?? match[3]);
+  const importer = {
+    owner: file.match(/^packages\/([^/]+)\//)?.[1],
+    isTest: /\.test\.ts$/.test(file) || file.startsWith('test/'),
+  };
+  for (const match of text.matchAll(IMPORTS)) {
+    const breach = breachOf(importer, match[1] ?? match[2] ?? match[3]);
+    if (breach) breaches.push(`${file}: ${breach}`);
+  }
 }
 for (const line of breaches) console.error(line);
 console.log(breaches.length === 0 ? 'boundaries: ok' : `boundaries: ${breaches.length} breaches`);

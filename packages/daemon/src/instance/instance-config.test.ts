@@ -1,0 +1,36 @@
+import { describe, expect, it } from 'vitest';
+import { planInstance } from './instance-config.ts';
+
+const request = {
+  dataDir: '/var/lib/slipway',
+  listenHost: '127.0.0.1',
+  listenPort: 6443,
+  nodeCount: 1,
+  hostname: 'box',
+  routedNetworks: ['0.0.0.0/0', '192.168.1.0/24'],
+  createdAt: '2026-01-01T00:00:00Z',
+};
+
+describe('planInstance', () => {
+  it('gives the same names for the same data directory and others for another', () => {
+    expect(planInstance(request)).toEqual(planInstance(request));
+    const other = planInstance({ ...request, dataDir: '/srv/other' });
+    expect(other.id).not.toBe(planInstance(request).id);
+    expect(other.nodes[0]?.hostPrefix).not.toBe(planInstance(request).nodes[0]?.hostPrefix);
+  });
+
+  it('stays clear of networks that the host routes', () => {
+    const first = planInstance(request).nodes[0]?.podCidrV4 ?? '';
+    const second = planInstance({ ...request, routedNetworks: [first] }).nodes[0]?.podCidrV4;
+    expect(second).not.toBe(first);
+    expect(() => planInstance({ ...request, routedNetworks: ['10.0.0.0/8'] })).toThrow(/No free \/24/);
+  });
+
+  it('keeps the uids of nodes and of the server apart and below 2^31', () => {
+    const plan = planInstance({ ...request, nodeCount: 3 });
+    const bases = [plan.serverUid, ...plan.nodes.map((node) => node.uidBase)];
+    expect(new Set(bases).size).toBe(4);
+    expect(Math.max(...bases) + 4096).toBeLessThan(2 ** 31);
+    expect(plan.nodes.map((node) => node.name)).toEqual(['box-1', 'box-2', 'box-3']);
+  });
+});
