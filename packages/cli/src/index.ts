@@ -1,0 +1,1 @@
+export { Command, CommanderError, createProgram, InvalidArgumentError, Option, parseCount, parseListen } from './program.ts';

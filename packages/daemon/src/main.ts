@@ -1,0 +1,111 @@
+import { Command, createProgram, parseCount, parseListen } from '@slipway/cli';
+import { DEFAULT_DATA_DIR, DEFAULT_LISTEN } from './instance/defaults.ts';
+import { reportFailure } from './report-failure.ts';
+import { VERSION } from './version.ts';
+
+/** Every verb loads its code when it is used: `slipway --help` and console commands stay quick. */
+function buildProgram(): Command {
+  const program = createProgram('slipway', 'OpenShift Virtualization at the weight of a light VM tool').version(VERSION);
+  addLifecycleCommands(program);
+  addAccessCommands(program);
+  addDevelopmentCommands(program);
+  return program;
+}
+
+const withDataDir = (command: Command): Command =>
+  command.option('--data-dir <dir>', 'where this installation keeps everything', process.env['SLIPWAY_DATA_DIR'] ?? DEFAULT_DATA_DIR);
+
+function addLifecycleCommands(program: Command): void {
+  withDataDir(program.command('up'))
+    .description('start the platform; returns when it is ready')
+    .option('--listen <address:port>', `where the API listens (default ${DEFAULT_LISTEN})`, parseListen)
+    .option('--nodes <count>', 'node agents on this machine', parseCount)
+    .option('--foreground', 'stay, and stop the platform on Ctrl+C')
+    .option('--allow-loopback-imports', 'let image imports reach addresses of this machine')
+    .option('-y, --yes', 'install missing Debian packages without asking')
+    .action(async (options) => (await import('./lifecycle/up.ts')).up(options));
+  withDataDir(program.command('down'))
+    .description('stop the platform; guests keep running')
+    .option('--guests', 'shut the guests down first')
+    .action(async (options) => (await import('./lifecycle/down.ts')).down(options));
+  withDataDir(program.command('status'))
+    .description('what runs, since when, with how much memory')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .action(async (options) => (await import('./lifecycle/status.ts')).status(options));
+  withDataDir(program.command('reset'))
+    .description('remove everything: guests, disks, networks, data')
+    .option('-y, --yes', 'do not ask')
+    .action(async (options) => (await import('./lifecycle/reset.ts')).reset(options));
+  withDataDir(program.command('logs'))
+    .description('logs of a component')
+    .argument('[component]', 'server or a node name; all when absent')
+    .option('-f, --follow', 'go on as lines are written')
+    .option('--tail <lines>', 'last lines of each log', parseCount, 50)
+    .action(async (component, options) => (await import('./lifecycle/logs.ts')).logs(component, options));
+  withDataDir(program.command('doctor'))
+    .description('check this host, with a remedy for each finding')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .action(async (options) => (await import('./doctor/doctor.ts')).doctor(options));
+}
+
+function addAccessCommands(program: Command): void {
+  withDataDir(program.command('kubeconfig'))
+    .description('print the administrator kubeconfig, or merge it into yours')
+    .option('--merge', 'merge into $KUBECONFIG or ~/.kube/config and make it the current context')
+    .action(async (options) => (await import('./access/kubeconfig.ts')).kubeconfig(options));
+  withDataDir(program.command('token'))
+    .description('print a bearer token')
+    .option('--admin', 'a token of the administrator group')
+    .option('--user <name>', 'user name')
+    .option('--group <group...>', 'groups of the user')
+    .action(async (options) => (await import('./access/token.ts')).token(options));
+  program
+    .command('virt')
+    .description('virtctl-compatible commands: start, stop, console, vnc, ssh, port-forward …')
+    .helpOption(false)
+    .passThroughOptions()
+    .allowUnknownOption()
+    .argument('[args...]')
+    .action(async (args: string[]) => (await import('./access/virt.ts')).virt(args));
+}
+
+function addDevelopmentCommands(program: Command): void {
+  withDataDir(program.command('demo'))
+    .description('install what is missing, start, boot a VM from a manifest and show its login prompt')
+    .option('--guest <kind>', 'tiny or debian', 'tiny')
+    .option('--listen <address:port>', `where the API listens (default ${DEFAULT_LISTEN})`, parseListen)
+    .option('-y, --yes', 'install missing Debian packages without asking')
+    .action(async (options) => (await import('./demo/demo.ts')).demo(options));
+  program
+    .command('test')
+    .description('install what the tests need and run them all')
+    .option('-y, --yes', 'install missing Debian packages without asking')
+    .option('--long', 'the long suites too: real cloud images, two hundred kill rounds')
+    .action(async (options) => (await import('./development/test.ts')).test(options));
+  program
+    .command('bench')
+    .description('measure the promises of SPECIFICATION.md')
+    .argument('[names...]', 'for example S2 S5; all when absent')
+    .option('--json <file>', 'also write the rows as JSON')
+    .action(async (names, options) => (await import('./development/bench.ts')).bench(names, options));
+  const development = program.command('dev').description('for developers of Slipway');
+  development
+    .command('domain-xml')
+    .description('one recorded case as JSON on stdin, libvirt domain XML on stdout')
+    .action(async () => (await import('./development/golden.ts')).domainXml());
+  development
+    .command('launcher-pod')
+    .description('one recorded case as JSON on stdin, launcher pod JSON on stdout')
+    .action(async () => (await import('./development/golden.ts')).launcherPod());
+  development
+    .command('guest-image')
+    .description('build a test guest and print where its files are')
+    .argument('<kind>', 'tiny, tiny-generic or debian')
+    .action(async (kind: string) => (await import('./development/guest-image.ts')).guestImage(kind));
+}
+
+try {
+  await buildProgram().parseAsync(process.argv);
+} catch (error) {
+  process.exitCode = reportFailure(error);
+}

@@ -1,0 +1,43 @@
+/** A small VM whose disk is imported over HTTP; the manifest a user would write. */
+export function importedVm(name: string, imageUrl: string, options: { runStrategy?: string; memory?: string } = {}): object {
+  return {
+    apiVersion: 'kubevirt.io/v1',
+    kind: 'VirtualMachine',
+    metadata: { name, namespace: 'default', labels: { app: name } },
+    spec: {
+      runStrategy: options.runStrategy ?? 'Always',
+      dataVolumeTemplates: [
+        {
+          metadata: { name: `${name}-root` },
+          spec: { source: { http: { url: imageUrl } }, storage: { resources: { requests: { storage: '128Mi' } } } },
+        },
+      ],
+      template: {
+        metadata: { labels: { 'kubevirt.io/domain': name } },
+        spec: {
+          domain: {
+            cpu: { cores: 1 },
+            memory: { guest: options.memory ?? '128Mi' },
+            devices: {
+              disks: [
+                { name: 'root', disk: { bus: 'virtio' } },
+                { name: 'seed', disk: { bus: 'virtio' } },
+              ],
+              interfaces: [{ name: 'default', masquerade: {} }],
+              rng: {},
+            },
+          },
+          networks: [{ name: 'default', pod: {} }],
+          terminationGracePeriodSeconds: 20,
+          volumes: [
+            { name: 'root', dataVolume: { name: `${name}-root` } },
+            {
+              name: 'seed',
+              cloudInitNoCloud: { userData: '#cloud-config\nuser: demo\npassword: secret\nchpasswd: { expire: False }\n' },
+            },
+          ],
+        },
+      },
+    },
+  };
+}
