@@ -1,0 +1,62 @@
+import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
+import { Informer, type InformerDeps } from './informer.ts';
+import type { Lister } from './object-cache.ts';
+
+/** Where controllers get their caches: one informer per kind, shared by all. */
+export interface Informers {
+  for<T extends KubeObject>(kind: ResourceKind<T>): Informer<T>;
+  lister<T extends KubeObject>(kind: ResourceKind<T>): Lister<T>;
+}
+
+/** Makes each kind's informer when it is first asked for and runs it as soon as the factory is started. */
+export class InformerFactory implements Informers {
+  private readonly informers = new Map<string, Informer<KubeObject>>();
+  private readonly running: Promise<void>[] = [];
+  private signal: AbortSignal | undefined;
+
+  private readonly deps: InformerDeps;
+
+  constructor(deps: InformerDeps) {
+    this.deps = deps;
+  }
+
+  for<T extends KubeObject>(kind: ResourceKind<T>): Informer<T> {
+    const id = `${kind.group}/${kind.plural}`;
+    const existing = this.informers.get(id);
+    // the map's values differ in their object type, which the kind carries
+    if (existing) return existing as unknown as Informer<T>;
+    const informer = new Informer(kind, this.deps);
+    this.informers.set(id, informer as unknown as Informer<KubeObject>);
+    if (this.signal) this.running.push(informer.run(this.signal));
+    return informer;
+  }
+
+  lister<T extends KubeObject>(kind: ResourceKind<T>): Lister<T> {
+    return this.for(kind).lister;
+  }
+
+  start(signal: AbortSignal): void {
+    this.signal = signal;
+    for (const informer of this.informers.values()) this.running.push(informer.run(signal));
+  }
+
+  /** Resolves when every informer has ended after an abort. */
+  async stopped(): Promise<void> {
+    await Promise.all(this.running);
+  }
+
+  all(): readonly Informer<KubeObject>[] {
+    return [...this.informers.values()];
+  }
+}
+
+/** A view of a factory that remembers which informers were asked for, so that their user can wait for just those. */
+export function trackingInformers(informers: Informers): Informers & { readonly used: ReadonlySet<Informer<KubeObject>> } {
+  const used = new Set<Informer<KubeObject>>();
+  const take = <T extends KubeObject>(kind: ResourceKind<T>): Informer<T> => {
+    const informer = informers.for(kind);
+    used.add(informer as unknown as Informer<KubeObject>);
+    return informer;
+  };
+  return { used, for: take, lister: (kind) => take(kind).lister };
+}
