@@ -1,0 +1,88 @@
+/** Names of KubeVirt's wire contract that more than one package reads or writes. */
+
+export const Finalizer = {
+  /** On VMs, and on VMIs that a VM owns: dropped by the VM controller. */
+  virtualMachineController: 'kubevirt.io/virtualMachineControllerFinalize',
+  /** On every VMI: dropped by the VMI controller once no launcher pod is left. */
+  foregroundDelete: 'kubevirt.io/foregroundDeleteVirtualMachine',
+  /** Older spelling, still honoured. */
+  legacyForegroundDelete: 'foregroundDeleteVirtualMachine',
+} as const;
+
+export const Label = {
+  nodeName: 'kubevirt.io/nodeName',
+  createdBy: 'kubevirt.io/created-by',
+  app: 'kubevirt.io',
+  vmName: 'vm.kubevirt.io/name',
+  vmiName: 'kubevirt.io/vmi-name',
+  schedulable: 'kubevirt.io/schedulable',
+} as const;
+
+export const Annotation = {
+  vmGeneration: 'kubevirt.io/vm-generation',
+  immediateDataVolumeCreation: 'kubevirt.io/immediate-data-volume-creation',
+  createMigrationTarget: 'kubevirt.io/create-migration-target',
+  restoreRunStrategy: 'kubevirt.io/restore-run-strategy',
+  ephemeralProvisioning: 'kubevirt.io/ephemeral-provisioning',
+} as const;
+
+/** Pod condition behind the launcher's readiness gate. */
+export const UNPAUSED_GATE = 'kubevirt.io/virtual-machine-unpaused';
+
+export const VmiPhase = {
+  unset: '',
+  pending: 'Pending',
+  scheduling: 'Scheduling',
+  scheduled: 'Scheduled',
+  running: 'Running',
+  succeeded: 'Succeeded',
+  failed: 'Failed',
+  waitingForSync: 'WaitingForSync',
+  unknown: 'Unknown',
+} as const;
+
+export const VmiCondition = {
+  ready: 'Ready',
+  synchronized: 'Synchronized',
+  podScheduled: 'PodScheduled',
+  provisioning: 'Provisioning',
+  dataVolumesReady: 'DataVolumesReady',
+  paused: 'Paused',
+  agentConnected: 'AgentConnected',
+  liveMigratable: 'LiveMigratable',
+} as const;
+
+export const VmCondition = {
+  ready: 'Ready',
+  failure: 'Failure',
+  restartRequired: 'RestartRequired',
+  manualRecoveryRequired: 'ManualRecoveryRequired',
+  paused: 'Paused',
+} as const;
+
+/** Reasons of events and conditions, spelled as KubeVirt spells them. */
+export const Reason = {
+  successfulCreate: 'SuccessfulCreate',
+  failedCreate: 'FailedCreate',
+  successfulDelete: 'SuccessfulDelete',
+  failedDelete: 'FailedDelete',
+  successfulHandOver: 'SuccessfulHandOver',
+  failedHandOver: 'FailedHandOver',
+  failedPvcNotFound: 'FailedPvcNotFound',
+  errImagePull: 'ErrImagePull',
+  imagePullBackOff: 'ImagePullBackOff',
+  nodeUnresponsive: 'NodeUnresponsive',
+  successfulDataVolumeCreate: 'SuccessfulDataVolumeCreate',
+  failedDataVolumeCreate: 'FailedDataVolumeCreate',
+  failedDataVolumeImport: 'FailedDataVolumeImport',
+  unauthorizedDataVolumeCreate: 'UnauthorizedDataVolumeCreate',
+  vmiNotExists: 'VMINotExists',
+  vmiConditionMissing: 'VMIConditionMissing',
+  podNotExists: 'PodNotExists',
+  podTerminating: 'PodTerminating',
+  guestNotRunning: 'GuestNotRunning',
+  podConditionMissing: 'PodConditionMissing',
+  allDvsReady: 'AllDVsReady',
+  notAllDvsReady: 'NotAllDVsReady',
+  unschedulable: 'Unschedulable',
+} as const;

@@ -1,0 +1,51 @@
+import type { Pod, VirtualMachineInstance } from '@slipway/api';
+import { Label, Reason } from '@slipway/api';
+import { isDeleting } from './instance-state.ts';
+
+/** Pods that carry (or carried) the guest of this instance, migration targets included. */
+export function launcherPods(vmi: VirtualMachineInstance, pods: readonly Pod[]): readonly Pod[] {
+  return pods.filter(
+    (pod) =>
+      pod.metadata.labels?.[Label.app] === 'virt-launcher' &&
+      (pod.metadata.ownerReferences ?? []).some((owner) => owner.uid === vmi.metadata.uid),
+  );
+}
+
+/** The pod in which the guest runs: the one on the instance's node, else the only or newest one. */
+export function currentPod(vmi: VirtualMachineInstance, pods: readonly Pod[]): Pod | undefined {
+  const newestFirst = [...pods].sort((left, right) =>
+    (right.metadata.creationTimestamp ?? '').localeCompare(left.metadata.creationTimestamp ?? ''),
+  );
+  const node = vmi.status?.nodeName;
+  return newestFirst.find((pod) => node !== undefined && pod.spec?.nodeName === node) ?? newestFirst[0];
+}
+
+/** Running with every container ready: the sandbox can take the guest. The readiness gate opens only later. */
+export function canTakeGuest(pod: Pod): boolean {
+  const containers = pod.status?.containerStatuses ?? [];
+  return pod.status?.phase === 'Running' && containers.length > 0 && containers.every((container) => container.ready);
+}
+
+/** Ended, or about to. */
+export function isGoingDown(pod: Pod): boolean {
+  return isDeleting(pod) || pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded';
+}
+
+export function podCondition(pod: Pod | undefined, type: string) {
+  return pod?.status?.conditions?.find((condition) => condition.type === type);
+}
+
+export interface PodProblem {
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** A container that waits for an image that does not come. */
+export function imageProblem(pod: Pod): PodProblem | undefined {
+  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
+  for (const { state } of statuses) {
+    const { reason, message } = state?.waiting ?? {};
+    if (reason === Reason.errImagePull || reason === Reason.imagePullBackOff) return { reason, message: message ?? reason };
+  }
+  return undefined;
+}

@@ -1,0 +1,59 @@
+import type { kubevirt, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
+import { Annotation, VmCondition } from '@slipway/api';
+import { hasCondition } from '../virtual-machine-instance/instance-state.ts';
+import { type PrintableStatusInput, printableStatusOf } from './printable-status.ts';
+import { runStrategyOf } from './run-strategy.ts';
+import { type SyncFailure, vmConditions } from './vm-conditions.ts';
+
+type Status = kubevirt.VirtualMachineStatus;
+
+export interface VmStatusInput extends Omit<PrintableStatusInput, 'vm'> {
+  readonly vm: VirtualMachine;
+  readonly vmi: VirtualMachineInstance | undefined;
+  readonly requests: readonly kubevirt.VirtualMachineStateChangeRequest[];
+  readonly startFailure: kubevirt.VirtualMachineStartFailure | undefined;
+  readonly failure: SyncFailure | undefined;
+  readonly restartReason: string | undefined;
+  readonly volumeSnapshotStatuses: readonly kubevirt.VolumeSnapshotStatus[] | undefined;
+  /** RFC 3339. */
+  readonly now: string;
+}
+
+const OWNED = [
+  'created',
+  'ready',
+  'stateChangeRequests',
+  'startFailure',
+  'observedGeneration',
+  'desiredGeneration',
+  'volumeSnapshotStatuses',
+] as const satisfies readonly (keyof Status)[];
+
+/** The whole new status; fields that other parts own (snapshots, memory dump, instance types …) are carried over. */
+export function vmStatus(input: VmStatusInput): Status {
+  const { vm, vmi, requests, startFailure } = input;
+  const carried: Status = { ...vm.status };
+  for (const field of OWNED) delete carried[field];
+  const updated: VirtualMachine = {
+    ...vm,
+    status: { ...carried, ...(startFailure && { startFailure }), stateChangeRequests: [...requests] },
+  };
+  const observed = Number(vmi?.metadata.annotations?.[Annotation.vmGeneration] ?? Number.NaN);
+  const desired = vm.metadata.generation;
+  return {
+    ...carried,
+    conditions: vmConditions(input),
+    ...(vmi !== undefined && { created: true }),
+    ...(hasCondition(vmi, VmCondition.ready) && { ready: true }),
+    printableStatus: printableStatusOf({ ...input, vm: updated }),
+    runStrategy: runStrategyOf(vm),
+    ...(requests.length > 0 && { stateChangeRequests: [...requests] }),
+    ...(startFailure !== undefined && { startFailure }),
+    ...(desired !== undefined && { desiredGeneration: desired }),
+    ...(Number.isNaN(observed)
+      ? vm.status?.observedGeneration !== undefined && { observedGeneration: vm.status.observedGeneration }
+      : { observedGeneration: observed }),
+    ...(input.volumeSnapshotStatuses !== undefined &&
+      input.volumeSnapshotStatuses.length > 0 && { volumeSnapshotStatuses: [...input.volumeSnapshotStatuses] }),
+  };
+}
