@@ -13,7 +13,11 @@ function buildProgram(): Command {
 }
 
 const withDataDir = (command: Command): Command =>
-  command.option('--data-dir <dir>', 'where this installation keeps everything', process.env['SLIPWAY_DATA_DIR'] ?? DEFAULT_DATA_DIR);
+  command.option(
+    '--data-dir <dir>',
+    'where this installation keeps everything',
+    process.env['SLIPWAY_DATA_DIR'] ?? DEFAULT_DATA_DIR,
+  );
 
 function addLifecycleCommands(program: Command): void {
   withDataDir(program.command('up'))

@@ -1,0 +1,1 @@
+export type { GuestReport, ProcessReport, StatusReport } from './lifecycle/status-report.ts';

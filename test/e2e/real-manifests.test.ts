@@ -1,0 +1,158 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type ImageServer, serveImages } from './src/image-server.ts';
+import { guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
+import { openTerminal } from './src/terminal.ts';
+
+const PASSWORD = 'a-password-of-the-test';
+const IMAGES_NAMESPACE = 'openshift-virtualization-os-images';
+const FIXTURES = ['rhel9', 'windows10', 'server2019'] as const;
+/** `SLIPWAY_E2E_LONG=1` boots the full Debian guest with real cloud-init for rhel9; it takes minutes under TCG. */
+const isLong = process.env['SLIPWAY_E2E_LONG'] === '1';
+
+/** The manifest byte for byte, but for the one Helm placeholder that it holds. */
+const manifestOf = (name: string): string =>
+  readFileSync(join(ROOT, 'test/e2e/fixtures', `${name}.yaml`), 'utf8').replace('{{ $.Values.rhelRootPassword }}', PASSWORD);
+
+const prerequisites = (url: string): object[] => [
+  { apiVersion: 'v1', kind: 'Namespace', metadata: { name: IMAGES_NAMESPACE } },
+  {
+    apiVersion: 'storage.k8s.io/v1',
+    kind: 'StorageClass',
+    metadata: { name: 'ocs-storagecluster-ceph-rbd-virtualization' },
+    provisioner: 'local.slipway.dev',
+    volumeBindingMode: 'WaitForFirstConsumer',
+    reclaimPolicy: 'Delete',
+    allowVolumeExpansion: true,
+  },
+  {
+    apiVersion: 'k8s.cni.cncf.io/v1',
+    kind: 'NetworkAttachmentDefinition',
+    metadata: { name: 'vlan2003', namespace: 'default' },
+    spec: { config: JSON.stringify({ cniVersion: '0.4.0', name: 'vlan2003', type: 'bridge', bridge: 'br-e2e2003', ipam: {} }) },
+  },
+  ...FIXTURES.flatMap((name) => [
+    {
+      apiVersion: 'cdi.kubevirt.io/v1beta1',
+      kind: 'DataVolume',
+      metadata: {
+        name,
+        namespace: IMAGES_NAMESPACE,
+        annotations: { 'cdi.kubevirt.io/storage.bind.immediate.requested': 'true' },
+      },
+      spec: {
+        source: { http: { url: `${url}/${name}.qcow2` } },
+        storage: { storageClassName: 'local', resources: { requests: { storage: '2Gi' } } },
+      },
+    },
+    {
+      apiVersion: 'cdi.kubevirt.io/v1beta1',
+      kind: 'DataSource',
+      metadata: { name, namespace: IMAGES_NAMESPACE },
+      spec: { source: { pvc: { name, namespace: IMAGES_NAMESPACE } } },
+    },
+  ]),
+];
+
+interface Vmi {
+  status?: { phase?: string; interfaces?: { name?: string; ipAddress?: string }[] };
+}
+
+describe('the manifests that users bring', () => {
+  let platform: Platform;
+  let images: ImageServer;
+
+  beforeAll(async () => {
+    const [rhel9, generic] = await Promise.all([guestImage(isLong ? 'debian' : 'tiny'), guestImage('tiny-generic')]);
+    images = await serveImages({
+      '/rhel9.qcow2': rhel9.qcow2Path,
+      '/windows10.qcow2': generic.qcow2Path,
+      '/server2019.qcow2': generic.qcow2Path,
+    });
+    platform = await startPlatform();
+    for (const object of prerequisites(images.url)) await platform.apply(object);
+    for (const name of FIXTURES)
+      await platform.kubectl(
+        'wait',
+        '-n',
+        IMAGES_NAMESPACE,
+        `datavolume/${name}`,
+        '--for=jsonpath={.status.phase}=Succeeded',
+        '--timeout=180s',
+      );
+  });
+
+  afterAll(async () => {
+    await images?.close();
+    await platform?.destroy();
+  });
+
+  it('are Running together', async () => {
+    for (const name of FIXTURES) await platform.apply(manifestOf(name));
+    for (const name of FIXTURES)
+      await platform.until<Vmi>(`vmi example-${name}`, (vmi) => vmi.status?.phase === 'Running', 180_000);
+    const vms = await platform.kubectl('get', 'vm', '-o', 'jsonpath={.items[*].status.printableStatus}');
+    expect(vms).toBe('Running Running Running');
+  });
+
+  it.each(FIXTURES)('%s: the stored spec is the sent spec and applying again changes nothing', async (name) => {
+    const sent = parse(manifestOf(name)) as { spec: unknown };
+    const version = async () => {
+      const vm = JSON.parse(await platform.kubectl('get', 'vm', `example-${name}`, '-o', 'json'));
+      // null members are dropped by every API server
+      expect(vm.spec).toEqual(JSON.parse(JSON.stringify(sent.spec, (_key, value) => (value === null ? undefined : value))));
+      return vm.metadata.generation as number;
+    };
+    const generation = await version();
+    expect(await platform.apply(manifestOf(name))).toMatch(/unchanged/);
+    await platform.apply(manifestOf(name), '--server-side', '--force-conflicts');
+    await platform.apply(manifestOf(name), '--server-side');
+    expect(await version()).toBe(generation);
+    const diff = await platform.tryKubectl('diff', '-f', join(ROOT, 'test/e2e/fixtures', 'windows10.yaml'));
+    expect(diff.code, diff.stdout + diff.stderr).toBe(0);
+  });
+
+  it('gives the Windows machines their second interface', async () => {
+    for (const name of ['windows10', 'server2019']) {
+      const vmi = await platform.until<Vmi>(`vmi example-${name}`, (object) => object.status?.interfaces?.length === 2);
+      expect(vmi.status?.interfaces?.map((entry) => entry.name)).toEqual(['default', 'vlan2003']);
+    }
+  });
+
+  it('lets cloud-user log in on the serial console with the password of the manifest', async () => {
+    const console = openTerminal([`${ROOT}/slipway`, 'virt', 'console', 'example-rhel9'], {
+      ...process.env,
+      KUBECONFIG: platform.kubeconfig,
+    });
+    const bootMs = isLong ? 280_000 : 90_000;
+    try {
+      await console.expect(/Successfully connected/);
+      console.type('\n');
+      await console.expect(/login:/, bootMs);
+      // cloud-init sets the password after the first prompt may have appeared
+      for (let attempt = 0; ; attempt++) {
+        console.type('cloud-user\n');
+        await console.expect(new RegExp(`(?:[Pp]assword:[^]*){${attempt + 1}}`));
+        console.type(`${PASSWORD}\n`);
+        const output = await console.expect(
+          new RegExp(`cloud-user@|\\$ $|# $|(?:[Ii]ncorrect[^]*login:[^]*){${attempt + 1}}`),
+          60_000,
+        );
+        if (!new RegExp(`(?:[Ii]ncorrect[^]*){${attempt + 1}}`).test(output)) break;
+        if (attempt > 10) throw new Error(`cloud-user was never let in:\n${output.slice(-2000)}`);
+      }
+      console.type('id -un; echo done-$((40+2))\n');
+      expect(await console.expect(/done-42/)).toMatch(/cloud-user/);
+    } finally {
+      console.close();
+    }
+  });
+
+  it('are deleted without a rest', async () => {
+    await platform.kubectl('delete', 'vm', ...FIXTURES.map((name) => `example-${name}`), '--timeout=180s');
+    await platform.kubectl('wait', '--for=delete', 'vmi', '--all', '--timeout=60s');
+    expect(await platform.kubectl('get', 'pods,pvc', '-n', 'default', '-o', 'name')).toBe('');
+  });
+});
