@@ -1,0 +1,4 @@
+export * from './config.ts';
+export * from './domain/index.ts';
+export * from './quantity.ts';
+export * from './xml.ts';
