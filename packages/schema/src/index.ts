@@ -1,0 +1,10 @@
+export type { SchemaType, StructuralSchema, ValidationRule } from '@slipway/apimachinery';
+export { applyDefaults, dropNulls } from './default.ts';
+export { isCidr, isFormatValid, isUri } from './formats.ts';
+export { validateListTypes } from './list-types.ts';
+export { objectMetaSchema, withTypeAndObjectMeta } from './object-meta-schema.ts';
+export { patternOf } from './patterns.ts';
+export { prune, type PruneResult } from './prune.ts';
+export { ratchetErrors } from './ratchet.ts';
+export { validateStructuralSchema } from './structural.ts';
+export { typeName, validateValue } from './validate.ts';
