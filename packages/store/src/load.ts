@@ -1,0 +1,72 @@
+import type { LogRecord } from './record.ts';
+import { type StoreFileName, readLog, readSnapshot, storeFiles } from './segments.ts';
+import type { StoreFs } from './store-fs.ts';
+import { type Entry, StoreCorruptError, type StoreEvent } from './types.ts';
+
+export interface LoadedStore {
+  readonly entries: Map<string, Entry>;
+  readonly events: StoreEvent[];
+  /** Newest revision. */
+  readonly revision: number;
+  /** Changes up to this revision are not in `events`. */
+  readonly compactedRevision: number;
+  /** The log to go on with: absent when there is none yet. */
+  readonly openLog?: { readonly file: StoreFileName; readonly validBytes: number };
+}
+
+/**
+ * Rebuilds the state from the oldest snapshot and every log after it, so that the history comes back as well.
+ * Throws StoreCorruptError.
+ */
+export async function loadStore(fs: StoreFs): Promise<LoadedStore> {
+  const files = storeFiles(await fs.list());
+  const snapshot = files.find(({ content }) => content === 'snapshot');
+  const base = snapshot?.revision ?? 0;
+  const logs = files.filter(({ content, revision }) => content === 'log' && revision > base);
+  const entries = new Map<string, Entry>();
+  if (snapshot !== undefined) for (const record of await readSnapshot(fs, snapshot)) entries.set(record.key, entryOf(record));
+  const replay = { entries, events: [] as StoreEvent[], revision: base };
+  let openLog: LoadedStore['openLog'];
+  for (const [index, file] of logs.entries()) {
+    if (file.revision !== replay.revision + 1) {
+      throw new StoreCorruptError(
+        file.name,
+        `it begins at revision ${file.revision}, but the one before ends at ${replay.revision}`,
+      );
+    }
+    const isNewest = index === logs.length - 1;
+    const { records, validBytes } = await readLog(fs, file, isNewest);
+    for (const record of records) replayRecord(replay, record, file);
+    if (isNewest) openLog = { file, validBytes };
+  }
+  return { ...replay, compactedRevision: base, ...(openLog && { openLog }) };
+}
+
+function replayRecord(
+  replay: { entries: Map<string, Entry>; events: StoreEvent[]; revision: number },
+  record: LogRecord,
+  file: StoreFileName,
+): void {
+  if (record.revision !== replay.revision + 1) {
+    throw new StoreCorruptError(file.name, `revision ${record.revision} follows ${replay.revision}`);
+  }
+  const previous = replay.entries.get(record.key);
+  const entry = record.value === undefined ? undefined : entryOf(record);
+  if (entry === undefined) replay.entries.delete(record.key);
+  else replay.entries.set(record.key, entry);
+  replay.revision = record.revision;
+  replay.events.push({
+    revision: record.revision,
+    timeMs: record.timeMs,
+    key: record.key,
+    ...(entry && { entry }),
+    ...(previous && { previous }),
+  });
+}
+
+const entryOf = ({ key, value = '', createRevision, revision }: LogRecord): Entry => ({
+  key,
+  value,
+  createRevision,
+  modRevision: revision,
+});
