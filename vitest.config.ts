@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['packages/*/src/**/*.test.ts', 'test/conformance/**/*.test.ts'],
+          include: ['packages/*/src/**/*.test.ts', 'test/conformance/**/*.test.ts', 'test/perf/**/*.test.ts'],
           exclude: ['**/*.host.test.ts', '**/node_modules/**'],
           testTimeout: 20_000,
         },

@@ -11,6 +11,7 @@ const PROCESSES = {
   server: 'packages/daemon/src/server.ts',
   node: 'packages/daemon/src/node.ts',
   mover: 'packages/daemon/src/mover.ts',
+  bench: 'test/perf/src/main.ts',
 };
 
 const common = {
@@ -27,7 +28,9 @@ const common = {
   minifySyntax: true,
   minifyWhitespace: true,
   // Bundled CommonJS packages (ws, pino) ask for Node's own modules by require().
-  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
 };
 
 rmSync(`${outdir}/.stamp`, { force: true });

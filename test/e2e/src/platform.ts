@@ -2,11 +2,11 @@ import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
-export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+/** The checkout: tests run in it, and the command line exports it to what it starts. */
+export const ROOT = process.env['SLIPWAY_ROOT'] ?? process.cwd();
 const SLIPWAY = join(ROOT, 'slipway');
 
 export interface CommandResult {

@@ -1,0 +1,250 @@
+import { readFileSync } from 'node:fs';
+import { HyperConvergedKind } from '@slipway/api';
+import type { Platform } from '../../e2e/src/platform.ts';
+import { startPlatform } from '../../e2e/src/platform.ts';
+import { type BenchWorld, connect, createAndWait, deleteAndWait, NAMESPACE } from './bench-world.ts';
+import { measureRawQemuBoot, startPlainLibvirt } from './floors.ts';
+import { makeRow, type Row } from './rows.ts';
+
+const MIB = 1024 ** 2;
+const LOGIN = /login: ?$/;
+
+export interface BenchContext {
+  readonly world: BenchWorld;
+  /** The tiny guest, qcow2, as imported into the golden claim. */
+  readonly image: string;
+  readonly hideKvm: boolean;
+  report(text: string): void;
+}
+
+export type Benchmark = (context: BenchContext) => Promise<Row[]>;
+
+const times = async <T>(count: number, act: (index: number) => Promise<T>): Promise<T[]> => {
+  const results: T[] = [];
+  for (let index = 0; index < count; index++) results.push(await act(index));
+  return results;
+};
+
+/** S1: a fresh installation of its own each time, so that nothing is warm but the page cache. */
+const startUp: Benchmark = async ({ report }) => {
+  const ready: number[] = [];
+  const available: number[] = [];
+  for (let run = 0; run < 3; run++) {
+    report(`S1 start ${run + 1} of 3`);
+    const startedAt = performance.now();
+    const platform: Platform = await startPlatform();
+    ready.push((performance.now() - startedAt) / 1000);
+    const world = await connect(platform);
+    try {
+      await waitForHyperConverged(world);
+      available.push((performance.now() - startedAt) / 1000);
+    } finally {
+      await world.close();
+      await platform.destroy();
+    }
+  }
+  return [
+    makeRow({
+      promise: 'S1',
+      name: 'up: command to API and node ready',
+      unit: 's',
+      runs: ready,
+      goal: { max: 1.5, of: 'value' },
+    }),
+    makeRow({
+      promise: 'S1',
+      name: 'up: command to HyperConverged Available',
+      unit: 's',
+      runs: available,
+      goal: { max: 3, of: 'value' },
+    }),
+  ];
+};
+
+async function waitForHyperConverged({ client }: BenchWorld): Promise<void> {
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 20))) {
+    const { items } = await client.list(HyperConvergedKind);
+    const conditions = (items[0] as { status?: { conditions?: { type: string; status: string }[] } } | undefined)?.status
+      ?.conditions;
+    if (conditions?.some((condition) => condition.type === 'Available' && condition.status === 'True')) return;
+  }
+  throw new Error('HyperConverged was not Available after a minute');
+}
+
+/** S2: one at a time against plain libvirt and virt-install in turn, then twenty at once; the writes belong to S10. */
+const createToRunning: Benchmark = async ({ world, image, hideKvm, report }) => {
+  const libvirt = await startPlainLibvirt(hideKvm);
+  try {
+    await libvirt.measureCreate(image); // fills libvirt's capability cache
+    const floor: number[] = [];
+    const install: number[] = [];
+    const ours: number[] = [];
+    const writes: number[] = [];
+    await times(7, async (run) => {
+      report(`S2 create ${run + 1} of 7`);
+      const [timing] = await createAndWait(world.client, [`s2-${run}`]);
+      ours.push((timing?.runningMs ?? Number.NaN) / 1000);
+      writes.push(timing?.writes ?? Number.NaN);
+      await deleteAndWait(world, [`s2-${run}`]);
+      floor.push(await libvirt.measureCreate(image));
+      if (run < 3) install.push(await libvirt.measureVirtInstall(image));
+    });
+    report('S2 twenty at once');
+    const names = Array.from({ length: 20 }, (_, index) => `many-${index}`);
+    const burst = await createAndWait(world.client, names);
+    await deleteAndWait(world, names);
+    const last = Math.max(...burst.map((timing) => timing.runningMs)) / 1000;
+    const name = 'VM create to VMI Running';
+    return [
+      makeRow({ promise: 'S2', name, unit: 's', runs: ours, goal: { max: 0.6, of: 'value' } }),
+      makeRow({
+        promise: 'S2',
+        name,
+        unit: 's',
+        runs: ours,
+        floor: { name: 'libvirt define + start', runs: floor },
+        goal: { max: 2.5, of: 'ratio' },
+      }),
+      makeRow({
+        promise: 'S2',
+        name,
+        unit: 's',
+        runs: ours,
+        floor: { name: 'virt-install --import', runs: install },
+        goal: { max: 1, of: 'ratio' },
+      }),
+      makeRow({ promise: 'S2', name: '20 at once: last one Running', unit: 's', runs: [last], goal: { max: 8, of: 'value' } }),
+      makeRow({
+        promise: 'S10',
+        name: 'updates of the VMI until Running',
+        unit: 'count',
+        runs: writes,
+        goal: { max: 3, of: 'value' },
+      }),
+    ];
+  } finally {
+    await libvirt.stop();
+  }
+};
+
+/** S3: from the create request to the login prompt on the serial console, against raw QEMU, in turn. */
+const createToLogin: Benchmark = async ({ world, image, report }) => {
+  const ours: number[] = [];
+  const raw: number[] = [];
+  await times(3, async (run) => {
+    report(`S3 boot ${run + 1} of 3`);
+    const name = `s3-${run}`;
+    const startedAt = performance.now();
+    await createAndWait(world.client, [name]);
+    await waitForLogin(world, name);
+    ours.push((performance.now() - startedAt) / 1000);
+    await deleteAndWait(world, [name]);
+    raw.push(await measureRawQemuBoot(image, LOGIN));
+  });
+  return [
+    makeRow({
+      promise: 'S3',
+      name: 'VM create to login prompt',
+      unit: 's',
+      runs: ours,
+      floor: { name: 'raw QEMU', runs: raw },
+      goal: { max: 1.15, of: 'ratio' },
+    }),
+  ];
+};
+
+async function waitForLogin({ client }: BenchWorld, name: string): Promise<void> {
+  const stream = await client.connect({
+    path: `/apis/subresources.kubevirt.io/v1/namespaces/${NAMESPACE}/virtualmachineinstances/${name}/console`,
+    protocols: ['plain.kubevirt.io'],
+  });
+  let output = '';
+  try {
+    for await (const message of stream.messages) {
+      output += Buffer.from(message).toString('utf8');
+      if (LOGIN.test(output)) return;
+    }
+  } finally {
+    stream.close();
+  }
+  throw new Error(`The console of ${name} closed before the login prompt: ${output.slice(-500)}`);
+}
+
+/** S5: what a VM costs beyond its QEMU: its sandbox, and what the platform itself grew by. */
+const overheadPerVm: Benchmark = async ({ world, report }) => {
+  const names = Array.from({ length: 4 }, (_, index) => `s5-${index}`);
+  report('S5 memory of four guests');
+  const idle = await world.status();
+  await createAndWait(world.client, names);
+  for (const name of names) await waitForLogin(world, name);
+  const busy = await world.status();
+  const sandboxes = busy.guests.reduce((sum, guest) => sum + guest.overheadPssBytes, 0);
+  const growth = busy.managementPssBytes - sandboxes - idle.managementPssBytes;
+  await deleteAndWait(world, names);
+  return [
+    makeRow({
+      promise: 'S5',
+      name: 'sandbox PSS per VM beyond QEMU',
+      unit: 'MiB',
+      runs: busy.guests.map((guest) => guest.overheadPssBytes / MIB),
+      goal: { max: 12, of: 'value' },
+    }),
+    makeRow({
+      promise: 'S5',
+      name: 'the same plus growth of server and agent, mean of 4',
+      unit: 'MiB',
+      runs: [(sandboxes + Math.max(0, growth)) / names.length / MIB],
+      goal: { max: 12, of: 'value' },
+    }),
+  ];
+};
+
+/** S6: nothing happens for half a minute. */
+const idlePlatform: Benchmark = async ({ report }) => {
+  report('S6 an idle platform');
+  const platform = await startPlatform();
+  const world = await connect(platform);
+  try {
+    await waitForHyperConverged(world);
+    await new Promise((resolve) => setTimeout(resolve, 10_000));
+    const pids = processesOf(await world.status());
+    const cpuBefore = pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+    const pss = await times(3, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 10_000));
+      return (await world.status()).managementPssBytes / MIB;
+    });
+    const busy = pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0) - cpuBefore;
+    return [
+      makeRow({ promise: 'S6', name: 'idle platform PSS', unit: 'MiB', runs: pss, goal: { max: 180, of: 'value' } }),
+      makeRow({
+        promise: 'S6',
+        name: 'idle platform, share of one core',
+        unit: '%',
+        runs: [(busy / 30) * 100],
+        goal: { max: 1, of: 'value' },
+      }),
+    ];
+  } finally {
+    await world.close();
+    await platform.destroy();
+  }
+};
+
+const processesOf = (status: Awaited<ReturnType<BenchWorld['status']>>): number[] =>
+  [status.server, ...status.nodes].flatMap((process) => (process.pid === undefined ? [] : [process.pid]));
+
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+  const TICKS_PER_SECOND = 100; // fixed in the kernel's user interface
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+export const BENCHMARKS: Readonly<Record<string, { readonly run: Benchmark; readonly needsWorld: boolean }>> = {
+  S1: { run: startUp, needsWorld: false },
+  S6: { run: idlePlatform, needsWorld: false },
+  S2: { run: createToRunning, needsWorld: true },
+  S3: { run: createToLogin, needsWorld: true },
+  S5: { run: overheadPerVm, needsWorld: true },
+};

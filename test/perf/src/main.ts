@@ -1,0 +1,77 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { serveImages } from '../../e2e/src/image-server.ts';
+import { guestImage, startPlatform } from '../../e2e/src/platform.ts';
+import { connect, GOLDEN_CLAIM, NAMESPACE } from './bench-world.ts';
+import { BENCHMARKS, type BenchContext } from './benchmarks.ts';
+import { formatRows, type Row } from './rows.ts';
+
+/** `slipway bench [NAME…] [--json FILE]`: measures on installations of its own in /tmp and prints one row per promise. */
+async function main(argv: readonly string[]): Promise<void> {
+  const jsonAt = argv.indexOf('--json');
+  const jsonFile = jsonAt >= 0 ? argv[jsonAt + 1] : undefined;
+  const names = argv.filter((word, index) => word !== '--json' && (jsonAt < 0 || index !== jsonAt + 1));
+  const unknown = names.filter((name) => !(name in BENCHMARKS));
+  if (unknown.length > 0)
+    throw new Error(`Unknown benchmark ${unknown.join(', ')}; there are ${Object.keys(BENCHMARKS).join(', ')}`);
+  const chosen = Object.entries(BENCHMARKS).filter(([name]) => names.length === 0 || names.includes(name));
+  const rows: Row[] = [];
+  const report = (text: string) => process.stderr.write(`  ${text}\n`);
+  report('building the tiny guest');
+  const { qcow2Path } = await guestImage('tiny');
+  const alone: BenchContext = { world: undefined as never, image: qcow2Path, hideKvm: true, report }; // not read by those
+  for (const [, { run, needsWorld }] of chosen) if (!needsWorld) rows.push(...(await run(alone)));
+  if (chosen.some(([, { needsWorld }]) => needsWorld))
+    rows.push(
+      ...(await measureTogether(
+        chosen.map(([, entry]) => entry),
+        qcow2Path,
+        report,
+      )),
+    );
+  console.log(formatRows(rows));
+  if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(rows, undefined, 2)}\n`);
+}
+
+async function measureTogether(
+  benchmarks: readonly (typeof BENCHMARKS)[string][],
+  image: string,
+  report: (text: string) => void,
+): Promise<Row[]> {
+  const images = await serveImages({ '/tiny.qcow2': image });
+  const platform = await startPlatform();
+  const world = await connect(platform);
+  try {
+    report('importing the golden image');
+    await platform.apply(goldenImage(`${images.url}/tiny.qcow2`));
+    await platform.kubectl(
+      'wait',
+      `datavolume/${GOLDEN_CLAIM}`,
+      '-n',
+      NAMESPACE,
+      '--for=jsonpath={.status.phase}=Succeeded',
+      '--timeout=120s',
+    );
+    const status = await world.status();
+    const hideKvm = !existsSync('/dev/kvm') || status.nodes[0]?.accelerator !== 'kvm';
+    const rows: Row[] = [];
+    for (const { run, needsWorld } of benchmarks) if (needsWorld) rows.push(...(await run({ world, image, hideKvm, report })));
+    return rows;
+  } finally {
+    await world.close();
+    await platform.destroy();
+    await images.close();
+  }
+}
+
+const goldenImage = (url: string): object => ({
+  apiVersion: 'cdi.kubevirt.io/v1beta1',
+  kind: 'DataVolume',
+  metadata: {
+    name: GOLDEN_CLAIM,
+    namespace: NAMESPACE,
+    annotations: { 'cdi.kubevirt.io/storage.bind.immediate.requested': 'true' },
+  },
+  spec: { source: { http: { url } }, storage: { resources: { requests: { storage: '128Mi' } } } },
+});
+
+await main(process.argv.slice(2));

@@ -1,0 +1,79 @@
+/** One measured promise, as `slipway bench --json` writes it. */
+export interface Row {
+  /** For example `S2`. */
+  readonly promise: string;
+  readonly name: string;
+  /** Median over the runs, unless the name says otherwise. */
+  readonly value: number;
+  readonly unit: 's' | 'ms' | 'MiB' | '%' | 'count';
+  /** The floor or peer measured in the same run; absent where the promise has none. */
+  readonly floor?: number;
+  readonly floorName?: string;
+  /** value / floor. */
+  readonly ratio?: number;
+  /** In words, for example `≤ 0.6 s` or `≤ 2.5 × floor`. */
+  readonly goal: string;
+  readonly met: boolean;
+  readonly runs: readonly number[];
+}
+
+export interface RowInput {
+  readonly promise: string;
+  readonly name: string;
+  readonly unit: Row['unit'];
+  readonly runs: readonly number[];
+  readonly floor?: { readonly name: string; readonly runs: readonly number[] };
+  readonly goal: { readonly max: number; readonly of: 'value' | 'ratio' };
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle];
+  if (upper === undefined) throw new Error('A median needs at least one value');
+  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
+}
+
+const rounded = (value: number): number => Number(value.toPrecision(4));
+
+export function makeRow({ promise, name, unit, runs, floor, goal }: RowInput): Row {
+  const value = median(runs);
+  const floorValue = floor && median(floor.runs);
+  const ratio = floorValue === undefined ? undefined : value / floorValue;
+  if (goal.of === 'ratio' && ratio === undefined) throw new Error(`${promise} ${name}: a ratio goal needs a floor`);
+  const judged = goal.of === 'ratio' ? (ratio as number) : value; // checked above
+  return {
+    promise,
+    name,
+    unit,
+    value: rounded(value),
+    ...(floor && floorValue !== undefined && { floor: rounded(floorValue), floorName: floor.name }),
+    ...(ratio !== undefined && { ratio: rounded(ratio) }),
+    goal: goal.of === 'ratio' ? `≤ ${goal.max} × floor` : `≤ ${goal.max} ${unit}`,
+    met: judged <= goal.max,
+    runs: runs.map(rounded),
+  };
+}
+
+/** The rows as a table for people. */
+export function formatRows(rows: readonly Row[]): string {
+  const cells = rows.map((row) => [
+    row.promise,
+    row.name,
+    `${row.value} ${row.unit}`,
+    row.floor === undefined ? '–' : `${row.floor} ${row.unit} (${row.floorName})`,
+    row.ratio === undefined ? '–' : row.ratio.toFixed(2),
+    row.goal,
+    row.met ? 'met' : 'MISSED',
+  ]);
+  const table = [['promise', 'what', 'value', 'floor or peer, same run', 'ratio', 'goal', ''], ...cells];
+  const widths = table[0]?.map((_, column) => Math.max(...table.map((line) => line[column]?.length ?? 0))) ?? [];
+  return table
+    .map((line) =>
+      line
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
