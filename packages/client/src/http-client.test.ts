@@ -142,7 +142,7 @@ describe('createHttpClient', () => {
     const watching = (async () => {
       for await (const _ of client.watch(WidgetKind, { signal: stop.signal })) stop.abort(new Error('enough'));
     })();
-    await expect(watching).rejects.toThrow();
+    await expect(watching).rejects.toThrow('enough');
   });
 
   it('opens WebSockets with the credentials and carries bytes both ways', async () => {

@@ -37,13 +37,3 @@ export function sleep(clock: TimerClock, delayMs: number, signal: AbortSignal): 
     signal.addEventListener('abort', onAbort, { once: true });
   });
 }
-
-/** RFC 3339 with seconds, the way metav1.Time is written. */
-export function timestamp(clock: Clock): string {
-  return `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
-}
-
-/** RFC 3339 with microseconds, the way metav1.MicroTime is written. */
-export function microTimestamp(clock: Clock): string {
-  return `${new Date(clock.now()).toISOString().slice(0, 23)}000Z`;
-}

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { isConflict, keyOf, keyString, type KubeObject, type ObjectKey, TerminalError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { TimerClock } from './clock.ts';
@@ -79,6 +80,8 @@ export class ControllerManager {
 
   /** Starts everything that is registered; returns at once. */
   start(signal: AbortSignal): void {
+    // one listener per worker and request is no leak
+    setMaxListeners(0, signal);
     this.informers.start(signal);
     for (const hosted of this.hosted) this.workers.push(this.host(hosted, signal));
     signal.addEventListener(
@@ -139,8 +142,12 @@ export class ControllerManager {
   private nextActivity(seen: number, signal: AbortSignal): Promise<void> {
     if (this.activity !== seen) return Promise.resolve();
     return new Promise((resolve) => {
-      this.waiting.add(resolve);
-      signal.addEventListener('abort', () => resolve(), { once: true });
+      const wake = (): void => {
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      this.waiting.add(wake);
+      signal.addEventListener('abort', wake, { once: true });
     });
   }
 

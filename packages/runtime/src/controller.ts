@@ -1,4 +1,4 @@
-import { type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
+import { controllerOf, type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { TimerClock } from './clock.ts';
 import type { EventRecorder } from './event-recorder.ts';
@@ -93,11 +93,6 @@ export function owned<T extends KubeObject>(
     },
     predicate,
   );
-}
-
-/** The owner reference with `controller: true`. */
-export function controllerOf(object: KubeObject) {
-  return object.metadata.ownerReferences?.find((reference) => reference.controller);
 }
 
 /** Group of an `apiVersion`; empty for the core group. */

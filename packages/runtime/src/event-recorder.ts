@@ -1,7 +1,6 @@
-import { apiVersionOf, type KubeObject, StatusError } from '@slipway/apimachinery';
+import { apiVersionOf, formatTime, type KubeObject, StatusError } from '@slipway/apimachinery';
 import { type CoreEvent, EventKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import { timestamp } from './clock.ts';
 import type { Logger } from './logger.ts';
 import type { Clock } from './reconciler.ts';
 
@@ -108,7 +107,7 @@ export class CoreEventRecorder implements EventRecorder {
 
   /** Raises the count of an event that exists; false when it is gone. */
   private async count(known: Recorded, object: KubeObject): Promise<boolean> {
-    const patch = { count: known.count, lastTimestamp: timestamp(this.deps.clock) };
+    const patch = { count: known.count, lastTimestamp: formatTime(this.deps.clock.now()) };
     try {
       await this.deps.client.patch(EventKind, { namespace: namespaceOf(object), name: known.name }, patch, { type: 'merge' });
       return true;
@@ -121,7 +120,7 @@ export class CoreEventRecorder implements EventRecorder {
   private eventOf(object: KubeObject, type: string, reason: string, message: string): CoreEvent {
     const { component, host, clock } = this.deps;
     const { name = '', namespace, uid, resourceVersion } = object.metadata;
-    const now = timestamp(clock);
+    const now = formatTime(clock.now());
     this.sequence = (this.sequence + 1) % 0x1000000;
     // time and sequence make the name unique as long as one process writes for one component at a time
     const suffix = `${clock.now().toString(16)}${this.sequence.toString(16).padStart(6, '0')}`;

@@ -10,7 +10,7 @@ import {
 import type { Client } from '@slipway/client';
 import { backOffDelay } from './back-off.ts';
 import { sleep, type TimerClock } from './clock.ts';
-import { deepFreeze } from './json-value.ts';
+import { deepFreeze } from './freeze.ts';
 import type { Logger } from './logger.ts';
 import { type IndexFunction, type Lister, ObjectCache } from './object-cache.ts';
 

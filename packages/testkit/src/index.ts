@@ -1,0 +1,5 @@
+export * from './builders.ts';
+export * from './fake-clock.ts';
+export * from './fake-node-connector.ts';
+export * from './memory-cluster.ts';
+export * from './test-world.ts';

@@ -1,0 +1,129 @@
+import { type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
+import { type CoreEvent, EventKind } from '@slipway/api';
+import type { Client } from '@slipway/client';
+import {
+  ControllerManager,
+  type ControllerRegistration,
+  type Logger,
+  type PlatformSettings,
+  silentLogger,
+} from '@slipway/runtime';
+import { type FakeClock, fakeClock } from './fake-clock.ts';
+import { type FakeNodeConnector, fakeNodeConnector } from './fake-node-connector.ts';
+import { type Built } from './builders.ts';
+import { MemoryCluster } from './memory-cluster.ts';
+
+export interface TestWorldOptions {
+  readonly controllers: readonly ControllerRegistration[];
+  readonly settings?: Partial<PlatformSettings>;
+  readonly log?: Logger;
+}
+
+const SETTINGS: PlatformSettings = {
+  installNamespace: 'openshift-cnv',
+  osImagesNamespace: 'openshift-virtualization-os-images',
+  caBundle: '-----BEGIN CERTIFICATE-----\ntest\n-----END CERTIFICATE-----\n',
+};
+
+/** A cluster with some controllers in it, whose time stands still. */
+export interface TestWorld {
+  readonly client: Client;
+  readonly clock: FakeClock;
+  readonly nodes: FakeNodeConnector;
+  /** Write requests so far, as `verb plural[/subresource] key`; filled by the in-memory cluster. */
+  readonly requests: readonly string[];
+  /** Creates objects, with their status, before or after the controllers run. Returns the world. */
+  with(...objects: readonly Built[]): Promise<TestWorld>;
+  /** Runs the controllers until nothing is left to do; they go on running. */
+  settle(): Promise<void>;
+  /** Moves time and settles. */
+  advance(ms: number): Promise<void>;
+  get<T extends KubeObject>(kind: ResourceKind<T>, key: ObjectKey | string): Promise<T>;
+  list<T extends KubeObject>(kind: ResourceKind<T>, namespace?: string): Promise<readonly T[]>;
+  exists(kind: ResourceKind<KubeObject>, key: ObjectKey | string): Promise<boolean>;
+  /** `Type Reason Message` of the events about an object, oldest first; all events without one. */
+  events(about?: Built): Promise<readonly string[]>;
+  close(): Promise<void>;
+}
+
+/** A key from `namespace/name` or, for cluster-scoped objects, `name`. */
+export function keyFrom(key: ObjectKey | string, namespaced = true): ObjectKey {
+  if (typeof key !== 'string') return key;
+  const slash = key.indexOf('/');
+  if (slash >= 0) return { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
+  return { namespace: namespaced ? 'default' : '', name: key };
+}
+
+export function testWorld(options: TestWorldOptions): TestWorld {
+  const clock = fakeClock();
+  const nodes = fakeNodeConnector();
+  const cluster = new MemoryCluster(clock);
+  const client = cluster.client();
+  const stop = new AbortController();
+  let uids = 0;
+  const manager = new ControllerManager({
+    clientFor: () => client,
+    clock,
+    log: options.log ?? silentLogger,
+    random: () => 0.5,
+    uid: () => `00000000-0000-4000-8000-${String(++uids).padStart(12, '0')}`,
+    nodes,
+    settings: { ...SETTINGS, ...options.settings },
+  });
+  for (const registration of options.controllers) manager.register(registration);
+  let isStarted = false;
+  const settle = async (): Promise<void> => {
+    if (!isStarted) manager.start(stop.signal);
+    isStarted = true;
+    await manager.settle(AbortSignal.any([stop.signal, AbortSignal.timeout(10_000)]));
+  };
+  const world: TestWorld = {
+    client,
+    clock,
+    nodes,
+    requests: cluster.requests,
+    async with(...objects) {
+      for (const { kind, object } of objects) await createWithStatus(client, kind, object);
+      return world;
+    },
+    settle,
+    async advance(ms) {
+      clock.advance(ms);
+      await settle();
+    },
+    get: (kind, key) => client.get(kind, keyFrom(key, kind.namespaced)),
+    list: async (kind, namespace) => (await client.list(kind, namespace ? { namespace } : {})).items,
+    exists: (kind, key) =>
+      client.get(kind, keyFrom(key, kind.namespaced)).then(
+        () => true,
+        () => false,
+      ),
+    async events(about) {
+      const { items } = await client.list(EventKind);
+      return items
+        .filter((event) => about === undefined || concerns(event, about))
+        .map((event) => `${event.type} ${event.reason} ${event.message}`);
+    },
+    async close() {
+      stop.abort();
+      await manager.stopped();
+    },
+  };
+  return world;
+}
+
+async function createWithStatus(
+  client: Client,
+  kind: ResourceKind<KubeObject>,
+  object: KubeObject & { status?: unknown },
+): Promise<void> {
+  const created: KubeObject & { status?: unknown } = await client.create(kind, object);
+  if (object.status === undefined) return;
+  await client.update(kind, { ...created, status: object.status } as KubeObject, { subresource: 'status' });
+}
+
+function concerns(event: CoreEvent, { kind, object }: Built): boolean {
+  const { name, namespace } = keyOf(object);
+  const involved = event.involvedObject;
+  return involved.kind === kind.kind && involved.name === name && (involved.namespace ?? '') === namespace;
+}
