@@ -1,4 +1,13 @@
 export * from './config.ts';
+export { HYPERV_DEPENDENCIES } from './defaults/default-features.ts';
+export { type DefaultingInputs, defaultInstance, defaultMachineType, VMI_FINALIZER } from './defaults/default-instance.ts';
+export { memoryHotplugObstacle } from './defaults/hotplug-limits.ts';
+export * from './defaults/render-instance.ts';
+export { derivedUuid, firmwareUuid, stableMac } from './defaults/stable-ids.ts';
+export * from './dev/index.ts';
 export * from './domain/index.ts';
+export { applyInstancetype, instancetypeConflicts } from './instancetype/apply.ts';
+export { applyPreference } from './instancetype/preference.ts';
+export { preferredTopology } from './instancetype/topology.ts';
 export * from './quantity.ts';
 export * from './xml.ts';

@@ -35,10 +35,12 @@ const ENTITIES: Readonly<Record<string, string>> = {
 
 // XML 1.0 has no way to write these, not even as a character reference.
 // oxlint-disable-next-line no-control-regex
-const UNWRITABLE = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
+const UNWRITABLE =
+  /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
 
 function escape(text: string): string {
-  if (UNWRITABLE.test(text)) throw new Error(`Cannot write ${JSON.stringify(text)} as XML: it has a character that XML does not allow`);
+  if (UNWRITABLE.test(text))
+    throw new Error(`Cannot write ${JSON.stringify(text)} as XML: it has a character that XML does not allow`);
   return text.replace(/[&<>"\n\r\t]/g, (character) => ENTITIES[character] ?? character);
 }
 

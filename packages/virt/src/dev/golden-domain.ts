@@ -67,7 +67,12 @@ function isoPlace(vmi: VirtualMachineInstance, volume: kubevirt.Volume): Placed 
   return undefined;
 }
 
-function placeOf(vmi: VirtualMachineInstance, volume: kubevirt.Volume, index: number, context: RecordedContext): Placed | undefined {
+function placeOf(
+  vmi: VirtualMachineInstance,
+  volume: kubevirt.Volume,
+  index: number,
+  context: RecordedContext,
+): Placed | undefined {
   const { name } = volume;
   const status = vmi.status?.volumeStatus?.find((entry) => entry.name === name);
   if (volume.containerDisk) {
@@ -85,7 +90,10 @@ function placeOf(vmi: VirtualMachineInstance, volume: kubevirt.Volume, index: nu
 }
 
 function recordedVolumes(vmi: VirtualMachineInstance, context: RecordedContext): readonly VolumeFacts[] {
+  const statuses = vmi.status?.volumeStatus ?? [];
   return (vmi.spec.volumes ?? []).flatMap((volume, index): VolumeFacts[] => {
+    // Recorded with a status that does not list the volume: it was not there yet.
+    if (statuses.length > 0 && !statuses.some(({ name }) => name === volume.name)) return [];
     const place = placeOf(vmi, volume, index, context);
     if (!place) return [];
     return [
@@ -146,7 +154,7 @@ export function goldenDomainXml(
   extra: { readonly context?: string | undefined; readonly config?: string | undefined } = {},
 ): string {
   const recorded: GoldenCase = JSON.parse(text);
-  const context: RecordedContext & Pick<VirtualMachineInstance, 'status'> =
+  const context: RecordedContext & Readonly<Record<string, unknown>> =
     recorded.context ?? (extra.context === undefined ? {} : JSON.parse(extra.context));
   const config = goldenConfig(recorded, extra.config);
   const vmi = goldenInstance(recorded, context, config);

@@ -14,7 +14,8 @@ export interface CpuPlan {
   readonly maxCount: number;
   readonly mode: 'host-model' | 'host-passthrough' | 'maximum' | 'custom';
   readonly model: string | undefined;
-  readonly features: readonly { readonly name: string; readonly policy: string }[];
+  /** Without a policy libvirt requires the feature. */
+  readonly features: readonly { readonly name: string; readonly policy: string | undefined }[];
   /** vCPU hotplug is possible, so every vCPU is listed. */
   readonly listed: boolean;
 }
@@ -38,8 +39,18 @@ function modelOf(wanted: string, facts: DomainFacts, notes: PlanNote[]): Pick<Cp
   return { mode: 'maximum', model: undefined };
 }
 
-function featuresOf(vmi: VirtualMachineInstance, facts: DomainFacts, mode: CpuPlan['mode'], notes: PlanNote[]): CpuPlan['features'] {
-  const wanted = (vmi.spec.domain.cpu?.features ?? []).map(({ name, policy }) => ({ name, policy: policy || 'require' }));
+function featuresOf(
+  vmi: VirtualMachineInstance,
+  facts: DomainFacts,
+  mode: CpuPlan['mode'],
+  notes: PlanNote[],
+): CpuPlan['features'] {
+  const wanted: CpuPlan['features'][number][] = (vmi.spec.domain.cpu?.features ?? []).map(
+    ({ name, policy }): CpuPlan['features'][number] => ({
+      name,
+      policy: policy || undefined,
+    }),
+  );
   const tsc = vmi.status?.topologyHints?.tscFrequency;
   if (tsc !== undefined && tsc !== 0 && !wanted.some(({ name }) => name === 'invtsc')) {
     const reenlightened = vmi.spec.domain.features?.hyperv?.reenlightenment?.enabled;
@@ -49,7 +60,9 @@ function featuresOf(vmi: VirtualMachineInstance, facts: DomainFacts, mode: CpuPl
   const extra = dropped.filter((name) => !wanted.some((feature) => feature.name === name));
   const all = [...wanted, ...extra.map((name) => ({ name, policy: 'disable' }))];
   if (facts.accelerator.kind === 'kvm') return all;
-  const left = all.filter(({ name, policy }) => KVM_ONLY_FEATURES.has(name) && (policy === 'require' || policy === 'force'));
+  const left = all.filter(
+    ({ name, policy }) => KVM_ONLY_FEATURES.has(name) && (policy === undefined || policy === 'require' || policy === 'force'),
+  );
   for (const { name } of left)
     notes.push({ reason: 'FeatureLeftOut', message: `CPU feature ${name} needs KVM and is left out under software emulation` });
   return all.filter((feature) => !left.includes(feature));
@@ -78,9 +91,16 @@ function numaElement(vmi: VirtualMachineInstance, plan: CpuPlan, numa: NumaPlan 
     return el(
       'numa',
       {},
-      el('cell', { id: 0, cpus: `0-${plan.maxCount - 1}`, memory: Math.floor(guestMemoryBytes(vmi.spec.domain) / 1024), unit: 'KiB' }),
+      el('cell', {
+        id: 0,
+        cpus: `0-${plan.maxCount - 1}`,
+        memory: Math.floor(guestMemoryBytes(vmi.spec.domain) / 1024),
+        unit: 'KiB',
+      }),
     );
-  const cells = numa.cells.map((cell) => el('cell', { id: cell.id, cpus: cell.cpus.join(','), memory: cell.memoryBytes, unit: 'b' }));
+  const cells = numa.cells.map((cell) =>
+    el('cell', { id: cell.id, cpus: cell.cpus.join(','), memory: cell.memoryBytes, unit: 'b' }),
+  );
   return el('numa', {}, cells);
 }
 

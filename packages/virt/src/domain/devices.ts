@@ -98,10 +98,7 @@ export function consoleElements(context: DeviceContext): Elements {
   const { sockets, logs } = facts;
   const elements: (XmlElement | undefined)[] = [];
   if (hasGraphics(vmi))
-    elements.push(
-      videoElement(context),
-      el('graphics', { type: 'vnc' }, el('listen', { type: 'socket', socket: sockets.vnc })),
-    );
+    elements.push(videoElement(context), el('graphics', { type: 'vnc' }, el('listen', { type: 'socket', socket: sockets.vnc })));
   if (!hasSerial(vmi)) return elements;
   const log = logs.serialConsole;
   elements.push(

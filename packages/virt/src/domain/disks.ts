@@ -92,7 +92,8 @@ function cacheOf(disk: kubevirt.Disk, volume: VolumeFacts | undefined, blank: bo
     return 'none';
   }
   const direct = volume?.supportsDirectIO ?? true;
-  if (disk.cache === 'none' && !direct) throw new DomainPlanError(`Cache mode none of disk ${disk.name} needs storage that supports direct I/O`, path);
+  if (disk.cache === 'none' && !direct)
+    throw new DomainPlanError(`Cache mode none of disk ${disk.name} needs storage that supports direct I/O`, path);
   if (disk.cache) return disk.cache;
   if (blank) return undefined;
   return direct ? 'none' : 'writethrough';
@@ -154,6 +155,9 @@ function planDisk(context: DiskContext, disk: kubevirt.Disk): PlannedDisk | unde
   const volume = facts.volumes.find(({ name }) => name === disk.name);
   const status = vmi.status?.volumeStatus?.find(({ name }) => name === disk.name);
   if (status?.hotplugVolume && !['Ready', 'MountedToPod'].includes(status.phase ?? '')) return undefined;
+  const statuses = vmi.status?.volumeStatus ?? [];
+  // Added to the spec after the guest started: the status does not know it yet.
+  if (!volume && !status && statuses.length > 0) return undefined;
   if (!volume && !(device === 'cdrom' && source === undefined))
     throw new DomainPlanError(`Volume ${disk.name} has no file on this node`, `spec.volumes[${disk.name}]`);
   const blank = volume === undefined;
@@ -181,7 +185,7 @@ function planDisk(context: DiskContext, disk: kubevirt.Disk): PlannedDisk | unde
     serial: disk.serial || undefined,
     bootOrder: disk.bootOrder,
     pciAddress: disk.disk?.pciAddress || undefined,
-    scsiUnit: bus === 'scsi' ? index : undefined,
+    scsiUnit: bus === 'scsi' && device === 'disk' ? index : undefined,
     blockSize: blockSizeOf(disk, volume),
     reservationSocket: disk.lun?.reservation ? facts.sockets.persistentReservation : undefined,
   };
@@ -237,11 +241,7 @@ export function diskElement(disk: PlannedDisk): XmlElement {
   const reservations =
     disk.reservationSocket === undefined
       ? undefined
-      : el(
-          'reservations',
-          { managed: 'no' },
-          el('source', { type: 'unix', path: disk.reservationSocket, mode: 'client' }),
-        );
+      : el('reservations', { managed: 'no' }, el('source', { type: 'unix', path: disk.reservationSocket, mode: 'client' }));
   const address =
     disk.pciAddress !== undefined
       ? pciAddressElement(disk.pciAddress)

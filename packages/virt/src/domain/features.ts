@@ -11,7 +11,18 @@ const stateOf = (flag: NonNullable<Flag>): State => (flag.enabled === false ? 'o
 const flagElement = (name: string, flag: Flag): XmlElement | undefined => flag && el(name, { state: stateOf(flag) });
 
 // In the order of libvirt's schema; the API spells two of them differently.
-const PLAIN_FLAGS = ['relaxed', 'vapic', 'vpindex', 'runtime', 'synic', 'reset', 'frequencies', 'reenlightenment', 'ipi', 'evmcs'] as const;
+const PLAIN_FLAGS = [
+  'relaxed',
+  'vapic',
+  'vpindex',
+  'runtime',
+  'synic',
+  'reset',
+  'frequencies',
+  'reenlightenment',
+  'ipi',
+  'evmcs',
+] as const;
 
 function hypervElement(features: kubevirt.Features): XmlElement | undefined {
   if (isOn(features.hypervPassthrough)) return el('hyperv', { mode: 'passthrough' });
@@ -23,7 +34,10 @@ function hypervElement(features: kubevirt.Features): XmlElement | undefined {
     {},
     PLAIN_FLAGS.map((name) => flagElement(name, hyperv[name])),
     spinlocks &&
-      el('spinlocks', { state: stateOf(spinlocks), retries: spinlocks.enabled === false ? undefined : (spinlocks.spinlocks ?? 4096) }),
+      el('spinlocks', {
+        state: stateOf(spinlocks),
+        retries: spinlocks.enabled === false ? undefined : (spinlocks.spinlocks ?? 4096),
+      }),
     synictimer && el('stimer', { state: stateOf(synictimer) }, flagElement('direct', synictimer.direct)),
     vendorid && el('vendor_id', { state: stateOf(vendorid), value: vendorid.vendorid }),
     tlbflush &&
@@ -48,14 +62,21 @@ function kvmElement(domain: kubevirt.DomainSpec): XmlElement | undefined {
   );
 }
 
-function paravirtElements(domain: kubevirt.DomainSpec, facts: DomainFacts, notes: PlanNote[]): readonly (XmlElement | undefined)[] {
+function paravirtElements(
+  domain: kubevirt.DomainSpec,
+  facts: DomainFacts,
+  notes: PlanNote[],
+): readonly (XmlElement | undefined)[] {
   const features = domain.features ?? {};
   const elements = [hypervElement(features), kvmElement(domain), flagElement('pvspinlock', features.pvspinlock)];
   if (facts.accelerator.kind === 'kvm') return elements;
   const names = elements.flatMap((element) => element?.name ?? []);
   // TCG has none of them and libvirt refuses to start a domain whose CPU lacks a flag it names.
   if (names.length > 0)
-    notes.push({ reason: 'FeatureLeftOut', message: `Left out under software emulation, because they need KVM: ${names.join(', ')}` });
+    notes.push({
+      reason: 'FeatureLeftOut',
+      message: `Left out under software emulation, because they need KVM: ${names.join(', ')}`,
+    });
   return [];
 }
 

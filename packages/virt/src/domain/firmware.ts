@@ -11,7 +11,12 @@ export interface FirmwarePlan {
 }
 
 /** Chooses among the host's images; the order of the descriptors is their priority. */
-function chooseImage(facts: DomainFacts, domain: kubevirt.DomainSpec, secure: boolean, architecture: string): FirmwareImage | undefined {
+function chooseImage(
+  facts: DomainFacts,
+  domain: kubevirt.DomainSpec,
+  secure: boolean,
+  architecture: string,
+): FirmwareImage | undefined {
   const images = facts.firmware.filter((image) => image.architecture === architecture);
   const has = (image: FirmwareImage, feature: string) => image.features.includes(feature);
   const { sev, snp, tdx } = domain.launchSecurity ?? {};
@@ -31,7 +36,11 @@ export function planFirmware(vmi: VirtualMachineInstance, facts: DomainFacts, no
   const { domain, architecture } = vmi.spec;
   const wanted = domain.machine?.type || (isS390x(architecture) ? 's390-ccw-virtio' : 'q35');
   const { type, mapped } = mapMachineType(wanted, facts.machineTypes);
-  if (mapped) notes.push({ reason: 'MachineTypeMapped', message: `Machine type ${wanted} is not known to this host's QEMU; the guest runs on ${type}` });
+  if (mapped)
+    notes.push({
+      reason: 'MachineTypeMapped',
+      message: `Machine type ${wanted} is not known to this host's QEMU; the guest runs on ${type}`,
+    });
   const efi = domain.firmware?.bootloader?.efi;
   if (!efi) return { machine: type, isEfi: false, loader: undefined };
   const secure = efi.secureBoot ?? true;
@@ -50,8 +59,16 @@ function loaderElements(plan: FirmwarePlan, facts: DomainFacts): readonly XmlEle
   const format = (value: 'raw' | 'qcow2' | undefined) => (value === 'qcow2' ? 'qcow2' : undefined);
   if (rom) return [el('loader', { type: 'rom' }, image.code)];
   return [
-    el('loader', { readonly: 'yes', secure: secure ? 'yes' : 'no', type: 'pflash', format: format(image.codeFormat) }, image.code),
-    el('nvram', { template: image.vars, templateFormat: format(image.varsFormat), format: format(image.varsFormat) }, facts.nvramPath),
+    el(
+      'loader',
+      { readonly: 'yes', secure: secure ? 'yes' : 'no', type: 'pflash', format: format(image.codeFormat) },
+      image.code,
+    ),
+    el(
+      'nvram',
+      { template: image.vars, templateFormat: format(image.varsFormat), format: format(image.varsFormat) },
+      facts.nvramPath,
+    ),
   ];
 }
 

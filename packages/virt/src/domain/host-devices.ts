@@ -78,14 +78,20 @@ function deviceElement(pools: DevicePools, wanted: Wanted, isFirst: boolean): Xm
   if (mdev !== undefined) return mdevElement(mdev, `ua-${kind}-${name}`, wanted.display, kind === 'gpu' && isFirst);
   const usb = kind === 'hostdevice' ? pools.take(envName('USB_RESOURCE', deviceName)) : undefined;
   if (usb !== undefined) return usbElement(usb, `ua-usb-host-${name}`);
-  throw new DomainPlanError(`No device of resource ${deviceName} was given to this pod for ${name}`, `spec.domain.devices.${kind === 'gpu' ? 'gpus' : 'hostDevices'}`);
+  throw new DomainPlanError(
+    `No device of resource ${deviceName} was given to this pod for ${name}`,
+    `spec.domain.devices.${kind === 'gpu' ? 'gpus' : 'hostDevices'}`,
+  );
 }
 
 function sriovElement(pools: DevicePools, facts: DomainFacts, spec: kubevirt.Interface): XmlElement {
   const resource = facts.env?.[`KUBEVIRT_RESOURCE_NAME_${spec.name}`];
   const address = resource === undefined ? undefined : pools.take(envName('PCIDEVICE', resource));
   if (address === undefined)
-    throw new DomainPlanError(`No SR-IOV device was given to this pod for network ${spec.name}`, 'spec.domain.devices.interfaces');
+    throw new DomainPlanError(
+      `No SR-IOV device was given to this pod for network ${spec.name}`,
+      'spec.domain.devices.interfaces',
+    );
   return pciElement(address, `ua-sriov-${spec.name}`, spec.bootOrder, spec.pciAddress);
 }
 
@@ -113,5 +119,7 @@ export function hostDeviceElements(vmi: VirtualMachineInstance, facts: DomainFac
 /** True when a host device of the spec is a USB device of this pod. */
 export function usesHostUsb(vmi: VirtualMachineInstance, facts: DomainFacts): boolean {
   const pools = new DevicePools(facts.env ?? {});
-  return (vmi.spec.domain.devices.hostDevices ?? []).some(({ deviceName = '' }) => pools.has(envName('USB_RESOURCE', deviceName)));
+  return (vmi.spec.domain.devices.hostDevices ?? []).some(({ deviceName = '' }) =>
+    pools.has(envName('USB_RESOURCE', deviceName)),
+  );
 }

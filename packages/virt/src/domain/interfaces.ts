@@ -12,7 +12,9 @@ export interface PlannedInterface {
   readonly tapName: string | undefined;
   readonly mac: string | undefined;
   readonly mtu: number | undefined;
-  readonly driver: { readonly name?: string | undefined; readonly queues?: number | undefined; readonly iommu?: 'on' | undefined } | undefined;
+  readonly driver:
+    | { readonly name?: string | undefined; readonly queues?: number | undefined; readonly iommu?: 'on' | undefined }
+    | undefined;
   readonly bootOrder: number | undefined;
   readonly linkState: 'down' | undefined;
   readonly acpiIndex: number | undefined;
@@ -41,39 +43,49 @@ function passtOf(spec: kubevirt.Interface, facts: DomainFacts): PasstPlan | unde
 
 interface DriverFacts {
   readonly isVirtio: boolean;
-  readonly queues: number;
+  /** Undefined: the spec does not ask for several. */
+  readonly queues: number | undefined;
   readonly vhostNet: boolean | undefined;
   readonly iommu: boolean;
 }
 
 function driverOf({ isVirtio, queues, vhostNet, iommu }: DriverFacts): PlannedInterface['driver'] {
   if (!isVirtio) return undefined;
-  if (queues <= 1 && !iommu) return vhostNet === true ? { name: 'vhost' } : undefined;
+  if (queues === undefined && !iommu) return vhostNet === true ? { name: 'vhost' } : undefined;
   return {
     // Naming the back end makes libvirt insist on it, so it is named only where it may exist.
     name: vhostNet === false ? undefined : 'vhost',
-    queues: queues > 1 ? queues : undefined,
+    queues,
     iommu: iommu ? 'on' : undefined,
   };
 }
 
-function planInterface(vmi: VirtualMachineInstance, facts: DomainFacts, spec: kubevirt.Interface, vcpus: number): PlannedInterface {
+function planInterface(
+  vmi: VirtualMachineInstance,
+  facts: DomainFacts,
+  spec: kubevirt.Interface,
+  vcpus: number,
+): PlannedInterface {
   const { domain } = vmi.spec;
   const tap = facts.interfaces.find(({ name }) => name === spec.name);
   const isVirtio = spec.model === undefined || spec.model === '' || spec.model === 'virtio';
-  const wanted = domain.devices.networkInterfaceMultiqueue ? Math.min(vcpus, MAX_QUEUES) : 1;
-  const mac = tap?.mac ?? spec.macAddress;
+  const wanted = domain.devices.networkInterfaceMultiqueue ? Math.min(vcpus, MAX_QUEUES) : undefined;
   const passt = passtOf(spec, facts);
   return {
     name: spec.name,
     kind: passt ? 'vhostuser' : 'ethernet',
     model: isVirtio ? virtioModel(vmi) : (spec.model ?? ''),
     tapName: tap?.tapName,
-    mac: mac && normalizeMac(mac),
+    mac: tap?.mac && normalizeMac(tap.mac),
     mtu: tap?.mtu,
     driver: passt
       ? undefined
-      : driverOf({ isVirtio, queues: tap?.queues ?? wanted, vhostNet: facts.vhostNet, iommu: isVirtio && needsIommu(domain) }),
+      : driverOf({
+          isVirtio,
+          queues: wanted === undefined ? undefined : (tap?.queues ?? wanted),
+          vhostNet: facts.vhostNet,
+          iommu: isVirtio && needsIommu(domain),
+        }),
     bootOrder: spec.bootOrder,
     linkState: spec.state === 'down' ? 'down' : undefined,
     acpiIndex: spec.acpiIndex,

@@ -13,7 +13,9 @@ export interface NumaCell {
 }
 
 /** `single`: one cell for everything, needed by shared and huge page memory. `mirror`: guest cells follow host cells. */
-export type NumaPlan = { readonly kind: 'single' } | { readonly kind: 'mirror'; readonly pageBytes: number; readonly cells: readonly NumaCell[] };
+export type NumaPlan =
+  | { readonly kind: 'single' }
+  | { readonly kind: 'mirror'; readonly pageBytes: number; readonly cells: readonly NumaCell[] };
 
 /** CPUs of dedicated placement. */
 export interface PinPlan {
@@ -64,10 +66,15 @@ export function planPins(
   if (!cpu?.dedicatedCpuPlacement || !facts.cpuSet) return undefined;
   const cores = coresOf(facts.cpuSet, facts.topology);
   const grouped = guest.threads > 1;
-  const usable = grouped ? cores.filter((core) => core.length >= guest.threads).map((core) => core.slice(0, guest.threads)) : cores;
+  const usable = grouped
+    ? cores.filter((core) => core.length >= guest.threads).map((core) => core.slice(0, guest.threads))
+    : cores;
   const vcpus = usable.flat().slice(0, guest.vcpus);
   if (vcpus.length < guest.vcpus)
-    throw new DomainPlanError(`Not enough dedicated CPUs: ${guest.vcpus} vCPUs, CPU set ${facts.cpuSet.join(',')}`, 'spec.domain.cpu');
+    throw new DomainPlanError(
+      `Not enough dedicated CPUs: ${guest.vcpus} vCPUs, CPU set ${facts.cpuSet.join(',')}`,
+      'spec.domain.cpu',
+    );
   const rest = facts.cpuSet.filter((id) => !vcpus.includes(id));
   const emulator = cpu.isolateEmulatorThread ? rest[0] : undefined;
   if (cpu.isolateEmulatorThread && emulator === undefined)
@@ -106,7 +113,10 @@ export function planNuma(
   const { cpu, memory } = vmi.spec.domain;
   if (cpu?.numa?.guestMappingPassthrough) {
     if (!pins || !memory?.hugepages?.pageSize)
-      throw new DomainPlanError('NUMA pass-through needs dedicated CPUs and huge pages', 'spec.domain.cpu.numa.guestMappingPassthrough');
+      throw new DomainPlanError(
+        'NUMA pass-through needs dedicated CPUs and huge pages',
+        'spec.domain.cpu.numa.guestMappingPassthrough',
+      );
     const pageBytes = bytesOf(memory.hugepages.pageSize);
     return { kind: 'mirror', pageBytes, cells: mirrorCells(vmi, facts, pins, pageBytes) };
   }

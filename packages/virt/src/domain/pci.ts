@@ -19,5 +19,8 @@ export function isPciAddress(address: string): boolean {
 /** The root bus and numbered root ports: libvirt would number ports itself, but then adds none to spare. */
 export function rootPortElements(ports: number): readonly XmlElement[] {
   const root = el('controller', { type: 'pci', index: 0, model: 'pcie-root' });
-  return [root, ...Array.from({ length: ports }, (_, index) => el('controller', { type: 'pci', index: index + 1, model: 'pcie-root-port' }))];
+  return [
+    root,
+    ...Array.from({ length: ports }, (_, index) => el('controller', { type: 'pci', index: index + 1, model: 'pcie-root-port' })),
+  ];
 }

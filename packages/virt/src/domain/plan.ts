@@ -46,7 +46,10 @@ export interface DomainPlan {
 function acceleratorOf(facts: DomainFacts, notes: PlanNote[]): DomainPlan['type'] {
   if (facts.accelerator.kind === 'kvm') return 'kvm';
   if (!facts.allowEmulation) throw new DomainPlanError('kvm not present and emulation is not allowed');
-  notes.push({ reason: 'SoftwareEmulation', message: 'KVM cannot be used on this node; the guest runs under software emulation' });
+  notes.push({
+    reason: 'SoftwareEmulation',
+    message: 'KVM cannot be used on this node; the guest runs under software emulation',
+  });
   return 'qemu';
 }
 
@@ -107,12 +110,7 @@ function deviceElements(vmi: VirtualMachineInstance, facts: DomainFacts, parts: 
 function ignitionElement(vmi: VirtualMachineInstance, facts: DomainFacts): XmlElement | undefined {
   if (facts.ignitionPath === undefined || vmi.metadata.annotations?.['kubevirt.io/ignitiondata'] === undefined) return undefined;
   const argument = (value: string) => el('qemu:arg', { value });
-  return el(
-    'qemu:commandline',
-    {},
-    argument('-fw_cfg'),
-    argument(`name=opt/com.coreos/config,file=${facts.ignitionPath}`),
-  );
+  return el('qemu:commandline', {}, argument('-fw_cfg'), argument(`name=opt/com.coreos/config,file=${facts.ignitionPath}`));
 }
 
 /**

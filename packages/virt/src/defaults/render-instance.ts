@@ -1,0 +1,132 @@
+import type { kubevirt, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
+import type { ClusterConfig } from '../config.ts';
+import { applyInstancetype } from '../instancetype/apply.ts';
+import { applyPreference, type PreferenceInput } from '../instancetype/preference.ts';
+import { addMissingDisks, defaultNetwork } from './default-devices.ts';
+import { defaultMachineType } from './default-instance.ts';
+import { firmwareUuid, stableMac } from './stable-ids.ts';
+
+export const VM_CONTROLLER_FINALIZER = 'kubevirt.io/virtualMachineControllerFinalize';
+
+/** An instance type as the VM refers to it. */
+export interface ResolvedInstancetype {
+  readonly name: string;
+  readonly kind: 'VirtualMachineInstancetype' | 'VirtualMachineClusterInstancetype';
+  readonly spec: kubevirt.VirtualMachineInstancetypeSpec;
+}
+
+export interface ResolvedPreference {
+  readonly name: string;
+  readonly kind: 'VirtualMachinePreference' | 'VirtualMachineClusterPreference';
+  readonly spec: kubevirt.VirtualMachinePreferenceSpec;
+}
+
+export interface RenderInputs {
+  readonly instancetype?: ResolvedInstancetype | undefined;
+  readonly preference?: ResolvedPreference | undefined;
+  /** MAC addresses that interfaces had before, by interface name; what is missing is derived from the VM's uid. */
+  readonly macs?: Readonly<Record<string, string>>;
+}
+
+/** An instance type that contradicts fields of the VM. */
+export class InstancetypeConflict extends Error {
+  /** Paths relative to the instance spec. */
+  readonly fields: readonly string[];
+
+  constructor(fields: readonly string[]) {
+    super(`VMI conflicts with instancetype spec in fields: [${fields.join(', ')}]`);
+    this.name = 'InstancetypeConflict';
+    this.fields = fields;
+  }
+}
+
+/** Fields that newer API levels dropped but stored objects may still carry. */
+interface LegacyVmSpec {
+  readonly liveUpdateFeatures?: {
+    readonly cpu?: { readonly maxSockets?: number };
+    readonly memory?: { readonly maxGuest?: string };
+  };
+}
+
+function originAnnotations({ instancetype, preference }: RenderInputs): Record<string, string> {
+  const cluster = (kind: string, prefix: string) =>
+    kind.includes('Cluster') ? `kubevirt.io/cluster-${prefix}-name` : `kubevirt.io/${prefix}-name`;
+  return {
+    ...(instancetype && { [cluster(instancetype.kind, 'instancetype')]: instancetype.name }),
+    ...(preference && { [cluster(preference.kind, 'preference')]: preference.name }),
+  };
+}
+
+function defaultInput(spec: kubevirt.VirtualMachineInstanceSpec): void {
+  const { devices } = spec.domain;
+  if (devices.autoattachInputDevice !== true || (devices.inputs ?? []).length > 0) return;
+  devices.inputs = [{ name: 'default-0', bus: '', type: '' }];
+}
+
+function keepMacs(vm: VirtualMachine, spec: kubevirt.VirtualMachineInstanceSpec, macs: RenderInputs['macs']): void {
+  const { uid } = vm.metadata;
+  for (const nic of spec.domain.devices.interfaces ?? []) {
+    if (nic.macAddress || nic.sriov) continue;
+    const mac = macs?.[nic.name] ?? (uid === undefined ? undefined : stableMac(uid, nic.name));
+    if (mac !== undefined) nic.macAddress = mac;
+  }
+}
+
+function applyTypes(vmi: VirtualMachineInstance, inputs: RenderInputs): void {
+  const { spec } = vmi;
+  const preference: PreferenceInput = inputs.preference?.spec;
+  if (inputs.instancetype) {
+    const conflicts = applyInstancetype(vmi, inputs.instancetype.spec, preference);
+    if (conflicts.length > 0) throw new InstancetypeConflict(conflicts);
+  }
+  if (preference) applyPreference(vmi, preference);
+  for (const input of spec.domain.devices.inputs ?? []) {
+    if (input.bus === '') input.bus = 'usb';
+    if (input.type === '') input.type = 'tablet';
+  }
+}
+
+/**
+ * The instance that a VM starts: template metadata, instance type and preference applied, identity (firmware UUID, MAC
+ * addresses) that survives restarts. Owner references and status are the controller's. Throws InstancetypeConflict.
+ */
+export function renderInstance(vm: VirtualMachine, config: ClusterConfig, inputs: RenderInputs = {}): VirtualMachineInstance {
+  const { template } = vm.spec;
+  const spec: kubevirt.VirtualMachineInstanceSpec = structuredClone(template.spec ?? { domain: { devices: {} } });
+  spec.domain ??= { devices: {} };
+  spec.domain.devices ??= {};
+  const vmi: VirtualMachineInstance = {
+    apiVersion: 'kubevirt.io/v1',
+    kind: 'VirtualMachineInstance',
+    metadata: {
+      name: vm.metadata.name ?? '',
+      namespace: vm.metadata.namespace ?? 'default',
+      labels: { ...(template.metadata?.labels as Record<string, string> | undefined) }, // published type says string values
+      annotations: {
+        ...(template.metadata?.annotations as Record<string, string> | undefined), // as above
+        ...originAnnotations(inputs),
+        ...(vm.metadata.generation !== undefined && { 'kubevirt.io/vm-generation': String(vm.metadata.generation) }),
+      },
+      finalizers: [VM_CONTROLLER_FINALIZER],
+    },
+    spec,
+  };
+  spec.architecture ||= inputs.preference?.spec.preferredArchitecture || config.defaultArchitecture;
+  const firmware = (spec.domain.firmware ??= {});
+  firmware.uuid ||= firmwareUuid(vm.metadata.name ?? '');
+  const live = (vm.spec as LegacyVmSpec).liveUpdateFeatures; // absent from the current type
+  if (live?.memory?.maxGuest !== undefined) spec.domain.memory = { ...spec.domain.memory, maxGuest: live.memory.maxGuest };
+  if (live?.cpu) spec.domain.cpu = { ...spec.domain.cpu, maxSockets: live.cpu.maxSockets ?? (spec.domain.cpu?.sockets || 1) * 4 };
+  const autoattach = inputs.preference?.spec.devices?.preferredAutoattachPodInterface;
+  if (autoattach !== undefined) spec.domain.devices.autoattachPodInterface ??= autoattach;
+  const input = inputs.preference?.spec.devices?.preferredAutoattachInputDevice;
+  if (input !== undefined) spec.domain.devices.autoattachInputDevice ??= input;
+  defaultInput(spec);
+  addMissingDisks(spec);
+  defaultNetwork(spec, config);
+  applyTypes(vmi, inputs);
+  const machine = (spec.domain.machine ??= {});
+  machine.type ||= defaultMachineType(spec.architecture, config);
+  keepMacs(vm, spec, inputs.macs);
+  return vmi;
+}

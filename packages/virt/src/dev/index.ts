@@ -1,0 +1,1 @@
+export { goldenDomainXml } from './golden-domain.ts';
