@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ImageServer, serveImages } from './src/image-server.ts';
+import { type ImageServer, serveImages } from '@slipway/daemon';
 import { guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
 import { openTerminal } from './src/terminal.ts';
 

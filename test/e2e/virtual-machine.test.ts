@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { leftovers, takeHostSnapshot, type HostSnapshot } from './src/host-snapshot.ts';
-import { type ImageServer, serveImages } from './src/image-server.ts';
+import { type ImageServer, serveImages } from '@slipway/daemon';
 import { importedVm } from './src/manifests.ts';
 import { guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
 import { openTerminal } from './src/terminal.ts';

@@ -1,5 +1,5 @@
 import { existsSync, writeFileSync } from 'node:fs';
-import { serveImages } from '../../e2e/src/image-server.ts';
+import { serveImages } from '@slipway/daemon';
 import { guestImage, startPlatform } from '../../e2e/src/platform.ts';
 import { connect, GOLDEN_CLAIM, NAMESPACE } from './bench-world.ts';
 import { BENCHMARKS, type BenchContext } from './benchmarks.ts';

@@ -1,0 +1,2 @@
+export * from './attached-process.ts';
+export * from './supervised-process.ts';
