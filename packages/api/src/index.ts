@@ -5,3 +5,4 @@ export * from './kubevirt-constants.ts';
 export * as kubevirt from './generated/kubevirt.ts';
 export type { DataSource, DataVolume, StorageProfile } from './generated/cdi.ts';
 export type { KubeVirt, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration } from './generated/kubevirt.ts';
+export * from './crds/index.ts';
