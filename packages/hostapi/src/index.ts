@@ -1,2 +1,3 @@
 export * from './attached-process.ts';
 export * from './supervised-process.ts';
+export * from './process-record.ts';
