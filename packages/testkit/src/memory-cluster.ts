@@ -31,6 +31,9 @@ interface Logged {
 
 type AnyKind = Pick<ResourceKind, 'group' | 'plural' | 'version' | 'kind' | 'namespaced'>;
 
+/** Kinds whose status is written through the main resource. */
+const WITHOUT_STATUS_SUBRESOURCE: ReadonlySet<string> = new Set(['virtualmachineinstances']);
+
 /**
  * The rules of object storage without an API server: versions, generations, subresources, finalizers, watches; no
  * schemas, defaults or authorization. For unit tests of client-side code.
@@ -172,7 +175,9 @@ export class MemoryCluster {
   private commitUpdate(kind: AnyKind, old: UnstructuredObject, next: UnstructuredObject, isStatus: boolean): UnstructuredObject {
     const merged: UnstructuredObject = isStatus
       ? { ...old, status: next['status'] }
-      : { ...next, ...('status' in old || 'status' in next ? { status: old['status'] ?? next['status'] } : {}) };
+      : WITHOUT_STATUS_SUBRESOURCE.has(kind.plural)
+        ? next
+        : { ...next, ...('status' in old || 'status' in next ? { status: old['status'] ?? next['status'] } : {}) };
     const { uid, creationTimestamp, deletionTimestamp, generation = 1 } = old.metadata;
     const isChanged = !deepEqual({ ...merged, metadata: 0, status: 0 }, { ...old, metadata: 0, status: 0 });
     merged.metadata = {

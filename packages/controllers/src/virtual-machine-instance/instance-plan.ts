@@ -1,10 +1,9 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { kubevirt, Node, Pod, VirtualMachineInstance } from '@slipway/api';
-import type { ObjectMeta } from '@slipway/apimachinery';
+import { deepEqual, formatTime, type ObjectMeta } from '@slipway/apimachinery';
 import { Finalizer, Label, Reason, VmiPhase } from '@slipway/api';
 import { type ExistingStorage, type StorageState, storageState, volumeStatuses } from './claims.ts';
 import { instanceConditions, type SyncProblem } from './instance-conditions.ts';
-import { isDeleting, isFinal, timestamp } from './instance-state.ts';
+import { isDeleting, isFinal } from './instance-state.ts';
 import { canTakeGuest, currentPod, imageProblem, isGoingDown, podCondition } from './launcher-pod-state.ts';
 
 export interface InstanceInput {
@@ -17,6 +16,8 @@ export interface InstanceInput {
   /** Whether the VM that owns the instance exists. */
   readonly hasOwnerVm: boolean;
   readonly problem?: SyncProblem;
+  /** False after a failed attempt: the failure is what must be written. */
+  readonly mayCreatePod?: boolean;
   readonly nowMs: number;
 }
 
@@ -49,9 +50,10 @@ export function planInstance(input: InstanceInput): InstancePlan {
   const isNodeLost = hasLostNode(input);
   const phase = nextPhase({ ...input, pod, storageState: storage, isNodeLost });
   const next = nextObject(input, phase, pod, storage, isNodeLost);
-  const hasChanged = !isDeepStrictEqual(next, vmi);
+  const hasChanged = !deepEqual(next, vmi);
   const quietMs = quietStartMs(vmi, pod, phase, nowMs);
   const createPod =
+    input.mayCreatePod !== false &&
     pod === undefined &&
     !isDeleting(vmi) &&
     storage.canSchedule &&
@@ -129,7 +131,7 @@ function hasLostNode({ vmi, pods, node, nowMs }: InstanceInput): boolean {
 function silentSinceMs(node: Node): number {
   const ready = (node.status?.conditions ?? []).find((condition) => condition.type === 'Ready');
   if (ready === undefined || ready.status === 'True') return Number.POSITIVE_INFINITY;
-  const since = Date.parse(String(ready.lastTransitionTime ?? ''));
+  const since = Date.parse(ready.lastTransitionTime ?? '');
   return Number.isNaN(since) ? Number.POSITIVE_INFINITY : since;
 }
 
@@ -147,7 +149,7 @@ function nextObject(
   isNodeLost: boolean,
 ): VirtualMachineInstance {
   const { vmi, nowMs } = input;
-  const now = timestamp(nowMs);
+  const now = formatTime(nowMs);
   const isHandOver = phase === VmiPhase.scheduled && vmi.status?.phase !== VmiPhase.scheduled;
   const conditions = instanceConditions({ vmi, phase, pod, storage, problem: input.problem, now });
   const status: kubevirt.VirtualMachineInstanceStatus = {

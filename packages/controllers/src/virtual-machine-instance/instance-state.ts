@@ -68,8 +68,3 @@ export function transition<T extends StoredCondition>(
   const since = previous?.status === next.status ? (previous.lastTransitionTime ?? now) : now;
   return { ...next, lastProbeTime: null, lastTransitionTime: since };
 }
-
-/** RFC 3339 with whole seconds, as `metav1.Time` is written. */
-export function timestamp(nowMs: number): string {
-  return new Date(nowMs).toISOString().replace(/\.\d+Z$/, 'Z');
-}

@@ -42,8 +42,7 @@ export function planPower(vm: VirtualMachine, vmi: VirtualMachineInstance | unde
   const requests = pendingRequests(vm.status?.stateChangeRequests ?? [], vmi);
   const input = { vm, vmi, requests, nowMs };
   const { power, enqueueStart = false } = STRATEGIES[runStrategyOf(vm)](input);
-  const needsStart = enqueueStart && !requests.some((request) => request.action === 'Start');
-  return { power, requests: needsStart ? [...requests, { action: 'Start' }] : requests };
+  return { power, requests: enqueueStart ? [...requests, { action: 'Start' }] : requests };
 }
 
 interface Decision {
@@ -65,10 +64,12 @@ const STRATEGIES: Record<RunStrategy, (input: PowerInput) => Decision> = {
       const strategyIsNew = vm.status?.runStrategy !== 'RerunOnFailure';
       return { power: strategyIsNew || startRequest(requests) !== undefined ? start(input) : NONE };
     }
-    const hasFailed = vmi.status?.phase === VmiPhase.failed;
-    const mustGo = !isDeleting(vmi) && (isFinal(vmi) || hasStopRequest(requests, vmi));
-    // a Stop at the head means that somebody wants this instance gone: its failure then is no reason to run again
-    return { power: mustGo ? STOP : NONE, enqueueStart: hasFailed && mustGo && !hasStopRequest(requests, vmi) };
+    const isWanted = !hasStopRequest(requests, vmi);
+    const mustGo = !isDeleting(vmi) && (isFinal(vmi) || !isWanted);
+    // the wish to run again is stored before the instance, which is the only sign of the failure, is deleted
+    if (mustGo && isWanted && vmi.status?.phase === VmiPhase.failed && startRequest(requests) === undefined)
+      return { power: NONE, enqueueStart: true };
+    return { power: mustGo ? STOP : NONE };
   },
 
   Manual: (input) => {

@@ -1,5 +1,6 @@
+import { formatTime } from '@slipway/apimachinery';
 import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
-import { hasReachedRunning, isFinal, timestamp } from '../virtual-machine-instance/instance-state.ts';
+import { hasReachedRunning, isFinal } from '../virtual-machine-instance/instance-state.ts';
 import type { RunStrategy } from './run-strategy.ts';
 
 type StartFailure = kubevirt.VirtualMachineStartFailure;
@@ -33,7 +34,7 @@ export function nextStartFailure({ previous, runStrategy, vmi, nowMs, random }: 
   return {
     consecutiveFailCount: count,
     ...(vmi.metadata.uid !== undefined && { lastFailedVMIUID: vmi.metadata.uid }),
-    retryAfterTimestamp: timestamp(retryAtMs),
+    retryAfterTimestamp: formatTime(retryAtMs),
   };
 }
 

@@ -40,7 +40,6 @@ const status = (vm: VirtualMachine, vmi?: VirtualMachineInstance, more: Partial<
     startFailure: undefined,
     failure: undefined,
     restartReason: undefined,
-    volumeSnapshotStatuses: undefined,
     isStopping: false,
     isStarting: false,
     dataVolumes: [],

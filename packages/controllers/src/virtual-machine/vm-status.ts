@@ -14,7 +14,6 @@ export interface VmStatusInput extends Omit<PrintableStatusInput, 'vm'> {
   readonly startFailure: kubevirt.VirtualMachineStartFailure | undefined;
   readonly failure: SyncFailure | undefined;
   readonly restartReason: string | undefined;
-  readonly volumeSnapshotStatuses: readonly kubevirt.VolumeSnapshotStatus[] | undefined;
   /** RFC 3339. */
   readonly now: string;
 }
@@ -26,7 +25,6 @@ const OWNED = [
   'startFailure',
   'observedGeneration',
   'desiredGeneration',
-  'volumeSnapshotStatuses',
 ] as const satisfies readonly (keyof Status)[];
 
 /** The whole new status; fields that other parts own (snapshots, memory dump, instance types …) are carried over. */
@@ -38,8 +36,8 @@ export function vmStatus(input: VmStatusInput): Status {
     ...vm,
     status: { ...carried, ...(startFailure && { startFailure }), stateChangeRequests: [...requests] },
   };
-  const observed = Number(vmi?.metadata.annotations?.[Annotation.vmGeneration] ?? Number.NaN);
   const desired = vm.metadata.generation;
+  const observed = observedGeneration(vm, vmi);
   return {
     ...carried,
     conditions: vmConditions(input),
@@ -48,12 +46,14 @@ export function vmStatus(input: VmStatusInput): Status {
     printableStatus: printableStatusOf({ ...input, vm: updated }),
     runStrategy: runStrategyOf(vm),
     ...(requests.length > 0 && { stateChangeRequests: [...requests] }),
-    ...(startFailure !== undefined && { startFailure }),
+    ...(startFailure && { startFailure }),
     ...(desired !== undefined && { desiredGeneration: desired }),
-    ...(Number.isNaN(observed)
-      ? vm.status?.observedGeneration !== undefined && { observedGeneration: vm.status.observedGeneration }
-      : { observedGeneration: observed }),
-    ...(input.volumeSnapshotStatuses !== undefined &&
-      input.volumeSnapshotStatuses.length > 0 && { volumeSnapshotStatuses: [...input.volumeSnapshotStatuses] }),
+    ...(observed !== undefined && { observedGeneration: observed }),
   };
+}
+
+/** Generation of the VM from which the instance was made; the last known one while there is no instance. */
+function observedGeneration(vm: VirtualMachine, vmi: VirtualMachineInstance | undefined): number | undefined {
+  const recorded = vmi?.metadata.annotations?.[Annotation.vmGeneration];
+  return recorded === undefined ? vm.status?.observedGeneration : Number(recorded);
 }

@@ -1,0 +1,73 @@
+import type { VirtualMachine } from '@slipway/api';
+import {
+  ControllerRevisionKind,
+  DataSourceKind,
+  DataVolumeKind,
+  PersistentVolumeClaimKind,
+  VirtualMachineInstanceKind,
+  VirtualMachineKind,
+} from '@slipway/api';
+import { type KubeObject, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { type ControllerRegistration, type Informer, type Informers, owned, watchOf } from '@slipway/runtime';
+import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
+import { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
+import type { InstanceCreationDeps } from './instance-creation.ts';
+import { VirtualMachineReconciler } from './virtual-machine-reconciler.ts';
+
+const CLAIM_INDEX = 'claim';
+
+/** What the controller needs to know about the cluster's KubeVirt configuration. */
+export interface VirtualMachineSettings {
+  readonly renderInstance: InstanceCreationDeps['renderInstance'];
+  readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
+}
+
+/** The VM controller; `settingsFor` is called once with the shared caches. */
+export function virtualMachineController(settingsFor: (informers: Informers) => VirtualMachineSettings): ControllerRegistration {
+  return {
+    name: 'virtualmachine-controller',
+    create: ({ client, informers, events, clock, random }) => {
+      const vms = informers.for(VirtualMachineKind);
+      vms.addIndex(CLAIM_INDEX, (vm) => claimNames(vm).map((name) => `${vm.metadata.namespace ?? ''}/${name}`));
+      const reconciler = new VirtualMachineReconciler({
+        client,
+        events,
+        clock,
+        random,
+        vms: new FreshObjects(vms),
+        vmis: new FreshObjects(informers.for(VirtualMachineInstanceKind)),
+        dataVolumes: new FreshObjects(informers.for(DataVolumeKind)),
+        dataSources: informers.lister(DataSourceKind),
+        claims: informers.lister(PersistentVolumeClaimKind),
+        revisions: informers.lister(ControllerRevisionKind),
+        ...settingsFor(informers),
+      });
+      const users = (object: KubeObject): readonly ObjectKey[] => usersOfClaim(vms, object);
+      return {
+        kind: VirtualMachineKind,
+        reconciler,
+        concurrency: 8,
+        watches: [
+          owned(VirtualMachineInstanceKind, VirtualMachineKind),
+          // an instance that somebody else owns frees the VM's name when it goes
+          watchOf(
+            VirtualMachineInstanceKind,
+            (vmi) => [keyOf(vmi)],
+            ({ type }) => type === 'deleted',
+          ),
+          watchOf(DataVolumeKind, users),
+          watchOf(PersistentVolumeClaimKind, users),
+        ],
+      };
+    },
+  };
+}
+
+function claimNames(vm: VirtualMachine): readonly string[] {
+  const templates = (vm.spec.dataVolumeTemplates ?? []).map(({ metadata }) => metadata.name ?? '');
+  return [...new Set([...claimedVolumes(vm.spec.template.spec).map(({ claimName }) => claimName), ...templates])];
+}
+
+function usersOfClaim(vms: Informer<VirtualMachine>, { metadata }: KubeObject): readonly ObjectKey[] {
+  return vms.lister.byIndex(CLAIM_INDEX, `${metadata.namespace ?? ''}/${metadata.name}`).map(keyOf);
+}
