@@ -1,0 +1,33 @@
+/** What the server may ask a node agent about one VMI; params are `VmiCallParams` and what is said below. */
+export const NodeVerb = {
+  /** Streams: raw bytes both ways. */
+  console: 'console',
+  /** Stream of RFB bytes; `preserveSession: true` refuses instead of displacing a session. */
+  vnc: 'vnc',
+  /**
+   * Stream to `port` of the guest (`protocol` tcp or udp). A udp stream carries one datagram as a frame: its length as
+   * two bytes, big-endian, then its bytes.
+   */
+  portforward: 'portforward',
+  /** Calls that change the guest; the answer is an empty object. */
+  pause: 'pause',
+  unpause: 'unpause',
+  /** `unfreezeTimeoutSeconds`: thaws by itself after that time; 0: never. */
+  freeze: 'freeze',
+  unfreeze: 'unfreeze',
+  softreboot: 'softreboot',
+  reset: 'reset',
+  /** Calls that ask the guest agent; the answer is the object that the API returns. */
+  guestosinfo: 'guestosinfo',
+  userlist: 'userlist',
+  filesystemlist: 'filesystemlist',
+  /** Answers `{ png: <base64> }`; `moveCursor: true` wakes the screen first. */
+  vncScreenshot: 'vncscreenshot',
+} as const;
+
+export interface VmiCallParams {
+  readonly namespace: string;
+  readonly name: string;
+  /** Of the VMI: the agent refuses when another instance has taken the name. */
+  readonly uid: string;
+}
