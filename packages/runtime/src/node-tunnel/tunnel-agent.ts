@@ -126,7 +126,7 @@ async function open(deps: TunnelAgentDeps, { id, verb, params }: Asked, signal: 
     throw error;
   }
   const onEnd = (error: unknown): void => {
-    if (error) log.debug({ verb, error: String(error) }, 'stream broke');
+    if (error instanceof Error) log.debug({ verb, error: error.message }, 'stream broke');
   };
   pipeline(local, remote, onEnd);
   pipeline(remote, local, onEnd);

@@ -1,0 +1,71 @@
+import { keyOf, type ObjectKey } from '@slipway/apimachinery';
+import {
+  type Node,
+  NamespaceKind,
+  NodeKind,
+  type PersistentVolumeClaim,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  type Pod,
+  PodKind,
+  StorageClassKind,
+} from '@slipway/api';
+import { type ControllerRegistration, type InformerEvent, watchOf } from '@slipway/runtime';
+import { claimNames } from './pod-volumes.ts';
+import { isFinished } from './resources.ts';
+import { BY_STORAGE_CLASS, needsNode, SCHEDULER_NAME, SchedulerReconciler } from './scheduler-reconciler.ts';
+
+export { explainScheduling, type Refusal, type SchedulingExplanation, type SchedulingFacts } from './explain-scheduling.ts';
+export type { PlacedPod } from './pod-affinity.ts';
+export { type PodVolumes, SELECTED_NODE, type VolumeFacts, volumesOf } from './pod-volumes.ts';
+
+const BY_WAITING = 'scheduler/waiting';
+const BY_CLAIM = 'scheduler/claim';
+
+/** Assigns pods to nodes. */
+export const schedulerController: ControllerRegistration = {
+  name: SCHEDULER_NAME,
+  create({ client, events, clock, informers }) {
+    const pods = informers.for(PodKind);
+    pods.addIndex(BY_WAITING, (pod) => (needsNode(pod) ? ['yes'] : []));
+    pods.addIndex(BY_CLAIM, (pod) => (needsNode(pod) ? claimNames(pod).map((name) => `${pod.metadata.namespace}/${name}`) : []));
+    informers.for(PersistentVolumeKind).addIndex(BY_STORAGE_CLASS, (volume) => [volume.spec?.storageClassName ?? '']);
+    const waiting = (): readonly ObjectKey[] => pods.lister.byIndex(BY_WAITING, 'yes').map(keyOf);
+    const waitingFor = (claim: PersistentVolumeClaim): readonly ObjectKey[] =>
+      pods.lister.byIndex(BY_CLAIM, `${claim.metadata.namespace}/${claim.metadata.name}`).map(keyOf);
+    return {
+      kind: PodKind,
+      concurrency: 8,
+      watches: [
+        watchOf(NodeKind, waiting, bringsRoom),
+        watchOf(PodKind, waiting, leavesRoom),
+        watchOf(PersistentVolumeClaimKind, waitingFor),
+        watchOf(PersistentVolumeKind, waiting, ({ type }) => type !== 'deleted'),
+        watchOf(StorageClassKind, waiting),
+      ],
+      reconciler: new SchedulerReconciler({
+        client,
+        events,
+        clock,
+        pods: pods.lister,
+        nodes: informers.lister(NodeKind),
+        namespaces: informers.lister(NamespaceKind),
+        claims: informers.lister(PersistentVolumeClaimKind),
+        volumes: informers.lister(PersistentVolumeKind),
+        storageClasses: informers.lister(StorageClassKind),
+      }),
+    };
+  },
+};
+
+/** Heartbeats of a node change nothing for a waiting pod. */
+function bringsRoom({ type, object, old }: InformerEvent<Node>): boolean {
+  if (type !== 'updated') return type === 'added';
+  const shape = ({ metadata, spec, status }: Node): string =>
+    JSON.stringify([metadata.labels, spec?.taints, spec?.unschedulable, status?.allocatable]);
+  return shape(object) !== shape(old);
+}
+
+function leavesRoom({ type, object, old }: InformerEvent<Pod>): boolean {
+  return type === 'deleted' || (type === 'updated' && isFinished(object) && !isFinished(old));
+}

@@ -1,0 +1,176 @@
+import {
+  formatTime,
+  isConflict,
+  isNotFound,
+  type KubeObject,
+  keyString,
+  type ObjectKey,
+  type ResourceKind,
+} from '@slipway/apimachinery';
+import {
+  type Namespace,
+  type Node,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  type Pod,
+  PodKind,
+  type StorageClass,
+} from '@slipway/api';
+import type { Client } from '@slipway/client';
+import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import { explainScheduling, type SchedulingFacts } from './explain-scheduling.ts';
+import type { PlacedPod } from './pod-affinity.ts';
+import { type DelayedClaim, isReachable, SELECTED_NODE, volumesOf } from './pod-volumes.ts';
+import { isFinished } from './resources.ts';
+
+export const SCHEDULER_NAME = 'default-scheduler';
+export const BY_STORAGE_CLASS = 'scheduler/storage-class';
+
+/** Even when no change of the cluster brings a pod back, it is tried again this often. */
+const RETRY_MS = 60_000;
+
+interface Binding extends KubeObject {
+  target: { apiVersion: string; kind: string; name: string };
+}
+const BindingKind: ResourceKind<Binding> = { group: '', version: 'v1', kind: 'Binding', plural: 'pods', namespaced: true };
+
+export interface SchedulerDeps {
+  readonly client: Client;
+  readonly events: EventRecorder;
+  readonly clock: Clock;
+  readonly pods: Lister<Pod>;
+  readonly nodes: Lister<Node>;
+  readonly namespaces: Lister<Namespace>;
+  readonly claims: Lister<PersistentVolumeClaim>;
+  readonly volumes: Lister<PersistentVolume>;
+  readonly storageClasses: Lister<StorageClass>;
+}
+
+/** True for pods this scheduler must find a node for. */
+export function needsNode(pod: Pod): boolean {
+  const { schedulerName = SCHEDULER_NAME, nodeName } = pod.spec ?? {};
+  return schedulerName === SCHEDULER_NAME && !nodeName && !pod.metadata.deletionTimestamp && !isFinished(pod);
+}
+
+/** Gives each pod a node, volumes first. */
+export class SchedulerReconciler implements Reconciler {
+  private readonly deps: SchedulerDeps;
+  /** Pods bound by us whose nodeName has not come back through the watch yet. */
+  private readonly assumed = new Map<string, { readonly pod: Pod; readonly node: string }>();
+
+  constructor(deps: SchedulerDeps) {
+    this.deps = deps;
+  }
+
+  async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Result> {
+    const pod = this.deps.pods.get(key);
+    if (pod === undefined || !needsNode(pod)) {
+      this.assumed.delete(keyString(key));
+      return done;
+    }
+    if (this.assumed.get(keyString(key))?.pod.metadata.uid === pod.metadata.uid) return done;
+    if (hasGates(pod)) {
+      await this.refuse(pod, 'SchedulingGated', 'Scheduling is blocked due to non-empty scheduling gates', signal);
+      return done;
+    }
+    const facts = this.facts(pod);
+    const { feasible, message } = explainScheduling(pod, facts);
+    const best = feasible[0];
+    if (best === undefined) {
+      if (await this.refuse(pod, 'Unschedulable', message, signal)) this.deps.events.warning(pod, 'FailedScheduling', message);
+      return after(RETRY_MS);
+    }
+    if (facts.volumes.delayed.length > 0) {
+      await this.sendVolumes(facts.volumes.delayed, best.node, signal);
+      return after(RETRY_MS);
+    }
+    await this.bind(pod, best.node, signal);
+    return done;
+  }
+
+  private facts(pod: Pod): SchedulingFacts {
+    const { nodes, pods, namespaces, claims, volumes, storageClasses } = this.deps;
+    const placed: PlacedPod[] = [];
+    for (const other of pods.list()) {
+      const nodeName = other.spec?.nodeName || this.assumed.get(keyString(keyParts(other)))?.node;
+      const node = nodeName === undefined ? undefined : nodes.get({ namespace: '', name: nodeName });
+      if (node && !isFinished(other)) placed.push({ pod: other, node });
+    }
+    return {
+      nodes: nodes.list(),
+      placed,
+      namespace: (name) => namespaces.get({ namespace: '', name }),
+      volumes: volumesOf(pod, {
+        claim: (namespace, name) => claims.get({ namespace, name }),
+        volume: (name) => volumes.get({ namespace: '', name }),
+        storageClass: (name) => storageClasses.get({ namespace: '', name }),
+        availableVolumes: (name) =>
+          volumes.byIndex(BY_STORAGE_CLASS, name).filter((volume) => volume.status?.phase === 'Available'),
+      }),
+    };
+  }
+
+  /** Tells the provisioner, or the claim binder, where the volumes are needed. The pod follows when they are bound. */
+  private async sendVolumes(delayed: readonly DelayedClaim[], nodeName: string, signal: AbortSignal): Promise<void> {
+    const node = this.deps.nodes.get({ namespace: '', name: nodeName });
+    for (const { claim, selectedNode, candidates } of delayed) {
+      if (selectedNode !== undefined) continue;
+      const existing = node && candidates.find((volume) => isReachable(volume, node));
+      if (existing) await this.reserve(existing, claim, signal);
+      else {
+        const patch = { metadata: { annotations: { [SELECTED_NODE]: nodeName } } };
+        await this.deps.client.patch(PersistentVolumeClaimKind, keyParts(claim), patch, { type: 'merge', signal });
+      }
+    }
+  }
+
+  private async reserve(volume: PersistentVolume, claim: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
+    const { name = '', namespace = '', uid = '' } = claim.metadata;
+    const claimRef = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', name, namespace, uid };
+    await this.deps.client.update(PersistentVolumeKind, { ...volume, spec: { ...volume.spec, claimRef } }, { signal });
+  }
+
+  private async bind(pod: Pod, node: string, signal: AbortSignal): Promise<void> {
+    const key = keyParts(pod);
+    const { uid } = pod.metadata;
+    this.assumed.set(keyString(key), { pod, node });
+    try {
+      const binding: Binding = {
+        apiVersion: 'v1',
+        kind: 'Binding',
+        metadata: { ...key, ...(uid && { uid }) },
+        target: { apiVersion: 'v1', kind: 'Node', name: node },
+      };
+      await this.deps.client.create(BindingKind, binding, { subresource: 'binding', signal });
+    } catch (error) {
+      this.assumed.delete(keyString(key));
+      // deleted or bound meanwhile: the watch says what to do next
+      if (isNotFound(error) || isConflict(error)) return;
+      throw error;
+    }
+    this.deps.events.normal(pod, 'Scheduled', `Successfully assigned ${key.namespace}/${key.name} to ${node}`);
+  }
+
+  /** Writes why the pod waits. Returns false when the pod says so already. */
+  private async refuse(pod: Pod, reason: string, message: string, signal: AbortSignal): Promise<boolean> {
+    const conditions = pod.status?.conditions ?? [];
+    const current = conditions.find(({ type }) => type === 'PodScheduled');
+    if (current?.status === 'False' && current.reason === reason && current.message === message) return false;
+    const now = formatTime(this.deps.clock.now());
+    const lastTransitionTime = current?.status === 'False' ? (current.lastTransitionTime ?? now) : now;
+    const condition = { type: 'PodScheduled', status: 'False', reason, message, lastTransitionTime };
+    const status = {
+      ...pod.status,
+      phase: 'Pending',
+      conditions: [...conditions.filter(({ type }) => type !== 'PodScheduled'), condition],
+    };
+    await this.deps.client.update(PodKind, { ...pod, status }, { subresource: 'status', signal });
+    return true;
+  }
+}
+
+const hasGates = (pod: Pod): boolean => (pod.spec?.schedulingGates?.length ?? 0) > 0;
+
+const keyParts = ({ metadata }: KubeObject): ObjectKey => ({ namespace: metadata.namespace ?? '', name: metadata.name ?? '' });
