@@ -34,6 +34,9 @@ export const GUEST_PACKAGES: readonly string[] = [
   'mtools',
 ];
 
+/** Debian's kubectl; only installed where there is none. */
+export const KUBECTL_PACKAGE = 'kubernetes-client';
+
 export const BENCH_PACKAGES: readonly string[] = [...RUN_PACKAGES, ...GUEST_PACKAGES, 'libvirt-clients', 'virtinst'];
 export const TEST_PACKAGES: readonly string[] = [...BENCH_PACKAGES, 'bsdutils', 'curl', 'genisoimage', 'git', 'procps'];
 

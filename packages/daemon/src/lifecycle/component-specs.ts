@@ -1,0 +1,49 @@
+import { join } from 'node:path';
+import type { InstanceConfig, NodeInstance } from '../instance/instance-config.ts';
+import type { InstancePaths } from '../instance/paths.ts';
+import type { ComponentSpec } from './component.ts';
+import type { ProgramFiles } from './program-files.ts';
+
+export const SERVER = 'server';
+
+/** Nothing of the caller's environment reaches the platform. */
+const ENVIRONMENT = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  LC_ALL: 'C.UTF-8',
+  HOME: '/nonexistent',
+};
+
+/** A small young generation: the platform idles most of its life (promise S6). */
+const NODE_FLAGS = ['--max-semi-space-size=8'];
+
+/** What `up` tells the server beside the installation itself. */
+export interface ServerSettings {
+  /** Image imports may reach loopback addresses: for tests and the demo, which serve images from this machine. */
+  readonly allowLoopbackImports: boolean;
+}
+
+export function serverSpec(
+  config: InstanceConfig,
+  paths: InstancePaths,
+  files: ProgramFiles,
+  settings: ServerSettings,
+): ComponentSpec {
+  return {
+    name: SERVER,
+    argv: [files.node, ...NODE_FLAGS, join(files.bundles, 'server.mjs'), paths.dataDir, JSON.stringify(settings)],
+    logFile: join(paths.logs, 'server.out'),
+    cwd: paths.server,
+    env: ENVIRONMENT,
+    uid: config.serverUid,
+  };
+}
+
+export function nodeSpec(node: NodeInstance, paths: InstancePaths, files: ProgramFiles): ComponentSpec {
+  return {
+    name: node.name,
+    argv: [files.node, ...NODE_FLAGS, join(files.bundles, 'node.mjs'), paths.dataDir, node.name],
+    logFile: join(paths.logs, `${node.name}.out`),
+    cwd: paths.node(node.name).stateDir,
+    env: ENVIRONMENT,
+  };
+}

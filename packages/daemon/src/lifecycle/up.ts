@@ -1,0 +1,114 @@
+import { createServer } from 'node:net';
+import { hostname } from 'node:os';
+import { once } from 'node:events';
+import { checkoutRoot } from '../checkout.ts';
+import { routedNetworks } from '../doctor/host-networks.ts';
+import { ensureHostPackages, RUN_PACKAGES } from '../host-packages.ts';
+import { DEFAULT_HOST, DEFAULT_PORT } from '../instance/defaults.ts';
+import { type InstanceConfig, planInstance } from '../instance/instance-config.ts';
+import { canonicalDataDir, loadInstance, saveInstance } from '../instance/instance-store.ts';
+import { type InstancePaths, instancePaths } from '../instance/paths.ts';
+import { ensureCredentials } from '../instance/credentials.ts';
+import { createProgress, type Progress } from '../progress.ts';
+import { UserError } from '../report-failure.ts';
+import { findComponent, startComponent, stopComponent } from './component.ts';
+import { nodeSpec, SERVER, serverSpec } from './component-specs.ts';
+import { installProgramFiles } from './program-files.ts';
+
+export interface UpOptions {
+  readonly dataDir: string;
+  readonly listen?: { readonly host: string; readonly port: number };
+  readonly nodes?: number;
+  readonly foreground?: boolean;
+  readonly allowLoopbackImports?: boolean;
+  readonly yes?: boolean;
+}
+
+const SERVER_READY_MS = 60_000;
+const NODE_READY_MS = 120_000;
+
+/** `slipway up`: idempotent; returns when the API answers and every node agent has registered. */
+export async function up(options: UpOptions): Promise<void> {
+  const progress = createProgress(process.stderr, Date.now);
+  const { config, paths } = await startPlatform(options, progress);
+  progress.done(
+    `Slipway is ready at https://${urlHost(config.listenHost)}:${config.listenPort}\nexport KUBECONFIG=${paths.adminKubeconfig}`,
+  );
+  if (options.foreground) await stayInForeground(config, paths);
+}
+
+export async function startPlatform(
+  options: UpOptions,
+  progress: Progress,
+): Promise<{ config: InstanceConfig; paths: InstancePaths }> {
+  if (process.getuid?.() !== 0) throw new UserError('Guests need namespaces, taps and nftables; run it with sudo');
+  await ensureHostPackages(RUN_PACKAGES, { yes: options.yes ?? false, progress });
+  const { config, paths } = await loadOrPlan(options);
+  if (findComponent(paths, SERVER) === undefined) await requireFreePort(config);
+  saveInstance(config, paths);
+  await ensureCredentials(config, paths);
+  const files = installProgramFiles(paths.dataDir, checkoutRoot());
+  const settings = { allowLoopbackImports: options.allowLoopbackImports ?? false };
+  progress.step('starting the server and the node agents');
+  // Agents start beside the server and connect as soon as it listens.
+  const starts = [
+    startComponent(paths, serverSpec(config, paths, files, settings), SERVER_READY_MS),
+    ...config.nodes.map((node) => startComponent(paths, nodeSpec(node, paths, files), NODE_READY_MS)),
+  ];
+  const failed = (await Promise.allSettled(starts)).find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
+  return { config, paths };
+}
+
+async function loadOrPlan(options: UpOptions): Promise<{ config: InstanceConfig; paths: InstancePaths }> {
+  const existing = loadInstance(options.dataDir);
+  if (existing !== undefined) return { ...existing, config: adjusted(existing.config, options) };
+  const dataDir = canonicalDataDir(options.dataDir);
+  const config = planInstance({
+    dataDir,
+    listenHost: options.listen?.host ?? DEFAULT_HOST,
+    listenPort: options.listen?.port ?? DEFAULT_PORT,
+    nodeCount: options.nodes ?? 1,
+    hostname: hostname().toLowerCase(),
+    routedNetworks: await routedNetworks(),
+    createdAt: new Date().toISOString(),
+  });
+  return { config, paths: instancePaths(dataDir) };
+}
+
+/** What may change between two starts of an installation: where it listens. */
+function adjusted(config: InstanceConfig, options: UpOptions): InstanceConfig {
+  if (options.nodes !== undefined && options.nodes !== config.nodes.length)
+    throw new UserError(`This installation has ${config.nodes.length} node(s); the number is chosen at the first start`);
+  if (options.listen === undefined) return config;
+  return { ...config, listenHost: options.listen.host, listenPort: options.listen.port };
+}
+
+async function requireFreePort({ listenHost, listenPort }: InstanceConfig): Promise<void> {
+  const probe = createServer();
+  try {
+    probe.listen(listenPort, listenHost);
+    await once(probe, 'listening');
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error)) throw error;
+    if (error.code === 'EADDRINUSE')
+      throw new UserError(`Port ${listenPort} of ${listenHost} is in use; choose another with --listen ${listenHost}:<port>`);
+    if (error.code === 'EADDRNOTAVAIL')
+      throw new UserError(`${listenHost} is no address of this machine; choose another with --listen`);
+    throw error;
+  } finally {
+    await new Promise((resolve) => probe.close(resolve));
+  }
+}
+
+export const urlHost = (host: string): string =>
+  host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
+
+async function stayInForeground(config: InstanceConfig, paths: InstancePaths): Promise<void> {
+  // A signal handler alone does not keep a Node process alive.
+  const alive = setInterval(() => {}, 2 ** 30);
+  await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+  clearInterval(alive);
+  for (const node of config.nodes) await stopComponent(paths, node.name);
+  await stopComponent(paths, SERVER);
+}

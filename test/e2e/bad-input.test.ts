@@ -1,0 +1,147 @@
+import { createServer, type Server } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importedVm } from './src/manifests.ts';
+import { guestImage, type Platform, startPlatform } from './src/platform.ts';
+
+interface Conditioned {
+  status?: {
+    phase?: string;
+    printableStatus?: string;
+    conditions?: { type: string; status: string; reason?: string; message?: string }[];
+  };
+}
+
+const conditionText = (object: Conditioned): string =>
+  (object.status?.conditions ?? []).map((c) => `${c.type}=${c.status} ${c.reason ?? ''}: ${c.message ?? ''}`).join('\n');
+
+const dataVolume = (name: string, url: string, extra: object = {}, size = '128Mi') => ({
+  apiVersion: 'cdi.kubevirt.io/v1beta1',
+  kind: 'DataVolume',
+  metadata: { name, namespace: 'default', annotations: { 'cdi.kubevirt.io/storage.bind.immediate.requested': 'true' } },
+  spec: { source: { http: { url, ...extra } }, storage: { resources: { requests: { storage: size } } } },
+});
+
+describe('what goes wrong is said, and heals by itself when the cause goes away', () => {
+  let platform: Platform;
+  let server: Server;
+  let base: string;
+  let image: Buffer;
+  /** Path → what to answer; tests change it while an import runs. */
+  const answers = new Map<string, { status: number; body: Buffer; contentLength?: number }>();
+
+  beforeAll(async () => {
+    image = readFileSync((await guestImage('tiny')).qcow2Path);
+    server = createServer((request, response) => {
+      const answer = answers.get((request.url ?? '').split('?')[0] ?? '');
+      if (answer === undefined) {
+        response.writeHead(404).end('nothing here');
+        return;
+      }
+      response.writeHead(answer.status, { 'Content-Length': answer.contentLength ?? answer.body.length });
+      if (request.method === 'HEAD') response.end();
+      else if (answer.contentLength === undefined) response.end(answer.body);
+      else response.write(answer.body, () => response.destroy());
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    base = `http://127.0.0.1:${address !== null && typeof address === 'object' ? address.port : 0}`;
+    platform = await startPlatform();
+  });
+
+  afterAll(async () => {
+    server?.closeAllConnections();
+    server?.close();
+    await platform?.destroy();
+  });
+
+  it.each([
+    ['a spelling mistake', { spec: { runStrateggy: 'Always' } }, /unknown field "spec.runStrateggy"/],
+    ['an impossible run strategy', { spec: { runStrategy: 'Sometimes' } }, /spec\.(runStrategy|running)/],
+  ])('refuses %s and names the field', async (_name, change, message) => {
+    const vm = importedVm('refused', `${base}/x`) as { spec: object };
+    const result = await platform.apply({ ...vm, spec: { ...vm.spec, ...change.spec } }).catch((error: Error) => error.message);
+    expect(result).toMatch(message);
+  });
+
+  it('refuses a disk without a volume and names the path', async () => {
+    const vm = importedVm('refused', `${base}/x`) as { spec: { template: { spec: { volumes: unknown[] } } } };
+    vm.spec.template.spec.volumes = [];
+    await expect(platform.apply(vm)).rejects.toThrow(/spec\.template\.spec\.domain\.devices\.disks\[0\]\.name/);
+  });
+
+  it('explains a missing DataSource on the VM and goes on when it appears', async () => {
+    answers.set('/later.qcow2', { status: 200, body: image });
+    const vm = importedVm('sourced', '') as { spec: { dataVolumeTemplates: { spec: object }[] } };
+    const [template] = vm.spec.dataVolumeTemplates;
+    if (template) {
+      template.spec = {
+        sourceRef: { kind: 'DataSource', name: 'nowhere', namespace: 'default' },
+        storage: { resources: { requests: { storage: '128Mi' } } },
+      };
+    }
+    await platform.apply(vm);
+    const events = async () =>
+      platform.kubectl('get', 'events', '-o', 'jsonpath={range .items[*]}{.reason} {.message}{"\\n"}{end}');
+    await expect
+      .poll(async () => conditionText(await platform.until<Conditioned>('vm sourced', () => true)) + (await events()), {
+        timeout: 20_000,
+      })
+      .toMatch(/nowhere/);
+    await platform.apply(dataVolume('golden', `${base}/later.qcow2`));
+    await platform.apply({
+      apiVersion: 'cdi.kubevirt.io/v1beta1',
+      kind: 'DataSource',
+      metadata: { name: 'nowhere', namespace: 'default' },
+      spec: { source: { pvc: { name: 'golden', namespace: 'default' } } },
+    });
+    await platform.until<Conditioned>('vmi sourced', (vmi) => vmi.status?.phase === 'Running', 120_000);
+    await platform.kubectl('delete', 'vm', 'sourced', '--timeout=60s');
+  });
+
+  it('retries a server that refuses, says what it answered, and succeeds when it recovers', async () => {
+    answers.set('/flaky.qcow2', { status: 503, body: Buffer.from('try later') });
+    await platform.apply(dataVolume('flaky', `${base}/flaky.qcow2`));
+    await expect
+      .poll(async () => conditionText(await platform.until<Conditioned>('dv flaky', () => true)), { timeout: 60_000 })
+      .toMatch(/503/);
+    answers.set('/flaky.qcow2', { status: 200, body: image });
+    await platform.until<Conditioned>('dv flaky', (dv) => dv.status?.phase === 'Succeeded', 120_000);
+  });
+
+  it.each<[string, () => { status: number; body: Buffer; contentLength?: number }, object, string, RegExp]>([
+    ['unreachable', () => ({ status: 404, body: Buffer.from('') }), {}, '128Mi', /404/],
+    [
+      'truncated',
+      () => ({ status: 200, body: image.subarray(0, 1_000_000), contentLength: image.length }),
+      {},
+      '128Mi',
+      /trunc|ended|incomplete|closed|terminated|bytes/i,
+    ],
+    [
+      'corrupt',
+      () => ({ status: 200, body: Buffer.concat([image.subarray(0, 65_536), Buffer.alloc(4_000_000, 0xa5)]) }),
+      {},
+      '128Mi',
+      /corrupt|invalid|qcow2|image|convert/i,
+    ],
+    ['mismatched', () => ({ status: 200, body: image }), { checksum: `sha256:${'0'.repeat(64)}` }, '128Mi', /checksum/i],
+    ['oversized', () => ({ status: 200, body: image }), {}, '16Mi', /larger|size|virtual/i],
+  ])('an import of a source that is %s says so', async (name, answer, source, size, message) => {
+    answers.set(`/${name}.qcow2`, answer());
+    await platform.apply(dataVolume(name, `${base}/${name}.qcow2`, source, size));
+    await expect
+      .poll(async () => conditionText(await platform.until<Conditioned>(`dv ${name}`, () => true)), { timeout: 60_000 })
+      .toMatch(message);
+    const dv = await platform.until<Conditioned>(`dv ${name}`, () => true);
+    expect(dv.status?.phase).not.toBe('Succeeded');
+    await platform.kubectl('delete', 'dv', name, '--timeout=60s');
+    await platform.kubectl('wait', '--for=delete', `pvc/${name}`, '--timeout=60s');
+  });
+
+  it('names the way out of a busy port', async () => {
+    const result = await platform.slipway('up', '--data-dir', '/tmp/sw-e2e-busy', '--listen', `127.0.0.1:${platform.port}`);
+    expect(result.code).not.toBe(0);
+    expect(result.stderr).toMatch(/in use.*--listen/);
+  });
+});
