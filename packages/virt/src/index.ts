@@ -9,5 +9,6 @@ export * from './domain/index.ts';
 export { applyInstancetype, instancetypeConflicts } from './instancetype/apply.ts';
 export { applyPreference } from './instancetype/preference.ts';
 export { preferredTopology } from './instancetype/topology.ts';
+export * from './pod/index.ts';
 export * from './quantity.ts';
 export * from './xml.ts';

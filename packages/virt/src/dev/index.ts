@@ -1,1 +1,2 @@
 export { goldenDomainXml } from './golden-domain.ts';
+export { goldenLauncherPod } from './golden-pod.ts';

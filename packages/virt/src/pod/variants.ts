@@ -1,0 +1,129 @@
+import type { core, Pod, VirtualMachineInstance } from '@slipway/api';
+import { LAUNCHER_UID, type LauncherContext, type RenderedPod } from './context.ts';
+import { renderLauncherPod } from './launcher-pod.ts';
+import { helperResources } from './resources.ts';
+
+export interface MigrationTargetInput {
+  readonly name: string;
+  readonly uid: string;
+  /** Selector of the migration object; keys of the VMI win. */
+  readonly addedNodeSelector?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The pod that a migration moves the guest to: a launcher pod that keeps away from the source's node. */
+export function renderMigrationTargetPod(
+  vmi: VirtualMachineInstance,
+  migration: MigrationTargetInput,
+  context: LauncherContext,
+): RenderedPod {
+  const pod = renderLauncherPod(vmi, context);
+  const away: core.PodAffinityTerm = {
+    labelSelector: { matchLabels: { 'kubevirt.io/created-by': vmi.metadata.uid ?? '' } },
+    topologyKey: 'kubernetes.io/hostname',
+  };
+  const base = pod.spec.affinity ?? {};
+  const required = base.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
+  return {
+    ...pod,
+    metadata: {
+      ...pod.metadata,
+      labels: { ...pod.metadata.labels, 'kubevirt.io/migrationJobUID': migration.uid },
+      annotations: { ...pod.metadata.annotations, 'kubevirt.io/migrationJobName': migration.name },
+    },
+    spec: {
+      ...pod.spec,
+      nodeSelector: { ...migration.addedNodeSelector, ...pod.spec.nodeSelector },
+      affinity: {
+        ...base,
+        podAntiAffinity: { ...base.podAntiAffinity, requiredDuringSchedulingIgnoredDuringExecution: [...required, away] },
+      },
+    },
+  };
+}
+
+export interface AttachedVolume {
+  readonly name: string;
+  readonly claimName: string;
+  readonly isBlock: boolean;
+}
+
+function selinuxLevel(vmi: VirtualMachineInstance): string | undefined {
+  const context = vmi.status?.selinuxContext;
+  return context === undefined || context === 'none' ? undefined : context.split(':').slice(3).join(':');
+}
+
+/** The pod that holds hotplugged claims on the node of a running guest. */
+export function renderHotplugPod(
+  vmi: VirtualMachineInstance,
+  owner: Pick<Pod, 'metadata' | 'spec'>,
+  volumes: readonly AttachedVolume[],
+  context: LauncherContext,
+): RenderedPod {
+  const level = selinuxLevel(vmi);
+  const blocks = volumes.filter(({ isBlock }) => isBlock);
+  const files = volumes.filter(({ isBlock }) => !isBlock);
+  const { profile } = context;
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      generateName: 'hp-volume-',
+      namespace: vmi.metadata.namespace ?? 'default',
+      labels: { 'kubevirt.io': 'hotplug-disk' },
+      ...(profile.currentMetadata && {
+        annotations: {
+          'kubevirt.io/owner-vmi-name': vmi.metadata.name ?? '',
+          'kubevirt.io/owner-vmi-uid': vmi.metadata.uid ?? '',
+        },
+      }),
+      ownerReferences: [
+        {
+          apiVersion: 'v1',
+          kind: 'Pod',
+          name: owner.metadata.name ?? '',
+          uid: owner.metadata.uid ?? '',
+          controller: true,
+          blockOwnerDeletion: true,
+        },
+      ],
+    },
+    spec: {
+      containers: [
+        {
+          name: 'hotplug-disk',
+          image: profile.image,
+          command: ['/usr/bin/container-disk', '--copy-path', '/path/hp'],
+          resources: helperResources('hotplug-disk', !profile.currentMetadata, context),
+          securityContext: {
+            allowPrivilegeEscalation: false,
+            runAsNonRoot: true,
+            runAsUser: LAUNCHER_UID,
+            seccompProfile: { type: 'RuntimeDefault' },
+            capabilities: { drop: ['ALL'] },
+            ...(level !== undefined && { seLinuxOptions: { level } }),
+          },
+          volumeMounts: [
+            { name: 'hotplug-disks', mountPath: '/path', mountPropagation: 'HostToContainer' },
+            ...files.map(({ name }) => ({ name, mountPath: `/${name}` })),
+          ],
+          ...(blocks.length > 0 && { volumeDevices: blocks.map(({ name }) => ({ name, devicePath: `/path/${name}/` })) }),
+        },
+      ],
+      volumes: [
+        { name: 'hotplug-disks', emptyDir: {} },
+        ...volumes.map(({ name, claimName }) => ({ name, persistentVolumeClaim: { claimName } })),
+      ],
+      terminationGracePeriodSeconds: 0,
+      affinity: {
+        nodeAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: {
+            nodeSelectorTerms: [
+              { matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [owner.spec?.nodeName ?? ''] }] },
+            ],
+          },
+        },
+      },
+      ...(owner.spec?.tolerations && { tolerations: owner.spec.tolerations }),
+    },
+  };
+}

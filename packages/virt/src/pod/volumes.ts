@@ -1,0 +1,176 @@
+import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
+import { type LauncherContext, PRIVATE_DIR, type PodVolume, VOLUME_DIR, type VolumeDevice, type VolumeMount } from './context.ts';
+
+/** Volumes of the pod with the mounts of the compute container. */
+export interface PodVolumes {
+  readonly volumes: PodVolume[];
+  readonly mounts: VolumeMount[];
+  readonly devices: VolumeDevice[];
+}
+
+const parentOf = (path: string): string => path.slice(0, path.lastIndexOf('/')) || '/';
+
+/** Claim behind a volume, if there is one. */
+export function claimNameOf(volume: kubevirt.Volume): string | undefined {
+  return (
+    volume.persistentVolumeClaim?.claimName ??
+    volume.dataVolume?.name ??
+    volume.ephemeral?.persistentVolumeClaim?.claimName ??
+    volume.memoryDump?.claimName
+  );
+}
+
+const isHotpluggable = (volume: kubevirt.Volume): boolean =>
+  volume.persistentVolumeClaim?.hotpluggable === true ||
+  volume.dataVolume?.hotpluggable === true ||
+  volume.memoryDump !== undefined;
+
+function addClaim(out: PodVolumes, volume: kubevirt.Volume, claimName: string, context: LauncherContext): void {
+  const readOnly = volume.persistentVolumeClaim?.readOnly === true;
+  out.volumes.push({ name: volume.name, persistentVolumeClaim: { claimName, ...(readOnly && { readOnly }) } });
+  if (context.claims.get(claimName)?.spec?.volumeMode === 'Block')
+    out.devices.push({ name: volume.name, devicePath: `/dev/${volume.name}` });
+  else out.mounts.push({ name: volume.name, mountPath: `${VOLUME_DIR}/${volume.name}` });
+}
+
+function addConfig(out: PodVolumes, volume: kubevirt.Volume, shared: boolean): boolean {
+  const { name, configMap, secret, downwardAPI, sysprep } = volume;
+  const mount = (directory: string) => {
+    if (!shared) out.mounts.push({ name, mountPath: `${PRIVATE_DIR}/${directory}/${name}`, readOnly: true });
+  };
+  if (configMap) {
+    out.volumes.push({
+      name,
+      configMap: {
+        ...(configMap.name !== undefined && { name: configMap.name }),
+        ...(configMap.optional !== undefined && { optional: configMap.optional }),
+      },
+    });
+    mount('config-map');
+  } else if (secret) {
+    out.volumes.push({
+      name,
+      secret: {
+        ...(secret.secretName !== undefined && { secretName: secret.secretName }),
+        ...(secret.optional !== undefined && { optional: secret.optional }),
+      },
+    });
+    mount('secret');
+  } else if (downwardAPI) {
+    out.volumes.push({ name, downwardAPI: { items: downwardAPI.fields ?? [] } });
+    mount('downwardapi');
+  } else if (sysprep?.configMap ?? sysprep?.secret) {
+    out.volumes.push(
+      sysprep?.secret
+        ? { name, secret: { secretName: sysprep.secret.name ?? '' } }
+        : { name, configMap: { name: sysprep?.configMap?.name ?? '' } },
+    );
+    mount('sysprep');
+  } else return false;
+  return true;
+}
+
+const SEED_KEYS = { udata: ['userdata', 'userData'], ndata: ['networkdata', 'networkData'] } as const;
+
+function addSeedSecrets(out: PodVolumes, volume: kubevirt.Volume): void {
+  const source = volume.cloudInitNoCloud ?? volume.cloudInitConfigDrive;
+  const refs = [
+    ['udata', source?.secretRef?.name],
+    ['ndata', source?.networkDataSecretRef?.name],
+  ] as const;
+  for (const [kind, secretName] of refs) {
+    if (secretName === undefined) continue;
+    const name = `${volume.name}-${kind}`;
+    out.volumes.push({ name, secret: { secretName } });
+    for (const key of SEED_KEYS[kind])
+      out.mounts.push({ name, mountPath: `${PRIVATE_DIR}/secret/${volume.name}/${key}`, subPath: key, readOnly: true });
+  }
+}
+
+function addVolume(out: PodVolumes, vmi: VirtualMachineInstance, volume: kubevirt.Volume, context: LauncherContext): void {
+  const shared = (vmi.spec.domain.devices.filesystems ?? []).some(({ name }) => name === volume.name);
+  const isDisk = (vmi.spec.domain.devices.disks ?? []).some(({ name }) => name === volume.name);
+  const claimName = claimNameOf(volume);
+  if (claimName !== undefined) {
+    if (!isHotpluggable(volume)) addClaim(out, volume, claimName, context);
+    return;
+  }
+  if (addConfig(out, volume, shared && !isDisk)) return;
+  if (volume.hostDisk) {
+    const type = volume.hostDisk.type === 'DiskOrCreate' ? 'DirectoryOrCreate' : 'Directory';
+    out.volumes.push({ name: volume.name, hostPath: { path: parentOf(volume.hostDisk.path), type } });
+    out.mounts.push({ name: volume.name, mountPath: `${VOLUME_DIR}/${volume.name}` });
+  } else if (volume.downwardMetrics) {
+    out.volumes.push({ name: volume.name, emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } });
+    out.mounts.push({ name: volume.name, mountPath: `${PRIVATE_DIR}/downwardmetric-disk` });
+  } else addSeedSecrets(out, volume);
+}
+
+function addAccessCredentials(out: PodVolumes, vmi: VirtualMachineInstance): void {
+  for (const { sshPublicKey, userPassword } of vmi.spec.accessCredentials ?? []) {
+    const secretName = (sshPublicKey ?? userPassword)?.source.secret?.secretName;
+    if (secretName === undefined) continue;
+    const name = `${secretName}-access-cred`;
+    if (out.volumes.some((volume) => volume.name === name)) continue;
+    out.volumes.push({ name, secret: { secretName } });
+    out.mounts.push({ name, mountPath: `${PRIVATE_DIR}/secret/${name}`, readOnly: true });
+  }
+}
+
+function addBaseDirectories(out: PodVolumes, vmi: VirtualMachineInstance, { profile }: LauncherContext): void {
+  const add = (name: string, mountPath: string | undefined, propagation?: 'HostToContainer') => {
+    out.volumes.push({ name, emptyDir: {} });
+    if (mountPath !== undefined) out.mounts.push({ name, mountPath, ...(propagation && { mountPropagation: propagation }) });
+  };
+  add('private', PRIVATE_DIR);
+  add('public', '/var/run/kubevirt');
+  add('sockets', '/var/run/kubevirt/sockets');
+  if (profile.helperContainers) add('virt-bin-share-dir', undefined);
+  add('libvirt-runtime', '/var/run/libvirt');
+  add('ephemeral-disks', '/var/run/kubevirt-ephemeral-disks');
+  if (!profile.imageVolumes && profile.helperContainers)
+    add('container-disks', '/var/run/kubevirt/container-disks', 'HostToContainer');
+  if (!vmi.spec.domain.devices.disableHotplug) add('hotplug-disks', '/var/run/kubevirt/hotplug-disks', 'HostToContainer');
+}
+
+function addHugepages(out: PodVolumes): void {
+  out.volumes.push({ name: 'hugepages', emptyDir: { medium: 'HugePages' } }, { name: 'hugetblfs-dir', emptyDir: {} });
+  out.mounts.push(
+    { name: 'hugepages', mountPath: '/dev/hugepages' },
+    { name: 'hugetblfs-dir', mountPath: '/dev/hugepages/libvirt/qemu' },
+  );
+}
+
+function addNetworkInfo(out: PodVolumes, vmi: VirtualMachineInstance, { profile }: LauncherContext): void {
+  if (!(vmi.spec.domain.devices.interfaces ?? []).some(({ sriov }) => sriov)) return;
+  const [name, path] = profile.currentMetadata
+    ? ['network-info-annotation', 'network-info']
+    : ['network-pci-map-annotation', 'network-pci-map'];
+  const fieldPath = `metadata.annotations['kubevirt.io/${path}']`;
+  out.volumes.push({ name, downwardAPI: { items: [{ path, fieldRef: { fieldPath } }] } });
+  out.mounts.push({ name, mountPath: '/etc/podinfo' });
+}
+
+const STATE_PATHS = [
+  ['swtpm', '/var/lib/libvirt/swtpm'],
+  ['swtpm-localca', '/var/lib/swtpm-localca'],
+  ['nvram', `${PRIVATE_DIR}/libvirt/qemu/nvram`],
+] as const;
+
+function addState(out: PodVolumes, { stateClaim }: LauncherContext): void {
+  if (stateClaim === undefined) return;
+  out.volumes.push({ name: 'vm-state', persistentVolumeClaim: { claimName: stateClaim } });
+  for (const [subPath, mountPath] of STATE_PATHS) out.mounts.push({ name: 'vm-state', mountPath, subPath });
+}
+
+/** All volumes of a launcher pod. */
+export function podVolumes(vmi: VirtualMachineInstance, context: LauncherContext): PodVolumes {
+  const out: PodVolumes = { volumes: [], mounts: [], devices: [] };
+  addBaseDirectories(out, vmi, context);
+  for (const volume of vmi.spec.volumes ?? []) addVolume(out, vmi, volume, context);
+  addAccessCredentials(out, vmi);
+  if (vmi.spec.domain.memory?.hugepages) addHugepages(out);
+  addNetworkInfo(out, vmi, context);
+  addState(out, context);
+  return out;
+}
