@@ -1,3 +1,4 @@
+export * from './cloud-init/index.ts';
 export * from './config.ts';
 export { HYPERV_DEPENDENCIES } from './defaults/default-features.ts';
 export { type DefaultingInputs, defaultInstance, defaultMachineType, VMI_FINALIZER } from './defaults/default-instance.ts';
