@@ -1,0 +1,135 @@
+import { type IncomingMessage, request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { AddressGuard } from './address-guard.ts';
+import { codeOf, ImportError } from './import-error.ts';
+
+export interface HttpOptions {
+  readonly guard: AddressGuard;
+  /** `Name: value` lines; they are not sent to another origin than the first. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** PEM of further certificate authorities. */
+  readonly ca?: readonly string[];
+  readonly insecureSkipVerify?: boolean;
+  /** A connection without a byte for this long is given up. */
+  readonly stallMs: number;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly statusText: string;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: IncomingMessage;
+  /** After redirects. */
+  readonly url: URL;
+}
+
+const MAX_REDIRECTS = 10;
+// CDI's name: servers in the field have rules for it
+const USER_AGENT = 'cdi-golang-importer';
+
+/** GET that follows redirects and checks every address on the way. Rejects with ImportError for a refused address. */
+export async function httpGet(
+  target: URL,
+  options: HttpOptions,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<HttpAnswer> {
+  let url = target;
+  for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
+    const confidential = url.origin === target.origin ? options.headers : {};
+    const answer = await send(url, options, { ...confidential, ...headers }, signal);
+    const { location } = answer.headers;
+    if (answer.status < 300 || answer.status > 399 || answer.status === 304 || location === undefined) return answer;
+    answer.body.destroy();
+    url = redirectTarget(location, url);
+  }
+  throw new ImportError('SourceUnreachable', `${withoutSecrets(target)} redirects more than ${MAX_REDIRECTS} times`);
+}
+
+function redirectTarget(location: string, from: URL): URL {
+  const next = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
+  if (next === undefined || !['http:', 'https:'].includes(next.protocol))
+    throw new ImportError('SourceRefused', `${withoutSecrets(from)} redirects to something that is neither http nor https`);
+  if (from.protocol === 'https:' && next.protocol === 'http:')
+    throw new ImportError(
+      'SourceRefused',
+      `${withoutSecrets(from)} redirects from https to http (${next.host}), which would give up its protection`,
+    );
+  return next;
+}
+
+function send(
+  url: URL,
+  options: HttpOptions,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<HttpAnswer> {
+  const isTls = url.protocol === 'https:';
+  options.guard.checkHost(url.hostname, Number(url.port || (isTls ? 443 : 80)));
+  return new Promise((resolve, reject) => {
+    const requestOptions = {
+      headers: { 'User-Agent': USER_AGENT, 'Accept-Encoding': 'identity', ...headers },
+      lookup: options.guard.lookup,
+      signal,
+      agent: false,
+      ...(isTls && options.ca && options.ca.length > 0 && { ca: [...options.ca] }),
+      ...(isTls && options.insecureSkipVerify && { rejectUnauthorized: false }),
+    };
+    const request = isTls ? httpsRequest(url, requestOptions) : httpRequest(url, requestOptions);
+    request.setTimeout(options.stallMs, () => request.destroy(stalled(url, options.stallMs)));
+    request.once('error', (error) => reject(error));
+    request.once('response', (body) => {
+      body.setTimeout(options.stallMs, () => body.destroy(stalled(url, options.stallMs)));
+      resolve({ status: body.statusCode ?? 0, statusText: body.statusMessage ?? '', headers: body.headers, body, url });
+    });
+    request.end();
+  });
+}
+
+const stalled = (url: URL, stallMs: number): Error =>
+  Object.assign(new Error(`${url.host} sent nothing for ${Math.round(stallMs / 1000)} s`), { code: 'ETIMEDOUT' });
+
+/** A URL for messages: user, password and query may be secrets. */
+export function withoutSecrets(url: URL): string {
+  return `${url.protocol}//${url.host}${url.pathname}`;
+}
+
+const TLS_PROBLEM = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|HOSTNAME/;
+
+/** True for failures that a new attempt may cure by itself. */
+export function isTransient(error: unknown): boolean {
+  return !(error instanceof ImportError) && !TLS_PROBLEM.test(codeOf(error) ?? '');
+}
+
+/** What to tell people when no answer came. */
+export function explainConnectError(error: unknown, url: URL): ImportError {
+  if (error instanceof ImportError) return error;
+  const code = codeOf(error) ?? '';
+  const text = error instanceof Error ? error.message || code : String(error);
+  const remedy = TLS_PROBLEM.test(code)
+    ? 'Name a ConfigMap with the CA certificate in spec.source.http.certConfigMap'
+    : 'Check the address and that the server can be reached from this node; the import is tried again by itself';
+  return new ImportError(
+    'SourceUnreachable',
+    `Unable to connect to http data source: ${withoutSecrets(url)}: ${text}. ${remedy}`,
+    {
+      cause: error,
+    },
+  );
+}
+
+/** The error of an answer that is not the file. */
+export function explainStatus(answer: Pick<HttpAnswer, 'status' | 'statusText'>, url: URL): ImportError {
+  const { status, statusText } = answer;
+  const remedies: Readonly<Record<number, string>> = {
+    401: 'Give a Secret with accessKeyId and secretKey in spec.source.http.secretRef',
+    403: 'Check the credentials in spec.source.http.secretRef',
+    404: 'Check the URL',
+    410: 'Check the URL',
+  };
+  const remedy = remedies[status] ?? 'The import is tried again by itself';
+  return new ImportError(
+    status === 404 || status === 410 ? 'SourceNotFound' : 'SourceUnreachable',
+    `Unable to connect to http data source: ${withoutSecrets(url)}: expected status code 200, got ${status}. Status: ${status} ${statusText}. ${remedy}`,
+  );
+}

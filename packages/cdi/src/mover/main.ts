@@ -1,0 +1,138 @@
+import { mkdir, open, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TimerClock } from '@slipway/runtime';
+import { addressGuard } from './address-guard.ts';
+import type { DownloadDeps } from './download.ts';
+import { importHttp } from './http-import.ts';
+import type { ImageTools } from './image-tools.ts';
+import { explainWriteError, formatBytes, ImportError } from './import-error.ts';
+import { clearFile, type IngestDeps, type IngestResult } from './ingest.ts';
+import { type MoverEnv, type MoverTask, readTask } from './options.ts';
+import { ProgressReporter } from './progress.ts';
+import { importRegistry } from './registry-import.ts';
+
+/** How a transfer ended; the node agent makes the container's termination state from it. */
+export interface MoverOutcome {
+  readonly exitCode: number;
+  /** Termination message: CDI's JSON after success, else text for people. */
+  readonly message: string;
+  /** Absent unless the destination holds the complete, checked disk. */
+  readonly result?: IngestResult & { readonly imageDigest?: string };
+  readonly reason?: string;
+}
+
+/** What the process around a transfer offers. */
+export interface MoverIo {
+  readonly tools: ImageTools;
+  readonly clock: TimerClock;
+  readonly random: () => number;
+  /** Receives lines of JSON, at most two a second. */
+  readonly progress: (line: string) => void;
+  readonly log: (line: string) => void;
+}
+
+const MAX_MESSAGE = 4096;
+
+/** Runs one transfer to its end. Never throws: what went wrong is in the outcome. */
+export async function runMover(argv: readonly string[], env: MoverEnv, io: MoverIo, signal: AbortSignal): Promise<MoverOutcome> {
+  const ending = new AbortController();
+  let task: MoverTask | undefined;
+  try {
+    task = await readTask(argv, env);
+    await mkdir(task.workDir, { recursive: true, mode: 0o700 });
+    const result = await transfer(task, io, AbortSignal.any([signal, ending.signal]));
+    await emptyDirectory(task.workDir);
+    io.log(`done: ${result.format}, ${formatBytes(result.virtualBytes)}`);
+    return { exitCode: 0, message: successMessage(task), result };
+  } catch (error) {
+    return await failure(explainWriteError(error), task, io, signal);
+  } finally {
+    ending.abort(); // connections that an error left open
+  }
+}
+
+function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Promise<MoverOutcome['result'] & object> {
+  const download: DownloadDeps = {
+    http: {
+      // a registry that is trusted to speak plain HTTP is trusted by name, wherever it is
+      guard: addressGuard([...task.allowedAddresses, ...(task.source.kind === 'registry' ? task.insecureRegistries : [])]),
+      headers: task.headers,
+      ca: task.ca,
+      insecureSkipVerify: task.insecureSkipVerify,
+      stallMs: task.stallMs,
+    },
+    clock: io.clock,
+    random: io.random,
+    retry: task.retry,
+    log: io.log,
+  };
+  const deps: IngestDeps = {
+    destination: task.destination,
+    workDir: task.workDir,
+    tools: io.tools,
+    progress: new ProgressReporter(io.clock, io.progress),
+  };
+  switch (task.source.kind) {
+    case 'http':
+      return importHttp(task.source, { ...deps, download }, signal);
+    case 'registry':
+      return importRegistry(
+        task.source.reference,
+        {
+          ...deps,
+          download,
+          clock: io.clock,
+          insecureRegistries: task.insecureRegistries,
+          architecture: task.architecture,
+          ...(task.credentials && { credentials: task.credentials }),
+        },
+        signal,
+      );
+    default:
+      return makeBlank(task);
+  }
+}
+
+async function makeBlank({ destination }: MoverTask): Promise<IngestResult> {
+  await wipe(destination);
+  return { format: 'raw', virtualBytes: destination.maxBytes };
+}
+
+async function failure(error: unknown, task: MoverTask | undefined, io: MoverIo, signal: AbortSignal): Promise<MoverOutcome> {
+  if (signal.aborted) return { exitCode: 143, message: 'The transfer was stopped; it goes on where it was', reason: 'Stopped' };
+  const isKnown = error instanceof ImportError;
+  const message = error instanceof Error ? error.message : String(error);
+  io.log(`failed: ${message}`);
+  if (!isKnown && error instanceof Error && error.stack) io.log(error.stack);
+  if (task !== undefined && (!isKnown || error.discardsData)) {
+    await emptyDirectory(task.workDir);
+    await wipe(task.destination).catch((cause: unknown) => io.log(`cannot clear the disk: ${String(cause)}`));
+  }
+  const reason = isKnown ? error.reason : 'Error';
+  // KubeVirt-compat: a wrong checksum ends the pod as completed, so that nothing restarts it.
+  return { exitCode: reason === 'ChecksumError' ? 0 : 1, message: message.slice(0, MAX_MESSAGE), reason };
+}
+
+/** A claim keeps its size and loses its content; an image that was not finished goes away. */
+async function wipe(destination: MoverTask['destination']): Promise<void> {
+  if (!destination.isClaim) return rm(destination.path, { force: true });
+  const file = await open(destination.path, 'r+');
+  try {
+    await clearFile(file, destination.maxBytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function emptyDirectory(directory: string): Promise<void> {
+  for (const name of await readdir(directory).catch(() => [])) await rm(join(directory, name), { recursive: true, force: true });
+}
+
+const successMessage = (task: MoverTask): string =>
+  JSON.stringify({
+    scratchSpaceRequired: false,
+    preallocationApplied: task.destination.preallocates,
+    deadlinePassed: false,
+    message: 'Import Complete',
+  });

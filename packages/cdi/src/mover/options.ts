@@ -1,0 +1,127 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type Checksum, parseChecksum } from './checksum.ts';
+import { ImportError } from './import-error.ts';
+import type { Destination } from './ingest.ts';
+import type { Credentials } from './registry-client.ts';
+
+export type MoverEnv = Readonly<Record<string, string | undefined>>;
+
+export type MoverSource =
+  | { readonly kind: 'http'; readonly url: URL; readonly checksum?: Checksum }
+  | { readonly kind: 'registry'; readonly reference: string }
+  | { readonly kind: 'blank' };
+
+/** One transfer, as the command line (places, from the node agent) and the environment (CDI's contract) describe it. */
+export interface MoverTask {
+  readonly source: MoverSource;
+  readonly destination: Destination;
+  readonly workDir: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly credentials?: Credentials;
+  readonly ca: readonly string[];
+  readonly insecureSkipVerify: boolean;
+  readonly architecture: string;
+  readonly allowedAddresses: readonly string[];
+  readonly insecureRegistries: readonly string[];
+  readonly stallMs: number;
+  readonly retry: { readonly baseMs: number; readonly maxMs: number; readonly attempts: number };
+}
+
+const ARGUMENTS = {
+  target: { type: 'string' },
+  work: { type: 'string' },
+  size: { type: 'string' },
+  store: { type: 'boolean' },
+  'allow-address': { type: 'string', multiple: true },
+  'insecure-registry': { type: 'string', multiple: true },
+  'stall-ms': { type: 'string' },
+  'retry-base-ms': { type: 'string' },
+  'retry-attempts': { type: 'string' },
+} as const;
+
+/** Throws ImportError for a request that cannot be understood. What a tenant writes arrives in `env` alone. */
+export async function readTask(argv: readonly string[], env: MoverEnv): Promise<MoverTask> {
+  const { values } = parseArgs({ args: [...argv], options: ARGUMENTS, strict: true });
+  const { target, work } = values;
+  const maxBytes = Number(values.size);
+  if (target === undefined || work === undefined || !Number.isSafeInteger(maxBytes) || maxBytes <= 0)
+    throw new ImportError('InvalidRequest', 'Usage: mover --target FILE --work DIRECTORY --size BYTES');
+  if ((env.IMPORTER_CONTENTTYPE ?? 'kubevirt') === 'archive')
+    throw new ImportError('InvalidRequest', 'Content type "archive" is not supported yet. Import a disk image');
+  const credentials = credentialsOf(env);
+  const source = sourceOf(env);
+  return {
+    source,
+    destination: { path: target, maxBytes, isClaim: values.store !== true, preallocates: env.PREALLOCATION === 'true' },
+    workDir: work,
+    headers: source.kind === 'http' ? { ...basicAuth(credentials), ...(await extraHeaders(env)) } : {},
+    ...(credentials && { credentials }),
+    ca: await certificates(env.IMPORTER_CERT_DIR),
+    insecureSkipVerify: env.INSECURE_TLS === 'true',
+    architecture: env.IMPORTER_REGISTRY_IMAGE_ARCHITECTURE || hostArchitecture(process.arch),
+    allowedAddresses: values['allow-address'] ?? [],
+    insecureRegistries: values['insecure-registry'] ?? [],
+    stallMs: Number(values['stall-ms'] ?? 60_000),
+    retry: { baseMs: Number(values['retry-base-ms'] ?? 500), maxMs: 30_000, attempts: Number(values['retry-attempts'] ?? 8) },
+  };
+}
+
+function sourceOf(env: MoverEnv): MoverSource {
+  const endpoint = env.IMPORTER_ENDPOINT ?? '';
+  const kind = env.IMPORTER_SOURCE ?? 'http';
+  if (kind === 'none') return { kind: 'blank' };
+  if (kind === 'registry') return { kind: 'registry', reference: endpoint };
+  if (kind !== 'http')
+    throw new ImportError('InvalidRequest', `Import source "${kind}" is not supported yet. Use http, registry or blank`);
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    throw new ImportError('InvalidRequest', 'The source URL is not an http or https URL');
+  if (!env.IMPORTER_CHECKSUM) return { kind: 'http', url };
+  const checksum = parseChecksum(env.IMPORTER_CHECKSUM);
+  if (typeof checksum === 'string') throw new ImportError('InvalidRequest', checksum);
+  return { kind: 'http', url, checksum };
+}
+
+function credentialsOf(env: MoverEnv): Credentials | undefined {
+  const { IMPORTER_ACCESS_KEY_ID: username, IMPORTER_SECRET_KEY: password } = env;
+  return username ? { username, password: password ?? '' } : undefined;
+}
+
+const basicAuth = (credentials: Credentials | undefined): Record<string, string> =>
+  credentials === undefined
+    ? {}
+    : { Authorization: `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}` };
+
+async function extraHeaders(env: MoverEnv): Promise<Record<string, string>> {
+  const plain = Object.entries(env).flatMap(([name, value]) =>
+    /^IMPORTER_EXTRA_HEADER_\d+$/.test(name) && value ? [value] : [],
+  );
+  const lines = [...plain, ...(await filesIn(env.IMPORTER_SECRET_EXTRA_HEADERS_DIR))];
+  const headers: Record<string, string> = {};
+  for (const line of lines) {
+    const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*([^\r\n]*)\s*$/.exec(line);
+    // the line itself may be a secret
+    if (match?.[1] === undefined) throw new ImportError('InvalidRequest', 'An extra header is not of the form "Name: value"');
+    headers[match[1]] = match[2] ?? '';
+  }
+  return headers;
+}
+
+const certificates = async (directory: string | undefined): Promise<string[]> => {
+  const { rootCertificates } = await import('node:tls');
+  const own = await filesIn(directory);
+  // naming any CA replaces the built-in ones
+  return own.length === 0 ? [] : [...rootCertificates, ...own];
+};
+
+async function filesIn(directory: string | undefined): Promise<string[]> {
+  if (directory === undefined || directory === '') return [];
+  const entries = await readdir(directory, { withFileTypes: true, recursive: true });
+  const files = entries.filter((entry) => entry.isFile() && !entry.name.startsWith('.'));
+  return Promise.all(files.map((entry) => readFile(join(entry.parentPath, entry.name), 'utf8')));
+}
+
+/** OCI name of a Node architecture. */
+export const hostArchitecture = (arch: string): string => ({ x64: 'amd64', ia32: '386' })[arch] ?? arch;

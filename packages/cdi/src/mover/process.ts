@@ -1,0 +1,24 @@
+import { writeSync } from 'node:fs';
+import { systemClock } from '@slipway/runtime';
+import { hostImageTools } from './host-image-tools.ts';
+import { runMover } from './main.ts';
+
+/** File descriptor that receives the outcome as one line of JSON; a file that only the node agent can name. */
+const OUTCOME_FD = 3;
+
+/** Entry point of the data mover process: progress on stdout, log on stderr, the outcome on descriptor 3. */
+export async function moverProcess(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} ${line}\n`);
+  const io = {
+    tools: await hostImageTools(log, stop.signal),
+    clock: systemClock,
+    random: Math.random,
+    progress: (line: string) => void process.stdout.write(`${line}\n`),
+    log,
+  };
+  const outcome = await runMover(argv, env, io, stop.signal);
+  writeSync(OUTCOME_FD, `${JSON.stringify(outcome)}\n`);
+  process.exit(outcome.exitCode);
+}

@@ -1,0 +1,209 @@
+import { createHash } from 'node:crypto';
+import type { Clock } from '@slipway/runtime';
+import { Download, type DownloadDeps } from './download.ts';
+import { explainConnectError, type HttpAnswer, httpGet } from './http-client.ts';
+import { ImportError } from './import-error.ts';
+import { type ImageReference, isDigest } from './registry-reference.ts';
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface RegistryDeps {
+  readonly download: DownloadDeps;
+  readonly clock: Clock;
+  readonly credentials?: Credentials;
+  /** Registries (`host[:port]`) that are spoken to over plain HTTP. */
+  readonly insecureRegistries: readonly string[];
+  /** OCI name, such as `amd64`. */
+  readonly architecture: string;
+}
+
+export interface Descriptor {
+  readonly mediaType?: string;
+  readonly digest: string;
+  readonly size: number;
+}
+
+interface Manifest {
+  readonly mediaType?: string;
+  readonly layers?: readonly Descriptor[];
+  readonly manifests?: readonly (Descriptor & { readonly platform?: { readonly architecture?: string; readonly os?: string } })[];
+}
+
+export interface ResolvedImage {
+  /** Digest of the manifest of this platform: what the image store is keyed by. */
+  readonly digest: string;
+  /** Lowest first. */
+  readonly layers: readonly Descriptor[];
+}
+
+const MANIFEST_TYPES = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+].join(', ');
+const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+
+/** Speaks the OCI distribution protocol, reading only. */
+export class RegistryClient {
+  private readonly base: URL;
+  private authorization: string | undefined;
+
+  private readonly image: ImageReference;
+  private readonly deps: RegistryDeps;
+
+  constructor(image: ImageReference, deps: RegistryDeps) {
+    this.image = image;
+    this.deps = deps;
+    const isInsecure = deps.insecureRegistries.includes(image.registry);
+    const host = image.registry === 'docker.io' ? 'registry-1.docker.io' : image.registry;
+    this.base = new URL(`${isInsecure ? 'http' : 'https'}://${host}/v2/${image.repository}/`);
+  }
+
+  /** Chooses the manifest of this platform. Throws ImportError with what the registry said. */
+  async resolve(signal: AbortSignal): Promise<ResolvedImage> {
+    const top = await this.manifest(this.image.reference, signal);
+    const choice = top.manifest.manifests?.find(
+      ({ platform }) => platform?.architecture === this.deps.architecture && (platform.os ?? 'linux') === 'linux',
+    );
+    if (top.manifest.manifests !== undefined && choice === undefined)
+      throw new ImportError(
+        'SourceNotFound',
+        `Failed to pull image: ${this.name()} has no variant for architecture ${this.deps.architecture}`,
+      );
+    const { digest, manifest } = choice === undefined ? top : await this.manifest(choice.digest, signal);
+    const { layers } = manifest;
+    if (!layers?.every((layer) => isDigest(layer.digest)))
+      throw new ImportError(
+        'InvalidImage',
+        `Failed to pull image: the manifest of ${this.name()} is not one of an OCI or Docker v2 image`,
+      );
+    return { digest, layers };
+  }
+
+  /** The bytes of a layer; the end throws `InvalidImage` unless they hash to the digest. */
+  async *blob({ digest, size }: Descriptor, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const url = new URL(`blobs/${digest}`, this.base);
+    const http = { ...this.deps.download.http, headers: this.headers() };
+    // content is named by its hash, so that it cannot change under the download
+    const download = new Download(url, { ...this.deps.download, http }, { totalBytes: size });
+    const hash = createHash('sha256');
+    for await (const chunk of download.chunks(0, signal)) {
+      hash.update(chunk);
+      yield chunk;
+    }
+    if (`sha256:${hash.digest('hex')}` !== digest)
+      throw new ImportError('InvalidImage', `Failed to pull image: layer ${digest} of ${this.name()} arrived damaged`);
+  }
+
+  private headers(): Record<string, string> {
+    return this.authorization === undefined ? {} : { Authorization: this.authorization };
+  }
+
+  private name(): string {
+    const { registry, repository, reference } = this.image;
+    return `${registry}/${repository}${isDigest(reference) ? '@' : ':'}${reference}`;
+  }
+
+  private async manifest(reference: string, signal: AbortSignal): Promise<{ digest: string; manifest: Manifest }> {
+    const url = new URL(`manifests/${reference}`, this.base);
+    const body = await this.getSmall(url, { Accept: MANIFEST_TYPES }, signal);
+    const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
+    if (isDigest(reference) && digest !== reference)
+      throw new ImportError(
+        'InvalidImage',
+        `Failed to pull image: the manifest of ${this.name()} is not the one its digest names`,
+      );
+    try {
+      return { digest, manifest: JSON.parse(body.toString('utf8')) as Manifest }; // every field used is checked or optional
+    } catch (error) {
+      throw new ImportError('InvalidImage', `Failed to pull image: the manifest of ${this.name()} is not JSON`, { cause: error });
+    }
+  }
+
+  private async getSmall(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Buffer> {
+    let answer = await this.get(url, this.headers(), headers, signal);
+    if (answer.status === 401) {
+      const challenge = answer.headers['www-authenticate'];
+      answer.body.destroy();
+      this.authorization = await this.authorize(challenge ?? '', signal);
+      answer = await this.get(url, this.headers(), headers, signal);
+    }
+    if (answer.status !== 200) {
+      answer.body.destroy();
+      throw this.refusal(answer);
+    }
+    return readAll(answer, MAX_MANIFEST_BYTES);
+  }
+
+  private async get(
+    url: URL,
+    confidential: Record<string, string>,
+    headers: Record<string, string>,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
+    try {
+      return await httpGet(url, { ...this.deps.download.http, headers: confidential }, headers, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      const explained = explainConnectError(error, url);
+      throw new ImportError(explained.reason, `Failed to pull image: ${this.name()}: ${explained.message}`, { cause: error });
+    }
+  }
+
+  private refusal({ status, statusText }: Pick<HttpAnswer, 'status' | 'statusText'>): ImportError {
+    const remedies: Readonly<Record<number, string>> = {
+      401: 'Give a Secret with accessKeyId and secretKey, or an image pull secret',
+      403: 'Check that the credentials may pull this image',
+      404: 'Check the name and the tag of the image',
+      429: 'The registry limits the rate of anonymous pulls; give credentials or wait',
+    };
+    return new ImportError(
+      status === 404 ? 'SourceNotFound' : 'SourceUnreachable',
+      `Failed to pull image: ${this.name()}: the registry answered ${status} ${statusText}. ${remedies[status] ?? 'The import is tried again by itself'}`,
+    );
+  }
+
+  private async authorize(challenge: string, signal: AbortSignal): Promise<string> {
+    const { credentials } = this.deps;
+    const basic = credentials && `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
+    if (/^basic/i.test(challenge) && basic !== undefined) return basic;
+    const parameters = Object.fromEntries(
+      [...challenge.matchAll(/(\w+)="([^"]*)"/g)].map(([, key = '', value = '']) => [key, value]),
+    );
+    const { realm, service, scope } = parameters;
+    if (!/^bearer/i.test(challenge) || realm === undefined || !URL.canParse(realm))
+      throw this.refusal({ status: 401, statusText: 'Unauthorized' });
+    const url = new URL(realm);
+    // credentials never travel in clear text, except to a registry that does so by configuration
+    if (url.protocol !== 'https:' && this.base.protocol === 'https:')
+      throw new ImportError('SourceRefused', `Failed to pull image: ${this.name()} asks for a login over plain HTTP`);
+    if (service !== undefined) url.searchParams.set('service', service);
+    url.searchParams.set('scope', scope ?? `repository:${this.image.repository}:pull`);
+    const answer = await this.get(url, basic === undefined ? {} : { Authorization: basic }, {}, signal);
+    if (answer.status !== 200) {
+      answer.body.destroy();
+      throw this.refusal(answer);
+    }
+    const { token, access_token: accessToken } = JSON.parse((await readAll(answer, MAX_MANIFEST_BYTES)).toString('utf8')) as {
+      token?: string;
+      access_token?: string;
+    };
+    return `Bearer ${token ?? accessToken ?? ''}`;
+  }
+}
+
+async function readAll({ body }: HttpAnswer, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > maxBytes)
+      throw new ImportError('InvalidImage', `Failed to pull image: the answer is larger than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,97 @@
+import { ingest, type IngestDeps, type IngestResult, peek } from './ingest.ts';
+import { detectCompression } from './image-format.ts';
+import { decompress } from './image-tools.ts';
+import { ImportError } from './import-error.ts';
+import { type Descriptor, RegistryClient, type RegistryDeps } from './registry-client.ts';
+import { parseImageReference } from './registry-reference.ts';
+import { type Extract, extract } from 'tar-stream';
+
+export interface RegistryImportResult extends IngestResult {
+  /** Digest of the manifest that was pulled. */
+  readonly imageDigest: string;
+}
+
+/** Pulls the one file below `/disk` of a containerDisk image into the destination. */
+export async function importRegistry(
+  reference: string,
+  deps: IngestDeps & RegistryDeps,
+  signal: AbortSignal,
+): Promise<RegistryImportResult> {
+  const image = parseImageReference(reference);
+  const client = new RegistryClient(image, deps);
+  const { layers, digest } = await client.resolve(signal);
+  // the topmost layer that has the file wins, unless a layer above it has deleted it
+  for (const layer of [...layers].reverse()) {
+    const found = await importLayer(layer, client, deps, signal);
+    if (found === 'deleted') break;
+    if (found !== undefined) return { ...found, imageDigest: digest };
+  }
+  throw new ImportError(
+    'InvalidImage',
+    `Failed to pull image: ${reference} holds no disk image in directory /disk: it is not a containerDisk`,
+  );
+}
+
+async function importLayer(
+  layer: Descriptor,
+  client: RegistryClient,
+  deps: IngestDeps & RegistryDeps,
+  signal: AbortSignal,
+): Promise<IngestResult | 'deleted' | undefined> {
+  const { header, stream } = await peek(counted(client.blob(layer, signal), layer.size, deps));
+  const compression = detectCompression(header);
+  const tar = compression === undefined ? stream : decompress(compression, stream, deps.tools, signal);
+  const entries = extract();
+  const feeding = feed(tar, entries);
+  // the loop below reports what breaks; this keeps Node from calling it unhandled meanwhile
+  feeding.catch((error: unknown) => entries.destroy(error instanceof Error ? error : new Error(String(error))));
+  let result: IngestResult | 'deleted' | undefined;
+  for await (const entry of entries) {
+    const path = normalizedPath(entry.header.name);
+    if (isWhiteout(path)) result ??= 'deleted';
+    const isDisk = entry.header.type === 'file' && /^disk\/[^/]+$/.test(path) && !path.startsWith('disk/.wh.');
+    if (isDisk && (result === undefined || result === 'deleted'))
+      result = await ingest(entry as AsyncIterable<Buffer>, deps, signal);
+    else entry.resume();
+  }
+  await feeding; // to the last byte, because only then the digest has been checked
+  return result;
+}
+
+async function feed(tar: AsyncIterable<Buffer>, entries: Extract): Promise<void> {
+  for await (const chunk of tar) {
+    if (entries.destroyed) continue;
+    if (!entries.write(chunk)) await drained(entries);
+  }
+  if (!entries.destroyed) entries.end(undefined);
+}
+
+/** Resolves when more may be written, or when nobody reads any more. */
+function drained(stream: Extract): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      stream.off('drain', settle);
+      stream.off('close', settle);
+      resolve();
+    };
+    stream.once('drain', settle);
+    stream.once('close', settle);
+  });
+}
+
+async function* counted(stream: AsyncIterable<Buffer>, total: number, { progress }: IngestDeps): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    progress.download(bytes, total);
+    yield chunk;
+  }
+}
+
+/** Names are compared, never opened; still, one with `..` matches nothing. */
+function normalizedPath(name: string): string {
+  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
+  return parts.includes('..') ? '' : parts.join('/');
+}
+
+const isWhiteout = (path: string): boolean => path === '.wh.disk' || path === '.wh..wh..opq' || path.startsWith('disk/.wh.');

@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** How a served file misbehaves. */
+export interface ServedFile {
+  body: Buffer;
+  etag?: string;
+  ignoresRange?: boolean;
+  hasNoLength?: boolean;
+  /** Cuts a connection after so many bytes, for as many connections as listed. */
+  cuts?: number[];
+  /** Stops sending after so many bytes, once, without closing. */
+  stallAfter?: number;
+  status?: number;
+  redirect?: string;
+  /** Bytes per second, roughly; 0 is as fast as possible. */
+  pace?: number;
+}
+
+export interface ImageServer {
+  readonly url: string;
+  readonly port: number;
+  readonly files: Map<string, ServedFile>;
+  /** Requests so far, as `GET /path range`. */
+  readonly requests: { path: string; range: string | undefined; authorization: string | undefined }[];
+  /** Bytes of bodies that were sent. */
+  sentBytes: number;
+  close(): Promise<void>;
+}
+
+/** An HTTP server of images on loopback whose every failure is chosen by the test. */
+export async function startImageServer(): Promise<ImageServer> {
+  const files = new Map<string, ServedFile>();
+  const requests: ImageServer['requests'] = [];
+  const http = createServer((request, response) => {
+    const path = new URL(request.url ?? '/', 'http://x').pathname;
+    requests.push({ path, range: request.headers.range, authorization: request.headers.authorization });
+    const file = files.get(path);
+    if (file === undefined) response.writeHead(404).end();
+    else serve(file, request, response, (bytes) => (server.sentBytes += bytes));
+  });
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  const { port } = http.address() as AddressInfo; // listens on TCP
+  const server: ImageServer = {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    files,
+    requests,
+    sentBytes: 0,
+    close: () =>
+      new Promise((resolve) => {
+        http.closeAllConnections();
+        http.close(() => resolve());
+      }),
+  };
+  return server;
+}
+
+function serve(file: ServedFile, request: IncomingMessage, response: ServerResponse, sent: (bytes: number) => void): void {
+  if (file.redirect !== undefined) {
+    response.writeHead(302, { Location: file.redirect }).end();
+    return;
+  }
+  if (file.status !== undefined) {
+    response.writeHead(file.status).end();
+    return;
+  }
+  const body = answerHead(file, request, response);
+  const cut = file.cuts?.shift();
+  const stall = file.stallAfter;
+  delete file.stallAfter;
+  void send(body.subarray(0, cut ?? stall ?? body.length), response, file.pace ?? 0, sent).then(() => {
+    if (cut !== undefined) response.destroy();
+    else if (stall === undefined) response.end();
+  });
+}
+
+/** Writes status and headers; returns what the body has to be. */
+function answerHead(file: ServedFile, request: IncomingMessage, response: ServerResponse): Buffer {
+  const etag = file.etag ?? `"${createHash('sha1').update(file.body).digest('hex')}"`;
+  const ifRange = request.headers['if-range'];
+  const wanted = /^bytes=(\d+)-$/.exec(request.headers.range ?? '');
+  const start = wanted && !file.ignoresRange && (ifRange === undefined || ifRange === etag) ? Number(wanted[1]) : undefined;
+  const body = file.body.subarray(start ?? 0);
+  const headers: Record<string, string | number> = { ...(etag !== '' && { ETag: etag }) };
+  if (!file.hasNoLength) headers['Content-Length'] = body.length;
+  if (start !== undefined) headers['Content-Range'] = `bytes ${start}-${file.body.length - 1}/${file.body.length}`;
+  response.writeHead(start === undefined ? 200 : 206, headers);
+  return body;
+}
+
+const PIECE = 256 * 1024;
+
+async function send(body: Buffer, response: ServerResponse, pace: number, sent: (bytes: number) => void): Promise<void> {
+  for (let start = 0; start < body.length && !response.destroyed; start += PIECE) {
+    const piece = body.subarray(start, start + PIECE);
+    sent(piece.length);
+    const canGoOn = response.write(piece);
+    if (!canGoOn)
+      await new Promise<void>((resolve) => {
+        response.once('drain', resolve);
+        response.once('close', resolve);
+      });
+    if (pace > 0) await new Promise((resolve) => setTimeout(resolve, (piece.length / pace) * 1000));
+  }
+}
