@@ -1,0 +1,108 @@
+import type { Duplex } from 'node:stream';
+import type { VirtualMachineInstance } from '@slipway/api';
+import { NodeVerb, VmiCondition, VmiPhase } from '@slipway/api';
+import { badRequest } from '@slipway/apimachinery';
+import type { MessageStream } from '@slipway/client';
+import type { AggregatedRoute, RouteRequest, StreamAcceptor } from '@slipway/runtime';
+import { hasCondition } from '../virtual-machine-instance/instance-state.ts';
+import { datagramFrames, frameDatagram } from './datagrams.ts';
+import { getVm, getVmi, type SubresourceDeps } from './deps.ts';
+import { vmConflict, vmiConflict } from './errors.ts';
+import { callParams, nodeOf } from './guest-access.ts';
+import { checkGraphics, requireRunning } from './vmi-routes.ts';
+
+/** The only framing KubeVirt clients speak: every binary message is a piece of the raw stream. */
+const PROTOCOLS = ['plain.kubevirt.io'] as const;
+
+type Prepare = (request: RouteRequest) => Promise<{ vmi: VirtualMachineInstance; params: Record<string, unknown> }>;
+
+/** WebSocket routes: console, VNC and port-forwarding. */
+export function streamRoutes(deps: SubresourceDeps): readonly AggregatedRoute[] {
+  const vmi = (subresource: string, verb: string, prepare: Prepare, allowsRest = false): AggregatedRoute => ({
+    resource: 'virtualmachineinstances',
+    namespaced: true,
+    subresource,
+    discoverable: true,
+    allowsRest,
+    methods: {},
+    connect: (request) => accept(deps, request, verb, prepare),
+  });
+  return [
+    vmi('console', NodeVerb.console, async (request) => {
+      const target = await getVmi(deps, request);
+      if (target.spec.domain.devices.autoattachSerialConsole === false) throw badRequest('No serial consoles are present.');
+      if (target.status?.phase === VmiPhase.failed) throw vmiConflict(request.name, 'VMI is in failed status');
+      requireRunning(target);
+      return { vmi: target, params: {} };
+    }),
+    vmi('vnc', NodeVerb.vnc, async (request) => {
+      const target = await getVmi(deps, request);
+      checkGraphics(target);
+      return { vmi: target, params: { preserveSession: request.query.get('preserveSession') === 'true' } };
+    }),
+    vmi('portforward', NodeVerb.portforward, (request) => prepareForward(deps, request), true),
+    {
+      resource: 'virtualmachines',
+      namespaced: true,
+      subresource: 'portforward',
+      discoverable: false,
+      allowsRest: true,
+      methods: {},
+      connect: (request) =>
+        accept(deps, request, NodeVerb.portforward, async () => {
+          const vm = await getVm(deps, request);
+          if (vm.status?.created !== true) throw vmConflict(request.name, 'VMI is not started');
+          return prepareForward(deps, request);
+        }),
+    },
+  ];
+}
+
+async function prepareForward(deps: SubresourceDeps, request: RouteRequest): ReturnType<Prepare> {
+  const [portText = '', protocol = 'tcp'] = request.rest;
+  const port = Number(portText);
+  if (!/^\d+$/.test(portText) || port < 1 || port > 65_535)
+    throw badRequest(`Port must be a number from 1 to 65535, not "${portText}"`);
+  if (protocol !== 'tcp' && protocol !== 'udp') throw badRequest(`Protocol must be tcp or udp, not "${protocol}"`);
+  const vmi = await getVmi(deps, request);
+  if (hasCondition(vmi, VmiCondition.paused)) throw vmiConflict(request.name, 'VMI is paused');
+  requireRunning(vmi);
+  if ((vmi.status?.interfaces ?? []).length === 0)
+    throw badRequest(`No network interfaces are present on virtual machine ${request.namespace}/${request.name}`);
+  return { vmi, params: { port, protocol } };
+}
+
+/** Checks and dials before the upgrade, so that a failure is an HTTP answer and not a broken stream. */
+async function accept(deps: SubresourceDeps, request: RouteRequest, verb: string, prepare: Prepare): Promise<StreamAcceptor> {
+  const { vmi, params } = await prepare(request);
+  const guest = await deps.nodes.open(nodeOf(vmi), { verb, params: { ...callParams(vmi), ...params } }, request.signal);
+  return { protocols: PROTOCOLS, run: (stream) => join(stream, guest, params['protocol'] === 'udp') };
+}
+
+/** Copies both ways until one side ends, then ends the other. */
+async function join(stream: MessageStream, guest: Duplex, isDatagram: boolean): Promise<void> {
+  const toClient = async (): Promise<void> => {
+    const chunks: AsyncIterable<Uint8Array> = isDatagram ? datagramFrames(guest) : guest;
+    for await (const chunk of chunks) await stream.send(chunk);
+    stream.close(1000);
+  };
+  const toGuest = async (): Promise<void> => {
+    for await (const message of stream.messages) await write(guest, isDatagram ? frameDatagram(message) : message);
+    guest.end();
+    guest.destroy();
+  };
+  try {
+    await Promise.race([toClient(), toGuest()]);
+    stream.close(1000);
+  } catch (error) {
+    stream.close(1011, error instanceof Error ? error.message.slice(0, 100) : 'stream failed');
+  } finally {
+    guest.destroy();
+  }
+}
+
+function write(guest: Duplex, data: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    guest.write(data, (error) => (error ? reject(error) : resolve()));
+  });
+}
