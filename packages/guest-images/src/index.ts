@@ -1,0 +1,10 @@
+export type { BuildHost, RunOptions } from './build-host.ts';
+export {
+  type BuildGuestImageOptions,
+  buildGuestImage,
+  type GuestImage,
+  type GuestImageKind,
+  planGuestImage,
+} from './build-guest-image.ts';
+export type { BuildPlan, BuildStep } from './build-plan.ts';
+export { TINY_KERNEL_ARGUMENTS } from './tiny/plan-tiny-image.ts';
