@@ -52,6 +52,29 @@ export const VirtualMachineInstanceMigrationKind = kind<kubevirt.VirtualMachineI
   'VirtualMachineInstanceMigration',
   'virtualmachineinstancemigrations',
 );
+const INSTANCETYPE = 'instancetype.kubevirt.io/v1beta1';
+export const VirtualMachineInstancetypeKind = kind<kubevirt.VirtualMachineInstancetype>(
+  INSTANCETYPE,
+  'VirtualMachineInstancetype',
+  'virtualmachineinstancetypes',
+);
+export const VirtualMachineClusterInstancetypeKind = kind<kubevirt.VirtualMachineClusterInstancetype>(
+  INSTANCETYPE,
+  'VirtualMachineClusterInstancetype',
+  'virtualmachineclusterinstancetypes',
+  false,
+);
+export const VirtualMachinePreferenceKind = kind<kubevirt.VirtualMachinePreference>(
+  INSTANCETYPE,
+  'VirtualMachinePreference',
+  'virtualmachinepreferences',
+);
+export const VirtualMachineClusterPreferenceKind = kind<kubevirt.VirtualMachineClusterPreference>(
+  INSTANCETYPE,
+  'VirtualMachineClusterPreference',
+  'virtualmachineclusterpreferences',
+  false,
+);
 export const KubeVirtKind = kind<kubevirt.KubeVirt>('kubevirt.io/v1', 'KubeVirt', 'kubevirts');
 
 export const DataVolumeKind = kind<cdi.DataVolume>('cdi.kubevirt.io/v1beta1', 'DataVolume', 'datavolumes');

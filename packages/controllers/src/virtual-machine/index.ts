@@ -8,7 +8,7 @@ import {
   VirtualMachineKind,
 } from '@slipway/api';
 import { type KubeObject, keyOf, type ObjectKey } from '@slipway/apimachinery';
-import { type ControllerRegistration, type Informer, type Informers, owned, watchOf } from '@slipway/runtime';
+import { type ControllerDeps, type ControllerRegistration, type Informer, owned, watchOf } from '@slipway/runtime';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import type { InstanceCreationDeps } from './instance-creation.ts';
@@ -22,11 +22,12 @@ export interface VirtualMachineSettings {
   readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
 }
 
-/** The VM controller; `settingsFor` is called once with the shared caches. */
-export function virtualMachineController(settingsFor: (informers: Informers) => VirtualMachineSettings): ControllerRegistration {
+/** The VM controller; `settingsFor` is called once. */
+export function virtualMachineController(settingsFor: (deps: ControllerDeps) => VirtualMachineSettings): ControllerRegistration {
   return {
     name: 'virtualmachine-controller',
-    create: ({ client, informers, events, clock, random }) => {
+    create: (deps) => {
+      const { client, informers, events, clock, random } = deps;
       const vms = informers.for(VirtualMachineKind);
       vms.addIndex(CLAIM_INDEX, (vm) => claimNames(vm).map((name) => `${vm.metadata.namespace ?? ''}/${name}`));
       const reconciler = new VirtualMachineReconciler({
@@ -40,7 +41,7 @@ export function virtualMachineController(settingsFor: (informers: Informers) => 
         dataSources: informers.lister(DataSourceKind),
         claims: informers.lister(PersistentVolumeClaimKind),
         revisions: informers.lister(ControllerRevisionKind),
-        ...settingsFor(informers),
+        ...settingsFor(deps),
       });
       const users = (object: KubeObject): readonly ObjectKey[] => usersOfClaim(vms, object);
       return {

@@ -16,7 +16,7 @@ export interface InstanceCreationDeps {
    * The instance a VM asks for, with instance type and preference applied. Throws TerminalError, with the reason for
    * the Failure condition, when the VM cannot be rendered.
    */
-  readonly renderInstance: (vm: VirtualMachine) => Promise<VirtualMachineInstance>;
+  readonly renderInstance: (vm: VirtualMachine, signal: AbortSignal) => Promise<VirtualMachineInstance>;
 }
 
 export interface StartMode {
@@ -33,7 +33,7 @@ export async function createInstance(
 ): Promise<{ readonly vmi: VirtualMachineInstance | undefined; readonly failure: SyncFailure | undefined }> {
   const { client, events, vmis } = deps;
   try {
-    const rendered = ownedInstance(vm, await deps.renderInstance(vm), mode);
+    const rendered = ownedInstance(vm, await deps.renderInstance(vm, signal), mode);
     await recordStart(deps, vm, signal);
     const vmi = vmis.remember(await client.create(VirtualMachineInstanceKind, rendered, { signal }));
     events.normal(

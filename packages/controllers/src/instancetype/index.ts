@@ -1,0 +1,2 @@
+export { expandVm } from './expand-vm.ts';
+export { resolveTypes } from './resolve-types.ts';

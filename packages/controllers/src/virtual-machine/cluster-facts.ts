@@ -1,0 +1,41 @@
+import { type core, KubeVirtKind, type KubeVirt, type Node, NodeKind } from '@slipway/api';
+import type { Informers, Lister } from '@slipway/runtime';
+import { type ClusterConfig, clusterConfig, type ClusterConfigOptions } from '@slipway/virt';
+
+const KVM_RESOURCE = 'devices.kubevirt.io/kvm';
+
+/** What rendering needs to know about the cluster, always current. */
+export interface ClusterFacts {
+  readonly config: () => ClusterConfig;
+  readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
+  /** No node offers KVM, or the configuration asks for emulation. */
+  readonly emulation: () => boolean;
+}
+
+/** Reads the KubeVirt object and the nodes from the shared caches. */
+export function clusterFacts(informers: Informers, options: ClusterConfigOptions): ClusterFacts {
+  const kubevirts = informers.lister(KubeVirtKind);
+  const nodes = informers.lister(NodeKind);
+  const config = cachedConfig(kubevirts, options);
+  return {
+    config,
+    rolloutStrategy: () => (config().configuration.vmRolloutStrategy === 'Stage' ? 'Stage' : 'LiveUpdate'),
+    emulation: () => config().configuration.developerConfiguration?.useEmulation === true || !nodes.list().some(hasKvm),
+  };
+}
+
+/** The configuration is resolved again only when the object has changed. */
+function cachedConfig(kubevirts: Lister<KubeVirt>, options: ClusterConfigOptions): () => ClusterConfig {
+  let known: { readonly object: KubeVirt | undefined; readonly config: ClusterConfig } | undefined;
+  return () => {
+    const [object] = kubevirts.list();
+    if (known === undefined || known.object !== object)
+      known = { object, config: clusterConfig(object?.spec?.configuration, options) };
+    return known.config;
+  };
+}
+
+function hasKvm(node: Node): boolean {
+  const status: core.NodeStatus | undefined = node.status;
+  return Number(status?.allocatable?.[KVM_RESOURCE] ?? 0) > 0;
+}

@@ -1,0 +1,33 @@
+import { TerminalError } from '@slipway/apimachinery';
+import type { ControllerRegistration } from '@slipway/runtime';
+import { InstancetypeConflict, type LauncherProfile, renderInstance, renderLauncherPod, SLIPWAY_PROFILE } from '@slipway/virt';
+import { resolveTypes } from '../instancetype/index.ts';
+import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
+import { clusterFacts } from './cluster-facts.ts';
+import { virtualMachineController } from './index.ts';
+
+/** The VM and VMI controllers for the given kind of launcher pod. */
+export function kubeVirtControllers(profile: LauncherProfile): readonly ControllerRegistration[] {
+  const options = { overhead: profile === SLIPWAY_PROFILE ? 'slipway' : 'kubevirt' } as const;
+  return [
+    virtualMachineController(({ client, informers }) => {
+      const facts = clusterFacts(informers, options);
+      return {
+        rolloutStrategy: facts.rolloutStrategy,
+        renderInstance: async (vm, signal) => {
+          try {
+            return renderInstance(vm, facts.config(), await resolveTypes(client, vm, signal));
+          } catch (error) {
+            if (error instanceof InstancetypeConflict) throw new TerminalError('FailedCreate', error.message, error);
+            throw error;
+          }
+        },
+      };
+    }),
+    virtualMachineInstanceController((informers) => {
+      const facts = clusterFacts(informers, options);
+      return (vmi, { claims }) =>
+        renderLauncherPod(vmi, { config: facts.config(), profile, claims, networkResources: [], emulation: facts.emulation() });
+    }),
+  ];
+}
