@@ -7,3 +7,4 @@ export * as kubevirt from './generated/kubevirt.ts';
 export type { DataSource, DataVolume, StorageProfile } from './generated/cdi.ts';
 export type { KubeVirt, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration } from './generated/kubevirt.ts';
 export * from './crds/index.ts';
+export { builtinSchemas } from './builtin-schemas.ts';

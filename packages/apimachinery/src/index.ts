@@ -15,3 +15,6 @@ export * from './selectors/label-selector.ts';
 export * from './structural-schema.ts';
 export * from './time.ts';
 export * from './types.ts';
+export * from './managed-fields/apply.ts';
+export { type FieldSet } from './managed-fields/field-set.ts';
+export { trackUpdate, type WriteContext } from './managed-fields/track.ts';

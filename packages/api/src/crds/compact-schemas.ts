@@ -17,6 +17,10 @@ export type CompactNode =
       readonly mapType?: string;
       readonly cel?: readonly string[];
       readonly preserve?: boolean;
+      readonly patchMergeKey?: string;
+      readonly patchStrategy?: string;
+      /** A shared subtree with members of its own (a patch strategy). */
+      readonly ref?: string;
       readonly [keyword: string]: unknown;
     };
 
@@ -54,6 +58,7 @@ export function compactExpander(definitions: CompactDefinitions): (node: Compact
 
   const expand = (node: CompactNode): StructuralSchema => {
     if (typeof node === 'string') return node.startsWith('#') ? resolve(node.slice(1)) : scalar(node);
+    if (node.ref !== undefined) return { ...expand(node.ref), ...extensions(node) };
     const schema: StructuralSchema = { ...scalar(node.t ?? 'object') };
     if (node.t === 'object' && node.f !== undefined && node.preserve !== true)
       delete schema['x-kubernetes-preserve-unknown-fields'];
@@ -69,7 +74,8 @@ export function compactExpander(definitions: CompactDefinitions): (node: Compact
 }
 
 function scalar(type: string): StructuralSchema {
-  if (type === 'int-or-string') return intOrStringSchema;
+  if (type === 'int-or-string' || type === 'quantity') return intOrStringSchema;
+  if (type === 'micro-time') return { type: 'string', format: 'date-time', nullable: true };
   if (type === 'any') return { 'x-kubernetes-preserve-unknown-fields': true };
   if (type === 'time') return { type: 'string', format: 'date-time', nullable: true };
   if (type === 'map') return { type: 'object' };
@@ -83,6 +89,8 @@ function extensions(node: Exclude<CompactNode, string>): StructuralSchema {
     ...(node.listType !== undefined && { 'x-kubernetes-list-type': node.listType as 'atomic' | 'set' | 'map' }), // legend
     ...(node.listMapKeys !== undefined && { 'x-kubernetes-list-map-keys': [...node.listMapKeys] }),
     ...(node.mapType !== undefined && { 'x-kubernetes-map-type': node.mapType as 'atomic' | 'granular' }), // legend
+    ...(node.patchMergeKey !== undefined && { 'x-kubernetes-patch-merge-key': node.patchMergeKey }),
+    ...(node.patchStrategy !== undefined && { 'x-kubernetes-patch-strategy': node.patchStrategy }),
     ...(node.cel !== undefined && { 'x-kubernetes-validations': node.cel.map((rule) => ({ rule })) }),
   };
 }
