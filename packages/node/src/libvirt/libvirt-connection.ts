@@ -1,0 +1,249 @@
+import { EVENT, PROGRAM, QEMU, REMOTE } from './protocol.ts';
+import { type RpcCall, RpcConnection, type RpcReply } from './rpc-connection.ts';
+import { type XdrReader, XdrWriter } from './xdr.ts';
+
+/** How libvirt names a domain on the wire. */
+export interface DomainRef {
+  readonly name: string;
+  readonly uuid: Buffer;
+  /** -1 when it is not active. */
+  readonly id: number;
+}
+
+export type DomainEvent =
+  | { readonly type: 'lifecycle'; readonly domain: string; readonly event: number; readonly detail: number }
+  | { readonly type: 'reboot'; readonly domain: string }
+  | { readonly type: 'agent'; readonly domain: string; readonly connected: boolean }
+  | { readonly type: 'io-error'; readonly domain: string; readonly disk: string; readonly reason: string }
+  | { readonly type: 'device-removed' | 'device-added'; readonly domain: string; readonly alias: string };
+
+export interface LibvirtOptions {
+  readonly socketPath: string;
+  /** `qemu:///session` for an unprivileged daemon. */
+  readonly uri: string;
+  readonly onEvent?: (event: DomainEvent) => void;
+}
+
+const ACTIVE = 1;
+const SCREENSHOT_BYTES = 32 * 1024 * 1024;
+
+/** The calls that the node agent needs, typed; every one rejects with LibvirtError when libvirt refuses. */
+export class LibvirtConnection {
+  readonly closed: Promise<void>;
+  private readonly rpc: RpcConnection;
+
+  private constructor(rpc: RpcConnection) {
+    this.rpc = rpc;
+    this.closed = rpc.closed;
+  }
+
+  /** Connects, authenticates (only `none` is accepted), opens the driver and registers for events. */
+  static async open({ socketPath, uri, onEvent }: LibvirtOptions): Promise<LibvirtConnection> {
+    const rpc = await RpcConnection.open(socketPath, (procedure, body) => {
+      const event = decodeEvent(procedure, body);
+      if (event) onEvent?.(event);
+    });
+    try {
+      const connection = new LibvirtConnection(rpc);
+      const { body } = await connection.remote('AUTH_LIST', REMOTE.authList);
+      if (!body.array(() => body.int()).includes(0)) throw new Error(`libvirt at ${socketPath} asks for a login`);
+      await connection.remote('CONNECT_OPEN', REMOTE.connectOpen, (args) => args.optionalString(uri).uint(0));
+      if (onEvent) await Promise.all(Object.values(EVENT).map(({ id }) => connection.registerEvent(id)));
+      return connection;
+    } catch (error) {
+      rpc.close();
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.rpc.close();
+  }
+
+  async libVersion(): Promise<string> {
+    const { body } = await this.remote('CONNECT_GET_LIB_VERSION', REMOTE.connectGetLibVersion);
+    const version = Number(body.uhyper());
+    return `${Math.floor(version / 1_000_000)}.${Math.floor(version / 1000) % 1000}.${version % 1000}`;
+  }
+
+  async capabilities(): Promise<string> {
+    return (await this.remote('CONNECT_GET_CAPABILITIES', REMOTE.connectGetCapabilities)).body.string();
+  }
+
+  /** Absent arguments mean the daemon's defaults. */
+  async domainCapabilities(query: { emulator?: string; arch?: string; machine?: string; virtType?: string }): Promise<string> {
+    const reply = await this.remote('GET_DOMAIN_CAPABILITIES', REMOTE.getDomainCapabilities, (args) =>
+      args
+        .optionalString(query.emulator)
+        .optionalString(query.arch)
+        .optionalString(query.machine)
+        .optionalString(query.virtType)
+        .uint(0),
+    );
+    return reply.body.string();
+  }
+
+  async listDomains(): Promise<DomainRef[]> {
+    const { body } = await this.remote('LIST_ALL_DOMAINS', REMOTE.connectListAllDomains, (args) => args.int(1).uint(0));
+    return body.array(() => readDomain(body));
+  }
+
+  async lookup(name: string): Promise<DomainRef> {
+    return readDomain((await this.remote('DOMAIN_LOOKUP_BY_NAME', REMOTE.domainLookupByName, (args) => args.string(name))).body);
+  }
+
+  async define(xml: string): Promise<DomainRef> {
+    return readDomain(
+      (await this.remote('DOMAIN_DEFINE_XML', REMOTE.domainDefineXmlFlags, (args) => args.string(xml).uint(0))).body,
+    );
+  }
+
+  /** Starts a defined domain; with `paused` its processors wait for `resume`. */
+  async create(domain: DomainRef, options: { paused?: boolean } = {}): Promise<DomainRef> {
+    const PAUSED = 1;
+    const reply = await this.onDomain('DOMAIN_CREATE', REMOTE.domainCreateWithFlags, domain, (args) =>
+      args.uint(options.paused ? PAUSED : 0),
+    );
+    return readDomain(reply.body);
+  }
+
+  async state(domain: DomainRef): Promise<{ state: number; reason: number }> {
+    const { body } = await this.onDomain('DOMAIN_GET_STATE', REMOTE.domainGetState, domain, (args) => args.uint(0));
+    return { state: body.int(), reason: body.int() };
+  }
+
+  async xml(domain: DomainRef): Promise<string> {
+    return (await this.onDomain('DOMAIN_GET_XML_DESC', REMOTE.domainGetXmlDesc, domain, (args) => args.uint(0))).body.string();
+  }
+
+  async destroy(domain: DomainRef): Promise<void> {
+    await this.onDomain('DOMAIN_DESTROY', REMOTE.domainDestroyFlags, domain, (args) => args.uint(0));
+  }
+
+  /** Forgets a domain that does not run, with its variable store unless `keepNvram`. */
+  async undefine(domain: DomainRef, options: { keepNvram?: boolean } = {}): Promise<void> {
+    const [NVRAM, KEEP_NVRAM] = [4, 8];
+    await this.onDomain('DOMAIN_UNDEFINE', REMOTE.domainUndefineFlags, domain, (args) =>
+      args.uint(options.keepNvram ? KEEP_NVRAM : NVRAM),
+    );
+  }
+
+  /** Presses the power button (ACPI), or asks the guest agent. */
+  async shutdown(domain: DomainRef, by: 'acpi' | 'agent'): Promise<void> {
+    const FLAGS = { acpi: 1, agent: 2 };
+    await this.onDomain('DOMAIN_SHUTDOWN', REMOTE.domainShutdownFlags, domain, (args) => args.uint(FLAGS[by]));
+  }
+
+  async reboot(domain: DomainRef, by: 'acpi' | 'agent'): Promise<void> {
+    const FLAGS = { acpi: 1, agent: 2 };
+    await this.onDomain('DOMAIN_REBOOT', REMOTE.domainReboot, domain, (args) => args.uint(FLAGS[by]));
+  }
+
+  async reset(domain: DomainRef): Promise<void> {
+    await this.onDomain('DOMAIN_RESET', REMOTE.domainReset, domain, (args) => args.uint(0));
+  }
+
+  async suspend(domain: DomainRef): Promise<void> {
+    await this.onDomain('DOMAIN_SUSPEND', REMOTE.domainSuspend, domain);
+  }
+
+  async resume(domain: DomainRef): Promise<void> {
+    await this.onDomain('DOMAIN_RESUME', REMOTE.domainResume, domain);
+  }
+
+  /** Attaches to the running domain. */
+  async attachDevice(domain: DomainRef, xml: string): Promise<void> {
+    await this.onDomain('ATTACH_DEVICE', REMOTE.attachDeviceFlags, domain, (args) => args.string(xml).uint(ACTIVE));
+  }
+
+  /** Asks the guest to let go; the device-removed event says when it did. */
+  async detachDevice(domain: DomainRef, xml: string): Promise<void> {
+    await this.onDomain('DETACH_DEVICE', REMOTE.detachDeviceFlags, domain, (args) => args.string(xml).uint(ACTIVE));
+  }
+
+  async updateDevice(domain: DomainRef, xml: string): Promise<void> {
+    await this.onDomain('UPDATE_DEVICE', REMOTE.updateDeviceFlags, domain, (args) => args.string(xml).uint(ACTIVE));
+  }
+
+  /** Freezes all file systems of the guest through its agent; resolves with their number. */
+  async freeze(domain: DomainRef): Promise<number> {
+    return (await this.onDomain('FSFREEZE', REMOTE.fsFreeze, domain, (args) => args.uint(0).uint(0))).body.int();
+  }
+
+  async thaw(domain: DomainRef): Promise<number> {
+    return (await this.onDomain('FSTHAW', REMOTE.fsThaw, domain, (args) => args.uint(0).uint(0))).body.int();
+  }
+
+  /** A picture of the first screen; look at `mime`, because QEMU versions differ. */
+  async screenshot(domain: DomainRef): Promise<{ mime: string; image: Buffer }> {
+    const reply = await this.rpc.call({
+      program: PROGRAM.remote,
+      procedure: REMOTE.domainScreenshot,
+      name: 'DOMAIN_SCREENSHOT',
+      args: writeDomain(domain).uint(0).uint(0).toBuffer(),
+      maxStreamBytes: SCREENSHOT_BYTES,
+    });
+    return { mime: reply.body.optionalString() ?? 'image/png', image: reply.stream };
+  }
+
+  /** One QMP command as JSON text; resolves with QEMU's answer as JSON text. */
+  async monitorCommand(domain: DomainRef, command: string): Promise<string> {
+    const args = writeDomain(domain).string(command).uint(0).toBuffer();
+    return (
+      await this.rpc.call({ program: PROGRAM.qemu, procedure: QEMU.monitorCommand, name: 'MONITOR_COMMAND', args })
+    ).body.string();
+  }
+
+  /** One guest-agent command as JSON text. The answer is the guest's word: callers bound and check it. */
+  async agentCommand(domain: DomainRef, command: string, timeoutSeconds: number): Promise<string> {
+    const args = writeDomain(domain).string(command).int(timeoutSeconds).uint(0).toBuffer();
+    const call: RpcCall = { program: PROGRAM.qemu, procedure: QEMU.agentCommand, name: 'AGENT_COMMAND', args };
+    return (await this.rpc.call(call)).body.optionalString() ?? '{}';
+  }
+
+  private async registerEvent(id: number): Promise<void> {
+    // The optional domain is left out: one daemon has one domain.
+    await this.remote('EVENT_REGISTER', REMOTE.domainEventCallbackRegisterAny, (args) => args.int(id).uint(0));
+  }
+
+  private remote(name: string, procedure: number, write?: (args: XdrWriter) => XdrWriter): Promise<RpcReply> {
+    return this.rpc.call({ program: PROGRAM.remote, procedure, name, ...(write && { args: write(new XdrWriter()).toBuffer() }) });
+  }
+
+  private onDomain(
+    name: string,
+    procedure: number,
+    domain: DomainRef,
+    write: (args: XdrWriter) => XdrWriter = (args) => args,
+  ): Promise<RpcReply> {
+    return this.rpc.call({ program: PROGRAM.remote, procedure, name, args: write(writeDomain(domain)).toBuffer() });
+  }
+}
+
+const writeDomain = ({ name, uuid, id }: DomainRef): XdrWriter => new XdrWriter().string(name).opaque(uuid).int(id);
+
+const readDomain = (body: XdrReader): DomainRef => ({ name: body.string(), uuid: Buffer.from(body.opaque(16)), id: body.int() });
+
+/** Callback events start with the callback id and the domain. */
+function decodeEvent(procedure: number, body: XdrReader): DomainEvent | undefined {
+  body.int();
+  switch (procedure) {
+    case EVENT.lifecycle.procedure:
+      return { type: 'lifecycle', domain: readDomain(body).name, event: body.int(), detail: body.int() };
+    case EVENT.reboot.procedure:
+      return { type: 'reboot', domain: readDomain(body).name };
+    case EVENT.agentLifecycle.procedure:
+      return { type: 'agent', domain: readDomain(body).name, connected: body.int() === 1 };
+    case EVENT.ioErrorReason.procedure: {
+      const { name } = readDomain(body);
+      const [disk] = [body.string(), body.string(), body.int()];
+      return { type: 'io-error', domain: name, disk: disk ?? '', reason: body.string() };
+    }
+    case EVENT.deviceRemoved.procedure:
+      return { type: 'device-removed', domain: readDomain(body).name, alias: body.string() };
+    case EVENT.deviceAdded.procedure:
+      return { type: 'device-added', domain: readDomain(body).name, alias: body.string() };
+    default:
+      return undefined;
+  }
+}
