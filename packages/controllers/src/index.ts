@@ -1,13 +1,27 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { SLIPWAY_PROFILE } from '@slipway/virt';
+import {
+  claimController,
+  claimProtectionController,
+  volumeController,
+  volumeProtectionController,
+} from './persistent-volume/index.ts';
 import { schedulerController } from './scheduler/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
 export { expandVm, resolveTypes } from './instancetype/index.ts';
+export * from './persistent-volume/index.ts';
 export * from './scheduler/index.ts';
 export { type ClusterFacts, clusterFacts } from './virtual-machine/cluster-facts.ts';
 export { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 export { type SubresourceDeps, type VersionInfo, virtualMachineSubresources } from './virtual-machine-subresources/index.ts';
 
 /** Every controller of this package that runs in any cluster; the daemon starts them all. */
-export const controllers: readonly ControllerRegistration[] = [schedulerController, ...kubeVirtControllers(SLIPWAY_PROFILE)];
+export const controllers: readonly ControllerRegistration[] = [
+  schedulerController,
+  claimController,
+  volumeController,
+  claimProtectionController,
+  volumeProtectionController,
+  ...kubeVirtControllers(SLIPWAY_PROFILE),
+];

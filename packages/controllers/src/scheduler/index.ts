@@ -17,7 +17,7 @@ import { BY_STORAGE_CLASS, needsNode, SCHEDULER_NAME, SchedulerReconciler } from
 
 export { explainScheduling, type Refusal, type SchedulingExplanation, type SchedulingFacts } from './explain-scheduling.ts';
 export type { PlacedPod } from './pod-affinity.ts';
-export { type PodVolumes, SELECTED_NODE, type VolumeFacts, volumesOf } from './pod-volumes.ts';
+export { type PodVolumes, type VolumeFacts, volumesOf } from './pod-volumes.ts';
 
 const BY_WAITING = 'scheduler/waiting';
 const BY_CLAIM = 'scheduler/claim';

@@ -13,7 +13,7 @@ export interface PlacedPod {
 export interface PodFacts {
   readonly nodes: readonly Node[];
   readonly placed: readonly PlacedPod[];
-  namespace(name: string): Namespace | undefined;
+  readonly namespace: (name: string) => Namespace | undefined;
 }
 
 /** Values of a topology key that hold at least one pod which a term selects. */

@@ -1,8 +1,8 @@
-import { compareQuantities, parseQuantity } from '@slipway/apimachinery';
 import type { Node, PersistentVolume, PersistentVolumeClaim, Pod, StorageClass } from '@slipway/api';
+import { SELECTED_NODE } from '../persistent-volume/claim-annotations.ts';
+import { fitsClaim } from '../persistent-volume/volume-match.ts';
 import { matchesNodeSelector } from './node-selection.ts';
 
-export const SELECTED_NODE = 'volume.kubernetes.io/selected-node';
 const NO_PROVISIONER = 'kubernetes.io/no-provisioner';
 
 export interface VolumeFacts {
@@ -19,7 +19,8 @@ export interface DelayedClaim {
   /** Where an earlier decision sent it. */
   readonly selectedNode: string | undefined;
   readonly candidates: readonly PersistentVolume[];
-  readonly canProvision: boolean;
+  /** Name of the provisioner that can make it a volume. */
+  readonly provisioner: string | undefined;
 }
 
 /** What the volumes of a pod mean for its place. */
@@ -41,50 +42,41 @@ export function claimNames(pod: Pod): readonly string[] {
 export function volumesOf(pod: Pod, facts: VolumeFacts): PodVolumes {
   const bound: PersistentVolume[] = [];
   const delayed: DelayedClaim[] = [];
-  let isWaiting = false;
+  let error: string | undefined;
   for (const name of claimNames(pod)) {
     const claim = facts.claim(pod.metadata.namespace ?? '', name);
-    if (claim === undefined) return { error: `persistentvolumeclaim "${name}" not found`, bound, delayed };
-    if (claim.metadata.deletionTimestamp) return { error: `persistentvolumeclaim "${name}" is being deleted`, bound, delayed };
-    if (claim.status?.phase === 'Lost') {
-      return {
-        error: `persistentvolumeclaim "${name}" bound to non-existent persistentvolume "${claim.spec?.volumeName}"`,
-        bound,
-        delayed,
-      };
-    }
-    const volume = claim.spec?.volumeName ? facts.volume(claim.spec.volumeName) : undefined;
-    if (volume && claim.status?.phase === 'Bound') {
-      bound.push(volume);
-      continue;
-    }
+    const problem = claimProblem(name, claim);
+    if (problem !== undefined || claim === undefined) return { error: problem ?? '', bound, delayed };
+    const volume = boundVolume(claim, facts);
     const storageClass = facts.storageClass(claim.spec?.storageClassName ?? '');
-    if (storageClass?.volumeBindingMode !== 'WaitForFirstConsumer' || claim.spec?.volumeName) isWaiting = true;
-    else delayed.push(delayedClaim(claim, storageClass, facts));
+    if (volume) bound.push(volume);
+    else if (storageClass && isDelayed(claim, storageClass)) delayed.push(delayedClaim(claim, storageClass, facts));
+    else error = 'pod has unbound immediate PersistentVolumeClaims';
   }
-  return isWaiting ? { error: 'pod has unbound immediate PersistentVolumeClaims', bound, delayed } : { bound, delayed };
+  return error === undefined ? { bound, delayed } : { error, bound, delayed };
 }
+
+function claimProblem(name: string, claim: PersistentVolumeClaim | undefined): string | undefined {
+  if (claim === undefined) return `persistentvolumeclaim "${name}" not found`;
+  if (claim.metadata.deletionTimestamp) return `persistentvolumeclaim "${name}" is being deleted`;
+  if (claim.status?.phase !== 'Lost') return undefined;
+  return `persistentvolumeclaim "${name}" bound to non-existent persistentvolume "${claim.spec?.volumeName}"`;
+}
+
+function boundVolume({ spec, status }: PersistentVolumeClaim, facts: VolumeFacts): PersistentVolume | undefined {
+  return spec?.volumeName && status?.phase === 'Bound' ? facts.volume(spec.volumeName) : undefined;
+}
+
+const isDelayed = ({ spec }: PersistentVolumeClaim, { volumeBindingMode }: StorageClass): boolean =>
+  volumeBindingMode === 'WaitForFirstConsumer' && !spec?.volumeName;
 
 function delayedClaim(claim: PersistentVolumeClaim, storageClass: StorageClass, facts: VolumeFacts): DelayedClaim {
   return {
     claim,
     selectedNode: claim.metadata.annotations?.[SELECTED_NODE],
     candidates: facts.availableVolumes(storageClass.metadata.name ?? '').filter((volume) => fitsClaim(volume, claim)),
-    canProvision: storageClass.provisioner !== NO_PROVISIONER,
+    provisioner: storageClass.provisioner === NO_PROVISIONER ? undefined : storageClass.provisioner,
   };
-}
-
-/** Whether a volume that is free, or reserved for this claim, has what the claim asks for. */
-export function fitsClaim(volume: PersistentVolume, claim: PersistentVolumeClaim): boolean {
-  const { spec = {} } = volume;
-  const reserved = spec.claimRef;
-  if (reserved && (reserved.namespace !== claim.metadata.namespace || reserved.name !== claim.metadata.name)) return false;
-  if (reserved?.uid && reserved.uid !== claim.metadata.uid) return false;
-  if (volume.metadata.deletionTimestamp || (spec.storageClassName ?? '') !== (claim.spec?.storageClassName ?? '')) return false;
-  if ((spec.volumeMode ?? 'Filesystem') !== (claim.spec?.volumeMode ?? 'Filesystem')) return false;
-  if (!(claim.spec?.accessModes ?? []).every((mode) => spec.accessModes?.includes(mode))) return false;
-  const wanted = parseQuantity(String(claim.spec?.resources?.requests?.['storage'] ?? '0'));
-  return compareQuantities(parseQuantity(String(spec.capacity?.['storage'] ?? '0')), wanted) >= 0;
 }
 
 export function isReachable(volume: PersistentVolume, node: Node): boolean {
@@ -96,9 +88,9 @@ export function isReachable(volume: PersistentVolume, node: Node): boolean {
 export function volumeFilter({ bound, delayed }: PodVolumes): (node: Node) => string | undefined {
   return (node) => {
     if (!bound.every((volume) => isReachable(volume, node))) return 'node(s) had volume node affinity conflict';
-    const isPossible = delayed.every(({ selectedNode, candidates, canProvision }) => {
+    const isPossible = delayed.every(({ selectedNode, candidates, provisioner }) => {
       if (selectedNode !== undefined) return selectedNode === node.metadata.name;
-      return canProvision || candidates.some((volume) => isReachable(volume, node));
+      return provisioner !== undefined || candidates.some((volume) => isReachable(volume, node));
     });
     return isPossible ? undefined : "node(s) didn't find available persistent volumes to bind";
   };

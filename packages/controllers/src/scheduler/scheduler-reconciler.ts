@@ -22,7 +22,8 @@ import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { explainScheduling, type SchedulingFacts } from './explain-scheduling.ts';
 import type { PlacedPod } from './pod-affinity.ts';
-import { type DelayedClaim, isReachable, SELECTED_NODE, volumesOf } from './pod-volumes.ts';
+import { provisionerAnnotations, SELECTED_NODE } from '../persistent-volume/claim-annotations.ts';
+import { type DelayedClaim, isReachable, volumesOf } from './pod-volumes.ts';
 import { isFinished } from './resources.ts';
 
 export const SCHEDULER_NAME = 'default-scheduler';
@@ -115,12 +116,13 @@ export class SchedulerReconciler implements Reconciler {
   /** Tells the provisioner, or the claim binder, where the volumes are needed. The pod follows when they are bound. */
   private async sendVolumes(delayed: readonly DelayedClaim[], nodeName: string, signal: AbortSignal): Promise<void> {
     const node = this.deps.nodes.get({ namespace: '', name: nodeName });
-    for (const { claim, selectedNode, candidates } of delayed) {
+    for (const { claim, selectedNode, candidates, provisioner } of delayed) {
       if (selectedNode !== undefined) continue;
       const existing = node && candidates.find((volume) => isReachable(volume, node));
       if (existing) await this.reserve(existing, claim, signal);
       else {
-        const patch = { metadata: { annotations: { [SELECTED_NODE]: nodeName } } };
+        const annotations = { [SELECTED_NODE]: nodeName, ...(provisioner && provisionerAnnotations(provisioner)) };
+        const patch = { metadata: { annotations } };
         await this.deps.client.patch(PersistentVolumeClaimKind, keyParts(claim), patch, { type: 'merge', signal });
       }
     }
