@@ -1,0 +1,1 @@
+export { type KvmProbeDeps, type KvmState, probeKvm, runProbeGuest } from './kvm-probe.ts';
