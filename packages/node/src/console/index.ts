@@ -1,0 +1,1 @@
+export { ConsoleHub, type ConsoleHubDeps } from './console-hub.ts';
