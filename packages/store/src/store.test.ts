@@ -32,7 +32,7 @@ describe('Store', () => {
 
   it('gives the revision to the value', async () => {
     const store = await openStore({ fs: memoryStoreFs(), now });
-    await store.transact([], [{ type: 'put', key: 'a', value: (revision) => `r${revision}` }]);
+    await store.transact([], [{ type: 'put', key: 'a', value: (revision) => ({ value: `r${revision}` }) }]);
     expect(store.get('a')?.value).toBe('r1');
   });
 

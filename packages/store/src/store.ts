@@ -304,12 +304,7 @@ const recordOf = ({ revision, timeMs, key, entry }: StoreEvent): LogRecord => ({
   ...(entry && { value: entry.value }),
 });
 
-function entryOf(operation: Extract<Operation, { type: 'put' }>, revision: number, previous: Entry | undefined): Entry {
-  return {
-    key: operation.key,
-    value: typeof operation.value === 'string' ? operation.value : operation.value(revision),
-    createRevision: previous?.createRevision ?? revision,
-    modRevision: revision,
-    ...(operation.attachment !== undefined && { attachment: operation.attachment }),
-  };
+function entryOf({ key, value }: Extract<Operation, { type: 'put' }>, revision: number, previous: Entry | undefined): Entry {
+  const put = typeof value === 'string' ? { value } : value(revision);
+  return { key, createRevision: previous?.createRevision ?? revision, modRevision: revision, ...put };
 }

@@ -23,14 +23,15 @@ export interface Compare {
   readonly modRevision: number;
 }
 
+export interface PutValue {
+  readonly value: string;
+  /** Kept with the entry in memory, see Entry. */
+  readonly attachment?: unknown;
+}
+
 /** The value may depend on the revision it is going to have (an object carries its own resourceVersion). */
 export type Operation =
-  | {
-      readonly type: 'put';
-      readonly key: string;
-      readonly value: string | ((revision: number) => string);
-      readonly attachment?: unknown;
-    }
+  | { readonly type: 'put'; readonly key: string; readonly value: string | ((revision: number) => PutValue) }
   | { readonly type: 'delete'; readonly key: string };
 
 export type TransactionResult =

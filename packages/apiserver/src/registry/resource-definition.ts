@@ -143,6 +143,8 @@ export interface ResourceDefinition {
   /** From the stored form to this version's; absent: only apiVersion changes. Gets a private copy. */
   readonly fromStorage?: (object: UnstructuredObject) => UnstructuredObject;
   readonly toStorage?: (object: UnstructuredObject) => UnstructuredObject;
+  /** Fills today's defaults into objects read from the store; absent when the schema has none. Gets a private copy. */
+  readonly readDefaults?: (object: UnstructuredObject) => UnstructuredObject;
   /** Answers `Warning` for every request when set. */
   readonly deprecationWarning?: string;
   /** Not stored: create computes the answer (SubjectAccessReview …). The API server supplies these itself. */

@@ -1,0 +1,128 @@
+import { randomInt, randomUUID } from 'node:crypto';
+import type { Client } from '@slipway/client';
+import type { AdmissionHandler, AggregatedApi, NodeConnector, UserInfo } from '@slipway/runtime';
+import type { Store } from '@slipway/store';
+import { createAdmissionChain, type AdmissionPlugin } from './admission/admission-chain.ts';
+import { staticTokens, type TokenAuthenticator } from './authn/authenticator.ts';
+import { authorizers, mastersAuthorizer } from './authz/authorizer.ts';
+import { rbacAuthorizer } from './authz/rbac.ts';
+import { CrdController } from './crd/crd-controller.ts';
+import { crdResource } from './crd/crd-resource.ts';
+import { installCrds } from './crd/install-crds.ts';
+import { directClient } from './direct/direct-client.ts';
+import { type ListenOptions, type Listener, listen } from './http/http-server.ts';
+import { handleRequest } from './pipeline/pipeline.ts';
+import type { ApiRequest, ApiResponse } from './pipeline/request.ts';
+import type { AuditEvent, ServerContext, VirtualHandler } from './pipeline/server-context.ts';
+import { Registry } from './registry/registry.ts';
+import type { ResourceDefinition } from './registry/resource-definition.ts';
+import type { WriteContext } from './registry/write-context.ts';
+
+export interface ApiServerOptions {
+  readonly store: Store;
+  /** Built-in kinds, see `builtinResources`. */
+  readonly definitions: readonly ResourceDefinition[];
+  /** CustomResourceDefinitions that are part of the platform: installed or updated before the first request. */
+  readonly bundledCrds?: readonly object[];
+  readonly admissionPlugins?: readonly AdmissionPlugin[];
+  readonly admissionHandlers?: readonly AdmissionHandler[];
+  readonly aggregatedApis?: readonly AggregatedApi[];
+  /** How logs, exec and port-forward reach a node. */
+  readonly nodes?: NodeConnector;
+  /** Static bearer tokens. */
+  readonly tokens?: ReadonlyMap<string, UserInfo>;
+  readonly tokenAuthenticators?: readonly TokenAuthenticator[];
+  readonly audit?: (event: AuditEvent) => void;
+  readonly logError?: (error: unknown, what: string) => void;
+  readonly nowMs?: () => number;
+}
+
+export interface ApiServer {
+  /** A client that calls the request pipeline in this process as `user`. Objects it returns are frozen. */
+  client(user: UserInfo, name?: string): Client;
+  /** One request through the whole pipeline, as the transports send them. */
+  handle(request: ApiRequest): Promise<ApiResponse>;
+  /** Serves HTTPS (HTTP/1.1 and HTTP/2) until closed. */
+  listen(options: ListenOptions): Promise<Listener>;
+  readonly registry: Registry;
+  /** Resolves when CustomResourceDefinitions written so far are served. */
+  settled(): Promise<void>;
+  /** Ends watches and listeners. The store stays open. */
+  close(): Promise<void>;
+}
+
+const SYSTEM_USER: UserInfo = { username: 'system:apiserver', groups: ['system:masters'] };
+
+/** Builds an API server on an open store; ready when the promise resolves. */
+export async function createApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const nowMs = options.nowMs ?? Date.now;
+  const logError = options.logError ?? (() => undefined);
+  const registry = new Registry(options.store);
+  registry.add([...options.definitions, crdResource()]);
+  const context: ServerContext = {
+    registry,
+    admission: createAdmissionChain(options.admissionPlugins ?? [], options.admissionHandlers ?? []),
+    authorizer: authorizers([mastersAuthorizer, rbacAuthorizer(registry)]),
+    tokenAuthenticators: [...(options.tokens ? [staticTokens(options.tokens)] : []), ...(options.tokenAuthenticators ?? [])],
+    aggregatedApis: options.aggregatedApis ?? [],
+    nodes: options.nodes,
+    virtualHandlers: virtualHandlers(),
+    nowMs,
+    uid: randomUUID,
+    random: (limit) => randomInt(limit),
+    audit: options.audit,
+    logError,
+    isReady: () => true,
+  };
+  const systemContext = systemContexts(context);
+  if (options.bundledCrds !== undefined) await installCrds(options.store, options.bundledCrds, { nowMs, uid: context.uid });
+  const crds = new CrdController({ registry, systemContext, nowMs, logError });
+  const listeners: Listener[] = [];
+  return {
+    registry,
+    client: (user, name = 'slipway') => directClient(context, user, name),
+    handle: (request) => handleRequest(context, request),
+    async listen(listenOptions) {
+      const listener = await listen(context, listenOptions);
+      listeners.push(listener);
+      return listener;
+    },
+    settled: () => crds.settled(),
+    async close() {
+      await Promise.all(listeners.map((listener) => listener.close()));
+      crds.close();
+      await crds.settled();
+      registry.close();
+    },
+  };
+}
+
+function virtualHandlers(): ReadonlyMap<string, VirtualHandler> {
+  return new Map();
+}
+
+/** Contexts for writes the server makes on its own account. */
+function systemContexts(
+  server: ServerContext,
+): (group: string, version: string, plural: string, namespace: string) => WriteContext | undefined {
+  return (group, version, plural, namespace) => {
+    const definition = server.registry.find(group, version, plural);
+    if (definition === undefined) return undefined;
+    return {
+      registry: server.registry,
+      admission: server.admission,
+      definition,
+      namespace,
+      user: SYSTEM_USER,
+      dryRun: false,
+      fieldManager: 'slipway-apiserver',
+      fieldValidation: 'Ignore',
+      subresource: '',
+      nowMs: server.nowMs,
+      uid: server.uid,
+      random: server.random,
+      warn: () => undefined,
+      signal: new AbortController().signal,
+    };
+  };
+}

@@ -1,0 +1,71 @@
+import { badRequest } from '@slipway/apimachinery';
+import type { UserInfo } from '@slipway/runtime';
+import { type AuthorizationRequest, type Authorizer, forbiddenError } from '../authz/authorizer.ts';
+import type { ApiRequest } from '../pipeline/request.ts';
+import { withAuthenticated } from './authenticator.ts';
+
+const EXTRA = 'impersonate-extra-';
+const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
+
+/** The user to act as: the caller, or whom the Impersonate headers name if the caller may. Throws 400 and 403. */
+export function impersonate(request: ApiRequest, caller: UserInfo, authorizer: Authorizer): UserInfo {
+  const { headers } = request;
+  const username = headers['impersonate-user'];
+  const extraNames = Object.keys(headers).filter((name) => name.startsWith(EXTRA));
+  const groups = splitHeader(headers['impersonate-group']);
+  const uid = headers['impersonate-uid'];
+  if (!username) {
+    if (groups.length > 0 || extraNames.length > 0 || uid) {
+      throw badRequest('impersonation of groups, uid or extra needs a user');
+    }
+    return caller;
+  }
+  const may = checker(caller, authorizer);
+  const account = SERVICE_ACCOUNT.exec(username);
+  if (account !== null) may({ resource: 'serviceaccounts', namespace: account[1] ?? '', name: account[2] ?? '' });
+  else may({ resource: 'users', name: username });
+  for (const group of groups) may({ resource: 'groups', name: group });
+  const extra: Record<string, string[]> = {};
+  for (const header of extraNames) {
+    const key = decodeURIComponent(header.slice(EXTRA.length));
+    extra[key] = splitHeader(headers[header]);
+    for (const value of extra[key])
+      may({ resource: 'userextras', subresource: key, name: value, group: 'authentication.k8s.io' });
+  }
+  if (uid) may({ resource: 'uids', name: uid, group: 'authentication.k8s.io' });
+  return withAuthenticated({
+    username,
+    groups: groups.length > 0 ? groups : defaultGroups(account?.[1]),
+    ...(uid && { uid }),
+    ...(extraNames.length > 0 && { extra }),
+  });
+}
+
+const defaultGroups = (namespace: string | undefined): string[] =>
+  namespace === undefined ? [] : ['system:serviceaccounts', `system:serviceaccounts:${namespace}`];
+
+/** Repeated headers arrive joined by commas. */
+const splitHeader = (value: string | undefined): string[] =>
+  (value ?? '')
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+
+function checker(caller: UserInfo, authorizer: Authorizer): (what: Partial<AuthorizationRequest>) => void {
+  return (what) => {
+    const request: AuthorizationRequest = {
+      user: caller,
+      verb: 'impersonate',
+      resource: '',
+      subresource: '',
+      group: '',
+      namespace: '',
+      name: '',
+      path: '',
+      isResource: true,
+      ...what,
+    };
+    const { verdict, reason } = authorizer(request);
+    if (verdict !== 'allow') throw forbiddenError(request, reason);
+  };
+}

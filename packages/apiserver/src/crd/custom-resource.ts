@@ -1,0 +1,121 @@
+import {
+  type StructuralSchema,
+  type UnstructuredObject,
+  ageOf,
+  findAll,
+  isObject,
+  parseJsonPath,
+  parseTime,
+} from '@slipway/apimachinery';
+import { applyDefaults, dropNulls, prune } from '@slipway/schema';
+import type { ResourceDefinition, ResourceVerb, TableColumn } from '../registry/resource-definition.ts';
+import { ageColumn, nameColumn } from '../table/table.ts';
+import { createHash } from 'node:crypto';
+import type { Crd, CrdColumn, CrdVersion } from './crd-types.ts';
+
+const VERBS: readonly ResourceVerb[] = ['delete', 'deletecollection', 'get', 'list', 'patch', 'create', 'update', 'watch'];
+
+/** One definition for each served version. */
+export function definitionsOf(crd: Crd): ResourceDefinition[] {
+  return crd.spec.versions.filter(({ served }) => served).map((version) => definitionOf(crd, version));
+}
+
+function definitionOf(crd: Crd, version: CrdVersion): ResourceDefinition {
+  const { group, scope } = crd.spec;
+  const names = crd.status?.acceptedNames ?? crd.spec.names;
+  const schema = version.schema?.openAPIV3Schema;
+  const storageVersion = crd.spec.versions.find(({ storage }) => storage)?.name ?? version.name;
+  const status = version.subresources?.status !== undefined;
+  const scale = version.subresources?.scale;
+  const readDefaults = readDefaultsOf(schema, storageVersion !== version.name);
+  return {
+    group,
+    version: version.name,
+    kind: names.kind,
+    plural: names.plural,
+    singular: names.singular ?? names.kind.toLowerCase(),
+    listKind: names.listKind ?? `${names.kind}List`,
+    shortNames: names.shortNames ?? [],
+    categories: names.categories ?? [],
+    namespaced: scope === 'Namespaced',
+    verbs: VERBS,
+    subresources: { ...(status && { status }), ...(scale && { scale }) },
+    ...(schema && { schema }),
+    custom: true,
+    strategy: {
+      hasGeneration: true,
+      prepareForCreate(object) {
+        if (status) delete object['status'];
+      },
+    },
+    columns: columnsOf(version.additionalPrinterColumns),
+    storageVersion,
+    storageVersionHash: storageHash(group, storageVersion, names.kind),
+    ...(readDefaults && { readDefaults }),
+    ...(version.deprecated && {
+      deprecationWarning: version.deprecationWarning ?? `${group}/${version.name} ${names.kind} is deprecated`,
+    }),
+  };
+}
+
+/** A stable name of group, version and kind, as clients compare it. */
+export function storageHash(group: string, version: string, kind: string): string {
+  return createHash('sha256').update(`${group}/${version}/${kind}`).digest().subarray(0, 8).toString('base64');
+}
+
+/** Objects may be older than a default, or stored in a version with another schema. */
+function readDefaultsOf(
+  schema: StructuralSchema | undefined,
+  isOtherVersion: boolean,
+): ((object: UnstructuredObject) => UnstructuredObject) | undefined {
+  if (schema === undefined || (!isOtherVersion && !hasDefaults(schema))) return undefined;
+  return (object) => {
+    const { value } = isOtherVersion ? prune(object, schema, { isRoot: true }) : { value: object };
+    return applyDefaults(dropNulls(value, schema), schema);
+  };
+}
+
+function hasDefaults(schema: StructuralSchema): boolean {
+  if (schema.default !== undefined) return true;
+  const children = [...Object.values(schema.properties ?? {}), schema.items, schema.additionalProperties];
+  return children.some((child) => typeof child === 'object' && hasDefaults(child));
+}
+
+function columnsOf(columns: readonly CrdColumn[] | undefined): TableColumn[] {
+  if (columns === undefined || columns.length === 0) return [nameColumn, ageColumn];
+  return [nameColumn, ...columns.map(customColumn)];
+}
+
+function customColumn({ name, type, format = '', description, priority = 0, jsonPath }: CrdColumn): TableColumn {
+  const path = parseJsonPath(jsonPath);
+  return {
+    name,
+    type: type as TableColumn['type'], // validated
+    format,
+    description: description || `Custom resource definition column (in JSONPath format): ${jsonPath}`,
+    priority,
+    cell: (object, nowMs) => cellOf(type, findAll(object, path), nowMs),
+  };
+}
+
+/** The first value, if it is of the column's type; several become a list in text. */
+function cellOf(type: string, values: readonly unknown[], nowMs: number): unknown {
+  const [value] = values;
+  if (value === undefined || value === null) return null;
+  switch (type) {
+    case 'integer':
+      return typeof value === 'number' ? Math.trunc(value) : null;
+    case 'number':
+      return typeof value === 'number' ? value : null;
+    case 'boolean':
+      return typeof value === 'boolean' ? value : null;
+    case 'date':
+      return typeof value !== 'string' ? null : parseTime(value) === undefined ? '<invalid>' : ageOf(value, nowMs);
+    default:
+      return values.length > 1 ? values.map(textOf).join(',') : textOf(value);
+  }
+}
+
+function textOf(value: unknown): string {
+  return isObject(value) || Array.isArray(value) ? JSON.stringify(value) : String(value);
+}

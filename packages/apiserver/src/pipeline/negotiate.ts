@@ -1,0 +1,65 @@
+import { StatusError } from '@slipway/apimachinery';
+
+/** The shape and format the client accepts. */
+export interface Accepted {
+  readonly format: 'json' | 'yaml';
+  /** `Table`, `PartialObjectMetadata` or `PartialObjectMetadataList`; absent: the object itself. */
+  readonly as?: 'Table' | 'PartialObjectMetadata' | 'PartialObjectMetadataList';
+  /** Version of meta.k8s.io the shape is wanted in. */
+  readonly asVersion: 'v1' | 'v1beta1';
+}
+
+interface Clause {
+  readonly type: string;
+  readonly parameters: ReadonlyMap<string, string>;
+  readonly quality: number;
+}
+
+const SHAPES = ['Table', 'PartialObjectMetadata', 'PartialObjectMetadataList'] as const;
+const PLAIN: Accepted = { format: 'json', asVersion: 'v1' };
+const MEDIA_TYPES = ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf'];
+
+function parseAccept(header: string): Clause[] {
+  const clauses = header.split(',').flatMap((part): Clause[] => {
+    const [type = '', ...rest] = part.split(';').map((text) => text.trim());
+    if (type === '') return [];
+    const parameters = new Map(rest.map((text) => [text.split('=')[0] ?? '', text.slice(text.indexOf('=') + 1)]));
+    const quality = parameters.has('q') ? Number(parameters.get('q')) : 1;
+    return [{ type: type.toLowerCase(), parameters, quality: Number.isNaN(quality) ? 1 : quality }];
+  });
+  return clauses.sort((a, b) => b.quality - a.quality); // stable: order counts among equals
+}
+
+/** Reads an Accept header for resources. Throws 406 when nothing in it can be served. */
+export function negotiate(header: string | undefined, options: { readonly isCustom: boolean }): Accepted {
+  if (header === undefined || header.trim() === '') return PLAIN;
+  for (const clause of parseAccept(header)) {
+    const accepted = acceptClause(clause);
+    if (accepted !== undefined) return accepted;
+  }
+  throw notAcceptable(options.isCustom ? MEDIA_TYPES.slice(0, 2) : MEDIA_TYPES);
+}
+
+function acceptClause({ type, parameters }: Clause): Accepted | undefined {
+  const format = formatOf(type);
+  if (format === undefined) return undefined;
+  const as = parameters.get('as');
+  if (as === undefined) return { format, asVersion: 'v1' };
+  const shape = SHAPES.find((candidate) => candidate === as);
+  const version = parameters.get('v');
+  if (shape === undefined || parameters.get('g') !== 'meta.k8s.io') return undefined;
+  return version === 'v1' || version === 'v1beta1' ? { format, as: shape, asVersion: version } : undefined;
+}
+
+function formatOf(type: string): Accepted['format'] | undefined {
+  if (type === '*/*' || type === 'application/json') return 'json';
+  return type === 'application/yaml' ? 'yaml' : undefined;
+}
+
+export function notAcceptable(mediaTypes: readonly string[]): StatusError {
+  return new StatusError({
+    code: 406,
+    reason: 'NotAcceptable',
+    message: `only the following media types are accepted: ${mediaTypes.join(', ')}`,
+  });
+}

@@ -1,0 +1,101 @@
+import { StatusError, badRequest, internalError } from '@slipway/apimachinery';
+import type { UserInfo } from '@slipway/runtime';
+import { authenticate } from '../authn/authenticator.ts';
+import { impersonate } from '../authn/impersonation.ts';
+import { authorizationRequest, forbiddenError } from '../authz/authorizer.ts';
+import { type RequestInfo, requestInfo } from '../routing/request-info.ts';
+import { authorizedInfo } from '../routing/aggregated.ts';
+import { dispatch } from '../routing/dispatch.ts';
+import type { ApiRequest, ApiResponse } from './request.ts';
+import type { Answer, Call, ServerContext } from './server-context.ts';
+
+/** Paths anybody may read, with or without credentials. */
+const PUBLIC_PATHS = /^\/(version|healthz|livez|readyz)(\/|$)/;
+
+/** Authenticates, authorizes, answers and records one request. Never throws: failures become Status answers. */
+export async function handleRequest(server: ServerContext, request: ApiRequest): Promise<ApiResponse> {
+  const startMs = server.nowMs();
+  const auditId = request.headers['audit-id'] ?? server.uid();
+  const warnings: string[] = [];
+  let user: UserInfo | undefined;
+  let impersonator: UserInfo | undefined;
+  let info: RequestInfo | undefined;
+  let answer: Answer;
+  try {
+    info = infoOf(request);
+    const authenticated = await authenticate(request, server.tokenAuthenticators);
+    user = impersonate(request, authenticated, server.authorizer);
+    if (user !== authenticated) impersonator = authenticated;
+    const call: Call = { server, request, info, user, warnings };
+    authorize(call);
+    answer = await dispatch(call);
+  } catch (error) {
+    answer = failure(server, error, request);
+  }
+  server.audit?.({
+    auditId,
+    time: new Date(startMs).toISOString(),
+    user: (impersonator ?? user)?.username ?? '',
+    groups: (impersonator ?? user)?.groups ?? [],
+    ...(impersonator && user && { impersonatedUser: user.username }),
+    sourceAddress: request.remoteAddress,
+    userAgent: request.headers['user-agent'] ?? '',
+    verb: info?.verb ?? request.method.toLowerCase(),
+    path: request.path,
+    code: answer.status,
+    latencyMs: server.nowMs() - startMs,
+  });
+  return complete(answer, auditId, warnings);
+}
+
+/** The call of a request whose sender may do what it asks. Throws StatusError 401 and 403. */
+export async function authorizeRequest(server: ServerContext, request: ApiRequest): Promise<Call> {
+  const info = infoOf(request);
+  const user = impersonate(request, await authenticate(request, server.tokenAuthenticators), server.authorizer);
+  const call: Call = { server, request, info, user, warnings: [] };
+  authorize(call);
+  return call;
+}
+
+function infoOf(request: ApiRequest): RequestInfo {
+  try {
+    return requestInfo(request.method, request.path, request.query);
+  } catch (error) {
+    if (error instanceof URIError) throw badRequest('invalid percent-encoding in the path');
+    throw error;
+  }
+}
+
+function authorize({ server, user, info, request }: Call): void {
+  if (PUBLIC_PATHS.test(info.path) && (info.verb === 'get' || info.verb === 'head')) return;
+  const wanted = authorizationRequest(user, authorizedInfo(server, info), request.query);
+  const { verdict, reason } = server.authorizer(wanted);
+  if (verdict !== 'allow') throw forbiddenError(wanted, reason);
+}
+
+/** Keeps lazy `text` and `value` properties lazy. */
+function complete(answer: Answer, auditId: string, warnings: readonly string[]): ApiResponse {
+  const headers: Record<string, string> = { 'audit-id': auditId, 'cache-control': 'no-cache, private', ...answer.headers };
+  return Object.defineProperties({} as ApiResponse, {
+    ...Object.getOwnPropertyDescriptors(answer),
+    headers: { value: headers, enumerable: true },
+    warnings: { value: warnings, enumerable: true },
+  });
+}
+
+function failure(server: ServerContext, error: unknown, request: ApiRequest): Answer {
+  if (error instanceof StatusError) return statusAnswer(error);
+  if (request.signal.aborted)
+    return statusAnswer(new StatusError({ code: 499, reason: 'ClientClosedRequest', message: 'Client went away' }));
+  server.logError(error, `${request.method} ${request.path}`);
+  return statusAnswer(internalError('unexpected failure, see the log of the server', error));
+}
+
+function statusAnswer(error: StatusError): Answer {
+  const seconds = error.status.details?.retryAfterSeconds;
+  return {
+    status: error.code,
+    value: error.status,
+    ...(seconds !== undefined && { headers: { 'retry-after': String(seconds) } }),
+  };
+}

@@ -1,0 +1,54 @@
+import type { AggregatedApi, NodeConnector, UserInfo } from '@slipway/runtime';
+import type { AdmissionChain } from '../admission/admission-chain.ts';
+import type { TokenAuthenticator } from '../authn/authenticator.ts';
+import type { Authorizer } from '../authz/authorizer.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { ApiRequest, ApiResponse } from './request.ts';
+import type { RequestInfo } from '../routing/request-info.ts';
+
+/** A line of the audit log: who, what, when, verdict, latency. Never bodies, tokens or query strings. */
+export interface AuditEvent {
+  readonly auditId: string;
+  readonly time: string;
+  readonly user: string;
+  readonly groups: readonly string[];
+  readonly impersonatedUser?: string;
+  readonly sourceAddress: string;
+  readonly userAgent: string;
+  readonly verb: string;
+  readonly path: string;
+  readonly code: number;
+  readonly latencyMs: number;
+}
+
+/** What every request handler shares. */
+export interface ServerContext {
+  readonly registry: Registry;
+  readonly admission: AdmissionChain;
+  readonly authorizer: Authorizer;
+  readonly tokenAuthenticators: readonly TokenAuthenticator[];
+  readonly aggregatedApis: readonly AggregatedApi[];
+  readonly nodes: NodeConnector | undefined;
+  readonly virtualHandlers: ReadonlyMap<string, VirtualHandler>;
+  readonly nowMs: () => number;
+  readonly uid: () => string;
+  readonly random: (limit: number) => number;
+  readonly audit: ((event: AuditEvent) => void) | undefined;
+  readonly logError: (error: unknown, what: string) => void;
+  readonly isReady: () => boolean;
+}
+
+/** One authenticated and authorized request on its way through the handlers. */
+export interface Call {
+  readonly server: ServerContext;
+  readonly request: ApiRequest;
+  readonly info: RequestInfo;
+  readonly user: UserInfo;
+  readonly warnings: string[];
+}
+
+/** What a handler answers; headers and warnings are added by the pipeline. */
+export type Answer = Partial<Omit<ApiResponse, 'warnings'>> & { readonly status: number };
+
+/** Answers a create of a resource that is not stored (SubjectAccessReview), or of a subresource (`token`). */
+export type VirtualHandler = (call: Call, body: unknown) => Promise<Answer>;

@@ -1,0 +1,110 @@
+import { type UnstructuredObject, isObject } from '@slipway/apimachinery';
+import { dump as dumpYaml } from 'js-yaml';
+import type { ResourceDefinition } from '../registry/resource-definition.ts';
+import { tableOf } from '../table/table.ts';
+import type { StoredObject } from '../watch-cache/stored-object.ts';
+import { type ListResult, listText } from './list.ts';
+import { type Accepted, notAcceptable } from './negotiate.ts';
+import type { Answer, Call } from './server-context.ts';
+
+const metaVersion = (accepted: Accepted): string => `meta.k8s.io/${accepted.asVersion}`;
+
+/** Metadata alone, as metadata informers ask for it. */
+export function partialMetadata(object: UnstructuredObject, apiVersion: string): UnstructuredObject {
+  return { kind: 'PartialObjectMetadata', apiVersion, metadata: object.metadata };
+}
+
+/** One object in the shape the client asked for. */
+export function shapeObject(
+  call: Call,
+  definition: ResourceDefinition,
+  stored: StoredObject,
+  accepted: Accepted,
+  status = 200,
+): Answer {
+  switch (accepted.as) {
+    case 'Table':
+      return withFormat(
+        {
+          status,
+          value: tableOf(definition, [stored], {
+            ...tableOptions(call, accepted),
+            resourceVersion: stored.object.metadata.resourceVersion ?? '',
+          }),
+        },
+        accepted,
+      );
+    case 'PartialObjectMetadata':
+      return withFormat({ status, value: partialMetadata(stored.object, metaVersion(accepted)) }, accepted);
+    case 'PartialObjectMetadataList':
+      throw notAcceptable(['application/json', 'application/yaml']);
+    default:
+      return withFormat({ status, text: stored.json, value: stored.object }, accepted);
+  }
+}
+
+export function tableOptions(
+  call: Call,
+  accepted: Accepted,
+): { readonly apiVersion: string; readonly includeObject: string; readonly nowMs: number } {
+  return {
+    apiVersion: metaVersion(accepted),
+    includeObject: call.request.query.get('includeObject') ?? 'Metadata',
+    nowMs: call.server.nowMs(),
+  };
+}
+
+/** A list in the shape the client asked for. */
+export function shapeList(call: Call, definition: ResourceDefinition, list: ListResult, accepted: Accepted): Answer {
+  const metadata = {
+    resourceVersion: String(list.revision),
+    ...(list.continue !== undefined && { continue: list.continue }),
+    ...(list.remainingItemCount !== undefined && { remainingItemCount: list.remainingItemCount }),
+  };
+  switch (accepted.as) {
+    case 'Table': {
+      const table = tableOf(definition, list.items, { ...tableOptions(call, accepted), resourceVersion: '' });
+      return withFormat({ status: 200, value: { ...table, metadata } }, accepted);
+    }
+    case 'PartialObjectMetadataList': {
+      const items = list.items.map(({ object }) => partialMetadata(object, metaVersion(accepted)));
+      return withFormat(
+        { status: 200, value: { kind: 'PartialObjectMetadataList', apiVersion: metaVersion(accepted), metadata, items } },
+        accepted,
+      );
+    }
+    case 'PartialObjectMetadata':
+      throw notAcceptable(['application/json', 'application/yaml']);
+    default:
+      return withFormat({ status: 200, ...lazyList(definition, list, metadata) }, accepted);
+  }
+}
+
+/** In-process callers take the value, HTTP the text; neither pays for the other. */
+function lazyList(
+  definition: ResourceDefinition,
+  list: ListResult,
+  metadata: Record<string, unknown>,
+): Pick<Answer, 'text' | 'value'> {
+  return {
+    get text() {
+      return listText(definition, list);
+    },
+    get value() {
+      const apiVersion = definition.group === '' ? definition.version : `${definition.group}/${definition.version}`;
+      return { kind: definition.listKind, apiVersion, metadata, items: list.items.map(({ object }) => object) };
+    },
+  };
+}
+
+function withFormat(answer: Answer, accepted: Accepted): Answer {
+  if (accepted.format === 'json') return answer;
+  const value: unknown = answer.text === undefined ? answer.value : JSON.parse(answer.text);
+  return { ...answer, text: toYaml(value), headers: { 'content-type': 'application/yaml' } };
+}
+
+export function toYaml(value: unknown): string {
+  return isObject(value) || Array.isArray(value)
+    ? dumpYaml(value, { noRefs: true, lineWidth: -1, sortKeys: true })
+    : `${String(value)}\n`;
+}

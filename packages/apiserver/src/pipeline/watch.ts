@@ -1,0 +1,192 @@
+import { type FieldError, StatusError, apiVersionOf, invalid } from '@slipway/apimachinery';
+import type { Registry } from '../registry/registry.ts';
+import type { ResourceDefinition } from '../registry/resource-definition.ts';
+import type { Collection, CollectionEvent } from '../watch-cache/collection.ts';
+import type { StoredObject } from '../watch-cache/stored-object.ts';
+import type { WatchFrame, WatchSession } from './request.ts';
+import { parseResourceVersion, readPast, waitForRevision } from './resource-version.ts';
+import { type Selection, isSelected, selectionOf } from './selection.ts';
+
+type FrameType = 'ADDED' | 'MODIFIED' | 'DELETED';
+/** Another shape for the objects of a stream (Table, PartialObjectMetadata); undefined: the object itself. */
+export type FrameShape = (type: WatchFrame['type'], stored: StoredObject) => unknown;
+
+const BOOKMARK_INTERVAL_MS = 60_000;
+const BOOKMARK_BEFORE_END_MS = 2_000;
+const DEFAULT_TIMEOUT_MS = 30 * 60_000;
+
+interface WatchParameters {
+  readonly namespace: string;
+  readonly selection: Selection;
+  /** Undefined or 0: begin with what is there now. */
+  readonly revision: number | undefined;
+  readonly wantsBookmarks: boolean;
+  readonly timeoutMs: number;
+  readonly sendsInitialEvents: boolean;
+}
+
+/** Checks the parameters of a watch and prepares it. Throws StatusError 400, 410, 422 or 504. */
+export async function openWatch(
+  registry: Registry,
+  definition: ResourceDefinition,
+  namespace: string,
+  query: URLSearchParams,
+  shape?: FrameShape,
+): Promise<WatchSession> {
+  const parameters = parametersOf(definition, namespace, query);
+  const { revision } = parameters;
+  if (revision !== undefined && revision > registry.cache.revision) await waitForRevision(registry.cache, revision);
+  return { start: (onFrame, onEnd) => run({ registry, definition, parameters, shape, onFrame, onEnd }) };
+}
+
+function parametersOf(definition: ResourceDefinition, namespace: string, query: URLSearchParams): WatchParameters {
+  const sendsInitialEvents = query.get('sendInitialEvents') === 'true';
+  refuseVersionMatch(query, sendsInitialEvents);
+  const seconds = Number(query.get('timeoutSeconds') ?? 0);
+  return {
+    namespace,
+    selection: selectionOf(definition, query),
+    revision: parseResourceVersion(query.get('resourceVersion')),
+    wantsBookmarks: ['true', '1'].includes(query.get('allowWatchBookmarks') ?? ''),
+    timeoutMs: seconds > 0 ? seconds * 1000 : DEFAULT_TIMEOUT_MS,
+    sendsInitialEvents,
+  };
+}
+
+function refuseVersionMatch(query: URLSearchParams, sendsInitialEvents: boolean): void {
+  const match = query.get('resourceVersionMatch');
+  if (!match) return;
+  const errors: FieldError[] = [];
+  const forbid = (detail: string): void => {
+    errors.push({ type: 'Forbidden', path: 'resourceVersionMatch', detail: `Forbidden: ${detail}` });
+  };
+  if (!sendsInitialEvents || match !== 'NotOlderThan') forbid('resourceVersionMatch is forbidden for watch');
+  if (errors.length > 0) throw invalid({ group: 'meta.k8s.io', kind: 'ListOptions' }, '', errors);
+}
+
+interface Run {
+  readonly registry: Registry;
+  readonly definition: ResourceDefinition;
+  readonly parameters: WatchParameters;
+  readonly shape: FrameShape | undefined;
+  readonly onFrame: (frame: WatchFrame) => void;
+  readonly onEnd: () => void;
+}
+
+function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): () => void {
+  const collection = registry.collectionOf(definition);
+  const emit = (type: FrameType, stored: StoredObject): void => onFrame(frameOf(registry, definition, shape, type, stored));
+  const onEvent = (event: CollectionEvent): void => deliver(registry, definition, parameters, event, emit);
+  const bookmark = (annotations?: Record<string, string>): void =>
+    onFrame(bookmarkFrame(definition, registry.cache.revision, annotations));
+
+  const finish = (): void => {
+    unsubscribe();
+    clearTimeout(timeout);
+    clearTimeout(lastBookmark);
+    clearInterval(regular);
+  };
+  // nothing can happen between the catching up and the subscription: both run in this turn
+  const failure = catchUp(registry, definition, collection, parameters, emit, onEvent);
+  const unsubscribe = failure === undefined ? collection.subscribe(onEvent) : () => undefined;
+  if (failure !== undefined) {
+    onFrame({ line: JSON.stringify({ type: 'ERROR', object: failure.status }), type: 'ERROR', object: failure.status });
+    queueMicrotask(onEnd);
+  } else if (parameters.sendsInitialEvents) bookmark({ 'k8s.io/initial-events-end': 'true' });
+  const timeout = setTimeout(() => {
+    finish();
+    onEnd();
+  }, parameters.timeoutMs);
+  const wants = parameters.wantsBookmarks && failure === undefined;
+  const regular = wants ? setInterval(bookmark, BOOKMARK_INTERVAL_MS) : undefined;
+  const beforeEnd = Math.max(0, parameters.timeoutMs - BOOKMARK_BEFORE_END_MS);
+  const lastBookmark = wants ? setTimeout(bookmark, beforeEnd) : undefined;
+  if (failure !== undefined) clearTimeout(timeout);
+  return finish;
+}
+
+function catchUp(
+  registry: Registry,
+  definition: ResourceDefinition,
+  collection: Collection,
+  { namespace, selection, revision }: WatchParameters,
+  emit: (type: FrameType, stored: StoredObject) => void,
+  onEvent: (event: CollectionEvent) => void,
+): StatusError | undefined {
+  if (revision === undefined || revision === 0) {
+    for (const stored of collection.list(namespace)) {
+      const shown = registry.view(definition, stored);
+      if (isSelected(definition, selection, shown)) emit('ADDED', shown);
+    }
+    return undefined;
+  }
+  try {
+    for (const event of readPast(revision, () => collection.eventsAfter(revision))) onEvent(event);
+    return undefined;
+  } catch (error) {
+    if (error instanceof StatusError) return error;
+    throw error;
+  }
+}
+
+/** An object that starts to match is ADDED for the watcher, one that stops is DELETED. */
+function deliver(
+  registry: Registry,
+  definition: ResourceDefinition,
+  { namespace, selection }: WatchParameters,
+  event: CollectionEvent,
+  emit: (type: FrameType, stored: StoredObject) => void,
+): void {
+  const { current, previous } = event;
+  if (namespace !== '' && (current ?? previous)?.namespace !== namespace) return;
+  const matches = (stored: StoredObject | undefined): StoredObject | undefined => {
+    const shown = stored && registry.view(definition, stored);
+    return shown && isSelected(definition, selection, shown) ? shown : undefined;
+  };
+  const now = matches(current);
+  const before = matches(previous);
+  if (now !== undefined) emit(before === undefined ? 'ADDED' : 'MODIFIED', now);
+  else if (before !== undefined) emit('DELETED', registry.view(definition, event.departed));
+}
+
+function frameOf(
+  registry: Registry,
+  definition: ResourceDefinition,
+  shape: FrameShape | undefined,
+  type: FrameType,
+  stored: StoredObject,
+): WatchFrame {
+  if (shape !== undefined) {
+    const object = shape(type, stored);
+    return { type, object, line: JSON.stringify({ type, object }) };
+  }
+  return new ObjectFrame(type, stored);
+}
+
+/** Puts its parts together only when the transport asks. */
+class ObjectFrame implements WatchFrame {
+  readonly type: FrameType;
+  private readonly stored: StoredObject;
+
+  constructor(type: FrameType, stored: StoredObject) {
+    this.type = type;
+    this.stored = stored;
+  }
+
+  get line(): string {
+    return `{"type":"${this.type}","object":${this.stored.json}}`;
+  }
+
+  get object(): unknown {
+    return this.stored.object;
+  }
+}
+
+function bookmarkFrame(definition: ResourceDefinition, revision: number, annotations?: Record<string, string>): WatchFrame {
+  const object = {
+    kind: definition.kind,
+    apiVersion: apiVersionOf(definition),
+    metadata: { resourceVersion: String(revision), creationTimestamp: null, ...(annotations && { annotations }) },
+  };
+  return { type: 'BOOKMARK', object, line: JSON.stringify({ type: 'BOOKMARK', object }) };
+}

@@ -1,0 +1,125 @@
+import { type FieldError, StatusError, badRequest, invalid, isObject } from '@slipway/apimachinery';
+import type { DeleteRequestOptions } from '../registry/delete-object.ts';
+import type { ResourceDefinition } from '../registry/resource-definition.ts';
+import type { FieldValidation, WriteContext } from '../registry/write-context.ts';
+import type { Call } from './server-context.ts';
+
+const FIELD_VALIDATION: readonly string[] = ['Ignore', 'Warn', 'Strict'];
+
+/** The context of a write from the parameters of the request. Throws 422 for options that do not exist. */
+export function writeContext(
+  call: Call,
+  definition: ResourceDefinition,
+  overrides: { readonly dryRun?: boolean; readonly subresource?: string } = {},
+): WriteContext {
+  const { server, request, info, user, warnings } = call;
+  const { query } = request;
+  checkOptions(query, request.method);
+  return {
+    registry: server.registry,
+    admission: server.admission,
+    definition,
+    namespace: definition.namespaced ? info.namespace : '',
+    user,
+    dryRun: overrides.dryRun ?? query.getAll('dryRun').some((value) => value !== ''),
+    fieldManager: query.get('fieldManager') || managerOf(request.headers['user-agent']),
+    fieldValidation: (query.get('fieldValidation') || 'Warn') as FieldValidation, // checkOptions refused others
+    subresource: overrides.subresource ?? info.subresource,
+    nowMs: server.nowMs,
+    uid: server.uid,
+    random: server.random,
+    warn: (text) => {
+      if (!warnings.includes(text)) warnings.push(text);
+    },
+    signal: request.signal,
+  };
+}
+
+/** Without a field manager the user agent up to its first slash stands in. */
+function managerOf(userAgent: string | undefined): string {
+  const name = (userAgent ?? '').split('/')[0] ?? '';
+  return name.slice(0, 128) || 'unknown';
+}
+
+const OPTION_KINDS: Readonly<Record<string, string>> = { POST: 'CreateOptions', PUT: 'UpdateOptions', PATCH: 'PatchOptions' };
+
+function checkOptions(query: URLSearchParams, method: string): void {
+  const errors: FieldError[] = [];
+  const dryRun = query.getAll('dryRun').filter((value) => value !== '');
+  for (const value of dryRun) if (value !== 'All') errors.push(unsupported('dryRun', value, ['All']));
+  const validation = query.get('fieldValidation') ?? '';
+  if (validation !== '' && !FIELD_VALIDATION.includes(validation)) {
+    errors.push(unsupported('fieldValidation', validation, ['', ...FIELD_VALIDATION]));
+  }
+  const manager = query.get('fieldManager') ?? '';
+  if (manager.length > 128)
+    errors.push({ type: 'TooLong', path: 'fieldManager', detail: 'Too long: must have at most 128 bytes' });
+  if (errors.length > 0) throw invalid({ group: 'meta.k8s.io', kind: OPTION_KINDS[method] ?? 'DeleteOptions' }, '', errors);
+}
+
+function unsupported(path: string, value: string, supported: readonly string[]): FieldError {
+  const list = supported.map((item) => JSON.stringify(item)).join(', ');
+  return { type: 'NotSupported', path, detail: `Unsupported value: ${JSON.stringify(value)}: supported values: ${list}` };
+}
+
+export interface DecodedDeleteOptions {
+  readonly options: DeleteRequestOptions;
+  readonly dryRun: boolean;
+}
+
+/** DeleteOptions from the body, else from the query. Throws 400 and 422. */
+export function deleteOptions(body: unknown, query: URLSearchParams): DecodedDeleteOptions {
+  if (body !== undefined && body !== null && !isObject(body)) throw badRequest("couldn't get version/kind; json parse error");
+  const fields = isObject(body) && Object.keys(body).length > 0 ? body : fieldsOfQuery(query);
+  const errors: FieldError[] = [];
+  const { kind, gracePeriodSeconds, propagationPolicy, orphanDependents, preconditions, dryRun } = fields;
+  if (kind !== undefined && kind !== 'DeleteOptions')
+    throw badRequest(`no kind "${String(kind)}" is registered for version "meta.k8s.io/v1"`);
+  const dryRuns = Array.isArray(dryRun) ? dryRun.map(String) : [];
+  for (const value of dryRuns) if (value !== 'All') errors.push(unsupported('dryRun', value, ['All']));
+  if (propagationPolicy !== undefined && !['Background', 'Foreground', 'Orphan', ''].includes(String(propagationPolicy))) {
+    errors.push({
+      ...unsupported('propagationPolicy', String(propagationPolicy), ['Foreground', 'Background', 'Orphan', 'nil']),
+    });
+  }
+  if (propagationPolicy !== undefined && orphanDependents !== undefined) {
+    errors.push({
+      type: 'Invalid',
+      path: 'propagationPolicy',
+      detail: `Invalid value: ${JSON.stringify(propagationPolicy)}: orphanDependents and deletionPropagation cannot be both set`,
+    });
+  }
+  if (errors.length > 0) throw invalid({ group: 'meta.k8s.io', kind: 'DeleteOptions' }, '', errors);
+  const uid = isObject(preconditions) ? preconditions['uid'] : undefined;
+  const resourceVersion = isObject(preconditions) ? preconditions['resourceVersion'] : undefined;
+  return {
+    dryRun: dryRuns.length > 0,
+    options: {
+      ...(typeof gracePeriodSeconds === 'number' && { gracePeriodSeconds }),
+      ...(propagationPolicy ? { propagationPolicy: propagationPolicy as 'Background' } : {}), // checked above
+      ...(typeof orphanDependents === 'boolean' && { orphanDependents }),
+      preconditions: {
+        ...(typeof uid === 'string' && { uid }),
+        ...(typeof resourceVersion === 'string' && { resourceVersion }),
+      },
+    },
+  };
+}
+
+function fieldsOfQuery(query: URLSearchParams): Record<string, unknown> {
+  const grace = query.get('gracePeriodSeconds');
+  if (grace !== null && grace !== '' && !/^-?[0-9]+$/.test(grace)) {
+    throw new StatusError({
+      code: 400,
+      reason: 'BadRequest',
+      message: `strconv.ParseInt: parsing ${JSON.stringify(grace)}: invalid syntax`,
+    });
+  }
+  const orphan = query.get('orphanDependents');
+  return {
+    ...(grace && { gracePeriodSeconds: Number(grace) }),
+    ...(query.get('propagationPolicy') && { propagationPolicy: query.get('propagationPolicy') }),
+    ...(orphan && { orphanDependents: orphan === 'true' || orphan === '1' }),
+    dryRun: query.getAll('dryRun').filter((value) => value !== ''),
+  };
+}

@@ -1,0 +1,112 @@
+import 'reflect-metadata';
+import { webcrypto } from 'node:crypto';
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  type Extension,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  PemConverter,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509Certificate,
+  X509CertificateGenerator,
+} from '@peculiar/x509';
+
+/** PEM texts of a key and its certificate. */
+export interface KeyPair {
+  readonly key: string;
+  readonly cert: string;
+}
+
+export interface CertificateOptions {
+  readonly commonName: string;
+  /** Kubernetes groups. */
+  readonly organizations?: readonly string[];
+  readonly usages: readonly ('server' | 'client')[];
+  /** DNS names and IP addresses a server certificate is good for. */
+  readonly dnsNames?: readonly string[];
+  readonly ipAddresses?: readonly string[];
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+}
+
+const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+const EXTENDED_USAGE = { server: '1.3.6.1.5.5.7.3.1', client: '1.3.6.1.5.5.7.3.2' } as const;
+
+const serialNumber = (): string =>
+  Buffer.from(webcrypto.getRandomValues(new Uint8Array(15)))
+    .toString('hex')
+    .replace(/^/, '01');
+
+async function keyPem(key: webcrypto.CryptoKey): Promise<string> {
+  return PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
+}
+
+async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
+  const [der] = PemConverter.decode(pem);
+  if (der === undefined) throw new Error('No private key in the PEM text');
+  return webcrypto.subtle.importKey('pkcs8', der, ALGORITHM, true, ['sign']);
+}
+
+/** A new self-signed authority (ECDSA P-256). */
+export async function createAuthority(options: { commonName: string; notBefore: Date; notAfter: Date }): Promise<KeyPair> {
+  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+  const cert = await X509CertificateGenerator.createSelfSigned({
+    serialNumber: serialNumber(),
+    name: [{ CN: [options.commonName] }],
+    notBefore: options.notBefore,
+    notAfter: options.notAfter,
+    signingAlgorithm: ALGORITHM,
+    keys,
+    extensions: [
+      new BasicConstraintsExtension(true, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign | KeyUsageFlags.digitalSignature, true),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return { key: await keyPem(keys.privateKey), cert: cert.toString('pem') };
+}
+
+/** A certificate signed by `authority`, with a new key. */
+export async function issueCertificate(authority: KeyPair, options: CertificateOptions): Promise<KeyPair> {
+  const issuer = new X509Certificate(authority.cert);
+  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+  const organizations = options.organizations ?? [];
+  const extensions: Extension[] = [
+    new BasicConstraintsExtension(false, undefined, true),
+    new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+    new ExtendedKeyUsageExtension(options.usages.map((usage) => EXTENDED_USAGE[usage])),
+    await AuthorityKeyIdentifierExtension.create(await issuer.publicKey.export()),
+    ...alternativeNames(options),
+  ];
+  const cert = await X509CertificateGenerator.create({
+    serialNumber: serialNumber(),
+    // one attribute per organization: a group name may hold commas
+    subject: [...organizations.map((name) => ({ O: [name] })), { CN: [options.commonName] }],
+    issuer: issuer.subjectName,
+    notBefore: options.notBefore,
+    notAfter: options.notAfter,
+    signingKey: await importKey(authority.key),
+    publicKey: keys.publicKey,
+    signingAlgorithm: ALGORITHM,
+    extensions,
+  });
+  return { key: await keyPem(keys.privateKey), cert: cert.toString('pem') };
+}
+
+function alternativeNames({ dnsNames = [], ipAddresses = [] }: CertificateOptions): Extension[] {
+  if (dnsNames.length + ipAddresses.length === 0) return [];
+  return [
+    new SubjectAlternativeNameExtension([
+      ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
+      ...ipAddresses.map((value) => ({ type: 'ip' as const, value })),
+    ]),
+  ];
+}
+
+/** End of a certificate's validity. */
+export function expiryOf(certificatePem: string): Date {
+  return new X509Certificate(certificatePem).notAfter;
+}

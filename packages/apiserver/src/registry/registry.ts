@@ -1,0 +1,136 @@
+import { type UnstructuredObject, apiVersionOf, cloneJson } from '@slipway/apimachinery';
+import type { Store } from '@slipway/store';
+import { type Collection, storedObjectOf } from '../watch-cache/collection.ts';
+import { StoredObject, deepFreeze, serializeObject, storeKey } from '../watch-cache/stored-object.ts';
+import { WatchCache } from '../watch-cache/watch-cache.ts';
+import type { ResourceDefinition } from './resource-definition.ts';
+
+const definitionKey = (group: string, version: string, plural: string): string => `${group}/${version}/${plural}`;
+
+export const storageOf = (definition: ResourceDefinition): { readonly group: string; readonly plural: string } =>
+  definition.storage ?? definition;
+
+/** Every served resource and the objects behind it. Definitions come and go at run time. */
+export class Registry {
+  readonly store: Store;
+  readonly cache: WatchCache;
+  /** Rises with every change of the served resources; discovery and OpenAPI documents are cached by it. */
+  generation = 0;
+  private readonly definitions = new Map<string, ResourceDefinition>();
+  private readonly views = new WeakMap<StoredObject, Map<ResourceDefinition, StoredObject>>();
+
+  constructor(store: Store) {
+    this.store = store;
+    this.cache = new WatchCache(store);
+  }
+
+  /** Adds definitions or replaces those of the same group, version and plural. */
+  add(definitions: readonly ResourceDefinition[]): void {
+    for (const definition of definitions) {
+      this.definitions.set(definitionKey(definition.group, definition.version, definition.plural), definition);
+    }
+    this.generation++;
+  }
+
+  /** Stops serving a resource in the versions for which `isGone` holds (all by default). */
+  remove(group: string, plural: string, isGone: (version: string) => boolean = () => true): void {
+    for (const [key, definition] of this.definitions) {
+      if (definition.group === group && definition.plural === plural && isGone(definition.version)) this.definitions.delete(key);
+    }
+    this.generation++;
+  }
+
+  find(group: string, version: string, plural: string): ResourceDefinition | undefined {
+    return this.definitions.get(definitionKey(group, version, plural));
+  }
+
+  findByKind(group: string, version: string, kind: string): ResourceDefinition | undefined {
+    return this.all().find(
+      (definition) => definition.group === group && definition.version === version && definition.kind === kind,
+    );
+  }
+
+  /** Some version of a resource, for callers that do not care which. */
+  findAnyVersion(group: string, plural: string): ResourceDefinition | undefined {
+    return this.all().find((definition) => definition.group === group && definition.plural === plural);
+  }
+
+  all(): ResourceDefinition[] {
+    return [...this.definitions.values()];
+  }
+
+  collectionOf(definition: ResourceDefinition): Collection {
+    return this.cache.collection(storageOf(definition));
+  }
+
+  keyOf(definition: ResourceDefinition, namespace: string, name: string): string {
+    return storeKey(storageOf(definition), definition.namespaced ? namespace : '', name);
+  }
+
+  /** The newest durable object as this definition shows it. */
+  get(definition: ResourceDefinition, namespace: string, name: string): StoredObject | undefined {
+    const stored = this.collectionOf(definition).get(this.keyOf(definition, namespace, name));
+    return stored && this.view(definition, stored);
+  }
+
+  /** The object a write must build on: it may not be durable yet. */
+  latest(definition: ResourceDefinition, namespace: string, name: string): StoredObject | undefined {
+    const entry = this.store.latest(this.keyOf(definition, namespace, name));
+    return entry && this.view(definition, storedObjectOf(entry));
+  }
+
+  /** Any stored object by storage group and plural, in its storage form. */
+  lookup(group: string, plural: string, namespace: string, name: string): UnstructuredObject | undefined {
+    return this.cache.collection({ group, plural }).get(storeKey({ group, plural }, namespace, name))?.object;
+  }
+
+  lookupAll(group: string, plural: string, namespace?: string): readonly UnstructuredObject[] {
+    return this.cache
+      .collection({ group, plural })
+      .list(namespace)
+      .map(({ object }) => object);
+  }
+
+  /** A stored object in the version of `definition`, with today's defaults. Computed once per object and definition. */
+  view(definition: ResourceDefinition, stored: StoredObject): StoredObject {
+    if (isStorageForm(definition)) return stored;
+    const known = this.views.get(stored);
+    const ready = known?.get(definition);
+    if (ready !== undefined) return ready;
+    const made = makeView(definition, stored);
+    if (known !== undefined) known.set(definition, made);
+    else this.views.set(stored, new Map([[definition, made]]));
+    return made;
+  }
+
+  close(): void {
+    this.cache.close();
+  }
+}
+
+function isStorageForm(definition: ResourceDefinition): boolean {
+  return (
+    (definition.storageVersion === undefined || definition.storageVersion === definition.version) &&
+    definition.storage === undefined &&
+    definition.fromStorage === undefined &&
+    definition.readDefaults === undefined &&
+    definition.strategy.decorate === undefined
+  );
+}
+
+function makeView(definition: ResourceDefinition, stored: StoredObject): StoredObject {
+  let object = cloneJson(stored.object);
+  if (definition.fromStorage) object = definition.fromStorage(object);
+  object.apiVersion = apiVersionOf(definition);
+  if (definition.readDefaults) object = definition.readDefaults(object);
+  if (definition.strategy.decorate) object = definition.strategy.decorate(object);
+  return new StoredObject(stored.key, stored.revision, serializeObject(object), deepFreeze(object));
+}
+
+/** The form in which an object of `definition` goes to the store. */
+export function storageForm(definition: ResourceDefinition, object: UnstructuredObject): UnstructuredObject {
+  const { storageVersion } = definition;
+  if (definition.toStorage) return definition.toStorage(cloneJson(object));
+  if (storageVersion === undefined || storageVersion === definition.version) return object;
+  return { ...object, apiVersion: apiVersionOf({ group: definition.group, version: storageVersion }) };
+}

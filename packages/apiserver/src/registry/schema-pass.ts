@@ -1,0 +1,39 @@
+import { type FieldError, StatusError, type UnstructuredObject, badRequest } from '@slipway/apimachinery';
+import { applyDefaults, dropNulls, prune, ratchetErrors, validateListTypes, validateValue } from '@slipway/schema';
+import type { WriteContext } from './write-context.ts';
+
+/** Drops unknown fields (warning or refusing as the client wishes) and fills the schema's defaults. */
+export function applySchema(context: WriteContext, body: UnstructuredObject): UnstructuredObject {
+  const { schema } = context.definition;
+  if (schema === undefined) return body;
+  const { value, unknownFields } = prune(body, schema, { isRoot: true });
+  reportUnknown(context, unknownFields);
+  return applyDefaults(dropNulls(value, schema), schema);
+}
+
+function reportUnknown(context: WriteContext, paths: readonly string[]): void {
+  if (paths.length === 0 || context.fieldValidation === 'Ignore') return;
+  const texts = paths.map((path) => `unknown field "${path}"`);
+  if (context.fieldValidation === 'Warn') return texts.forEach(context.warn);
+  throw strictError(context, texts);
+}
+
+/** Refusal under `fieldValidation=Strict`. */
+export function strictError(context: WriteContext, texts: readonly string[]): StatusError {
+  const { definition } = context;
+  return badRequest(
+    `${definition.kind} in version "${definition.version}" cannot be handled as a ${definition.kind}: strict decoding error: ${texts.join(', ')}`,
+  );
+}
+
+/** Findings of the schema; on update only at places that changed. */
+export function schemaErrors(
+  context: WriteContext,
+  object: UnstructuredObject,
+  old: UnstructuredObject | undefined,
+): FieldError[] {
+  const { schema } = context.definition;
+  if (schema === undefined) return [];
+  const errors = [...validateValue(object, schema), ...validateListTypes(object, schema)];
+  return old === undefined ? errors : ratchetErrors(errors, object, old);
+}

@@ -1,0 +1,30 @@
+import type { Answer, Call } from '../pipeline/server-context.ts';
+import { handleResource, resourceNotFound } from '../pipeline/resource-handler.ts';
+import { handleAggregated } from './aggregated.ts';
+import { handleNonResource, pageNotFound } from './non-resource.ts';
+import { handleSubresource } from '../subresources/subresources.ts';
+
+/** Sends an authorized request to the code that answers it. Throws StatusError. */
+export async function dispatch(call: Call): Promise<Answer> {
+  const { info, server } = call;
+  if (!info.isResource) return handleNonResource(call);
+  const aggregated = await handleAggregated(call);
+  if (aggregated !== undefined) return aggregated;
+  const { registry } = server;
+  if (info.group !== '' && !registry.all().some(({ group }) => group === info.group)) return pageNotFound();
+  const definition = registry.find(info.group, info.version, info.resource);
+  if (definition === undefined) throw resourceNotFound();
+  if (definition.virtual === true) {
+    const handler = server.virtualHandlers.get(`${definition.group}/${definition.plural}`);
+    if (handler === undefined) throw resourceNotFound();
+    return handleSubresource(call, definition, handler);
+  }
+  if (info.subresource === '' || (info.subresource === 'status' && definition.subresources.status)) {
+    return handleResource(call, definition);
+  }
+  return handleSubresource(
+    call,
+    definition,
+    server.virtualHandlers.get(`${definition.group}/${definition.plural}/${info.subresource}`),
+  );
+}

@@ -1,0 +1,16 @@
+import { badRequest } from '@slipway/apimachinery';
+import type { StreamAcceptor } from '@slipway/runtime';
+import type { ApiRequest } from '../pipeline/request.ts';
+import { authorizeRequest } from '../pipeline/pipeline.ts';
+import type { ServerContext } from '../pipeline/server-context.ts';
+import { openSubresourceStream } from '../subresources/streams.ts';
+import { matchRoute, routeRequest } from './aggregated.ts';
+
+/** Authenticates, authorizes and opens a WebSocket route. Throws StatusError before anything is upgraded. */
+export async function openStream(server: ServerContext, request: ApiRequest): Promise<StreamAcceptor> {
+  const call = await authorizeRequest(server, request);
+  const matched = matchRoute(server, call.info);
+  if (matched === undefined) return openSubresourceStream(call);
+  if (matched.route.connect === undefined) throw badRequest('this path does not speak WebSocket');
+  return matched.route.connect(routeRequest(call, matched.rest, undefined));
+}

@@ -1,0 +1,53 @@
+import type { UnstructuredObject } from '@slipway/apimachinery';
+
+/** Freezes a JSON value in depth, so that no reader can change what the others see. */
+export function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  for (const key in value) deepFreeze(value[key]);
+  return Object.freeze(value);
+}
+
+/** JSON text of an object always begins with its kind and apiVersion, so that they can be exchanged without parsing. */
+export function typePrefix(kind: string, apiVersion: string): string {
+  return `{"kind":${JSON.stringify(kind)},"apiVersion":${JSON.stringify(apiVersion)},`;
+}
+
+/** The stored text of an object. */
+export function serializeObject(object: UnstructuredObject): string {
+  const { kind, apiVersion, ...rest } = object;
+  return typePrefix(kind, apiVersion) + JSON.stringify(rest).slice(1);
+}
+
+/** One version of an object as text and, when somebody needs it, as a frozen value. */
+export class StoredObject {
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly revision: number;
+  readonly json: string;
+  private parsed: UnstructuredObject | undefined;
+
+  constructor(key: string, revision: number, json: string, parsed?: UnstructuredObject) {
+    const [namespace = '', name = ''] = key.slice(key.indexOf('//') + 2).split('/');
+    this.key = key;
+    this.namespace = namespace;
+    this.name = name;
+    this.revision = revision;
+    this.json = json;
+    this.parsed = parsed;
+  }
+
+  /** Deeply frozen. */
+  get object(): UnstructuredObject {
+    this.parsed ??= deepFreeze(JSON.parse(this.json) as UnstructuredObject); // only objects are ever stored
+    return this.parsed;
+  }
+}
+
+/** `<group>/<plural>//<namespace>/<name>`: sorts by namespace, then name. */
+export function storeKey(storage: { readonly group: string; readonly plural: string }, namespace: string, name: string): string {
+  return `${storePrefix(storage)}${namespace}/${name}`;
+}
+
+export const storePrefix = ({ group, plural }: { readonly group: string; readonly plural: string }): string =>
+  `${group}/${plural}//`;
