@@ -1,5 +1,7 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { SLIPWAY_PROFILE } from '@slipway/virt';
+import { garbageCollectorController } from './garbage-collector/index.ts';
+import { namespaceController } from './namespace/index.ts';
 import {
   claimController,
   claimProtectionController,
@@ -7,6 +9,7 @@ import {
   volumeProtectionController,
 } from './persistent-volume/index.ts';
 import { schedulerController } from './scheduler/index.ts';
+import { serviceAccountController } from './service-account/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
 export { expandVm, resolveTypes } from './instancetype/index.ts';
@@ -18,6 +21,9 @@ export { type SubresourceDeps, type VersionInfo, virtualMachineSubresources } fr
 
 /** Every controller of this package that runs in any cluster; the daemon starts them all. */
 export const controllers: readonly ControllerRegistration[] = [
+  garbageCollectorController(),
+  namespaceController(),
+  serviceAccountController,
   schedulerController,
   claimController,
   volumeController,

@@ -126,7 +126,7 @@ export class ControllerManager {
   }
 
   private isIdle(): boolean {
-    return this.hosted.every(({ queue, events }) => queue.isIdle && events.isIdle);
+    return this.hosted.every(({ controller, queue, events }) => queue.isIdle && events.isIdle && (controller.isIdle?.() ?? true));
   }
 
   private expediteRetries(): number {
@@ -163,9 +163,9 @@ export class ControllerManager {
     await Promise.all(jobs);
   }
 
-  private async runBeside({ log }: Hosted, run: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+  private async runBeside({ log, queue }: Hosted, run: NonNullable<Controller['run']>, signal: AbortSignal): Promise<void> {
     try {
-      await run(signal);
+      await run({ add: (key) => queue.add(keyString(key)) }, signal);
     } catch (error) {
       if (!signal.aborted) log.error({ error: describe(error) }, 'background work ended');
     }

@@ -28,8 +28,10 @@ export interface Controller {
   /** Keys that are reconciled at once; default 2. */
   readonly concurrency?: number;
   readonly reconciler?: Reconciler;
-  /** Work beside the queue; starts when the caches are filled and ends when aborted. */
-  readonly run?: (signal: AbortSignal) => Promise<void>;
+  /** Work beside the queue, which it may fill; starts when the caches are filled and ends when aborted. */
+  readonly run?: (queue: { add(key: ObjectKey): void }, signal: AbortSignal) => Promise<void>;
+  /** False while `run` has work to do that tests must wait for. */
+  readonly isIdle?: () => boolean;
 }
 
 /** Settings that platform-wide controllers share; read once by the daemon. */

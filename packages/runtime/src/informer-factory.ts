@@ -1,11 +1,13 @@
 import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
-import { Informer, type InformerDeps } from './informer.ts';
+import { Informer, type InformerDeps, type InformerOptions } from './informer.ts';
 import type { Lister } from './object-cache.ts';
 
 /** Where controllers get their caches: one informer per kind, shared by all. */
 export interface Informers {
   for<T extends KubeObject>(kind: ResourceKind<T>): Informer<T>;
   lister<T extends KubeObject>(kind: ResourceKind<T>): Lister<T>;
+  /** A cache of metadata alone, for code that handles every kind; shares the full cache of a kind that has one. */
+  metadata(kind: ResourceKind<KubeObject>): Informer<KubeObject>;
 }
 
 /** Makes each kind's informer when it is first asked for and runs it as soon as the factory is started. */
@@ -21,11 +23,18 @@ export class InformerFactory implements Informers {
   }
 
   for<T extends KubeObject>(kind: ResourceKind<T>): Informer<T> {
-    const id = `${kind.group}/${kind.plural}`;
+    return this.take(idOf(kind), kind, {});
+  }
+
+  metadata(kind: ResourceKind<KubeObject>): Informer<KubeObject> {
+    return this.informers.get(idOf(kind)) ?? this.take(`${idOf(kind)}#metadata`, kind, { transform: metadataOf });
+  }
+
+  private take<T extends KubeObject>(id: string, kind: ResourceKind<T>, options: InformerOptions<T>): Informer<T> {
     const existing = this.informers.get(id);
     // the map's values differ in their object type, which the kind carries
     if (existing) return existing as unknown as Informer<T>;
-    const informer = new Informer(kind, this.deps);
+    const informer = new Informer(kind, this.deps, options);
     this.informers.set(id, informer as unknown as Informer<KubeObject>);
     if (this.signal) this.running.push(informer.run(this.signal));
     return informer;
@@ -50,6 +59,25 @@ export class InformerFactory implements Informers {
   }
 }
 
+const idOf = (kind: ResourceKind<KubeObject>): string => `${kind.group}/${kind.plural}`;
+
+function metadataOf({ apiVersion, kind, metadata }: KubeObject): KubeObject {
+  const { name, namespace, uid, resourceVersion, ownerReferences, finalizers, deletionTimestamp } = metadata;
+  return {
+    apiVersion,
+    kind,
+    metadata: {
+      ...(name && { name }),
+      ...(namespace && { namespace }),
+      ...(uid && { uid }),
+      ...(resourceVersion && { resourceVersion }),
+      ...(ownerReferences && { ownerReferences }),
+      ...(finalizers && { finalizers }),
+      ...(deletionTimestamp && { deletionTimestamp }),
+    },
+  };
+}
+
 /** A view of a factory that remembers which informers were asked for, so that their user can wait for just those. */
 export function trackingInformers(informers: Informers): Informers & { readonly used: ReadonlySet<Informer<KubeObject>> } {
   const used = new Set<Informer<KubeObject>>();
@@ -58,5 +86,5 @@ export function trackingInformers(informers: Informers): Informers & { readonly 
     used.add(informer as unknown as Informer<KubeObject>);
     return informer;
   };
-  return { used, for: take, lister: (kind) => take(kind).lister };
+  return { used, for: take, lister: (kind) => take(kind).lister, metadata: (kind) => informers.metadata(kind) };
 }

@@ -1,0 +1,48 @@
+import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
+import type { Client } from './client.ts';
+
+export interface DiscoveredKind extends ResourceKind<KubeObject> {
+  readonly verbs: readonly string[];
+}
+
+interface ApiResourceList {
+  readonly groupVersion?: string;
+  readonly resources?: readonly {
+    readonly name: string;
+    readonly kind: string;
+    readonly namespaced: boolean;
+    readonly verbs?: readonly string[];
+    readonly group?: string;
+    readonly version?: string;
+  }[];
+}
+
+interface ApiGroupList {
+  readonly groups?: readonly { readonly name: string; readonly preferredVersion?: { readonly groupVersion: string } }[];
+}
+
+/** Every resource that the server offers, each in its group's preferred version, without subresources. */
+export async function discoverKinds(client: Client, signal?: AbortSignal): Promise<readonly DiscoveredKind[]> {
+  const options = signal && { signal };
+  const fetchJson = async <T>(path: string): Promise<T> => {
+    const { body } = await client.raw({ method: 'GET', path, ...options });
+    // discovery documents have a fixed shape
+    return body as T;
+  };
+  const { groups = [] } = await fetchJson<ApiGroupList>('/apis');
+  const paths = [
+    '/api/v1',
+    ...groups.flatMap(({ preferredVersion }) => (preferredVersion ? [`/apis/${preferredVersion.groupVersion}`] : [])),
+  ];
+  const lists = await Promise.all(paths.map((path) => fetchJson<ApiResourceList>(path)));
+  return lists.flatMap(kindsOf);
+}
+
+function kindsOf({ groupVersion = '', resources = [] }: ApiResourceList): readonly DiscoveredKind[] {
+  const slash = groupVersion.indexOf('/');
+  const group = slash < 0 ? '' : groupVersion.slice(0, slash);
+  const version = groupVersion.slice(slash + 1);
+  return resources
+    .filter(({ name }) => !name.includes('/'))
+    .map(({ name, kind, namespaced, verbs = [] }) => ({ group, version, kind, plural: name, namespaced, verbs }));
+}
