@@ -57,7 +57,7 @@ export const QEMU = { monitorCommand: 1, agentCommand: 3 } as const;
 export const EVENT = {
   lifecycle: { id: 0, procedure: 318 },
   reboot: { id: 1, procedure: 319 },
-  ioErrorReason: { id: 8, procedure: 324 },
+  ioErrorReason: { id: 6, procedure: 324 },
   deviceRemoved: { id: 15, procedure: 333 },
   agentLifecycle: { id: 18, procedure: 348 },
   deviceAdded: { id: 19, procedure: 354 },
