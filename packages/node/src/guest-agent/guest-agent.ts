@@ -1,0 +1,68 @@
+import type { kubevirt } from '@slipway/api';
+import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+import {
+  type GuestInterface,
+  parseAgentInfo,
+  parseFileSystems,
+  parseHostname,
+  parseInterfaces,
+  parseOsInfo,
+  parseTimezone,
+  parseUsers,
+} from './answers.ts';
+import { present, readReturn } from './bounded.ts';
+
+const TIMEOUT_SECONDS = 5;
+
+/** Asks the guest's agent through libvirt. A guest that answers nonsense gives empty results; one that is silent rejects. */
+export interface GuestAgent {
+  ping(): Promise<void>;
+  osInfo(): Promise<kubevirt.VirtualMachineInstanceGuestOSInfo>;
+  interfaces(): Promise<readonly GuestInterface[]>;
+  fileSystems(): Promise<kubevirt.VirtualMachineInstanceFileSystem[]>;
+  users(): Promise<kubevirt.VirtualMachineInstanceGuestOSUser[]>;
+  frozen(): Promise<boolean>;
+  /** Everything at once, as `guestosinfo` answers it. */
+  summary(): Promise<kubevirt.VirtualMachineInstanceGuestAgentInfo>;
+}
+
+export function guestAgent(connection: Pick<LibvirtConnection, 'agentCommand'>, domain: DomainRef): GuestAgent {
+  const ask = async (command: string): Promise<unknown> =>
+    readReturn(await connection.agentCommand(domain, JSON.stringify({ execute: command }), TIMEOUT_SECONDS));
+  /** For commands that some agents do not have. */
+  const tryAsk = (command: string): Promise<unknown> => ask(command).catch(() => undefined);
+  const agent: GuestAgent = {
+    async ping() {
+      await ask('guest-ping');
+    },
+    osInfo: async () => parseOsInfo(await ask('guest-get-osinfo')),
+    interfaces: async () => parseInterfaces(await ask('guest-network-get-interfaces')),
+    fileSystems: async () => parseFileSystems(await ask('guest-get-fsinfo')),
+    users: async () => parseUsers(await ask('guest-get-users')),
+    frozen: async () => (await ask('guest-fsfreeze-status')) === 'frozen',
+    async summary() {
+      const info = parseAgentInfo(await ask('guest-info'));
+      const [os, hostname, timezone, users, disks, freeze] = [
+        parseOsInfo(await tryAsk('guest-get-osinfo')),
+        parseHostname(await tryAsk('guest-get-host-name')),
+        parseTimezone(await tryAsk('guest-get-timezone')),
+        parseUsers(await tryAsk('guest-get-users')),
+        parseFileSystems(await tryAsk('guest-get-fsinfo')),
+        await tryAsk('guest-fsfreeze-status'),
+      ];
+      return {
+        guestAgentVersion: info.version,
+        supportedCommands: info.supportedCommands,
+        os,
+        ...present<{ hostname?: string; timezone?: string; fsFreezeStatus?: string }>({
+          hostname,
+          timezone,
+          fsFreezeStatus: freeze === 'frozen' ? 'frozen' : undefined,
+        }),
+        ...(users.length > 0 && { userList: users }),
+        ...(disks.length > 0 && { fsInfo: { disks } }),
+      };
+    },
+  };
+  return agent;
+}

@@ -1,0 +1,2 @@
+export type { GuestInterface } from './answers.ts';
+export { type GuestAgent, guestAgent } from './guest-agent.ts';
