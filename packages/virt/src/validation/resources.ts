@@ -1,0 +1,196 @@
+import type { kubevirt } from '@slipway/api';
+import { bytesOf, isQuantity, milliOf, type Quantity } from '../quantity.ts';
+import { type Cause, invalid, notSupported, required, when } from './causes.ts';
+
+type Spec = kubevirt.VirtualMachineInstanceSpec;
+
+const isZero = (quantity: Quantity | undefined): boolean => quantity === undefined || milliOf(quantity) === 0n;
+const isSet = (quantity: Quantity | undefined): quantity is Quantity => !isZero(quantity);
+
+function negative(field: string, quantity: Quantity | undefined): readonly Cause[] {
+  return when(quantity !== undefined && milliOf(quantity) < 0n, () =>
+    invalid(field, `${field} '${quantity}': must be greater than or equal to 0.`),
+  );
+}
+
+function checkMemory(path: string, { domain }: Spec): readonly Cause[] {
+  const { requests, limits } = domain.resources ?? {};
+  const request = requests?.['memory'];
+  const limit = limits?.['memory'];
+  const guest = domain.memory?.guest;
+  const at = `${path}.domain.resources`;
+  const over = (a: Quantity | undefined, b: Quantity | undefined) =>
+    isSet(a) && isSet(b) && milliOf(b) > 0n && milliOf(a) > milliOf(b);
+  return [
+    ...negative(`${at}.requests.memory`, request),
+    ...when(isSet(request) && milliOf(request) > 0n && bytesOf(request) < 1_000_000, () =>
+      invalid(`${at}.requests.memory`, `${at}.requests.memory '${request}': must be greater than or equal to 1M.`),
+    ),
+    ...negative(`${at}.limits.memory`, limit),
+    ...when(over(request, limit), () =>
+      invalid(`${at}.requests.memory`, `${at}.requests.memory '${request}' is greater than ${at}.limits.memory '${limit}'`),
+    ),
+    ...when(over(guest, limit), () =>
+      invalid(
+        `${path}.domain.memory.guest`,
+        `${path}.domain.memory.guest '${guest}' must be equal to or less than the memory limit ${at}.limits.memory '${limit}'`,
+      ),
+    ),
+  ];
+}
+
+function checkHugepages(path: string, { domain }: Spec): readonly Cause[] {
+  const size = domain.memory?.hugepages?.pageSize;
+  if (size === undefined) return [];
+  const field = `${path}.domain.hugepages.size`;
+  if (!isQuantity(size)) return [invalid(field, `${field} '${size}': quantities must match the regular expression`)];
+  const request = domain.memory?.guest ?? domain.resources?.requests?.['memory'];
+  if (!isSet(request)) return [];
+  const at =
+    domain.resources?.requests?.['memory'] === undefined
+      ? `${path}.domain.memory.guest`
+      : `${path}.domain.resources.requests.memory`;
+  if (bytesOf(request) < bytesOf(size))
+    return [invalid(at, `${at} '${request}' must be equal to or larger than page size ${field} '${size}'`)];
+  return when(bytesOf(request) % bytesOf(size) !== 0, () =>
+    invalid(at, `${at} '${request}' is not a multiple of the page size ${field} '${size}'`),
+  );
+}
+
+function checkCpuResources(path: string, { domain }: Spec): readonly Cause[] {
+  const { requests, limits } = domain.resources ?? {};
+  const [request, limit] = [requests?.['cpu'], limits?.['cpu']];
+  const at = `${path}.domain.resources`;
+  return [
+    ...negative(`${at}.requests.cpu`, request),
+    ...negative(`${at}.limits.cpu`, limit),
+    ...when(isSet(request) && isSet(limit) && milliOf(limit) > 0n && milliOf(request) > milliOf(limit), () =>
+      invalid(`${at}.requests.cpu`, `${at}.requests.cpu '${request}' is greater than ${at}.limits.cpu '${limit}'`),
+    ),
+  ];
+}
+
+/** Memory that the guest is given in some way. */
+function checkMemoryGiven({ domain }: Spec): readonly Cause[] {
+  const given =
+    isSet(domain.memory?.guest) ||
+    domain.memory?.hugepages !== undefined ||
+    isSet(domain.resources?.requests?.['memory']) ||
+    isSet(domain.resources?.limits?.['memory']);
+  return when(!given, () =>
+    required(
+      undefined,
+      "no memory requested, at least one of 'spec.domain.memory.guest', 'spec.domain.memory.hugepages.size' or 'spec.domain.resources.requests.memory' must be set",
+    ),
+  );
+}
+
+const isFraction = (quantity: Quantity | undefined): boolean => quantity !== undefined && milliOf(quantity) % 1000n !== 0n;
+
+function checkDedicated(path: string, { domain }: Spec): readonly Cause[] {
+  const { cpu, resources } = domain;
+  const field = `${path}.domain.cpu.dedicatedCpuPlacement`;
+  const at = `${path}.domain.resources`;
+  if (!cpu?.dedicatedCpuPlacement)
+    return when(cpu?.isolateEmulatorThread, () =>
+      invalid(
+        `${path}.domain.cpu.isolateEmulatorThread`,
+        'IsolateEmulatorThread should be only set in combination with DedicatedCPUPlacement',
+      ),
+    );
+  const { requests, limits } = resources ?? {};
+  const [request, limit] = [requests?.['cpu'], limits?.['cpu']];
+  const [memoryRequest, memoryLimit] = [requests?.['memory'], limits?.['memory']];
+  const given = isSet(request) || isSet(limit);
+  const causes: Cause[] = [];
+  if (isFraction(limit)) causes.push(invalid(`${at}.limits.cpu`, 'provided resources CPU limits must be an interger'));
+  if (isFraction(request)) causes.push(invalid(`${at}.requests.cpu`, 'provided resources CPU requests must be an interger'));
+  if (memoryRequest !== undefined && memoryLimit !== undefined && milliOf(memoryRequest) !== milliOf(memoryLimit))
+    causes.push(invalid(`${at}.requests.memory`, `${at}.requests.memory must be equal to ${at}.limits.memory`));
+  if (request !== undefined && limit !== undefined && milliOf(request) !== milliOf(limit))
+    causes.push(invalid(field, `${at}.requests.cpu or ${at}.limits.cpu must be equal when DedicatedCPUPlacement is true `));
+  const topology = cpu.cores ?? cpu.sockets ?? cpu.threads;
+  if (!given && topology === undefined)
+    causes.push(
+      invalid(
+        field,
+        `either ${at}.requests.cpu or ${at}.limits.cpu or ${path}.domain.cpu.cores must be provided when DedicatedCPUPlacement is true `,
+      ),
+    );
+  // The defaulted topology of one socket and one thread says nothing that resources could contradict.
+  const explicit = (cpu.cores ?? 0) > 0 && given && !topologyFromResources(cpu, limit ?? request);
+  if (explicit)
+    causes.push(
+      invalid(
+        field,
+        `${at}.requests.cpu or ${at}.limits.cpu must not be provided at the same time with ${path}.domain.cpu.cores when DedicatedCPUPlacement is true `,
+      ),
+    );
+  if ((cpu.threads ?? 1) > 2)
+    causes.push(
+      invalid(
+        `${path}.domain.cpu.threads`,
+        'Not more than two threads must be provided at the same time with DedicatedCPUPlacement',
+      ),
+    );
+  return causes;
+}
+
+const topologyFromResources = (cpu: kubevirt.CPU, cpus: Quantity | undefined): boolean =>
+  cpu.cores === 1 && cpu.threads === 1 && cpus !== undefined && BigInt(cpu.sockets ?? 0) * 1000n === milliOf(cpus);
+
+function checkNumaAndRealtime(path: string, { domain }: Spec): readonly Cause[] {
+  const { cpu, memory } = domain;
+  const dedicated = `${path}.domain.cpu.dedicatedCpuPlacement`;
+  const numa = `${path}.domain.cpu.numa.guestMappingPassthrough`;
+  const passthrough = cpu?.numa?.guestMappingPassthrough !== undefined;
+  return [
+    ...when(passthrough && !cpu?.dedicatedCpuPlacement, () =>
+      invalid(numa, `${dedicated} must be set to true when NUMA topology strategy is set in ${numa}`),
+    ),
+    ...when(passthrough && memory?.hugepages === undefined, () =>
+      invalid(numa, `${path}.domain.memory.hugepages must be requested when NUMA topology strategy is set in ${numa}`),
+    ),
+    ...when(cpu?.realtime !== undefined && !cpu.dedicatedCpuPlacement, () =>
+      required(dedicated, `${dedicated} must be set to true when ${path}.domain.cpu.realtime is used`),
+    ),
+    ...when(cpu?.realtime !== undefined && !passthrough, () =>
+      required(numa, `${numa} must be defined when ${path}.domain.cpu.realtime is used`),
+    ),
+  ];
+}
+
+const POLICIES = new Set(['force', 'require', 'optional', 'disable', 'forbid', '']);
+
+function checkCpu(path: string, { domain, architecture }: Spec): readonly Cause[] {
+  const { cpu } = domain;
+  return [
+    ...when((cpu?.maxSockets ?? 0) > 0 && (cpu?.sockets ?? 1) > (cpu?.maxSockets ?? 0), () =>
+      invalid(`${path}.domain.cpu.sockets`, 'Number of sockets in CPU topology is greater than the maximum sockets allowed'),
+    ),
+    ...(cpu?.features ?? []).flatMap(({ name, policy = '' }, index) =>
+      when(!POLICIES.has(policy), () =>
+        notSupported(
+          `${path}.domain.cpu.features[${index}].policy`,
+          `CPU feature ${name} uses policy ${policy} that is not supported.`,
+        ),
+      ),
+    ),
+    ...when(architecture === 'arm64' && (cpu?.threads ?? 1) > 1, () =>
+      invalid(`${path}.domain.cpu.threads`, 'threads must not be greater than 1 at arm64 (got ' + `${cpu?.threads})`),
+    ),
+  ];
+}
+
+/** CPU, memory, huge pages, NUMA. */
+export function checkResources(path: string, spec: Spec): readonly Cause[] {
+  return [
+    ...checkMemory(path, spec),
+    ...checkHugepages(path, spec),
+    ...checkCpuResources(path, spec),
+    ...checkMemoryGiven(spec),
+    ...checkCpu(path, spec),
+    ...checkDedicated(path, spec),
+    ...checkNumaAndRealtime(path, spec),
+  ];
+}

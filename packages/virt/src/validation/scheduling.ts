@@ -1,0 +1,153 @@
+import type { core, kubevirt } from '@slipway/api';
+import { type Cause, dnsSubdomainFaults, invalid, required, when } from './causes.ts';
+
+type Spec = kubevirt.VirtualMachineInstanceSpec;
+
+const NAME_PART = /^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
+const NAME_PART_TEXT =
+  "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+
+/** What is wrong with a label key; empty when nothing is. */
+export function labelKeyFaults(key: string): readonly string[] {
+  const slash = key.lastIndexOf('/');
+  const name = key.slice(slash + 1);
+  const prefix = slash < 0 ? [] : dnsSubdomainFaults(key.slice(0, slash)).map((fault) => `prefix part ${fault}`);
+  return [
+    ...prefix,
+    ...(name === '' ? ['name part must be non-empty'] : []),
+    ...(name.length > 63 ? ['name part must be no more than 63 characters'] : []),
+    ...(NAME_PART.test(name) ? [] : [NAME_PART_TEXT]),
+  ];
+}
+
+const at = (field: string, text: string): Cause => invalid(field, `${field}: ${text}`);
+const badKey = (field: string, key: string): Cause[] =>
+  labelKeyFaults(key).map((fault) => at(field, `Invalid value: ${JSON.stringify(key)}: ${fault}`));
+
+function checkTerm(field: string, term: core.PodAffinityTerm): readonly Cause[] {
+  const key = term.topologyKey;
+  return [
+    ...(key === '' ? [at(`${field}.topologyKey`, 'Required value: can not be empty')] : []),
+    ...badKey(`${field}.topologyKey`, key),
+  ];
+}
+
+function checkPodAffinity(field: string, affinity: core.PodAffinity | undefined): readonly Cause[] {
+  const required = affinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
+  const preferred = affinity?.preferredDuringSchedulingIgnoredDuringExecution ?? [];
+  return [
+    ...required.flatMap((term, index) => checkTerm(`${field}.requiredDuringSchedulingIgnoredDuringExecution[${index}]`, term)),
+    ...preferred.flatMap(({ weight, podAffinityTerm }, index) => {
+      const own = `${field}.preferredDuringSchedulingIgnoredDuringExecution[${index}]`;
+      const outside = weight < 1 || weight > 100;
+      return [
+        ...(outside ? [at(`${own}.weight`, `Invalid value: ${weight}: must be in the range 1-100`)] : []),
+        ...checkTerm(`${own}.podAffinityTerm`, podAffinityTerm),
+      ];
+    }),
+  ];
+}
+
+function checkExpressions(field: string, expressions: readonly core.NodeSelectorRequirement[] | undefined): readonly Cause[] {
+  return (expressions ?? []).flatMap(({ key, operator, values = [] }, index) => {
+    const own = `${field}.matchExpressions[${index}]`;
+    const wantsValues = operator === 'In' || operator === 'NotIn';
+    const wantsNone = operator === 'Exists' || operator === 'DoesNotExist';
+    return [
+      ...(wantsValues && values.length === 0
+        ? [at(`${own}.values`, "Required value: must be specified when `operator` is 'In' or 'NotIn'")]
+        : []),
+      ...(wantsNone && values.length > 0
+        ? [at(`${own}.values`, "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'")]
+        : []),
+      ...badKey(`${own}.key`, key),
+    ];
+  });
+}
+
+function checkNodeAffinity(affinity: core.NodeAffinity | undefined): readonly Cause[] {
+  const required = affinity?.requiredDuringSchedulingIgnoredDuringExecution;
+  if (!required) return [];
+  const field = 'spec.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms';
+  if (required.nodeSelectorTerms.length === 0) return [at(field, 'Required value: must have at least one node selector term')];
+  return required.nodeSelectorTerms.flatMap((term, index) => checkExpressions(`${field}[${index}]`, term.matchExpressions));
+}
+
+function checkTolerations(tolerations: readonly core.Toleration[] | undefined): readonly Cause[] {
+  return (tolerations ?? []).flatMap(({ key, operator, value, effect, tolerationSeconds }, index) => {
+    const field = `spec.tolerations[${index}]`;
+    return [
+      ...(key ? badKey(`${field}.key`, key) : []),
+      ...(!key && operator !== 'Exists'
+        ? [
+            at(
+              `${field}.operator`,
+              `Invalid value: ${JSON.stringify(operator ?? '')}: operator must be Exists when \`key\` is empty, which means "match all values and all keys"`,
+            ),
+          ]
+        : []),
+      ...(operator === 'Exists' && value
+        ? [at(`${field}.operator`, `Invalid value: ${JSON.stringify(value)}: value must be empty when \`operator\` is 'Exists'`)]
+        : []),
+      ...(tolerationSeconds !== undefined && effect !== 'NoExecute'
+        ? [
+            at(
+              `${field}.effect`,
+              `Invalid value: ${JSON.stringify(effect ?? '')}: effect must be 'NoExecute' when \`tolerationSeconds\` is set`,
+            ),
+          ]
+        : []),
+    ];
+  });
+}
+
+/** Affinity, tolerations and spreading, as the API server checks them on pods. */
+export function checkScheduling(spec: Spec): readonly Cause[] {
+  const { affinity } = spec;
+  return [
+    ...checkNodeAffinity(affinity?.nodeAffinity),
+    ...checkPodAffinity('spec.podAffinity', affinity?.podAffinity),
+    ...checkPodAffinity('spec.podAntiAffinity', affinity?.podAntiAffinity),
+    ...checkTolerations(spec.tolerations),
+    ...(spec.topologySpreadConstraints ?? []).flatMap(({ maxSkew, topologyKey }, index) => {
+      const field = `spec.topologySpreadConstraints[${index}]`;
+      return [
+        ...(maxSkew <= 0 ? [at(`${field}.maxSkew`, `Invalid value: ${maxSkew}: must be greater than zero`)] : []),
+        ...(topologyKey === '' ? [at(`${field}.topologyKey`, 'Required value: can not be empty')] : []),
+      ];
+    }),
+  ];
+}
+
+const IP = /^((25[0-5]|2[0-4]\d|1?\d?\d)(\.|$)){4}$|^[0-9a-fA-F:]+:[0-9a-fA-F:.]*$/;
+
+/** DNS policy and configuration; these fields are named without a prefix. */
+export function checkDns(path: string, spec: Spec): readonly Cause[] {
+  const { dnsPolicy, dnsConfig } = spec;
+  const { nameservers = [], searches = [], options = [] } = dnsConfig ?? {};
+  const policies = ['Default', 'ClusterFirst', 'ClusterFirstWithHostNet', 'None', ''];
+  const causes: Cause[] = [];
+  if (dnsPolicy !== undefined && !policies.includes(dnsPolicy))
+    causes.push({
+      reason: 'FieldValueNotSupported',
+      message: `DNSPolicy: ${dnsPolicy as string} is not supported`,
+      field: `${path}.dnsPolicy`,
+    }); // narrowed away by the type
+  if (dnsPolicy === 'None' && !dnsConfig)
+    causes.push(required(`${path}.dnsConfig`, 'must provide `dnsConfig` when `dnsPolicy` is None'));
+  else if (dnsPolicy === 'None' && nameservers.length === 0)
+    causes.push(required('nameservers', 'must provide at least one DNS nameserver when `dnsPolicy` is None'));
+  if (nameservers.length > 3)
+    causes.push(invalid('nameservers', `must not have more than 3 nameservers: [${nameservers.join(' ')}]`));
+  for (const server of nameservers)
+    if (!IP.test(server)) causes.push(invalid('nameservers', `must be valid IP address: ${server}`));
+  if (searches.length > 32) causes.push(invalid('searchDomains', 'must not have more than 32 search paths'));
+  if (searches.join(' ').length > 2048)
+    causes.push(invalid('searchDomains', 'must not have more than 2048 characters (including spaces) in the search list'));
+  for (const search of searches)
+    for (const fault of dnsSubdomainFaults(search.replace(/\.$/, ''))) causes.push(invalid('searchDomains', fault));
+  causes.push(
+    ...options.flatMap(({ name }) => when(!name, () => required('options', 'Option.Name must not be empty for value'))),
+  );
+  return causes;
+}
