@@ -12,4 +12,5 @@ export { applyPreference } from './instancetype/preference.ts';
 export { preferredTopology } from './instancetype/topology.ts';
 export * from './pod/index.ts';
 export * from './quantity.ts';
+export * from './validation/index.ts';
 export * from './xml.ts';
