@@ -1,1 +1,2 @@
 export { Command, CommanderError, createProgram, InvalidArgumentError, Option, parseCount, parseListen } from './program.ts';
+export { type ClientVersion, runVirtctl, virtctlProgram, type VirtctlIo } from './virtctl/index.ts';

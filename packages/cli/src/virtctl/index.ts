@@ -1,0 +1,75 @@
+import { StatusError } from '@slipway/apimachinery';
+import { Command, CommanderError } from 'commander';
+import { addConsoleCommand } from './console.ts';
+import { connectToCluster, type Connect } from './context.ts';
+import { addExpandCommand } from './expand.ts';
+import { addGuestInfoCommands } from './guest-info.ts';
+import { CommandFailure, type VirtctlIo, warn } from './io.ts';
+import { addLifecycleCommands } from './lifecycle.ts';
+import { fromPflag } from './pflag.ts';
+import { addPortForwardCommand } from './port-forward.ts';
+import { addSshCommands } from './ssh.ts';
+import { addVersionCommand } from './version.ts';
+import { addVncCommand } from './vnc.ts';
+
+export type { Connect } from './context.ts';
+export type { ClientVersion, VirtctlIo } from './io.ts';
+
+/** The virtctl command tree under the given name (`virtctl` or `slipway virt`). */
+export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = connectToCluster): Command {
+  const program = new Command(name)
+    .description('Control virtual machines of a cluster.')
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) });
+  const host = { program, io, connect };
+  addLifecycleCommands(host);
+  addConsoleCommand(host);
+  addVncCommand(host);
+  addPortForwardCommand(host);
+  addSshCommands(host);
+  addGuestInfoCommands(host);
+  addExpandCommand(host);
+  addVersionCommand(host);
+  for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
+  return program;
+}
+
+/** Runs one virtctl command line (without the program's name) and returns its exit status; never rejects. */
+export async function runVirtctl(
+  argv: readonly string[],
+  io: VirtctlIo,
+  options: { readonly name?: string; readonly connect?: Connect } = {},
+): Promise<number> {
+  const program = virtctlProgram(options.name ?? 'virtctl', io, options.connect);
+  try {
+    await program.parseAsync(fromPflag(leadingFlagsLast(argv), program), { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1; // commander has told the user already
+    warn(io, error instanceof StatusError || error instanceof CommandFailure ? error.message : describe(error));
+    return 1;
+  }
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message}: ${describe(error.cause)}` : error.message;
+}
+
+/** Flags that take a value and may stand before the command, as `virtctl -n web start vm`. */
+const LEADING = /^(-n|-s|-v|--(namespace|server|kubeconfig|context|cluster|user|token|as|as-group|v))$/;
+
+/** pflag takes persistent flags before the command too; commander knows them on the command alone. */
+function leadingFlagsLast(argv: readonly string[]): string[] {
+  const leading: string[] = [];
+  let at = 0;
+  for (let argument = argv[at]; argument?.startsWith('-') && argument !== '--'; argument = argv[at]) {
+    if (/^(-h|--help|-V|--version)$/.test(argument)) break;
+    const takesNext = LEADING.test(argument);
+    leading.push(...argv.slice(at, at + (takesNext ? 2 : 1)));
+    at += takesNext ? 2 : 1;
+  }
+  const [command, ...rest] = argv.slice(at);
+  return command === undefined ? leading : [command, ...leading, ...rest];
+}

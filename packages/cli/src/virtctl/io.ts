@@ -1,0 +1,35 @@
+/** What a command may touch outside of itself; tests put their own in place. */
+export interface VirtctlIo {
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean; setRawMode?(on: boolean): unknown };
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly home: string;
+  /** How this program was called, for commands that start it again (ssh's ProxyCommand): `virtctl` or `slipway virt`. */
+  readonly self: readonly string[];
+  /** Runs a program on the caller's terminal; resolves with its exit status. */
+  readonly runProgram: (argv: readonly [string, ...string[]]) => Promise<number>;
+  /** Whether a program of this name is in the search path. */
+  readonly hasProgram: (name: string) => Promise<boolean>;
+  /** Resolves after this long, rejects when aborted. */
+  readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
+  readonly now: () => number;
+  readonly version: ClientVersion;
+}
+
+export interface ClientVersion {
+  readonly gitVersion: string;
+  readonly gitCommit: string;
+  readonly buildDate: string;
+}
+
+/** A failure whose text is the whole message for the user; the command ends with status 1. */
+export class CommandFailure extends Error {}
+
+export function print(io: VirtctlIo, line: string): void {
+  io.stdout.write(`${line}\n`);
+}
+
+export function warn(io: VirtctlIo, line: string): void {
+  io.stderr.write(`${line}\n`);
+}

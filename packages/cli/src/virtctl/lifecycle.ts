@@ -1,0 +1,191 @@
+import { VirtualMachineInstanceKind, VirtualMachineInstanceMigrationKind, VirtualMachineKind } from '@slipway/api';
+import { StatusError } from '@slipway/apimachinery';
+import type { Command } from 'commander';
+import { subresourcePath } from './connection.ts';
+import { type ActionContext, addCommand, type CommandHost } from './context.ts';
+import { CommandFailure, print, type VirtctlIo } from './io.ts';
+
+interface DryRunFlags {
+  readonly dryRun?: boolean;
+}
+
+interface StopFlags extends DryRunFlags {
+  readonly force?: boolean;
+  readonly gracePeriod?: string;
+}
+
+const dryRunOption = (command: Command): Command => command.option('--dry-run', 'only show that the request would be accepted');
+const stopOptions = (command: Command): Command =>
+  dryRunOption(command)
+    .option('--force', 'stop without waiting for the guest; needs --grace-period')
+    .option('--grace-period <seconds>', 'seconds the guest has to shut down; needs --force', '-1');
+
+/** start, stop, restart, pause, unpause, soft-reboot, reset, migrate and migrate-cancel. */
+export function addLifecycleCommands(host: CommandHost): void {
+  addCommand<DryRunFlags & { paused?: boolean }>(host, {
+    usage: 'start <vm>',
+    description: 'Start a virtual machine.',
+    options: (command) => dryRunOption(command).option('--paused', 'start with the guest paused'),
+    run: (context, [name = ''], flags) => act(context, 'start', name, flags, flags.paused === true ? { paused: true } : {}),
+  });
+  addCommand<StopFlags>(host, {
+    usage: 'stop <vm>',
+    description: 'Stop a virtual machine.',
+    options: stopOptions,
+    run: (context, [name = ''], flags) => act(context, 'stop', name, flags, graceBody(flags, 'gracePeriod')),
+  });
+  addCommand<StopFlags>(host, {
+    usage: 'restart <vm>',
+    description: 'Restart a virtual machine.',
+    options: stopOptions,
+    run: (context, [name = ''], flags) => act(context, 'restart', name, flags, graceBody(flags, 'gracePeriodSeconds')),
+  });
+  addCommand<DryRunFlags & { addedNodeSelector?: string }>(host, {
+    usage: 'migrate <vm>',
+    description: 'Migrate a virtual machine.',
+    options: (command) =>
+      dryRunOption(command).option('--addedNodeSelector <labels>', 'key=value pairs the target node must have'),
+    run: (context, [name = ''], flags) => act(context, 'migrate', name, flags, selectorBody(flags.addedNodeSelector)),
+  });
+  addCommand<DryRunFlags>(host, {
+    usage: 'migrate-cancel <vm>',
+    description: 'Cancel migration of a virtual machine.',
+    options: dryRunOption,
+    run: cancelMigration,
+  });
+  for (const verb of ['pause', 'unpause'] as const)
+    addCommand<DryRunFlags>(host, {
+      usage: `${verb} <type> <name>`,
+      description: `${verb === 'pause' ? 'Pause' : 'Unpause'} a virtual machine or its instance (vm|vmi NAME).`,
+      options: dryRunOption,
+      run: (context, [type = '', name = ''], flags) => pause(context, verb, type, name, flags),
+    });
+  addCommand(host, {
+    usage: 'soft-reboot <vmi>',
+    aliases: ['softreboot'],
+    description: 'Ask the guest to reboot.',
+    run: (context, [name = '']) => instanceAction(context, 'softreboot', name, {}, 'soft reboot'),
+  });
+  addCommand(host, {
+    usage: 'reset <vmi>',
+    description: 'Reset the guest like its reset button.',
+    run: (context, [name = '']) => instanceAction(context, 'reset', name, {}, 'reset'),
+  });
+}
+
+const GERUND: Readonly<Record<string, string>> = {
+  start: 'starting',
+  stop: 'stopping',
+  restart: 'restarting',
+  migrate: 'migrating',
+};
+
+const dryRunBody = ({ dryRun }: DryRunFlags): object => (dryRun === true ? { dryRun: ['All'] } : {});
+
+function announceDryRun(io: VirtctlIo, { dryRun }: DryRunFlags): void {
+  if (dryRun === true) print(io, 'Dry Run execution');
+}
+
+async function act(
+  { client, namespace, io }: ActionContext,
+  verb: string,
+  name: string,
+  flags: DryRunFlags,
+  body: object,
+): Promise<void> {
+  announceDryRun(io, flags);
+  try {
+    const path = subresourcePath(namespace, 'virtualmachines', name, verb);
+    await client.raw({ method: 'PUT', path, body: { ...body, ...dryRunBody(flags) } });
+  } catch (error) {
+    if (error instanceof StatusError) throw new CommandFailure(`Error ${GERUND[verb]} VirtualMachine: ${error.message}`);
+    throw error;
+  }
+  print(io, `VM ${name} was scheduled to ${verb}`);
+}
+
+/** Both flags or none; a grace period without force would silently be ignored by older servers. */
+function graceBody({ force, gracePeriod = '-1' }: StopFlags, field: string): object {
+  const seconds = Number(gracePeriod);
+  if (!Number.isInteger(seconds)) throw new CommandFailure(`invalid argument "${gracePeriod}" for "--grace-period" flag`);
+  if ((force === true) !== seconds >= 0) throw new CommandFailure('Must both use --force=true and set --grace-period.');
+  return force === true ? { [field]: seconds } : {};
+}
+
+function selectorBody(text: string | undefined): object {
+  if (text === undefined || text === '') return {};
+  const pairs = text.split(',').map((pair): [string, string] => {
+    const at = pair.indexOf('=');
+    if (at < 1)
+      throw new CommandFailure(
+        `invalid argument "${text}" for "--addedNodeSelector" flag: ${pair} must be formatted as key=value`,
+      );
+    return [pair.slice(0, at), pair.slice(at + 1)];
+  });
+  return { addedNodeSelector: Object.fromEntries(pairs) };
+}
+
+async function cancelMigration(
+  { client, namespace, io }: ActionContext,
+  [name = '']: readonly string[],
+  flags: DryRunFlags,
+): Promise<void> {
+  announceDryRun(io, flags);
+  const labelSelector = `kubevirt.io/vmi-name==${name}`;
+  const { items } = await client.list(VirtualMachineInstanceMigrationKind, { namespace, labelSelector });
+  const active = items.find(({ status }) => status?.phase !== 'Succeeded' && status?.phase !== 'Failed');
+  if (active === undefined) throw new CommandFailure(`Found no migration to cancel for ${name}`);
+  const key = { namespace, name: active.metadata.name ?? '' };
+  await client.delete(VirtualMachineInstanceMigrationKind, key, { dryRun: flags.dryRun === true });
+  print(io, `VM ${name} was scheduled to migrate-cancel`);
+}
+
+async function pause(
+  context: ActionContext,
+  verb: 'pause' | 'unpause',
+  type: string,
+  name: string,
+  flags: DryRunFlags,
+): Promise<void> {
+  const { client, namespace, io } = context;
+  announceDryRun(io, flags);
+  switch (kindOf(type)) {
+    case 'vm': {
+      const vm = await client.get(VirtualMachineKind, { namespace, name });
+      return instanceAction(context, verb, vm.metadata.name ?? name, dryRunBody(flags), verb);
+    }
+    case 'vmi':
+      return instanceAction(context, verb, name, dryRunBody(flags), verb);
+    default:
+      throw new CommandFailure(`unsupported resource type ${type}: use vm or vmi`);
+  }
+}
+
+async function instanceAction(
+  { client, namespace, io }: ActionContext,
+  verb: string,
+  name: string,
+  body: object,
+  spoken: string,
+): Promise<void> {
+  const path = subresourcePath(namespace, 'virtualmachineinstances', name, verb);
+  try {
+    await client.raw({ method: 'PUT', path, body });
+  } catch (error) {
+    if (error instanceof StatusError && error.code === 404)
+      throw new CommandFailure(`VirtualMachineInstance ${name} in namespace ${namespace} not found: ${error.message}`);
+    throw error;
+  }
+  print(io, `VMI ${name} was scheduled to ${spoken}`);
+}
+
+/** Every spelling that KubeVirt accepts for the two kinds. */
+export function kindOf(type: string): 'vm' | 'vmi' | undefined {
+  const singular = type.toLowerCase();
+  const names = { vm: VirtualMachineKind, vmi: VirtualMachineInstanceKind } as const;
+  for (const short of ['vm', 'vmi'] as const) {
+    const { plural, kind } = names[short];
+    if ([short, `${short}s`, plural, kind.toLowerCase()].includes(singular)) return short;
+  }
+  return undefined;
+}

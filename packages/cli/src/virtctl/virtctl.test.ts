@@ -1,0 +1,322 @@
+import { PassThrough } from 'node:stream';
+import { connect as connectTcp } from 'node:net';
+import { once } from 'node:events';
+import { StatusError } from '@slipway/apimachinery';
+import type { Client, ConnectRequest, MessageStream, RawRequest } from '@slipway/client';
+import { describe, expect, it } from 'vitest';
+import { runVirtctl, type VirtctlIo } from './index.ts';
+import { parsePort } from './port-forward.ts';
+import { parseTarget } from './target.ts';
+
+interface Recorded {
+  readonly status: number;
+  readonly out: string;
+  readonly err: string;
+  /** `METHOD path body` of each request, `CONNECT path` of each stream. */
+  readonly requests: readonly string[];
+  readonly programs: readonly (readonly string[])[];
+}
+
+interface Setting {
+  /** Answers by `METHOD path`; a thrown error is the server's refusal. */
+  readonly answers?: Readonly<Record<string, () => unknown>>;
+  readonly streams?: (request: ConnectRequest) => MessageStream;
+  readonly stdin?: string;
+  readonly onOutput?: (text: string) => void;
+  readonly programStatus?: number;
+}
+
+const never = (): never => {
+  throw new Error('Not expected here');
+};
+
+function fakeClient(requests: string[], { answers = {}, streams = never }: Setting): Client {
+  const answer = (method: string, path: string): unknown => answers[`${method} ${path}`]?.();
+  const object = (group: string, plural: string, namespace: string, name: string): string =>
+    `/apis/${group}/v1/namespaces/${namespace}/${plural}${name && `/${name}`}`;
+  const client = {
+    get: async (kind: { group: string; plural: string }, key: { namespace: string; name: string }) => {
+      const path = object(kind.group, kind.plural, key.namespace, key.name);
+      requests.push(`GET ${path}`);
+      return answer('GET', path) ?? { metadata: { name: key.name } };
+    },
+    list: async (kind: { group: string; plural: string }, { namespace = '', labelSelector = '' }) => {
+      requests.push(`GET ${object(kind.group, kind.plural, namespace, '')}?${labelSelector}`);
+      return { items: answer('GET', object(kind.group, kind.plural, namespace, '')) ?? [] };
+    },
+    delete: async (kind: { group: string; plural: string }, key: { namespace: string; name: string }) => {
+      requests.push(`DELETE ${object(kind.group, kind.plural, key.namespace, key.name)}`);
+    },
+    raw: async ({ method, path, body }: RawRequest) => {
+      if (!path.endsWith('subresources.kubevirt.io') && !path.endsWith('/version'))
+        requests.push(`${method} ${path}${body === undefined ? '' : ` ${JSON.stringify(body)}`}`);
+      return { status: 200, headers: {}, body: answer(method, path) };
+    },
+    connect: async (request: ConnectRequest) => {
+      requests.push(`CONNECT ${request.path}${request.query === undefined ? '' : ` ${JSON.stringify(request.query)}`}`);
+      return streams(request);
+    },
+  };
+  // only what virtctl uses
+  return client as unknown as Client;
+}
+
+async function virtctl(line: string | readonly string[], setting: Setting = {}): Promise<Recorded> {
+  const requests: string[] = [];
+  const programs: string[][] = [];
+  const texts = { out: '', err: '' };
+  const sink = (to: 'out' | 'err'): PassThrough => {
+    const stream = new PassThrough();
+    stream.on('data', (data: Buffer) => {
+      texts[to] += data.toString();
+      if (to === 'out') setting.onOutput?.(texts.out);
+    });
+    return stream;
+  };
+  const stdin = new PassThrough();
+  stdin.end(setting.stdin ?? '');
+  const io: VirtctlIo = {
+    stdin,
+    stdout: sink('out'),
+    stderr: sink('err'),
+    env: { USER: 'jane' },
+    home: '/home/jane',
+    self: ['virtctl'],
+    runProgram: async (argv) => {
+      programs.push([...argv]);
+      return setting.programStatus ?? 0;
+    },
+    hasProgram: async () => false,
+    // retries come at once, time limits never
+    sleep: (ms) => (ms < 60_000 ? Promise.resolve() : new Promise(() => {})),
+    now: () => 0,
+    version: { gitVersion: 'v1.2.3', gitCommit: 'abc', buildDate: '2026-01-01T00:00:00Z' },
+  };
+  const connect = async (_: VirtctlIo, flags: { namespace?: string }) => ({
+    client: fakeClient(requests, setting),
+    namespace: flags.namespace ?? 'default',
+    close: async () => {},
+  });
+  const status = await runVirtctl(typeof line === 'string' ? line.split(' ') : line, io, { connect });
+  return { status, ...texts, requests, programs };
+}
+
+const sub = '/apis/subresources.kubevirt.io/v1/namespaces';
+
+describe('life cycle commands', () => {
+  it.each([
+    ['start web', `PUT ${sub}/default/virtualmachines/web/start {}`, 'VM web was scheduled to start\n'],
+    ['start web --paused', `PUT ${sub}/default/virtualmachines/web/start {"paused":true}`, 'VM web was scheduled to start\n'],
+    ['start --paused=false web', `PUT ${sub}/default/virtualmachines/web/start {}`, 'VM web was scheduled to start\n'],
+    ['-n shop start web', `PUT ${sub}/shop/virtualmachines/web/start {}`, 'VM web was scheduled to start\n'],
+    ['start web -n=shop', `PUT ${sub}/shop/virtualmachines/web/start {}`, 'VM web was scheduled to start\n'],
+    [
+      'start web --dry-run',
+      `PUT ${sub}/default/virtualmachines/web/start {"dryRun":["All"]}`,
+      'Dry Run execution\nVM web was scheduled to start\n',
+    ],
+    [
+      'stop web --force --grace-period=0',
+      `PUT ${sub}/default/virtualmachines/web/stop {"gracePeriod":0}`,
+      'VM web was scheduled to stop\n',
+    ],
+    [
+      'restart web --force=true --grace-period 0',
+      `PUT ${sub}/default/virtualmachines/web/restart {"gracePeriodSeconds":0}`,
+      'VM web was scheduled to restart\n',
+    ],
+    [
+      'migrate web --addedNodeSelector zone=b',
+      `PUT ${sub}/default/virtualmachines/web/migrate {"addedNodeSelector":{"zone":"b"}}`,
+      'VM web was scheduled to migrate\n',
+    ],
+    ['pause vmi web', `PUT ${sub}/default/virtualmachineinstances/web/pause {}`, 'VMI web was scheduled to pause\n'],
+    [
+      'unpause virtualmachineinstances web',
+      `PUT ${sub}/default/virtualmachineinstances/web/unpause {}`,
+      'VMI web was scheduled to unpause\n',
+    ],
+    ['soft-reboot web', `PUT ${sub}/default/virtualmachineinstances/web/softreboot {}`, 'VMI web was scheduled to soft reboot\n'],
+  ])('%s', async (line, request, out) => {
+    expect(await virtctl(line)).toMatchObject({ status: 0, out, err: '', requests: [request] });
+  });
+
+  it('resolves a VM before it pauses the instance of the same name', async () => {
+    expect((await virtctl('pause vm web')).requests).toEqual([
+      'GET /apis/kubevirt.io/v1/namespaces/default/virtualmachines/web',
+      `PUT ${sub}/default/virtualmachineinstances/web/pause {}`,
+    ]);
+  });
+
+  it.each([
+    ['stop web --force', 'Must both use --force=true and set --grace-period.\n'],
+    ['stop web --grace-period=5', 'Must both use --force=true and set --grace-period.\n'],
+    ['pause pod web', 'unsupported resource type pod: use vm or vmi\n'],
+    ['migrate-cancel web', 'Found no migration to cancel for web\n'],
+    [
+      'start web --paused=maybe',
+      'invalid argument "maybe" for "--paused" flag: strconv.ParseBool: parsing "maybe": invalid syntax\n',
+    ],
+  ])('%s fails with a reason', async (line, err) => {
+    expect(await virtctl(line)).toMatchObject({ status: 1, err });
+  });
+
+  it('says what the server refused', async () => {
+    const refuse = (): never => {
+      throw new StatusError({ code: 409, reason: 'Conflict', message: 'VM is already running' });
+    };
+    const result = await virtctl('start web', { answers: { [`PUT ${sub}/default/virtualmachines/web/start`]: refuse } });
+    expect(result).toMatchObject({ status: 1, out: '', err: 'Error starting VirtualMachine: VM is already running\n' });
+  });
+
+  it('cancels the migration that is under way', async () => {
+    const migrations = [
+      { metadata: { name: 'old' }, status: { phase: 'Succeeded' } },
+      { metadata: { name: 'now' }, status: { phase: 'Running' } },
+    ];
+    const path = '/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstancemigrations';
+    const { requests, status } = await virtctl('migrate-cancel web', { answers: { [`GET ${path}`]: () => migrations } });
+    expect({ requests, status }).toEqual({
+      status: 0,
+      requests: [`GET ${path}?kubevirt.io/vmi-name==web`, `DELETE ${path}/now`],
+    });
+  });
+});
+
+describe('questions', () => {
+  it('prints what the guest agent says', async () => {
+    const answers = { [`GET ${sub}/default/virtualmachineinstances/web/filesystemlist`]: () => ({ metadata: {}, items: [] }) };
+    expect((await virtctl('fslist web', { answers })).out).toBe('{\n  "metadata": {},\n  "items": []\n}\n');
+  });
+
+  it('tells its own version without a server', async () => {
+    expect((await virtctl('version --client')).out).toMatch(
+      /^Client Version: version.Info\{GitVersion:"v1.2.3", GitCommit:"abc", /,
+    );
+  });
+
+  it('expands a VM as YAML with sorted keys', async () => {
+    const answers = {
+      [`GET ${sub}/default/virtualmachines/web/expand-spec`]: () => ({ kind: 'VirtualMachine', apiVersion: 'kubevirt.io/v1' }),
+    };
+    expect((await virtctl('expand --vm web', { answers })).out).toBe('apiVersion: kubevirt.io/v1\nkind: VirtualMachine\n');
+    expect((await virtctl('expand')).status).toBe(1);
+  });
+});
+
+function stream(parts: { greeting?: string; received?: string[] }): MessageStream {
+  const incoming = new PassThrough();
+  if (parts.greeting !== undefined) incoming.write(parts.greeting);
+  return {
+    protocol: 'plain.kubevirt.io',
+    send: async (data) => void parts.received?.push(Buffer.from(data).toString()),
+    messages: incoming,
+    close: () => void incoming.end(),
+  };
+}
+
+describe('streams', () => {
+  it('joins the console with the terminal and ends with the input', async () => {
+    const received: string[] = [];
+    const result = await virtctl('console web', { stdin: 'root\n', streams: () => stream({ greeting: 'login: ', received }) });
+    expect(result.out).toBe('Successfully connected to web console. The escape sequence is ^]\nlogin: ');
+    expect(received).toEqual(['root\n']);
+    expect(result.requests[0]).toBe(`CONNECT ${sub}/default/virtualmachineinstances/web/console {}`);
+  });
+
+  it('does not send the escape sequence', async () => {
+    const received: string[] = [];
+    await virtctl('console web', { stdin: '\u001d', streams: () => stream({ received }) });
+    expect(received).toEqual([]);
+  });
+
+  it('waits for a guest that is still starting', async () => {
+    let attempts = 0;
+    const streams = (): MessageStream => {
+      if (++attempts < 3)
+        throw new StatusError({
+          code: 400,
+          message: 'Unable to connect to VirtualMachineInstance because phase is Scheduling instead of Running',
+        });
+      return stream({});
+    };
+    expect((await virtctl('console web', { streams })).status).toBe(0);
+    expect(attempts).toBe(3);
+    expect((await virtctl('console web --timeout 0', { streams: () => streams() })).status).toBe(0);
+  });
+
+  it('connects stdin and stdout to a port', async () => {
+    const result = await virtctl('port-forward --stdio vm/web/shop 22', { streams: () => stream({ greeting: 'SSH-2.0' }) });
+    expect(result).toMatchObject({
+      status: 0,
+      out: 'SSH-2.0',
+      requests: [`CONNECT ${sub}/shop/virtualmachines/web/portforward/22/tcp`],
+    });
+  });
+
+  it('serves one VNC client on a local port', async () => {
+    const port = new Promise<number>((resolve) => {
+      void virtctl('vnc web --proxy-only', {
+        streams: () => stream({ greeting: 'RFB 003.008\n' }),
+        onOutput: (text) => resolve(Number(/\d+/.exec(text)?.[0])),
+      });
+    });
+    const socket = connectTcp(await port, '127.0.0.1');
+    const [banner]: Buffer[] = await once(socket, 'data');
+    socket.end();
+    expect(banner?.toString()).toBe('RFB 003.008\n');
+  });
+});
+
+describe('ssh and scp', () => {
+  it('run the local programs with this one as their way in', async () => {
+    const { programs } = await virtctl(['ssh', 'cloud-user@vm/web/shop', '-i', '/key', '-c', 'uname -a']);
+    expect(programs).toEqual([
+      [
+        'ssh',
+        '-o',
+        'ProxyCommand=virtctl port-forward --stdio=true vm/web/shop 22',
+        '-o',
+        'UserKnownHostsFile=/home/jane/.ssh/kubevirt_known_hosts',
+        '-i',
+        '/key',
+        '-p',
+        '22',
+        'cloud-user@vm.web.shop',
+        'uname -a',
+      ],
+    ]); // prettier-ignore
+    const copy = await virtctl(['scp', 'file', 'vmi/web:/tmp/x', '-r', '-n', 'shop']);
+    expect(copy.programs[0]?.slice(-3)).toEqual(['-r', 'file', 'jane@vmi.web.shop:/tmp/x']);
+  });
+
+  it('report how the program ended', async () => {
+    expect(await virtctl('ssh web', { programStatus: 255 })).toMatchObject({ status: 1, err: 'exit status 255\n' });
+    expect((await virtctl('scp a b')).err).toContain('exactly one of source and destination must be remote');
+  });
+});
+
+describe('targets and ports', () => {
+  it.each([
+    ['web', { kind: 'vmi', name: 'web', namespace: undefined }],
+    ['vm/web', { kind: 'vm', name: 'web', namespace: undefined }],
+    ['vmis/web/shop', { kind: 'vmi', name: 'web', namespace: 'shop' }],
+    ['vmi/web.shop', { kind: 'vmi', name: 'web', namespace: 'shop' }],
+  ])('%s', (text, target) => {
+    expect(parseTarget(text)).toEqual(target);
+  });
+  it.each(['pod/web', 'vm/', 'a/b/c/d', ''])('refuses the target "%s"', (text) => {
+    expect(() => parseTarget(text)).toThrow(/target must|unsupported resource type/);
+  });
+
+  it.each([
+    ['22', { protocol: 'tcp', local: 22, remote: 22 }],
+    ['udp/5353:53', { protocol: 'udp', local: 5353, remote: 53 }],
+    ['0:80', { protocol: 'tcp', local: 0, remote: 80 }],
+  ])('port %s', (text, port) => {
+    expect(parsePort(text)).toEqual(port);
+  });
+  it.each(['x', '70000', 'sctp/1', '1:0', '1:2:3'])('refuses the port "%s"', (text) => {
+    expect(() => parsePort(text)).toThrow(/invalid port|unknown protocol/);
+  });
+});
