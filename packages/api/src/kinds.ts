@@ -81,6 +81,7 @@ export const DataVolumeKind = kind<cdi.DataVolume>('cdi.kubevirt.io/v1beta1', 'D
 export const DataSourceKind = kind<cdi.DataSource>('cdi.kubevirt.io/v1beta1', 'DataSource', 'datasources');
 export const StorageProfileKind = kind<cdi.StorageProfile>('cdi.kubevirt.io/v1beta1', 'StorageProfile', 'storageprofiles', false);
 export const CDIKind = kind<cdi.CDI>('cdi.kubevirt.io/v1beta1', 'CDI', 'cdis', false);
+export const CDIConfigKind = kind<cdi.CDIConfig>('cdi.kubevirt.io/v1beta1', 'CDIConfig', 'cdiconfigs', false);
 export const VolumeCloneSourceKind = kind<cdi.VolumeCloneSource>(
   'cdi.kubevirt.io/v1beta1',
   'VolumeCloneSource',

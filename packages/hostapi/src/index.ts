@@ -8,3 +8,4 @@ export * from './process-record.ts';
 export * from './qemu-img.ts';
 export * from './stream-process.ts';
 export * from './supervised-process.ts';
+export * from './detached-process.ts';

@@ -1,1 +1,2 @@
 export type * from './contracts.ts';
+export * from './volumes/index.ts';

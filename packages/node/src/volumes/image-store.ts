@@ -1,0 +1,175 @@
+import { createHash } from 'node:crypto';
+import { chmod, chown, lstat, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SecretKind } from '@slipway/api';
+import type { Client } from '@slipway/client';
+import { codeOf } from './error-code.ts';
+import type { MoverLauncher } from './mover-launcher.ts';
+import { moverPolicy } from './mover-pod-runner.ts';
+import { VolumeError } from './volume-error.ts';
+import type { Layer } from './volume-record.ts';
+import { makeDirectory, writeDurably } from './volume-store.ts';
+
+export interface ImageStoreDeps {
+  readonly stateDir: string;
+  readonly launcher: MoverLauncher;
+  readonly client: Client;
+  readonly allowedAddresses: readonly string[];
+}
+
+/** An image on this node that overlays may be put upon. */
+export interface StoredImage {
+  readonly path: string;
+  readonly layer: Layer;
+  readonly sizeBytes: number;
+}
+
+export interface ImageRequest {
+  readonly reference: string;
+  readonly pullPolicy: string | undefined;
+  /** Secret of type kubernetes.io/dockerconfigjson. */
+  readonly pullSecret?: { readonly namespace: string; readonly name: string };
+}
+
+interface ReferenceRecord {
+  readonly digest: string;
+  readonly format: 'raw' | 'qcow2';
+  readonly sizeBytes: number;
+}
+
+/** Largest disk that a containerDisk may hold. */
+const MAX_IMAGE_BYTES = 256 * 1024 ** 3;
+
+/** containerDisk images of this node, each stored once under the digest of its manifest. */
+export class ImageStore {
+  private readonly root: string;
+  private readonly deps: ImageStoreDeps;
+  private readonly pulls = new Map<string, Promise<StoredImage>>();
+
+  constructor(deps: ImageStoreDeps) {
+    this.deps = deps;
+    this.root = join(deps.stateDir, 'images');
+  }
+
+  async open(): Promise<void> {
+    await makeDirectory(this.root, 0o700);
+    await makeDirectory(join(this.root, 'references'), 0o700);
+  }
+
+  /** Pulls the image unless it is here and may be used as it is; one pull serves everyone who asks meanwhile. */
+  async get(request: ImageRequest, signal: AbortSignal): Promise<StoredImage> {
+    // who may not read the image must not get it from the cache of somebody who may
+    const id = createHash('sha256')
+      .update(JSON.stringify([request.reference, request.pullSecret ?? null]))
+      .digest('hex');
+    const running = this.pulls.get(id);
+    if (running !== undefined) return running;
+    const pulling = this.find(id, request)
+      .then((found) => found ?? this.pull(id, request, signal))
+      .finally(() => this.pulls.delete(id));
+    this.pulls.set(id, pulling);
+    return pulling;
+  }
+
+  private async find(id: string, { reference, pullPolicy }: ImageRequest): Promise<StoredImage | undefined> {
+    const policy = pullPolicy ?? (/:latest$|^[^:@]+(?::\d+\/[^:@]+)?$/.test(reference) ? 'Always' : 'IfNotPresent');
+    const known = await this.readReference(id);
+    if (known === undefined) {
+      if (policy === 'Never')
+        throw new VolumeError('ErrImageNeverPull', `Image "${reference}" is not on this node and its pull policy is Never`);
+      return undefined;
+    }
+    return policy === 'Always' ? undefined : this.stored(known);
+  }
+
+  private async pull(id: string, request: ImageRequest, signal: AbortSignal): Promise<StoredImage> {
+    const { launcher, client, allowedAddresses } = this.deps;
+    const mover = `image-${id.slice(0, 32)}`;
+    const left = await launcher.read(mover);
+    if (left?.process) await launcher.stop(mover, 0, signal);
+    if (left) await launcher.forget(mover);
+    const uid = await launcher.reserve(mover);
+    const directory = launcher.directory(mover);
+    for (const name of ['work', 'out']) {
+      await mkdir(join(directory, name), { recursive: true, mode: 0o700 });
+      await chown(join(directory, name), uid, uid);
+    }
+    try {
+      const target = join(directory, 'out', 'disk.img');
+      const args = ['--store', '--target', target, '--work', join(directory, 'work'), '--size', String(MAX_IMAGE_BYTES)];
+      const env = {
+        IMPORTER_SOURCE: 'registry',
+        IMPORTER_ENDPOINT: request.reference,
+        ...(await this.credentials(request, signal)),
+      };
+      const record = await launcher.start(
+        mover,
+        { args: [...args, ...(await moverPolicy(client, allowedAddresses, signal))], env },
+        0,
+      );
+      const { result, message } = await launcher.wait(mover, record, () => {}, signal);
+      const digest = result?.imageDigest;
+      if (result === undefined || digest === undefined || !/^sha256:[0-9a-f]{64}$/.test(digest))
+        throw new VolumeError('ErrImagePull', message);
+      return await this.take(id, target, { digest, format: result.format, sizeBytes: result.virtualBytes });
+    } finally {
+      await launcher.stop(mover, 0, AbortSignal.timeout(5000)).catch(() => {});
+      await launcher.forget(mover);
+    }
+  }
+
+  /** Moves what the mover wrote out of its reach. */
+  private async take(id: string, file: string, record: ReferenceRecord): Promise<StoredImage> {
+    const image = this.stored(record);
+    const incoming = `${image.path}.new`;
+    await rm(incoming, { force: true });
+    await rename(file, incoming);
+    const found = await lstat(incoming);
+    if (!found.isFile() || found.nlink !== 1) {
+      await rm(incoming, { recursive: true, force: true });
+      throw new VolumeError('ErrImagePull', 'The pulled image is not a regular file');
+    }
+    await chown(incoming, 0, 0);
+    await chmod(incoming, 0o444);
+    await rename(incoming, image.path);
+    await writeDurably(join(this.root, 'references', `${id}.json`), JSON.stringify(record));
+    return image;
+  }
+
+  private async readReference(id: string): Promise<ReferenceRecord | undefined> {
+    try {
+      const record = JSON.parse(await readFile(join(this.root, 'references', `${id}.json`), 'utf8')) as ReferenceRecord; // written by `take`
+      await lstat(this.stored(record).path);
+      return record;
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  private stored({ digest, format, sizeBytes }: ReferenceRecord): StoredImage {
+    const name = `layer-${digest.replace('sha256:', '')}.img`;
+    return { path: join(this.root, name), layer: { name, format }, sizeBytes };
+  }
+
+  private async credentials({ reference, pullSecret }: ImageRequest, signal: AbortSignal): Promise<Record<string, string>> {
+    if (pullSecret === undefined) return {};
+    const secret = await this.deps.client.get(SecretKind, pullSecret, { signal });
+    const text = Buffer.from(secret.data?.['.dockerconfigjson'] ?? '', 'base64').toString('utf8');
+    const first = reference.replace(/^docker:\/\//, '').split('/')[0] ?? '';
+    const registry = /[.:]/.test(first) ? first : 'https://index.docker.io/v1/';
+    try {
+      const { auths = {} } = JSON.parse(text) as {
+        auths?: Record<string, { auth?: string; username?: string; password?: string }>;
+      };
+      const entry = auths[registry];
+      const [user, ...rest] = Buffer.from(entry?.auth ?? '', 'base64')
+        .toString('utf8')
+        .split(':');
+      const username = entry?.username ?? user;
+      return username ? { IMPORTER_ACCESS_KEY_ID: username, IMPORTER_SECRET_KEY: entry?.password ?? rest.join(':') } : {};
+    } catch (error) {
+      throw new VolumeError('ErrImagePull', `Secret "${pullSecret.name}" holds no docker configuration`, error);
+    }
+  }
+}

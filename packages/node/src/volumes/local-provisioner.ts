@@ -1,0 +1,242 @@
+import {
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  type StorageClass,
+  StorageClassKind,
+  VolumeCloneSourceKind,
+} from '@slipway/api';
+import { isAlreadyExists, isNotFound, type ObjectKey } from '@slipway/apimachinery';
+import type { Client } from '@slipway/client';
+import {
+  type ControllerRegistration,
+  done,
+  type EventRecorder,
+  type Lister,
+  type Reconciler,
+  type Result,
+  watchOf,
+} from '@slipway/runtime';
+import {
+  type CloneSource,
+  LOCAL_PROVISIONER,
+  nodeOf,
+  planProvision,
+  type ProvisionPlan,
+  PROVISIONED_BY,
+  PROVISIONER_FINALIZER,
+  volumeFor,
+} from './provision-plan.ts';
+import { VolumeError } from './volume-error.ts';
+import type { VolumeStore } from './volume-store.ts';
+
+export interface ProvisionerDeps {
+  readonly nodeName: string;
+  readonly store: VolumeStore;
+}
+
+interface ReconcilerDeps extends ProvisionerDeps {
+  readonly client: Client;
+  readonly events: EventRecorder;
+  readonly claims: Lister<PersistentVolumeClaim>;
+  readonly volumes: Lister<PersistentVolume>;
+  readonly classes: Lister<StorageClass>;
+}
+
+/** Makes, clones and grows the node-local volumes of claims that were given to this node. */
+export const localProvisioner = (deps: ProvisionerDeps): ControllerRegistration => ({
+  name: 'local-provisioner',
+  create: ({ client, events, informers }) => ({
+    kind: PersistentVolumeClaimKind,
+    concurrency: 4,
+    watches: [
+      watchOf<PersistentVolume>(PersistentVolumeKind, ({ spec }) =>
+        spec?.claimRef?.name === undefined ? [] : [{ namespace: spec.claimRef.namespace ?? '', name: spec.claimRef.name }],
+      ),
+    ],
+    reconciler: new ProvisionReconciler({
+      ...deps,
+      client,
+      events,
+      claims: informers.lister(PersistentVolumeClaimKind),
+      volumes: informers.lister(PersistentVolumeKind),
+      classes: informers.lister(StorageClassKind),
+    }),
+  }),
+});
+
+class ProvisionReconciler implements Reconciler {
+  private readonly deps: ReconcilerDeps;
+
+  constructor(deps: ReconcilerDeps) {
+    this.deps = deps;
+  }
+
+  async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Result> {
+    const claim = this.deps.claims.get(key);
+    if (claim === undefined) return done;
+    const className = claim.spec?.storageClassName;
+    const plan = planProvision({
+      nodeName: this.deps.nodeName,
+      claim,
+      storageClass: className === undefined ? undefined : this.deps.classes.get({ namespace: '', name: className }),
+      volume: this.volumeOf(claim),
+    });
+    try {
+      await this.act(plan, claim, signal);
+    } catch (error) {
+      if (error instanceof VolumeError) this.deps.events.warning(claim, error.reason, error.message);
+      throw error; // tried again with back-off: the cause may go away
+    }
+    return done;
+  }
+
+  private volumeOf(claim: PersistentVolumeClaim): PersistentVolume | undefined {
+    return this.deps.volumes.get({ namespace: '', name: claim.spec?.volumeName || `pvc-${claim.metadata.uid}` });
+  }
+
+  private async act(plan: ProvisionPlan, claim: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
+    switch (plan.action) {
+      case 'create':
+        return this.provision(plan, claim, signal);
+      case 'expand':
+        return this.expand(plan, claim, signal);
+      case 'refuse':
+        this.deps.events.warning(claim, plan.reason, `failed to provision volume: ${plan.message}`);
+        return;
+      default:
+    }
+  }
+
+  private async provision(
+    plan: ProvisionPlan & { action: 'create' },
+    claim: PersistentVolumeClaim,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { store, client, events, nodeName } = this.deps;
+    const uid = claim.metadata.uid ?? '';
+    const how = plan.clone && (await this.clone(plan.clone, claim, plan.sizeBytes, signal));
+    if (how === undefined) await store.create(uid, plan.sizeBytes);
+    const directory = store.directory(uid);
+    const volume = volumeFor(claim, { nodeName, directory, sizeBytes: plan.sizeBytes, reclaimPolicy: plan.reclaimPolicy });
+    await client.create(PersistentVolumeKind, volume, { signal }).catch((error: unknown) => {
+      if (!isAlreadyExists(error)) throw error; // made by an attempt that did not see its answer
+    });
+    const source = how === undefined ? '' : ` as a clone of ${plan.clone?.namespace}/${plan.clone?.name} (${how})`;
+    events.normal(claim, 'ProvisioningSucceeded', `Successfully provisioned volume ${volume.metadata.name}${source}`);
+  }
+
+  private async clone(
+    source: CloneSource,
+    claim: PersistentVolumeClaim,
+    sizeBytes: number,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { store, claims, nodeName, client } = this.deps;
+    if (source.needsGrant && !(await this.hasGrant(source, claim, signal)))
+      throw new VolumeError(
+        'CloneValidationFailed',
+        `Nobody allowed a clone of ${source.namespace}/${source.name} into this claim: create a DataVolume`,
+      );
+    const sourceClaim =
+      claims.get(source) ?? (await client.get(PersistentVolumeClaimKind, source, { signal }).catch(ignoreNotFound));
+    const volume = sourceClaim?.spec?.volumeName ? this.volumeOf(sourceClaim) : undefined;
+    if (sourceClaim === undefined) throw new VolumeError('CloneWithoutSource', `The source pvc ${source.name} doesn't exist`);
+    if (volume === undefined || volume.spec?.claimRef?.uid !== sourceClaim.metadata.uid)
+      throw new VolumeError('CloneWithoutSource', `The source pvc ${source.name} is not bound yet`);
+    if (volume.metadata.annotations?.[PROVISIONED_BY] !== LOCAL_PROVISIONER || nodeOf(volume) !== nodeName)
+      throw new VolumeError(
+        'CloneValidationFailed',
+        `The source pvc ${source.name} is not a local volume of node ${nodeName}: clone it on its own node`,
+      );
+    return store.clone(volumeUidOf(volume), claim.metadata.uid ?? '', sizeBytes, signal);
+  }
+
+  /** CDI's controller leaves the grant after it has checked the rights of whoever asked for the clone. */
+  private async hasGrant(source: CloneSource, claim: PersistentVolumeClaim, signal: AbortSignal): Promise<boolean> {
+    const key = { namespace: source.namespace, name: `volume-clone-source-${claim.metadata.uid}` };
+    const grant = await this.deps.client.get(VolumeCloneSourceKind, key, { signal }).catch(ignoreNotFound);
+    return grant?.spec.source.kind === 'PersistentVolumeClaim' && grant.spec.source.name === source.name;
+  }
+
+  private async expand(
+    plan: ProvisionPlan & { action: 'expand' },
+    claim: PersistentVolumeClaim,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { store, client, events } = this.deps;
+    const volume = this.volumeOf(claim);
+    if (volume === undefined) return;
+    await store.expand(volumeUidOf(volume), plan.sizeBytes, signal);
+    const storage = claim.spec?.resources?.requests?.storage;
+    const patch = { spec: { capacity: { storage } } };
+    await client.patch(PersistentVolumeKind, { namespace: '', name: plan.volumeName }, patch, { type: 'merge', signal });
+    events.normal(claim, 'FileSystemResizeSuccessful', `Volume ${plan.volumeName} now has ${storage}`);
+  }
+}
+
+const ignoreNotFound = (error: unknown): undefined => {
+  if (isNotFound(error)) return undefined;
+  throw error;
+};
+
+/** Name of the volume's directory, which is the uid of the claim it was made for. */
+export function volumeUidOf(volume: PersistentVolume): string {
+  const path = volume.spec?.local?.path ?? '';
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+/** Removes the volumes of this node whose claims are gone, as their reclaim policy says. */
+export const localReclaimer = (deps: ProvisionerDeps): ControllerRegistration => ({
+  name: 'local-reclaimer',
+  create: ({ client, events, informers }) => {
+    const volumes = informers.lister(PersistentVolumeKind);
+    return {
+      kind: PersistentVolumeKind,
+      reconciler: { reconcile: (key, signal) => reclaim(volumes.get(key), { ...deps, client, events }, signal) },
+    };
+  },
+});
+
+async function reclaim(
+  volume: PersistentVolume | undefined,
+  { client, events, store, nodeName }: ProvisionerDeps & { client: Client; events: EventRecorder },
+  signal: AbortSignal,
+): Promise<Result> {
+  if (volume === undefined) return done;
+  const isMine = volume.metadata.annotations?.[PROVISIONED_BY] === LOCAL_PROVISIONER && nodeOf(volume) === nodeName;
+  if (!isMine) return done;
+  const key = { namespace: '', name: volume.metadata.name ?? '' };
+  const deletes = volume.spec?.persistentVolumeReclaimPolicy === 'Delete';
+  const isReleased = volume.status?.phase === 'Released' || volume.status?.phase === 'Failed';
+  const isTerminating = volume.metadata.deletionTimestamp !== undefined;
+  if (deletes && isReleased) {
+    await removeDirectory(volume, store, events);
+    if (!isTerminating) await client.delete(PersistentVolumeKind, key, { signal }).catch(ignoreNotFound);
+  }
+  if (isTerminating && (isReleased || volume.status?.phase === 'Available')) await dropFinalizer(volume, client, signal);
+  return done;
+}
+
+async function removeDirectory(volume: PersistentVolume, store: VolumeStore, events: EventRecorder): Promise<void> {
+  try {
+    const uid = volumeUidOf(volume);
+    const record = await store.read(uid);
+    if (record?.writer !== undefined)
+      throw new VolumeError('VolumeFailedDelete', `The disk is still used by pod ${record.writer.podUid}`);
+    await store.remove(uid);
+  } catch (error) {
+    if (error instanceof Error) events.warning(volume, 'VolumeFailedDelete', error.message);
+    throw error;
+  }
+}
+
+async function dropFinalizer(volume: PersistentVolume, client: Client, signal: AbortSignal): Promise<void> {
+  const { name = '', finalizers = [], resourceVersion } = volume.metadata;
+  if (!finalizers.includes(PROVISIONER_FINALIZER)) return;
+  const patch = {
+    metadata: { resourceVersion, finalizers: finalizers.filter((finalizer) => finalizer !== PROVISIONER_FINALIZER) },
+  };
+  await client.patch(PersistentVolumeKind, { namespace: '', name }, patch, { type: 'merge', signal }).catch(ignoreNotFound);
+}

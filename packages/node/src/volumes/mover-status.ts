@@ -1,0 +1,67 @@
+import type { core, Pod } from '@slipway/api';
+import { formatTime } from '@slipway/apimachinery';
+import type { MoverOutcome, MoverRecord } from './mover-launcher.ts';
+
+type PodStatus = NonNullable<Pod['status']>;
+
+/** Where a mover's container stands. */
+export type MoverState =
+  | { readonly kind: 'waiting'; readonly reason: string; readonly message: string; readonly last?: MoverOutcome }
+  | { readonly kind: 'running' }
+  | { readonly kind: 'terminated'; readonly outcome: MoverOutcome };
+
+const time = (epochMs: number | undefined): string => formatTime(epochMs ?? 0);
+
+function terminated(outcome: MoverOutcome, record: MoverRecord | undefined): core.ContainerStateTerminated {
+  return {
+    exitCode: outcome.exitCode,
+    reason: outcome.exitCode === 0 ? 'Completed' : 'Error',
+    message: outcome.message,
+    startedAt: time(record?.startedAtMs),
+    finishedAt: time(record?.endedAtMs),
+  } as unknown as core.ContainerStateTerminated; // times are strings on the wire
+}
+
+/** `status` of a mover's pod. */
+export function moverPodStatus(pod: Pod, state: MoverState, record: MoverRecord | undefined): PodStatus {
+  const container = pod.spec?.containers[0];
+  const isRunning = state.kind === 'running';
+  const phase =
+    state.kind === 'terminated'
+      ? state.outcome.exitCode === 0
+        ? 'Succeeded'
+        : 'Failed'
+      : isRunning || record !== undefined
+        ? 'Running'
+        : 'Pending';
+  const status = {
+    phase,
+    ...(record !== undefined && { startTime: pod.status?.startTime ?? time(record.startedAtMs) }),
+    conditions: mergeConditions(pod, isRunning),
+    containerStatuses: [
+      {
+        name: container?.name ?? 'importer',
+        image: container?.image ?? '',
+        imageID: '',
+        ready: isRunning,
+        started: isRunning,
+        restartCount: record?.restarts ?? 0,
+        state: containerState(state, record),
+        lastState: state.kind === 'waiting' && state.last ? { terminated: terminated(state.last, record) } : {},
+      },
+    ],
+  };
+  return status as unknown as PodStatus; // times are strings on the wire
+}
+
+function containerState(state: MoverState, record: MoverRecord | undefined): object {
+  if (state.kind === 'running') return { running: { startedAt: time(record?.startedAtMs) } };
+  if (state.kind === 'waiting') return { waiting: { reason: state.reason, message: state.message } };
+  return { terminated: terminated(state.outcome, record) };
+}
+
+function mergeConditions(pod: Pod, isReady: boolean): object[] {
+  const kept = (pod.status?.conditions ?? []).filter(({ type }) => type !== 'Ready' && type !== 'ContainersReady');
+  const status = isReady ? 'True' : 'False';
+  return [...kept, { type: 'ContainersReady', status }, { type: 'Ready', status }];
+}

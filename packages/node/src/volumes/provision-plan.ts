@@ -1,0 +1,140 @@
+import type { PersistentVolume, PersistentVolumeClaim, StorageClass } from '@slipway/api';
+import { quantityValue, tryParseQuantity } from '@slipway/apimachinery';
+
+/** Provisioner of node-local volumes; a class that names it is an alias of `local`. */
+export const LOCAL_PROVISIONER = 'local.slipway.dev';
+export const PROVISIONED_BY = 'pv.kubernetes.io/provisioned-by';
+export const SELECTED_NODE = 'volume.kubernetes.io/selected-node';
+export const CLONE_REQUEST = 'k8s.io/CloneRequest';
+export const PROVISIONER_FINALIZER = 'external-provisioner.volume.kubernetes.io/finalizer';
+
+/** Where a claim's first content comes from. */
+export interface CloneSource {
+  readonly namespace: string;
+  readonly name: string;
+  /** The request alone proves nothing: the source's namespace must hold a grant for this claim. */
+  readonly needsGrant: boolean;
+}
+
+export type ProvisionPlan =
+  | { readonly action: 'none' }
+  | { readonly action: 'create'; readonly sizeBytes: number; readonly clone?: CloneSource; readonly reclaimPolicy: string }
+  | { readonly action: 'expand'; readonly sizeBytes: number; readonly volumeName: string }
+  | { readonly action: 'refuse'; readonly reason: string; readonly message: string };
+
+/** Bytes of a quantity; 0 when it is none. */
+export function bytesOf(quantity: unknown): number {
+  const parsed = tryParseQuantity(quantity);
+  return parsed === undefined ? 0 : Number(quantityValue(parsed));
+}
+
+export interface ProvisionFacts {
+  readonly nodeName: string;
+  readonly claim: PersistentVolumeClaim;
+  readonly storageClass: StorageClass | undefined;
+  /** The volume the claim names, if there is one. */
+  readonly volume: PersistentVolume | undefined;
+}
+
+/** Decides what this node's provisioner has to do for a claim. */
+export function planProvision({ nodeName, claim, storageClass, volume }: ProvisionFacts): ProvisionPlan {
+  const { spec, metadata } = claim;
+  if (metadata.deletionTimestamp !== undefined) return { action: 'none' };
+  const sizeBytes = bytesOf(spec?.resources?.requests?.storage);
+  if (volume !== undefined) return planExpansion({ nodeName, claim, volume, sizeBytes });
+  const isMine =
+    storageClass?.provisioner === LOCAL_PROVISIONER && !spec?.volumeName && metadata.annotations?.[SELECTED_NODE] === nodeName;
+  if (!isMine) return { action: 'none' };
+  if (spec?.selector !== undefined) return refuse('claim.spec.selector is not supported: leave it out');
+  const shared = spec?.accessModes?.find((mode) => mode === 'ReadWriteMany');
+  if (shared !== undefined)
+    return refuse(
+      'class "local" keeps volumes on one node and cannot offer ReadWriteMany: ask for ReadWriteOnce, or use a shared class',
+    );
+  if (sizeBytes <= 0) return refuse('the claim requests no storage');
+  const clone = cloneSourceOf(claim);
+  if (clone === 'populator') return { action: 'none' };
+  return { action: 'create', sizeBytes, reclaimPolicy: storageClass?.reclaimPolicy ?? 'Delete', ...(clone && { clone }) };
+}
+
+function planExpansion({
+  nodeName,
+  claim,
+  volume,
+  sizeBytes,
+}: Pick<ProvisionFacts, 'nodeName' | 'claim'> & {
+  volume: PersistentVolume;
+  sizeBytes: number;
+}): ProvisionPlan {
+  const isMine =
+    volume.metadata.annotations?.[PROVISIONED_BY] === LOCAL_PROVISIONER &&
+    nodeOf(volume) === nodeName &&
+    volume.spec?.claimRef?.uid === claim.metadata.uid;
+  if (!isMine || sizeBytes <= bytesOf(volume.spec?.capacity?.storage)) return { action: 'none' };
+  return { action: 'expand', sizeBytes, volumeName: volume.metadata.name ?? '' };
+}
+
+/** Kubernetes' own data source, or CDI's request; a data source of another kind is somebody else's to fill. */
+function cloneSourceOf(claim: PersistentVolumeClaim): CloneSource | 'populator' | undefined {
+  const namespace = claim.metadata.namespace ?? '';
+  const request = claim.metadata.annotations?.[CLONE_REQUEST];
+  if (request !== undefined) {
+    const [sourceNamespace = '', name = ''] = request.split('/');
+    return { namespace: sourceNamespace, name, needsGrant: sourceNamespace !== namespace };
+  }
+  const source = claim.spec?.dataSourceRef ?? claim.spec?.dataSource;
+  if (source === undefined) return undefined;
+  if (source.kind !== 'PersistentVolumeClaim' || (source.apiGroup ?? '') !== '') return 'populator';
+  const crossNamespace = claim.spec?.dataSourceRef?.namespace;
+  // alpha in Kubernetes and ruled by ReferenceGrants, which nobody checks here
+  if (crossNamespace !== undefined && crossNamespace !== '' && crossNamespace !== namespace) return 'populator';
+  return { namespace, name: source.name, needsGrant: false };
+}
+
+const refuse = (message: string): ProvisionPlan => ({ action: 'refuse', reason: 'ProvisioningFailed', message });
+
+const HOSTNAME_LABEL = 'kubernetes.io/hostname';
+
+/** Node that a volume is bound to by its affinity. */
+export function nodeOf(volume: PersistentVolume): string | undefined {
+  const terms = volume.spec?.nodeAffinity?.required?.nodeSelectorTerms ?? [];
+  return terms.flatMap((term) => term.matchExpressions ?? []).find(({ key }) => key === HOSTNAME_LABEL)?.values?.[0];
+}
+
+/** The volume object for a directory of this node, already meant for the claim. */
+export function volumeFor(
+  claim: PersistentVolumeClaim,
+  facts: { readonly nodeName: string; readonly directory: string; readonly sizeBytes: number; readonly reclaimPolicy: string },
+): PersistentVolume {
+  const { metadata, spec } = claim;
+  return {
+    apiVersion: 'v1',
+    kind: 'PersistentVolume',
+    metadata: {
+      name: `pvc-${metadata.uid}`,
+      annotations: { [PROVISIONED_BY]: LOCAL_PROVISIONER },
+      finalizers: [PROVISIONER_FINALIZER],
+    },
+    spec: {
+      accessModes: spec?.accessModes ?? ['ReadWriteOnce'],
+      capacity: { storage: spec?.resources?.requests?.storage ?? String(facts.sizeBytes) },
+      claimRef: {
+        apiVersion: 'v1',
+        kind: 'PersistentVolumeClaim',
+        ...(metadata.namespace !== undefined && { namespace: metadata.namespace }),
+        ...(metadata.name !== undefined && { name: metadata.name }),
+        ...(metadata.uid !== undefined && { uid: metadata.uid }),
+        ...(metadata.resourceVersion !== undefined && { resourceVersion: metadata.resourceVersion }),
+      },
+      local: { path: facts.directory },
+      nodeAffinity: {
+        required: {
+          nodeSelectorTerms: [{ matchExpressions: [{ key: HOSTNAME_LABEL, operator: 'In', values: [facts.nodeName] }] }],
+        },
+      },
+      persistentVolumeReclaimPolicy: facts.reclaimPolicy,
+      ...(spec?.storageClassName !== undefined && { storageClassName: spec.storageClassName }),
+      volumeMode: spec?.volumeMode ?? 'Filesystem',
+    },
+  };
+}

@@ -1,0 +1,292 @@
+import { randomUUID } from 'node:crypto';
+import { chown, lstat, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type kubevirt, type PersistentVolumeClaim, type Pod, PodKind, type VirtualMachineInstance } from '@slipway/api';
+import type { Client } from '@slipway/client';
+import { ControllerManager, type Informers, type Logger, type TimerClock } from '@slipway/runtime';
+import type { NodeConfig, PodRunner, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
+import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
+import { ImageStore } from './image-store.ts';
+import { localProvisioner, localReclaimer, volumeUidOf } from './local-provisioner.ts';
+import { MoverLauncher } from './mover-launcher.ts';
+import { boundVolume, MoverPodRunner } from './mover-pod-runner.ts';
+import { bytesOf } from './provision-plan.ts';
+import { hostQemuImg } from './qemu-img.ts';
+import { VolumeError } from './volume-error.ts';
+import { checkedUid, DISK_NAME, type VolumeRecord } from './volume-record.ts';
+import { makeDirectory, VolumeStore } from './volume-store.ts';
+
+export interface VolumeManagerDeps extends ConfigDiskDeps {
+  readonly config: NodeConfig;
+  readonly client: Client;
+  /** Pods of this node. */
+  readonly informers: Informers;
+  readonly clock: TimerClock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** Command that runs the data mover, for example `['node', '/…/dist/mover.mjs']`. */
+  readonly moverProgram: readonly [string, ...string[]];
+  /** Addresses that imports may reach although they are refused by default. */
+  readonly allowedImportAddresses: readonly string[];
+}
+
+/** Uids of data movers begin this far above the node's first uid; sandboxes take those below. */
+const MOVER_UID_OFFSET = 50_000;
+const MOVER_IMAGES = ['slipway/cdi-importer', 'slipway/cdi-cloner', 'slipway/cdi-uploadserver'] as const;
+const VOLUME_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
+export interface NodeVolumes {
+  readonly manager: VolumeManager;
+  /** Runners of the data mover images. */
+  readonly podRunners: readonly PodRunner[];
+  /** Log of a mover's pod. */
+  logTail(podUid: string): Promise<string>;
+}
+
+/** Everything the node agent needs for volumes. Opens nothing before `manager.run`. */
+export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
+  const { config, client, clock, random, log } = deps;
+  const { stateDir } = config;
+  const store = new VolumeStore({ stateDir, qemuImg: hostQemuImg, uid: randomUUID });
+  const launcher = new MoverLauncher({ stateDir, program: deps.moverProgram, uidBase: config.uidBase + MOVER_UID_OFFSET, clock });
+  const images = new ImageStore({ stateDir, launcher, client, allowedAddresses: deps.allowedImportAddresses });
+  const pods = deps.informers.for(PodKind);
+  const isPodGone = (podUid: string): boolean =>
+    pods.hasSynced && !pods.lister.list().some(({ metadata }) => metadata.uid === podUid);
+  const shared = { client, launcher, store, clock, random, log, isPodGone, allowedAddresses: deps.allowedImportAddresses };
+  return {
+    manager: new LocalVolumeManager({ ...deps, store, launcher, images, isPodGone }),
+    podRunners: MOVER_IMAGES.map((image) => new MoverPodRunner(image, shared)),
+    logTail: (podUid) => launcher.logTail(checkedUid(podUid)),
+  };
+}
+
+interface ManagerDeps extends VolumeManagerDeps {
+  readonly store: VolumeStore;
+  readonly launcher: MoverLauncher;
+  readonly images: ImageStore;
+  readonly isPodGone: (podUid: string) => boolean;
+}
+
+interface Place {
+  readonly vmi: VirtualMachineInstance;
+  readonly podUid: string;
+  readonly sandbox: Sandbox;
+  /** Directory of this one volume of the pod. */
+  readonly directory: string;
+}
+
+class LocalVolumeManager implements VolumeManager {
+  private readonly deps: ManagerDeps;
+  private readonly podRoot: string;
+  private opening: Promise<void> | undefined;
+
+  constructor(deps: ManagerDeps) {
+    this.deps = deps;
+    this.podRoot = join(deps.config.stateDir, 'podvolumes');
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await this.open();
+    const { client, clock, random, log, config, store } = this.deps;
+    const provisioner = { nodeName: config.nodeName, store };
+    const manager = new ControllerManager({
+      clientFor: () => client,
+      clock,
+      log,
+      random,
+      uid: randomUUID,
+      // neither of the two controllers asks a node or reads a platform setting
+      nodes: { call: unreachable, open: unreachable },
+      settings: { installNamespace: '', osImagesNamespace: '', caBundle: '' },
+    });
+    manager.register(localProvisioner(provisioner));
+    manager.register(localReclaimer(provisioner));
+    manager.start(signal);
+    await manager.stopped();
+  }
+
+  async prepare(
+    vmi: VirtualMachineInstance,
+    pod: Pod,
+    sandbox: Sandbox,
+    signal: AbortSignal,
+  ): Promise<readonly PreparedVolume[]> {
+    await this.open();
+    const podUid = checkedUid(pod.metadata.uid);
+    const root = join(this.podRoot, podUid);
+    await this.makeShared(root, sandbox);
+    const prepared: PreparedVolume[] = [];
+    for (const volume of vmi.spec.volumes ?? []) {
+      if (!VOLUME_NAME.test(volume.name)) throw new VolumeError('FailedMount', `Volume name "${volume.name}" is not a DNS label`);
+      const directory = join(root, volume.name);
+      await this.makeShared(directory, sandbox);
+      const made = await this.prepareOne(volume, { vmi, podUid, sandbox, directory }, signal);
+      if (made !== undefined) prepared.push({ name: volume.name, ...made });
+    }
+    return prepared;
+  }
+
+  async release(podUid: string): Promise<void> {
+    await this.open();
+    const { store } = this.deps;
+    for (const volumeUid of await store.list()) await store.detach(volumeUid, podUid);
+    await rm(join(this.podRoot, checkedUid(podUid)), { recursive: true, force: true });
+  }
+
+  private open(): Promise<void> {
+    this.opening ??= this.openAll();
+    return this.opening;
+  }
+
+  private async openAll(): Promise<void> {
+    const { store, images, launcher } = this.deps;
+    await makeDirectory(this.podRoot, 0o711);
+    await store.open();
+    await images.open();
+    await launcher.open();
+  }
+
+  private async prepareOne(
+    volume: kubevirt.Volume,
+    place: Place,
+    signal: AbortSignal,
+  ): Promise<Omit<PreparedVolume, 'name'> | undefined> {
+    const buildConfig = configDiskBuilder(volume);
+    if (buildConfig !== undefined) return this.configDisk(await buildConfig(place.vmi, volume, this.deps, signal), place);
+    const { persistentVolumeClaim, dataVolume, containerDisk, emptyDisk, ephemeral } = volume;
+    if (persistentVolumeClaim)
+      return this.claimDisk(persistentVolumeClaim.claimName, persistentVolumeClaim.readOnly ?? false, place, signal);
+    if (dataVolume) return this.claimDisk(dataVolume.name, false, place, signal);
+    if (ephemeral?.persistentVolumeClaim) return this.ephemeralDisk(ephemeral.persistentVolumeClaim.claimName, place, signal);
+    if (containerDisk) return this.containerDisk(containerDisk, place, signal);
+    if (emptyDisk) return this.emptyDisk(bytesOf(emptyDisk.capacity), place);
+    if (volume.hostDisk)
+      throw new VolumeError(
+        'FailedMount',
+        `Volume ${volume.name}: host disks are not offered: they would hand host files to guests. Import the file into a DataVolume`,
+      );
+    return undefined; // no disk: downward metrics, memory dumps
+  }
+
+  private async claimDisk(
+    claimName: string,
+    readOnly: boolean,
+    place: Place,
+    signal: AbortSignal,
+  ): Promise<Omit<PreparedVolume, 'name'>> {
+    const { store } = this.deps;
+    const { claim, volumeUid, record } = await this.filledVolume(claimName, place, signal);
+    if (readOnly) {
+      await store.linkReadOnly(volumeUid, place.directory);
+      return {
+        path: join(place.directory, DISK_NAME),
+        format: record.format,
+        readOnly,
+        sizeBytes: record.virtualSizeBytes,
+        claim: claimFacts(claim),
+      };
+    }
+    const attached = await store.attach(volumeUid, { podUid: place.podUid, uid: place.sandbox.uid }, this.deps.isPodGone, signal);
+    return {
+      path: store.diskPath(volumeUid),
+      format: attached.format,
+      readOnly,
+      sizeBytes: attached.virtualSizeBytes,
+      claim: claimFacts(claim),
+    };
+  }
+
+  private async ephemeralDisk(claimName: string, place: Place, signal: AbortSignal): Promise<Omit<PreparedVolume, 'name'>> {
+    const { claim, volumeUid, record } = await this.filledVolume(claimName, place, signal);
+    if (!(await exists(join(place.directory, DISK_NAME))))
+      await this.deps.store.overlayOnVolume(volumeUid, place.directory, signal);
+    await this.give(join(place.directory, DISK_NAME), place.sandbox);
+    return {
+      path: join(place.directory, DISK_NAME),
+      format: 'qcow2',
+      readOnly: false,
+      sizeBytes: record.virtualSizeBytes,
+      claim: claimFacts(claim),
+    };
+  }
+
+  private async containerDisk(
+    source: kubevirt.ContainerDiskSource,
+    place: Place,
+    signal: AbortSignal,
+  ): Promise<Omit<PreparedVolume, 'name'>> {
+    const path = join(place.directory, DISK_NAME);
+    const image = await this.deps.images.get(
+      {
+        reference: source.image,
+        pullPolicy: (await exists(path)) ? 'IfNotPresent' : source.imagePullPolicy,
+        ...(source.imagePullSecret && {
+          pullSecret: { namespace: place.vmi.metadata.namespace ?? '', name: source.imagePullSecret },
+        }),
+      },
+      signal,
+    );
+    // an overlay that exists belongs to the running guest: the agent was restarted
+    if (!(await exists(path))) await this.deps.store.overlayOn(image, place.directory, signal);
+    await this.give(path, place.sandbox);
+    return { path, format: 'qcow2', readOnly: false, sizeBytes: image.sizeBytes };
+  }
+
+  private async emptyDisk(sizeBytes: number, place: Place): Promise<Omit<PreparedVolume, 'name'>> {
+    if (sizeBytes <= 0) throw new VolumeError('FailedMount', 'An emptyDisk needs a capacity above zero');
+    const path = join(place.directory, DISK_NAME);
+    if (!(await exists(path))) await this.deps.store.makeBlankFile(path, sizeBytes);
+    await this.give(path, place.sandbox);
+    return { path, format: 'raw', readOnly: false, sizeBytes };
+  }
+
+  private async configDisk(bytes: Uint8Array, place: Place): Promise<Omit<PreparedVolume, 'name'>> {
+    const path = join(place.directory, DISK_NAME);
+    // the running guest keeps what it has
+    if (!(await exists(path))) await writeFile(path, bytes, { mode: 0o444 });
+    return { path, format: 'raw', readOnly: true, sizeBytes: bytes.length };
+  }
+
+  private async filledVolume(
+    claimName: string,
+    { vmi }: Place,
+    signal: AbortSignal,
+  ): Promise<{ claim: PersistentVolumeClaim; volumeUid: string; record: VolumeRecord }> {
+    const { claim, volume } = await boundVolume(
+      this.deps.client,
+      { namespace: vmi.metadata.namespace ?? '', name: claimName },
+      signal,
+    );
+    const volumeUid = volumeUidOf(volume);
+    const record = await this.deps.store.get(volumeUid);
+    if (record.state === 'filling')
+      throw new VolumeError('FailedMount', `The disk of claim "${claimName}" is still being filled`);
+    return { claim, volumeUid, record };
+  }
+
+  /** A directory that root alone can change and the sandbox alone can look into. */
+  private async makeShared(directory: string, { uid }: Sandbox): Promise<void> {
+    await makeDirectory(directory, 0o710);
+    await chown(directory, 0, uid);
+  }
+
+  private async give(path: string, { uid }: Sandbox): Promise<void> {
+    await chown(path, uid, uid);
+  }
+}
+
+const unreachable = (): Promise<never> => Promise.reject(new Error('The volume controllers reach no node'));
+
+const claimFacts = ({ metadata, spec }: PersistentVolumeClaim): NonNullable<PreparedVolume['claim']> => ({
+  claimName: metadata.name ?? '',
+  volumeMode: spec?.volumeMode ?? 'Filesystem',
+  accessModes: spec?.accessModes ?? [],
+});
+
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,54 @@
+import { VolumeError } from './volume-error.ts';
+
+/** A file below an overlay; immutable, and linked into every directory that needs it. */
+export interface Layer {
+  /** File name, the same in every directory. */
+  readonly name: string;
+  readonly format: 'raw' | 'qcow2';
+}
+
+export interface Attachment {
+  readonly podUid: string;
+  readonly uid: number;
+}
+
+/** `volume.json`: everything the node knows of one volume. */
+export interface VolumeRecord {
+  readonly format: 'raw' | 'qcow2';
+  readonly virtualSizeBytes: number;
+  /** Layers below `disk.img`, nearest first. */
+  readonly chain: readonly Layer[];
+  /** `filling`: a data mover has begun and not finished; nobody else may use the disk. */
+  readonly state: 'blank' | 'filling' | 'ready';
+  /** `disk.img` itself is a layer of other volumes: it gets an overlay before it is written again. */
+  readonly isFrozen?: boolean;
+  /** The one pod that may write. */
+  readonly writer?: Attachment;
+}
+
+export const DISK_NAME = 'disk.img';
+export const RECORD_NAME = 'volume.json';
+export const IMPORT_DIRECTORY = 'import';
+
+const UID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+export const LAYER_NAME = /^layer-[0-9a-f-]{36,64}\.img$/;
+
+/** A uid that is safe as a file name. Throws for anything else. */
+export function checkedUid(uid: string | undefined): string {
+  if (uid === undefined || !UID.test(uid)) throw new VolumeError('InvalidVolume', `"${uid}" is not the uid of an object`);
+  return uid;
+}
+
+/** Parses `volume.json`. Throws when it is not one: guessing a format would hand a guest's bytes to a probe. */
+export function parseRecord(text: string): VolumeRecord {
+  const value = JSON.parse(text) as Partial<VolumeRecord>; // each field is checked below
+  const formats: readonly unknown[] = ['raw', 'qcow2'];
+  const isValid =
+    formats.includes(value.format) &&
+    Number.isSafeInteger(value.virtualSizeBytes) &&
+    ['blank', 'filling', 'ready'].includes(value.state ?? '') &&
+    Array.isArray(value.chain) &&
+    value.chain.every((layer) => LAYER_NAME.test(layer.name) && formats.includes(layer.format));
+  if (!isValid) throw new VolumeError('InvalidVolume', 'volume.json is damaged: restore it or delete the claim');
+  return value as VolumeRecord;
+}

@@ -1,0 +1,417 @@
+import { constants } from 'node:fs';
+import {
+  chmod,
+  chown,
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  statfs,
+  unlink,
+} from 'node:fs/promises';
+import { join } from 'node:path';
+import { codeOf } from './error-code.ts';
+import type { QemuImg } from './qemu-img.ts';
+import { VolumeError } from './volume-error.ts';
+import {
+  type Attachment,
+  checkedUid,
+  DISK_NAME,
+  IMPORT_DIRECTORY,
+  type Layer,
+  parseRecord,
+  RECORD_NAME,
+  type VolumeRecord,
+} from './volume-record.ts';
+
+export interface VolumeStoreDeps {
+  /** Root of the agent's state. */
+  readonly stateDir: string;
+  readonly qemuImg: QemuImg;
+  /** A new UUID. */
+  readonly uid: () => string;
+}
+
+/**
+ * Directories of volumes, one per claim uid. Only root can make or rename entries in them, so that no path below can be
+ * turned into a link by a guest or a data mover; the one user of a disk reaches it by the group of the directory.
+ */
+export class VolumeStore {
+  readonly root: string;
+  private readonly layers: string;
+  private readonly deps: VolumeStoreDeps;
+  /** Writes of one volume's record and files happen one after another. */
+  private readonly locks = new Map<string, Promise<unknown>>();
+
+  constructor(deps: VolumeStoreDeps) {
+    this.deps = deps;
+    this.root = join(deps.stateDir, 'volumes');
+    this.layers = join(deps.stateDir, 'layers');
+  }
+
+  async open(): Promise<void> {
+    await makeDirectory(this.root, 0o711);
+    await makeDirectory(this.layers, 0o700);
+  }
+
+  directory(volumeUid: string): string {
+    return join(this.root, checkedUid(volumeUid));
+  }
+
+  diskPath(volumeUid: string): string {
+    return join(this.directory(volumeUid), DISK_NAME);
+  }
+
+  async list(): Promise<readonly string[]> {
+    return (await readdir(this.root)).filter((name) => /^[0-9a-f-]{36}$/.test(name));
+  }
+
+  /** Undefined when there is no such volume. */
+  async read(volumeUid: string): Promise<VolumeRecord | undefined> {
+    try {
+      return parseRecord(await readFile(join(this.directory(volumeUid), RECORD_NAME), 'utf8'));
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  /** Like `read`, but throws VolumeError when there is no such volume. */
+  async get(volumeUid: string): Promise<VolumeRecord> {
+    const record = await this.read(volumeUid);
+    if (record === undefined)
+      throw new VolumeError('VolumeMissing', `The directory of volume ${volumeUid} is gone from this node`);
+    return record;
+  }
+
+  /** Makes a blank disk of one hole; does nothing when the volume exists. Throws `NoSpace` when it can never be filled. */
+  async create(volumeUid: string, sizeBytes: number): Promise<void> {
+    await this.locked(volumeUid, async () => {
+      if ((await this.read(volumeUid)) !== undefined) return;
+      await this.checkSpace(sizeBytes);
+      const directory = this.directory(volumeUid);
+      await makeDirectory(directory, 0o700);
+      await makeHole(join(directory, DISK_NAME), sizeBytes);
+      await this.write(volumeUid, { format: 'raw', virtualSizeBytes: sizeBytes, chain: [], state: 'blank' });
+    });
+  }
+
+  /**
+   * Makes a volume with the content of another one, in constant time: a reflink where the file system has it, else an
+   * overlay over the source's disk, which becomes a layer that is never written again.
+   */
+  async clone(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'reflink' | 'overlay'> {
+    return this.locked(sourceUid, () =>
+      this.locked(volumeUid, async () => {
+        const source = await this.get(sourceUid);
+        if ((await this.read(volumeUid)) !== undefined) return 'overlay';
+        if (source.writer !== undefined)
+          throw new VolumeError(
+            'CloneSourceInUse',
+            `pod ${source.writer.podUid} is using the source claim; the clone goes on when it has stopped`,
+          );
+        if (source.state === 'filling') throw new VolumeError('CloneSourceInUse', 'The source claim is still being filled');
+        if (source.virtualSizeBytes > sizeBytes)
+          throw new VolumeError(
+            'CloneValidationFailed',
+            `The claim has ${sizeBytes} bytes and the source ${source.virtualSizeBytes}: request more`,
+          );
+        const directory = this.directory(volumeUid);
+        await makeDirectory(directory, 0o700);
+        if (await this.reflink(sourceUid, source, volumeUid, sizeBytes)) return 'reflink';
+        const chain = await this.freeze(sourceUid, source);
+        await this.makeOverlay(directory, chain, sizeBytes, signal);
+        await this.write(volumeUid, { format: 'qcow2', virtualSizeBytes: sizeBytes, chain, state: 'ready' });
+        return 'overlay';
+      }),
+    );
+  }
+
+  /** Lets one pod write. Throws `VolumeInUse` when another has the disk; `isGone` says whether that pod still exists. */
+  async attach(
+    volumeUid: string,
+    attachment: Attachment,
+    isGone: (podUid: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<VolumeRecord> {
+    return this.locked(volumeUid, async () => {
+      const record = await this.get(volumeUid);
+      const { writer } = record;
+      if (writer !== undefined && writer.podUid !== attachment.podUid && !isGone(writer.podUid))
+        throw new VolumeError(
+          'VolumeInUse',
+          `The disk is written by pod ${writer.podUid}: stop it first, or use a claim of its own`,
+        );
+      const writable = record.isFrozen ? await this.thaw(volumeUid, record, signal) : record;
+      const attached: VolumeRecord = { ...writable, writer: attachment };
+      await this.write(volumeUid, attached);
+      await this.giveTo(volumeUid, attachment.uid);
+      return attached;
+    });
+  }
+
+  /** Takes the disk away from the pod; nothing happens when it has it no more. */
+  async detach(volumeUid: string, podUid: string): Promise<void> {
+    await this.locked(volumeUid, async () => {
+      const record = await this.read(volumeUid);
+      if (record === undefined || record.writer?.podUid !== podUid) return;
+      const { writer: _, ...free } = record;
+      await this.giveTo(volumeUid, 0);
+      await this.write(volumeUid, free);
+    });
+  }
+
+  async update(volumeUid: string, change: (record: VolumeRecord) => VolumeRecord): Promise<void> {
+    await this.locked(volumeUid, async () => this.write(volumeUid, change(await this.get(volumeUid))));
+  }
+
+  /** Grows the disk; a smaller or equal size changes nothing. */
+  async expand(volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<void> {
+    await this.locked(volumeUid, async () => {
+      const record = await this.get(volumeUid);
+      if (sizeBytes <= record.virtualSizeBytes) return;
+      if (record.state === 'filling') throw new VolumeError('VolumeInUse', 'The disk is being filled; it grows afterwards');
+      const writable = record.isFrozen ? await this.thaw(volumeUid, record, signal) : record;
+      const path = this.diskPath(volumeUid);
+      if (writable.format === 'raw') await resizeRaw(path, sizeBytes);
+      else if (writable.writer !== undefined) throw new VolumeError('VolumeInUse', 'A cloned disk grows when its VM is stopped');
+      else await this.deps.qemuImg.resize(path, 'qcow2', sizeBytes, signal);
+      await this.write(volumeUid, { ...writable, virtualSizeBytes: sizeBytes });
+    });
+  }
+
+  /** Removes the volume and layers that nobody needs any more. */
+  async remove(volumeUid: string): Promise<void> {
+    await this.locked(volumeUid, async () => {
+      // no process of the mover's user is left by now, and rm does not follow links
+      await rm(this.directory(volumeUid), { recursive: true, force: true });
+    });
+    await this.collectLayers();
+  }
+
+  /** Makes the disk readable for a pod that may not write it, by links in a directory of the pod. */
+  async linkReadOnly(volumeUid: string, directory: string): Promise<VolumeRecord> {
+    return this.locked(volumeUid, async () => {
+      const record = await this.get(volumeUid);
+      const source = this.directory(volumeUid);
+      for (const name of [DISK_NAME, ...record.chain.map((layer) => layer.name)])
+        await relink(join(source, name), join(directory, name));
+      return record;
+    });
+  }
+
+  /** Puts an immutable image of the node below a new overlay in `directory`. */
+  async overlayOn(
+    base: { readonly path: string; readonly layer: Layer; readonly sizeBytes: number },
+    directory: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await relink(base.path, join(directory, base.layer.name));
+    await this.makeOverlay(directory, [base.layer], base.sizeBytes, signal);
+  }
+
+  /** A throw-away overlay above a volume that nobody may write meanwhile. */
+  async overlayOnVolume(volumeUid: string, directory: string, signal: AbortSignal): Promise<void> {
+    await this.locked(volumeUid, async () => {
+      const record = await this.get(volumeUid);
+      const source = this.directory(volumeUid);
+      const name = `layer-${checkedUid(volumeUid)}.img`;
+      await relink(join(source, DISK_NAME), join(directory, name));
+      for (const layer of record.chain) await relink(join(source, layer.name), join(directory, layer.name));
+      await this.makeOverlay(directory, [{ name, format: record.format }, ...record.chain], record.virtualSizeBytes, signal);
+    });
+  }
+
+  async makeBlankFile(path: string, sizeBytes: number): Promise<void> {
+    await makeHole(path, sizeBytes);
+  }
+
+  /** Writes `volume.json` so that a crash leaves the old or the new one. */
+  private async write(volumeUid: string, record: VolumeRecord): Promise<void> {
+    const path = join(this.directory(volumeUid), RECORD_NAME);
+    await writeDurably(path, JSON.stringify(record));
+  }
+
+  private async giveTo(volumeUid: string, uid: number): Promise<void> {
+    const directory = this.directory(volumeUid);
+    await chown(join(directory, DISK_NAME), uid, uid);
+    await chmod(join(directory, DISK_NAME), 0o644);
+    await chown(directory, 0, uid);
+    await chmod(directory, uid === 0 ? 0o700 : 0o710);
+  }
+
+  /** Directory for a data mover's scratch files, owned by it. */
+  async importDirectory(volumeUid: string, uid: number): Promise<string> {
+    const directory = join(this.directory(volumeUid), IMPORT_DIRECTORY);
+    await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
+      if (codeOf(error) !== 'EEXIST') throw error;
+    });
+    for (const name of await readdir(directory)) await ownFile(join(directory, name), uid);
+    await chown(directory, uid, uid);
+    return directory;
+  }
+
+  private async reflink(sourceUid: string, source: VolumeRecord, volumeUid: string, sizeBytes: number): Promise<boolean> {
+    if (source.format !== 'raw') return false;
+    const disk = this.diskPath(volumeUid);
+    try {
+      await copyFile(this.diskPath(sourceUid), disk, constants.COPYFILE_FICLONE_FORCE);
+    } catch {
+      await rm(disk, { force: true });
+      return false; // the file system has no reflinks
+    }
+    await resizeRaw(disk, sizeBytes);
+    await this.write(volumeUid, { format: 'raw', virtualSizeBytes: sizeBytes, chain: [], state: 'ready' });
+    return true;
+  }
+
+  /** Turns the disk into a layer; returns the chain of an overlay above it, already linked where the overlay will be. */
+  private async freeze(sourceUid: string, source: VolumeRecord): Promise<readonly Layer[]> {
+    const directory = this.directory(sourceUid);
+    const name = source.isFrozen ? await this.layerOf(sourceUid) : `layer-${this.deps.uid()}.img`;
+    if (!source.isFrozen) {
+      await chown(join(directory, DISK_NAME), 0, 0);
+      await chmod(join(directory, DISK_NAME), 0o444);
+      await link(join(directory, DISK_NAME), join(this.layers, name));
+      await this.write(sourceUid, { ...source, isFrozen: true });
+    }
+    return [{ name, format: source.format }, ...source.chain];
+  }
+
+  /** The layer that is the same file as the volume's disk. */
+  private async layerOf(volumeUid: string): Promise<string> {
+    const { ino } = await lstat(this.diskPath(volumeUid));
+    for (const name of await readdir(this.layers)) if ((await lstat(join(this.layers, name))).ino === ino) return name;
+    throw new VolumeError('InvalidVolume', `The layer of volume ${volumeUid} is missing`);
+  }
+
+  /** Gives a frozen volume an overlay of its own, so that it can be written again. */
+  private async thaw(volumeUid: string, record: VolumeRecord, signal: AbortSignal): Promise<VolumeRecord> {
+    const directory = this.directory(volumeUid);
+    const { isFrozen: _, ...rest } = record;
+    if (await this.isLastUser(volumeUid)) {
+      await unlink(join(this.layers, await this.layerOf(volumeUid)));
+      await chmod(join(directory, DISK_NAME), 0o644);
+      await this.write(volumeUid, rest);
+      return rest;
+    }
+    const chain: readonly Layer[] = [{ name: await this.layerOf(volumeUid), format: record.format }, ...record.chain];
+    const thawed: VolumeRecord = { ...rest, format: 'qcow2', chain };
+    await this.makeOverlay(directory, chain, record.virtualSizeBytes, signal);
+    await this.write(volumeUid, thawed);
+    return thawed;
+  }
+
+  /** True when only the layer store and the volume itself still name the file. */
+  private async isLastUser(volumeUid: string): Promise<boolean> {
+    return (await lstat(this.diskPath(volumeUid))).nlink <= 2;
+  }
+
+  private async makeOverlay(directory: string, chain: readonly Layer[], sizeBytes: number, signal: AbortSignal): Promise<void> {
+    for (const layer of chain) await this.linkLayer(layer.name, directory);
+    const [base] = chain;
+    if (base === undefined) throw new VolumeError('InvalidVolume', 'An overlay needs a layer');
+    const temporary = join(directory, `${DISK_NAME}.new`);
+    await rm(temporary, { force: true });
+    await this.deps.qemuImg.createOverlay(
+      { path: temporary, base: base.name, baseFormat: base.format, sizeBytes, directory },
+      signal,
+    );
+    await rename(temporary, join(directory, DISK_NAME));
+  }
+
+  private async linkLayer(name: string, directory: string): Promise<void> {
+    await link(join(this.layers, name), join(directory, name)).catch((error: unknown) => {
+      const code = codeOf(error);
+      if (code !== 'EEXIST' && code !== 'ENOENT') throw error;
+    });
+    await lstat(join(directory, name)); // throws when the layer is neither in the store nor here already
+  }
+
+  private async collectLayers(): Promise<void> {
+    for (const name of await readdir(this.layers)) {
+      const path = join(this.layers, name);
+      if ((await lstat(path)).nlink === 1) await unlink(path);
+    }
+  }
+
+  private async checkSpace(sizeBytes: number): Promise<void> {
+    const { blocks, bsize } = await statfs(this.root);
+    if (sizeBytes > blocks * bsize)
+      throw new VolumeError(
+        'ProvisioningFailed',
+        `The claim asks for ${sizeBytes} bytes, the file system of this node has ${blocks * bsize} in all: request less`,
+      );
+  }
+
+  private async locked<T>(volumeUid: string, action: () => Promise<T>): Promise<T> {
+    const before = this.locks.get(volumeUid) ?? Promise.resolve();
+    const run = before.then(action, action);
+    const settled = run.catch(() => {});
+    this.locks.set(volumeUid, settled);
+    try {
+      return await run;
+    } finally {
+      if (this.locks.get(volumeUid) === settled) this.locks.delete(volumeUid);
+    }
+  }
+}
+
+/** A directory of root with exactly this mode. Throws when something else has the name. */
+export async function makeDirectory(path: string, mode: number): Promise<void> {
+  await mkdir(path, { recursive: true, mode });
+  const found = await lstat(path);
+  if (!found.isDirectory()) throw new VolumeError('InvalidVolume', `${path} is not a directory`);
+  await chmod(path, mode);
+}
+
+export async function writeDurably(path: string, text: string): Promise<void> {
+  const temporary = `${path}.new`;
+  const file = await open(temporary, 'w', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+}
+
+async function makeHole(path: string, sizeBytes: number): Promise<void> {
+  const file = await open(path, 'wx', 0o644);
+  try {
+    await file.truncate(sizeBytes);
+  } finally {
+    await file.close();
+  }
+}
+
+async function resizeRaw(path: string, sizeBytes: number): Promise<void> {
+  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    await file.truncate(sizeBytes);
+  } finally {
+    await file.close();
+  }
+}
+
+async function relink(from: string, to: string): Promise<void> {
+  await rm(to, { force: true });
+  await link(from, to);
+}
+
+/** By descriptor, and regular files with one name only: the directory belongs to a process that is not trusted. */
+async function ownFile(path: string, uid: number): Promise<void> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => undefined);
+  try {
+    const found = await file?.stat();
+    if (found?.isFile() && found.nlink === 1) await file?.chown(uid, uid);
+  } finally {
+    await file?.close();
+  }
+}
