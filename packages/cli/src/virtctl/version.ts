@@ -11,10 +11,7 @@ export function addVersionCommand({ program, io, connect }: CommandHost): void {
   );
   command.action(async () => {
     const flags: ConnectionFlags & { client?: boolean } = command.optsWithGlobals();
-    print(
-      io,
-      `Client Version: ${versionText({ ...io.version, gitTreeState: '', goVersion: '', compiler: 'node', platform: 'linux/amd64' })}`,
-    );
+    print(io, `Client Version: ${versionText(io.version)}`);
     if (flags.client === true) return;
     const connection = await connect(io, flags);
     try {
