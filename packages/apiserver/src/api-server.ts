@@ -6,6 +6,7 @@ import { createAdmissionChain, type AdmissionPlugin } from './admission/admissio
 import { staticTokens, type TokenAuthenticator } from './authn/authenticator.ts';
 import { authorizers, mastersAuthorizer } from './authz/authorizer.ts';
 import { rbacAuthorizer } from './authz/rbac.ts';
+import { bootstrap } from './bootstrap/bootstrap.ts';
 import { CrdController } from './crd/crd-controller.ts';
 import { crdResource } from './crd/crd-resource.ts';
 import { installCrds } from './crd/install-crds.ts';
@@ -75,6 +76,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     isReady: () => true,
   };
   const systemContext = systemContexts(context);
+  await bootstrap(options.store, { nowMs, uid: context.uid });
   if (options.bundledCrds !== undefined) await installCrds(options.store, options.bundledCrds, { nowMs, uid: context.uid });
   const crds = new CrdController({ registry, systemContext, nowMs, logError });
   const listeners: Listener[] = [];

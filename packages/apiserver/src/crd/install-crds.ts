@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { type UnstructuredObject, cloneJson, deepEqual, formatTime } from '@slipway/apimachinery';
+import { cloneJson, deepEqual, formatTime } from '@slipway/apimachinery';
 import type { Operation, Store } from '@slipway/store';
-import { StoredObject, deepFreeze, serializeObject, storeKey } from '../watch-cache/stored-object.ts';
+import { storeKey } from '../watch-cache/stored-object.ts';
+import { putValue } from '../bootstrap/bootstrap.ts';
 import { storedObjectOf } from '../watch-cache/collection.ts';
 import { acceptNames } from './crd-controller.ts';
 import { defaultCrd } from './crd-resource.ts';
@@ -34,12 +35,6 @@ function operationFor(store: Store, bundled: Crd, now: string, uid: () => string
   const next = acceptNames(crd, [], now);
   if (before !== undefined && deepEqual(next, before)) return [];
   return [{ type: 'put', key, value: (revision) => putValue(key, next, revision) }];
-}
-
-function putValue(key: string, object: UnstructuredObject, revision: number): { value: string; attachment: StoredObject } {
-  object.metadata.resourceVersion = String(revision);
-  const value = serializeObject(object);
-  return { value, attachment: new StoredObject(key, revision, value, deepFreeze(object)) };
 }
 
 function firstVersion(bundled: Crd, now: string, uid: () => string): Crd {

@@ -1,6 +1,137 @@
-import type { Answer, Call } from '../pipeline/server-context.ts';
+import type { AggregatedApi } from '@slipway/runtime';
+import { negotiate } from '../pipeline/negotiate.ts';
+import { resourceNotFound } from '../pipeline/resource-handler.ts';
+import type { Answer, Call, ServerContext } from '../pipeline/server-context.ts';
+import type { ResourceDefinition } from '../registry/resource-definition.ts';
+import { toYaml } from '../pipeline/shape.ts';
+import { compareVersions } from './versions.ts';
+
+interface ApiResource {
+  readonly name: string;
+  readonly singularName: string;
+  readonly namespaced: boolean;
+  readonly group?: string;
+  readonly version?: string;
+  readonly kind: string;
+  readonly verbs: readonly string[];
+  readonly shortNames?: readonly string[];
+  readonly categories?: readonly string[];
+  readonly storageVersionHash?: string;
+}
+
+/** Versions of each group, preferred first. */
+function groupsOf(server: ServerContext): Map<string, string[]> {
+  const groups = new Map<string, Set<string>>();
+  const add = (group: string, version: string): void => {
+    groups.set(group, (groups.get(group) ?? new Set()).add(version));
+  };
+  for (const { group, version } of server.registry.all()) add(group, version);
+  for (const { group, versions } of server.aggregatedApis) for (const version of versions) add(group, version);
+  return new Map([...groups].map(([group, versions]) => [group, [...versions].sort(compareVersions)]));
+}
+
+const groupEntry = (name: string, versions: readonly string[]) => {
+  const entries = versions.map((version) => ({ groupVersion: `${name}/${version}`, version }));
+  return { name, versions: entries, preferredVersion: entries[0] };
+};
 
 /** Lists of groups, versions and resources. Undefined when the path is none of discovery's. */
-export function handleDiscovery(_call: Call): Answer | undefined {
-  return undefined;
+export function handleDiscovery(call: Call): Answer | undefined {
+  const segments = call.request.path.split('/').filter((segment) => segment !== '');
+  const [root, group = '', version] = segments;
+  if ((root !== 'api' && root !== 'apis') || segments.length > 3) return undefined;
+  const value =
+    root === 'api' ? coreDiscovery(call.server, segments) : groupDiscovery(call.server, segments.length, group, version);
+  if (value === undefined) return undefined;
+  const { format } = negotiate(call.request.headers['accept'], { isCustom: false });
+  return format === 'yaml'
+    ? { status: 200, text: toYaml(value), headers: { 'content-type': 'application/yaml' } }
+    : { status: 200, value };
+}
+
+function coreDiscovery(server: ServerContext, segments: readonly string[]): unknown {
+  if (segments.length > 2) return undefined;
+  if (segments.length === 1) return { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] };
+  if (segments[1] !== 'v1') throw resourceNotFound();
+  return resourceList(server, '', 'v1');
+}
+
+function groupDiscovery(server: ServerContext, depth: number, group: string, version: string | undefined): unknown {
+  const groups = groupsOf(server);
+  groups.delete('');
+  if (depth === 1) {
+    return { kind: 'APIGroupList', apiVersion: 'v1', groups: [...groups].map(([name, versions]) => groupEntry(name, versions)) };
+  }
+  const versions = groups.get(group);
+  if (versions === undefined) return undefined;
+  if (version === undefined) return { kind: 'APIGroup', apiVersion: 'v1', ...groupEntry(group, versions) };
+  if (!versions.includes(version)) throw resourceNotFound();
+  return resourceList(server, group, version);
+}
+
+function resourceList(server: ServerContext, group: string, version: string): unknown {
+  const definitions = server.registry.all().filter((definition) => definition.group === group && definition.version === version);
+  const aggregated = server.aggregatedApis.filter((api) => api.group === group && api.versions.includes(version));
+  return {
+    kind: 'APIResourceList',
+    apiVersion: 'v1',
+    groupVersion: group === '' ? version : `${group}/${version}`,
+    resources: [...definitions.flatMap(resourcesOf), ...aggregated.flatMap(aggregatedResources)],
+  };
+}
+
+function resourcesOf(definition: ResourceDefinition): ApiResource[] {
+  const { plural, singular, namespaced, kind, verbs, shortNames, categories, subresources, storageVersionHash } = definition;
+  const sub = (name: string, rest: Partial<ApiResource>): ApiResource => ({
+    name: `${plural}/${name}`,
+    singularName: '',
+    namespaced,
+    kind,
+    verbs: ['get', 'patch', 'update'],
+    ...rest,
+  });
+  return [
+    {
+      name: plural,
+      singularName: singular,
+      namespaced,
+      kind,
+      verbs,
+      ...(shortNames.length > 0 && { shortNames }),
+      ...(categories.length > 0 && { categories }),
+      ...(storageVersionHash !== undefined && { storageVersionHash }),
+    },
+    ...(subresources.status ? [sub('status', {})] : []),
+    ...(subresources.scale ? [sub('scale', { group: 'autoscaling', version: 'v1', kind: 'Scale' })] : []),
+    ...(subresources.custom ?? []).map(({ name, ...rest }) => sub(name, rest)),
+  ];
+}
+
+const METHOD_VERBS: Readonly<Record<string, string>> = {
+  GET: 'get',
+  POST: 'create',
+  PUT: 'update',
+  PATCH: 'patch',
+  DELETE: 'delete',
+};
+
+function aggregatedResources(api: AggregatedApi): ApiResource[] {
+  return api.routes
+    .filter(({ discoverable }) => discoverable)
+    .map(({ resource, subresource, namespaced, methods, connect }) => ({
+      name: subresource === '' ? resource : `${resource}/${subresource}`,
+      singularName: '',
+      namespaced,
+      kind: '',
+      verbs: [
+        ...new Set([...Object.keys(methods).map((method) => METHOD_VERBS[method] ?? 'get'), ...(connect ? ['get'] : [])]),
+      ].sort(),
+    }));
+}
+
+/** Paths of all group versions, for the list at `/`. */
+export function groupVersionPaths(server: ServerContext): string[] {
+  return [...groupsOf(server)].flatMap(([group, versions]) =>
+    group === '' ? [] : [`/apis/${group}`, ...versions.map((version) => `/apis/${group}/${version}`)],
+  );
 }

@@ -1,6 +1,119 @@
-import type { Answer, Call } from '../pipeline/server-context.ts';
+import { createHash } from 'node:crypto';
+import type { Answer, Call, ServerContext } from '../pipeline/server-context.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { ResourceDefinition } from '../registry/resource-definition.ts';
+import { operationV2, operationV3, pathsOf, schemasOf } from './documents.ts';
+import { schemaName } from './schema-names.ts';
+
+interface Document {
+  readonly text: string;
+  readonly hash: string;
+}
+
+interface DocumentCache {
+  readonly generation: number;
+  readonly documents: Map<string, Document>;
+}
+
+const caches = new WeakMap<Registry, DocumentCache>();
+
+/** Documents are made when first asked for and kept until the served resources change. */
+function document(server: ServerContext, name: string, make: () => unknown): Document {
+  const { registry } = server;
+  let cache = caches.get(registry);
+  if (cache === undefined || cache.generation !== registry.generation) {
+    cache = { generation: registry.generation, documents: new Map() };
+    caches.set(registry, cache);
+  }
+  const known = cache.documents.get(name);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(make());
+  const made = { text, hash: createHash('sha256').update(text).digest('hex').toUpperCase().slice(0, 64) };
+  cache.documents.set(name, made);
+  return made;
+}
+
+const stored = (server: ServerContext): ResourceDefinition[] => server.registry.all();
 
 /** OpenAPI v2 and v3 documents. Undefined when the path is none of theirs. */
-export async function handleOpenApi(_call: Call): Promise<Answer | undefined> {
-  return undefined;
+export async function handleOpenApi(call: Call): Promise<Answer | undefined> {
+  const { path } = call.request;
+  if (path === '/openapi/v2') return v2Answer(call);
+  if (path === '/openapi/v3' || path === '/openapi/v3/') {
+    return { status: 200, text: document(call.server, 'v3', () => rootDocument(call.server)).text };
+  }
+  if (!path.startsWith('/openapi/v3/')) return undefined;
+  const name = path.slice('/openapi/v3/'.length);
+  const definitions = stored(call.server).filter((definition) => documentName(definition) === name);
+  if (definitions.length === 0) return undefined;
+  return withEtag(
+    call,
+    document(call.server, name, () => groupDocument(definitions)),
+  );
+}
+
+const documentName = ({ group, version }: ResourceDefinition): string =>
+  group === '' ? `api/${version}` : `apis/${group}/${version}`;
+
+function withEtag(call: Call, { text, hash }: Document): Answer {
+  const etag = `"${hash}"`;
+  const headers = { etag, vary: 'Accept' };
+  if (call.request.headers['if-none-match'] === etag) return { status: 304, headers, bytes: new Uint8Array() };
+  return { status: 200, headers, text };
+}
+
+function rootDocument(server: ServerContext): unknown {
+  const names = [...new Set(stored(server).map(documentName))].sort();
+  const paths = names.map((name) => {
+    const definitions = stored(server).filter((definition) => documentName(definition) === name);
+    const { hash } = document(server, name, () => groupDocument(definitions));
+    return [name, { serverRelativeURL: `/openapi/v3/${name}?hash=${hash}` }];
+  });
+  return { paths: Object.fromEntries(paths) };
+}
+
+function groupDocument(definitions: readonly ResourceDefinition[]): unknown {
+  return {
+    openapi: '3.0.0',
+    info: { title: 'Kubernetes', version: 'v1.26.15' },
+    paths: Object.assign({}, ...definitions.map((definition) => pathsOf(definition, operationV3))),
+    components: { schemas: schemasOf(definitions, '#/components/schemas/') },
+  };
+}
+
+function v2Answer(call: Call): Answer {
+  const { text, hash } = document(call.server, 'v2', () => v2Document(call.server));
+  if (
+    /proto-openapi/.test(call.request.headers['accept'] ?? '') &&
+    !/application\/json/.test(call.request.headers['accept'] ?? '')
+  ) {
+    // only clients that name nothing else; all of them read JSON as well when they list it
+    return {
+      status: 406,
+      value: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', reason: 'NotAcceptable', code: 406 },
+    };
+  }
+  return withEtag(call, { text, hash });
+}
+
+function v2Document(server: ServerContext): unknown {
+  const definitions = stored(server);
+  return {
+    swagger: '2.0',
+    info: { title: 'Kubernetes', version: 'v1.26.15' },
+    paths: Object.assign({}, ...definitions.map((definition) => pathsOf(definition, operationV2))),
+    definitions: { ...schemasOf(definitions, '#/definitions/'), ...namedParts(definitions) },
+  };
+}
+
+/** Parts of kinds that clients look up by their published name. */
+function namedParts(definitions: readonly ResourceDefinition[]): Record<string, unknown> {
+  const parts: Record<string, unknown> = {};
+  for (const definition of definitions) {
+    for (const part of ['Spec', 'Status']) {
+      const schema = definition.schema?.properties?.[part.toLowerCase()];
+      if (!definition.custom && schema !== undefined) parts[schemaName(definition, `${definition.kind}${part}`)] = schema;
+    }
+  }
+  return parts;
 }

@@ -1,9 +1,57 @@
-import { type UnstructuredObject, deepEqual } from '@slipway/apimachinery';
+import {
+  type StructuralSchema,
+  type UnstructuredObject,
+  apiVersionOf,
+  applyConfiguration,
+  deepEqual,
+  formatTime,
+  trackUpdate as ownersAfterUpdate,
+  type WriteContext as OwnershipContext,
+} from '@slipway/apimachinery';
+import { withTypeAndObjectMeta } from '@slipway/schema';
+import type { ResourceDefinition } from './resource-definition.ts';
 import type { WriteContext } from './write-context.ts';
 
+const wholeSchemas = new WeakMap<StructuralSchema, StructuralSchema>();
+
+/** Schema of whole objects, metadata included; made once per schema. */
+export function wholeSchema({ schema }: ResourceDefinition): StructuralSchema | undefined {
+  if (schema === undefined) return undefined;
+  const known = wholeSchemas.get(schema);
+  if (known !== undefined) return known;
+  const made = withTypeAndObjectMeta(schema);
+  wholeSchemas.set(schema, made);
+  return made;
+}
+
+function ownershipContext(context: WriteContext): OwnershipContext {
+  const { definition } = context;
+  return {
+    manager: context.fieldManager,
+    apiVersion: apiVersionOf(definition),
+    subresource: context.subresource,
+    now: formatTime(context.nowMs()),
+    schema: wholeSchema(definition),
+    hasStatus: definition.subresources.status === true,
+    isCustom: definition.custom,
+  };
+}
+
 /** Records in `object` which fields this write changed. */
-export function trackUpdate(_context: WriteContext, _object: UnstructuredObject, _old: UnstructuredObject | undefined): void {
-  // filled by the server-side apply algorithms
+export function trackUpdate(context: WriteContext, object: UnstructuredObject, old: UnstructuredObject | undefined): void {
+  const managedFields = ownersAfterUpdate(old, object, ownershipContext(context));
+  if (managedFields === undefined || managedFields.length === 0) delete object.metadata.managedFields;
+  else object.metadata.managedFields = managedFields;
+}
+
+/** Server-side apply of `config` on `live`. Throws StatusError 409 for conflicts. */
+export function applied(
+  context: WriteContext,
+  live: UnstructuredObject | undefined,
+  config: UnstructuredObject,
+  force: boolean,
+): UnstructuredObject {
+  return applyConfiguration(live, config, { ...ownershipContext(context), force });
 }
 
 /** True when the objects differ in managedFields at most, and there in times alone. */

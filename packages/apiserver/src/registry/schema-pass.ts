@@ -32,8 +32,8 @@ export function schemaErrors(
   object: UnstructuredObject,
   old: UnstructuredObject | undefined,
 ): FieldError[] {
-  const { schema } = context.definition;
-  if (schema === undefined) return [];
+  const { schema, custom } = context.definition;
+  if (schema === undefined || !custom) return []; // built-in kinds check themselves, with wording of their own
   const errors = [...validateValue(object, schema), ...validateListTypes(object, schema)];
   return old === undefined ? errors : ratchetErrors(errors, object, old);
 }

@@ -1,5 +1,5 @@
 import { StatusError } from '@slipway/apimachinery';
-import { handleDiscovery } from '../discovery/discovery.ts';
+import { groupVersionPaths, handleDiscovery } from '../discovery/discovery.ts';
 import { handleOpenApi } from '../openapi/openapi.ts';
 import type { Answer, Call } from '../pipeline/server-context.ts';
 import { methodNotAllowed } from '../pipeline/resource-handler.ts';
@@ -40,7 +40,7 @@ export async function handleNonResource(call: Call): Promise<Answer> {
     if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed();
     return discovery;
   }
-  if (path === '/') return { status: 200, value: { paths: rootPaths() } };
+  if (path === '/') return { status: 200, value: { paths: [...rootPaths(), ...groupVersionPaths(call.server)].sort() } };
   return pageNotFound();
 }
 

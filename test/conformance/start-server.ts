@@ -1,0 +1,38 @@
+// Starts an API server on a store in memory for conformance runs: prints one JSON line {port, token}, ends with stdin.
+import { randomBytes } from 'node:crypto';
+import * as api from '@slipway/api';
+import { createApiServer, createAuthority, issueCertificate, simpleDefinition } from '@slipway/apiserver';
+import { memoryStoreFs, openStore } from '@slipway/store';
+
+const token = randomBytes(24).toString('hex');
+const notBefore = new Date(Date.now() - 60_000);
+const notAfter = new Date(Date.now() + 86_400_000);
+const startedMs = performance.now();
+const authority = await createAuthority({ commonName: 'conformance', notBefore, notAfter });
+const tls = await issueCertificate(authority, {
+  commonName: 'slipway-server',
+  usages: ['server'],
+  dnsNames: ['localhost'],
+  ipAddresses: ['127.0.0.1'],
+  notBefore,
+  notAfter,
+});
+const server = await createApiServer({
+  store: await openStore({ fs: memoryStoreFs(), now: Date.now }),
+  definitions: Object.entries(api)
+    .filter(([name]) => name.endsWith('Kind'))
+    .map(([, kind]) => kind as typeof api.NodeKind)
+    .filter(({ group }) => !/kubevirt.io|cncf/.test(group))
+    .map((kind) => simpleDefinition(kind)),
+  bundledCrds: api.bundledCustomResourceDefinitions(),
+  tokens: new Map([[token, { username: 'admin', groups: ['system:masters'] }]]),
+  logError: (error, what) => console.error(what, error),
+});
+const listener = await server.listen({
+  host: '127.0.0.1',
+  port: Number(process.env['PORT'] ?? 0),
+  tls: { ...tls, clientCa: authority.cert },
+});
+console.log(JSON.stringify({ port: listener.port, token, readyMs: Math.round(performance.now() - startedMs) }));
+process.stdin.resume();
+process.stdin.on('end', () => void server.close().then(() => process.exit(0)));
