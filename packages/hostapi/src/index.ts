@@ -9,3 +9,7 @@ export * from './qemu-img.ts';
 export * from './stream-process.ts';
 export * from './supervised-process.ts';
 export * from './detached-process.ts';
+export * from './atomic-file.ts';
+export * from './cgroups.ts';
+export * from './safe-path.ts';
+export * from './session-process.ts';

@@ -1,0 +1,36 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { detectCgroupMode, limitProcess, planLimits } from './cgroups.ts';
+
+describe('cgroups', () => {
+  let root: string;
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'slipway-cgroup-'));
+  });
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+  it.each([
+    ['none', []],
+    ['v1', ['memory', 'cpu', 'pids']],
+    ['hybrid', ['memory', 'cpu', 'pids', 'unified']],
+  ] as const)('detects %s', (mode, directories) => {
+    for (const directory of directories) mkdirSync(join(root, directory));
+    expect(detectCgroupMode(root)).toBe(mode);
+  });
+
+  it('writes limits and the process where each version wants them', async () => {
+    writeFileSync(join(root, 'cgroup.controllers'), 'memory cpu pids');
+    const options = { parent: 'ab12cd', name: 'pod', pid: 42, limits: { memoryBytes: 1024, cpus: 0.5 } };
+    expect(await limitProcess(options, root)).toEqual([]);
+    expect(readFileSync(join(root, 'ab12cd/pod/memory.max'), 'utf8')).toBe('1024');
+    expect(readFileSync(join(root, 'ab12cd/pod/cpu.max'), 'utf8')).toBe('50000 100000');
+    expect(readFileSync(join(root, 'ab12cd/pod/cgroup.procs'), 'utf8')).toBe('42');
+    expect(planLimits('hybrid', { processes: 7 }).get('pids')).toEqual([['pids.max', '7']]);
+  });
+
+  it('says which limits this host cannot set', async () => {
+    expect(await limitProcess({ parent: 'p', name: 'n', pid: 1, limits: { memoryBytes: 1 } }, root)).toEqual(['cgroups']);
+  });
+});
