@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
+import type { Logger } from '@slipway/runtime';
 import { pino } from 'pino';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -20,7 +21,8 @@ export function createLog(file: string, component: string, level: LogLevel): Dae
   );
 }
 
-function rotatingFile(file: string): pino.DestinationStream {
+/** Appends to a file that is renamed to `<file>.1` when it is full. */
+export function rotatingFile(file: string): pino.DestinationStream {
   let descriptor = openSync(file, 'a', 0o640);
   let size = fstatSync(descriptor).size;
   return {
@@ -33,5 +35,16 @@ function rotatingFile(file: string): pino.DestinationStream {
       }
       size += writeSync(descriptor, line);
     },
+  };
+}
+
+/** The logger interface of the components on pino. */
+export function loggerOf(log: DaemonLog): Logger {
+  return {
+    debug: (fields, message) => log.debug(fields, message),
+    info: (fields, message) => log.info(fields, message),
+    warn: (fields, message) => log.warn(fields, message),
+    error: (fields, message) => log.error(fields, message),
+    child: (fields) => loggerOf(log.child(fields)),
   };
 }

@@ -1,18 +1,27 @@
 import { homedir } from 'node:os';
-import { runVirtctl, terminalIo } from '@slipway/cli';
+import { setTimeout as delay } from 'node:timers/promises';
+import { runVirtctl, type VirtctlIo } from '@slipway/cli';
 import { runAttached } from '@slipway/hostapi';
+import { checkoutRoot } from '../checkout.ts';
+import { findProgram } from '../doctor/programs.ts';
 import { KUBEVIRT_VERSION } from '../version.ts';
 
 /** `slipway virt …` and the `virtctl` link: everything after the word is virtctl's. */
 export async function virt(args: readonly string[]): Promise<void> {
-  const io = terminalIo({
+  const io: VirtctlIo = {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
     env: process.env,
     home: homedir(),
-    self: [process.execPath, process.argv[1] ?? 'slipway', 'virt'],
-    version: KUBEVIRT_VERSION,
+    self: [`${checkoutRoot()}/slipway`, 'virt'],
     runProgram: (argv) => runAttached(argv),
-  });
-  const status = await runVirtctl(args, io);
-  // an open terminal or tunnel must not keep the process; what was printed must arrive first
-  process.stdout.write('', () => process.exit(status));
+    hasProgram: async (name) => findProgram(name) !== undefined,
+    sleep: (ms, signal) => delay(ms, undefined, signal ? { signal } : {}),
+    now: Date.now,
+    version: KUBEVIRT_VERSION,
+  };
+  process.exitCode = await runVirtctl(args, io);
+  // Streams that a command has left open (a console's terminal) do not keep the process.
+  process.stdin.pause();
 }

@@ -30,7 +30,7 @@ describe('planInstance', () => {
     const plan = planInstance({ ...request, nodeCount: 3 });
     const bases = [plan.serverUid, ...plan.nodes.map((node) => node.uidBase)];
     expect(new Set(bases).size).toBe(4);
-    expect(Math.max(...bases) + 4096).toBeLessThan(2 ** 31);
+    expect(Math.max(...bases) + 8192).toBeLessThan(2 ** 31);
     expect(plan.nodes.map((node) => node.name)).toEqual(['box-1', 'box-2', 'box-3']);
   });
 });

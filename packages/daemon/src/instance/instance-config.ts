@@ -37,7 +37,7 @@ export interface InstanceRequest {
 
 /** Numeric users without an account; far above what distributions and container runtimes hand out. */
 const UID_FLOOR = 1_000_000_000;
-const UIDS_PER_NODE = 4096;
+const UIDS_PER_NODE = 8192;
 const MAX_NODES = 15;
 
 /** Decides names, users and networks of a new installation; the same data directory gives the same names again. */
@@ -45,7 +45,7 @@ export function planInstance(request: InstanceRequest): InstanceConfig {
   if (request.nodeCount < 1 || request.nodeCount > MAX_NODES)
     throw new Error(`--nodes must be between 1 and ${MAX_NODES}, not ${request.nodeCount}`);
   const id = shortHash(request.dataDir);
-  const uidBase = UID_FLOOR + (Number.parseInt(id, 16) % 0x4000) * UIDS_PER_NODE * (MAX_NODES + 1);
+  const uidBase = UID_FLOOR + (Number.parseInt(id, 16) % 0x2000) * UIDS_PER_NODE * (MAX_NODES + 1);
   const networks = freePodNetworks(id, request.nodeCount, request.routedNetworks);
   return {
     formatVersion: 1,

@@ -32,3 +32,8 @@ export function instancePaths(dataDir: string): InstancePaths {
     }),
   };
 }
+
+/** JSON log of a component; each process can write its own directory only. */
+export function logFile(paths: InstancePaths, component: string): string {
+  return component === 'server' ? join(paths.server, 'server.log') : join(paths.node(component).stateDir, 'agent.log');
+}

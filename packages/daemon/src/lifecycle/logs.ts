@@ -2,6 +2,7 @@ import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { requireInstance } from '../instance/instance-store.ts';
+import { logFile } from '../instance/paths.ts';
 import { UserError } from '../report-failure.ts';
 import { SERVER } from './component-specs.ts';
 import { tail } from './component.ts';
@@ -18,7 +19,7 @@ export async function logs(
   if (component !== undefined && !names.includes(component))
     throw new UserError(`There is no component ${component}; there are ${names.join(', ')}`);
   const files = (component === undefined ? names : [component])
-    .flatMap((name) => [join(paths.logs, `${name}.log`), join(paths.logs, `${name}.out`)])
+    .flatMap((name) => [logFile(paths, name), join(paths.logs, `${name}.out`)])
     .filter((file) => existsSync(file) && statSync(file).size > 0);
   for (const file of files) {
     if (files.length > 1) console.log(`==> ${file} <==`);

@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ensureServing, pkiFiles } from './instance/credentials.ts';
+import { requireInstance } from './instance/instance-store.ts';
+import type { ServerSettings } from './lifecycle/component-specs.ts';
+import { createLog } from './logging.ts';
+import { announceReady, terminationSignal } from './ready.ts';
+import { startServer } from './server/start-server.ts';
+
+const RENEWAL_CHECK_MS = 12 * 60 * 60 * 1000;
+
+/** Entry of the server process: `server.mjs <data-dir> <settings>`. Runs unprivileged until SIGTERM. */
+const [dataDir = '', settingsJson = '{}'] = process.argv.slice(2);
+const settings = JSON.parse(settingsJson) as ServerSettings; // written by serverSpec
+const { config, paths } = requireInstance(dataDir);
+const log = createLog(join(paths.server, 'server.log'), 'server', 'info');
+const files = pkiFiles(paths);
+const readTls = () => ({
+  key: readFileSync(files.servingKey, 'utf8'),
+  cert: readFileSync(files.serving, 'utf8'),
+  clientCa: readFileSync(files.authority, 'utf8'),
+});
+
+process.on('uncaughtException', (error) => {
+  log.fatal({ error: error.stack }, 'uncaught exception');
+  process.exit(1);
+});
+process.on('unhandledRejection', (reason) => {
+  log.error({ error: reason instanceof Error ? reason.stack : String(reason) }, 'unhandled rejection');
+});
+
+const stop = terminationSignal();
+const server = await startServer(
+  { config, paths, settings, log, tls: readTls(), tokenKey: readFileSync(files.tokenKey, 'utf8') },
+  stop,
+);
+const renewal = setInterval(() => {
+  const authority = { cert: readFileSync(files.authority, 'utf8'), key: readFileSync(files.authorityKey, 'utf8') };
+  ensureServing(config, files, authority).then(
+    (renewed) => renewed && server.renewTls(readTls()),
+    (error: unknown) => log.error({ error: String(error) }, 'cannot renew the serving certificate'),
+  );
+}, RENEWAL_CHECK_MS);
+announceReady();
+log.info({ port: config.listenPort }, 'server ready');
+stop.addEventListener('abort', () => {
+  clearInterval(renewal);
+  server.close().then(
+    () => process.exit(0),
+    (error: unknown) => {
+      log.error({ error: String(error) }, 'server did not stop cleanly');
+      process.exit(1);
+    },
+  );
+});

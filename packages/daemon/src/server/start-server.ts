@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { bundledCustomResourceDefinitions, type VirtualMachine } from '@slipway/api';
+import { type ApiServer, builtinResources, createApiServer, type ListenOptions } from '@slipway/apiserver';
+import type { Client } from '@slipway/client';
+import { clusterFacts, controllers, expandVm, resolveTypes, virtualMachineSubresources } from '@slipway/controllers';
+import { ControllerManager, createTunnelServer, type Logger, systemClock, type TunnelServer } from '@slipway/runtime';
+import { openStore, openStoreDirectory } from '@slipway/store';
+import { checkToken } from '../access/platform-token.ts';
+import type { InstanceConfig } from '../instance/instance-config.ts';
+import type { InstancePaths } from '../instance/paths.ts';
+import type { ServerSettings } from '../lifecycle/component-specs.ts';
+import { loggerOf, type DaemonLog } from '../logging.ts';
+import { KUBEVIRT_VERSION } from '../version.ts';
+import { createAuditLog } from './audit-log.ts';
+import { deferredClient } from './deferred-client.ts';
+
+export interface ServerInput {
+  readonly config: InstanceConfig;
+  readonly paths: InstancePaths;
+  readonly settings: ServerSettings;
+  readonly log: DaemonLog;
+  readonly tls: ListenOptions['tls'];
+  readonly tokenKey: string;
+}
+
+export interface RunningServer {
+  renewTls(tls: ListenOptions['tls']): void;
+  close(): Promise<void>;
+}
+
+/** Parts that the API server's own extensions use once they exist. */
+interface LateParts {
+  client?: Client;
+  manager?: ControllerManager;
+}
+
+const INSTALL_NAMESPACE = 'openshift-cnv';
+const OS_IMAGES_NAMESPACE = 'openshift-virtualization-os-images';
+
+/** A component of the platform acts as a service account of its own, with all rights. */
+const componentUser = (name: string) => ({
+  username: `system:serviceaccount:${INSTALL_NAMESPACE}:${name}`,
+  groups: ['system:serviceaccounts', `system:serviceaccounts:${INSTALL_NAMESPACE}`, 'system:masters'],
+});
+
+/** Opens the store, starts the API and then the controllers. Resolves when the API answers with every kind. */
+export async function startServer(input: ServerInput, signal: AbortSignal): Promise<RunningServer> {
+  const { config, paths, tls } = input;
+  const log = loggerOf(input.log);
+  const store = await openStore({ fs: await openStoreDirectory(join(paths.server, 'store')), now: Date.now });
+  const nodes = createTunnelServer({ clock: systemClock, log: log.child({ part: 'tunnel' }), token: randomUUID });
+  const late: LateParts = {};
+  const api = await createApi(input, store, nodes, log, late);
+  const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
+  const manager = createManager(api, nodes, log, tls.clientCa);
+  late.manager = manager;
+  manager.start(signal);
+  return {
+    renewTls: (renewed) => listener.renew(renewed),
+    async close() {
+      await manager.stopped();
+      await api.close();
+      await store.close();
+    },
+  };
+}
+
+async function createApi(
+  { paths, tokenKey }: ServerInput,
+  store: Awaited<ReturnType<typeof openStore>>,
+  nodes: TunnelServer,
+  log: Logger,
+  late: LateParts,
+): Promise<ApiServer> {
+  const client = deferredClient(() => {
+    if (late.client === undefined) throw new Error('The API server is not built yet');
+    return late.client;
+  });
+  const expand = async (vm: VirtualMachine, signal: AbortSignal): Promise<VirtualMachine> => {
+    if (late.manager === undefined) throw new Error('The controllers have not started yet');
+    const { config } = clusterFacts(late.manager.informers, { overhead: 'slipway' });
+    return expandVm(vm, config(), await resolveTypes(client, vm, signal));
+  };
+  const api = await createApiServer({
+    store,
+    definitions: builtinResources(),
+    bundledCrds: bundledCustomResourceDefinitions(),
+    aggregatedApis: [nodes.api, virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, expandVm: expand })],
+    nodes,
+    tokenAuthenticators: [async (token) => checkToken(token, tokenKey, Date.now())],
+    audit: createAuditLog(join(paths.server, 'audit.log')),
+    logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
+  });
+  late.client = api.client(componentUser('virt-api'), 'virt-api');
+  return api;
+}
+
+function createManager(api: ApiServer, nodes: TunnelServer, log: Logger, caBundle: string): ControllerManager {
+  const manager = new ControllerManager({
+    clientFor: (name) => api.client(componentUser(name), name),
+    clock: systemClock,
+    log,
+    random: Math.random,
+    uid: randomUUID,
+    nodes,
+    settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, caBundle },
+  });
+  for (const registration of controllers) manager.register(registration);
+  return manager;
+}
