@@ -1,0 +1,43 @@
+import { createConnection } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { StatusError } from '@slipway/apimachinery';
+
+/**
+ * VNC sessions of one guest. KubeVirt-compat: a new session displaces the running one, unless it asks to preserve it,
+ * in which case it is refused.
+ */
+export class VncSessions {
+  private readonly socketPath: string;
+  private current: Duplex | undefined;
+
+  constructor(socketPath: string) {
+    this.socketPath = socketPath;
+  }
+
+  /** Connects to QEMU; the stream carries RFB both ways. */
+  open(options: { preserveSession?: boolean } = {}): Promise<Duplex> {
+    if (this.current !== undefined && !this.current.destroyed) {
+      if (options.preserveSession)
+        return Promise.reject(
+          new StatusError({ code: 409, reason: 'Conflict', message: 'Active VNC connection. Request denied.' }),
+        );
+      this.current.destroy();
+    }
+    return new Promise((resolve, reject) => {
+      const socket = createConnection({ path: this.socketPath, allowHalfOpen: false });
+      socket.once('error', (cause) => reject(unavailable('The display of the guest cannot be reached', cause)));
+      socket.once('connect', () => {
+        socket.removeAllListeners('error');
+        this.current = socket;
+        resolve(socket);
+      });
+    });
+  }
+
+  close(): void {
+    this.current?.destroy();
+  }
+}
+
+const unavailable = (message: string, cause: Error): StatusError =>
+  new StatusError({ code: 503, reason: 'ServiceUnavailable', message: `${message}: ${cause.message}` }, cause);
