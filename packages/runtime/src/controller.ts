@@ -42,6 +42,8 @@ export interface PlatformSettings {
   readonly osImagesNamespace: string;
   /** PEM of the API server's CA, published to pods as `kube-root-ca.crt`. */
   readonly caBundle: string;
+  /** Version of the platform, shown in the status of its operators. */
+  readonly version: string;
 }
 
 export interface ControllerDeps {

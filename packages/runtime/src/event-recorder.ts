@@ -122,8 +122,8 @@ export class CoreEventRecorder implements EventRecorder {
     const { name = '', namespace, uid, resourceVersion } = object.metadata;
     const now = formatTime(clock.now());
     this.sequence = (this.sequence + 1) % 0x1000000;
-    // time and sequence make the name unique as long as one process writes for one component at a time
-    const suffix = `${clock.now().toString(16)}${this.sequence.toString(16).padStart(6, '0')}`;
+    // two components may speak of objects with the same name (a VM and its instance) in the same millisecond
+    const suffix = `${clock.now().toString(16)}${tagOf(component)}${this.sequence.toString(16).padStart(6, '0')}`;
     return {
       apiVersion: apiVersionOf(EventKind),
       kind: EventKind.kind,
@@ -170,4 +170,11 @@ function remember<V>(map: Map<string, V>, key: string, value: V): void {
   if (map.size <= MAX_REMEMBERED) return;
   const [oldest] = map.keys();
   if (oldest !== undefined) map.delete(oldest);
+}
+
+/** Four hex digits that differ between component names. */
+function tagOf(component: string): string {
+  let hash = 0;
+  for (const character of component) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) % 0x10000;
+  return hash.toString(16).padStart(4, '0');
 }

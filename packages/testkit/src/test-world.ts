@@ -22,6 +22,7 @@ export interface TestWorldOptions {
 const SETTINGS: PlatformSettings = {
   installNamespace: 'openshift-cnv',
   osImagesNamespace: 'openshift-virtualization-os-images',
+  version: '0.0.0-test',
   caBundle: '-----BEGIN CERTIFICATE-----\ntest\n-----END CERTIFICATE-----\n',
 };
 

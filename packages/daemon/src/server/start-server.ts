@@ -4,6 +4,7 @@ import { bundledCustomResourceDefinitions, type VirtualMachine } from '@slipway/
 import { type ApiServer, builtinResources, createApiServer, type ListenOptions } from '@slipway/apiserver';
 import type { Client } from '@slipway/client';
 import { clusterFacts, controllers, expandVm, resolveTypes, virtualMachineSubresources } from '@slipway/controllers';
+import { operators } from '@slipway/operators';
 import { ControllerManager, createTunnelServer, type Logger, systemClock, type TunnelServer } from '@slipway/runtime';
 import { openStore, openStoreDirectory } from '@slipway/store';
 import { checkToken } from '../access/platform-token.ts';
@@ -11,7 +12,7 @@ import type { InstanceConfig } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import type { ServerSettings } from '../lifecycle/component-specs.ts';
 import { loggerOf, type DaemonLog } from '../logging.ts';
-import { KUBEVIRT_VERSION } from '../version.ts';
+import { KUBEVIRT_VERSION, VERSION } from '../version.ts';
 import { createAuditLog } from './audit-log.ts';
 import { deferredClient } from './deferred-client.ts';
 
@@ -104,8 +105,8 @@ function createManager(api: ApiServer, nodes: TunnelServer, log: Logger, caBundl
     random: Math.random,
     uid: randomUUID,
     nodes,
-    settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, caBundle },
+    settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, caBundle, version: VERSION },
   });
-  for (const registration of controllers) manager.register(registration);
+  for (const registration of [...controllers, ...operators]) manager.register(registration);
   return manager;
 }

@@ -98,7 +98,7 @@ class LocalVolumeManager implements VolumeManager {
       uid: randomUUID,
       // neither of the two controllers asks a node or reads a platform setting
       nodes: { call: unreachable, open: unreachable },
-      settings: { installNamespace: '', osImagesNamespace: '', caBundle: '' },
+      settings: { installNamespace: '', osImagesNamespace: '', caBundle: '', version: '' },
     });
     manager.register(localProvisioner(provisioner));
     manager.register(localReclaimer(provisioner));

@@ -1,0 +1,149 @@
+import { isAlreadyExists, isNotFound, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
+import { CDIKind, KubeVirtKind, NamespaceKind, NodeKind, RoleBindingKind, RoleKind } from '@slipway/api';
+import type { Client } from '@slipway/client';
+import type { ControllerRegistration } from '@slipway/runtime';
+import { PriorityClassKind, SspKind } from '../kinds.ts';
+import { healthy, statusReconciler } from './component-status.ts';
+
+/** Reports the virtualization controllers, which run beside it, as deployed. */
+export const kubeVirtOperator: ControllerRegistration = {
+  name: 'virt-operator',
+  create(deps) {
+    const { client, informers, settings } = deps;
+    const nodes = informers.lister(NodeKind);
+    return {
+      kind: KubeVirtKind,
+      concurrency: 1,
+      reconciler: statusReconciler(KubeVirtKind, deps, async ({ metadata }, signal) => {
+        await create(client, PriorityClassKind, PRIORITY_CLASS, signal);
+        const [node] = nodes.list();
+        return {
+          conditions: [
+            { type: 'Created', status: 'True', reason: 'AllResourcesCreated', message: 'All resources were created.' },
+            ...healthy('AllComponentsReady', 'All components are ready.'),
+          ],
+          fields: {
+            phase: 'Deployed',
+            observedGeneration: metadata.generation ?? 1,
+            operatorVersion: settings.version,
+            targetKubeVirtVersion: settings.version,
+            observedKubeVirtVersion: settings.version,
+            defaultArchitecture: node?.metadata.labels?.['kubernetes.io/arch'] ?? 'amd64',
+            outdatedVirtualMachineInstanceWorkloads: 0,
+          },
+        };
+      }),
+    };
+  },
+};
+
+/** Reports the import controllers, which run beside it, as deployed. */
+export const cdiOperator: ControllerRegistration = {
+  name: 'cdi-operator',
+  create(deps) {
+    const { version } = deps.settings;
+    return {
+      kind: CDIKind,
+      concurrency: 1,
+      reconciler: statusReconciler(CDIKind, deps, async () => ({
+        conditions: healthy('DeployCompleted', 'Deployment Completed'),
+        fields: { phase: 'Deployed', operatorVersion: version, targetVersion: version, observedVersion: version },
+      })),
+    };
+  },
+};
+
+/** Makes the namespace of the golden images and lets every user see what is in it. */
+export const sspOperator: ControllerRegistration = {
+  name: 'ssp-operator',
+  create(deps) {
+    const { client, settings } = deps;
+    const { version, osImagesNamespace } = settings;
+    return {
+      kind: SspKind,
+      concurrency: 1,
+      reconciler: statusReconciler(SspKind, deps, async ({ metadata }, signal) => {
+        await createImagesNamespace(client, osImagesNamespace, signal);
+        return {
+          conditions: [
+            { type: 'Available', status: 'True', reason: 'Available', message: 'All SSP resources are available' },
+            { type: 'Progressing', status: 'False', reason: 'Progressing', message: 'No SSP resources are progressing' },
+            { type: 'Degraded', status: 'False', reason: 'Degraded', message: 'No SSP resources are degraded' },
+          ],
+          fields: {
+            phase: 'Deployed',
+            observedGeneration: metadata.generation ?? 1,
+            operatorVersion: version,
+            targetVersion: version,
+            observedVersion: version,
+          },
+        };
+      }),
+    };
+  },
+};
+
+const PRIORITY_CLASS = {
+  apiVersion: 'scheduling.k8s.io/v1',
+  kind: 'PriorityClass',
+  metadata: { name: 'kubevirt-cluster-critical', labels: { app: 'kubevirt-hyperconverged' } },
+  value: 1_000_000_000,
+  globalDefault: false,
+  description: 'This priority class should be used for KubeVirt core components only.',
+};
+
+const VIEW_ROLE = 'os-images.kubevirt.io:view';
+const RBAC_GROUP = 'rbac.authorization.k8s.io';
+
+async function createImagesNamespace(client: Client, namespace: string, signal: AbortSignal): Promise<void> {
+  await create(client, NamespaceKind, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, signal);
+  const apiVersion = `${RBAC_GROUP}/v1`;
+  const metadata = { name: VIEW_ROLE, namespace };
+  const read = ['get', 'list', 'watch'];
+  await create(
+    client,
+    RoleKind,
+    {
+      apiVersion,
+      kind: 'Role',
+      metadata,
+      rules: [
+        { apiGroups: [''], resources: ['persistentvolumeclaims', 'persistentvolumeclaims/status'], verbs: read },
+        { apiGroups: ['snapshot.storage.k8s.io'], resources: ['volumesnapshots'], verbs: read },
+        { apiGroups: ['cdi.kubevirt.io'], resources: ['datavolumes', 'datasources', 'dataimportcrons'], verbs: read },
+        { apiGroups: ['cdi.kubevirt.io'], resources: ['datavolumes/source'], verbs: ['create'] },
+      ],
+    },
+    signal,
+  );
+  await create(
+    client,
+    RoleBindingKind,
+    {
+      apiVersion,
+      kind: 'RoleBinding',
+      metadata,
+      roleRef: { apiGroup: RBAC_GROUP, kind: 'Role', name: VIEW_ROLE },
+      subjects: ['system:authenticated', 'system:serviceaccounts'].map((name) => ({ apiGroup: RBAC_GROUP, kind: 'Group', name })),
+    },
+    signal,
+  );
+}
+
+/** Creates an object unless it exists; reading first keeps refusals out of the audit log. */
+async function create<T extends KubeObject>(
+  client: Client,
+  kind: ResourceKind<T>,
+  object: T,
+  signal: AbortSignal,
+): Promise<void> {
+  const { name = '', namespace = '' } = object.metadata;
+  try {
+    await client.get(kind, { namespace, name }, { signal });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    await client.create(kind, object, { signal }).catch((refusal: unknown) => {
+      if (!isAlreadyExists(refusal)) throw refusal;
+    });
+  }
+}

@@ -1,0 +1,17 @@
+import type { ControllerRegistration } from '@slipway/runtime';
+import { cdiOperator, kubeVirtOperator, sspOperator } from './components/index.ts';
+import { hyperConvergedController } from './hyperconverged/index.ts';
+import { cdiConfigController, storageClassController, storageProfileController } from './storage/index.ts';
+
+export * from './kinds.ts';
+
+/** The operators of the platform; the daemon starts them all. */
+export const operators: readonly ControllerRegistration[] = [
+  hyperConvergedController,
+  kubeVirtOperator,
+  cdiOperator,
+  sspOperator,
+  storageClassController,
+  storageProfileController,
+  cdiConfigController,
+];

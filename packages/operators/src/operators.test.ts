@@ -1,0 +1,206 @@
+import { CDIKind, KubeVirtKind, NamespaceKind, NodeKind, StorageClassKind, StorageProfileKind } from '@slipway/api';
+import { built, node, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  CDI_NAME,
+  CDIConfigKind,
+  HCO_NAME,
+  type HyperConverged,
+  HyperConvergedKind,
+  KUBEVIRT_NAME,
+  operators,
+  SSP_NAME,
+  SspKind,
+} from './index.ts';
+
+let world: TestWorld;
+afterEach(() => world.close());
+
+const HCO = `openshift-cnv/${HCO_NAME}`;
+const KUBEVIRT = `openshift-cnv/${KUBEVIRT_NAME}`;
+
+async function start(): Promise<void> {
+  world = testWorld({ controllers: operators });
+  await world.settle();
+}
+
+async function change(spec: HyperConverged['spec'], annotations: Record<string, string> = {}): Promise<void> {
+  const hco = await world.get(HyperConvergedKind, HCO);
+  await world.client.update(HyperConvergedKind, { ...hco, metadata: { ...hco.metadata, annotations }, spec: { ...spec } });
+  await world.settle();
+}
+
+const conditionsOf = (hco: HyperConverged): Record<string, string> =>
+  Object.fromEntries((hco.status?.conditions ?? []).map(({ type, status }) => [type, status]));
+
+describe('the platform operators', () => {
+  it('install everything from nothing', async () => {
+    await start();
+    const hco = await world.get(HyperConvergedKind, HCO);
+    expect(conditionsOf(hco)).toEqual({
+      ReconcileComplete: 'True',
+      Available: 'True',
+      Progressing: 'False',
+      Degraded: 'False',
+      Upgradeable: 'True',
+    });
+    expect(hco.status).toMatchObject({ systemHealthStatus: 'healthy', versions: [{ name: 'operator', version: '0.0.0-test' }] });
+    expect(hco.status?.relatedObjects?.map(({ kind, name }) => `${kind}/${name}`)).toEqual([
+      `KubeVirt/${KUBEVIRT_NAME}`,
+      `CDI/${CDI_NAME}`,
+      `SSP/${SSP_NAME}`,
+    ]);
+    expect((await world.get(KubeVirtKind, KUBEVIRT)).status?.phase).toBe('Deployed');
+    expect((await world.get(CDIKind, CDI_NAME)).status?.phase).toBe('Deployed');
+    expect((await world.get(SspKind, `openshift-cnv/${SSP_NAME}`)).status?.phase).toBe('Deployed');
+    expect((await world.list(NamespaceKind)).map(({ metadata }) => metadata.name)).toEqual([
+      'openshift-cnv',
+      'openshift-virtualization-os-images',
+    ]);
+    expect((await world.events()).filter((event) => event.startsWith('Warning'))).toEqual([]);
+  });
+
+  it('never show a condition that is not good on a first start', async () => {
+    await start();
+    const { metadata } = await world.get(HyperConvergedKind, HCO);
+    const statusWrites = world.requests.filter((request) => request === `update hyperconvergeds/status ${HCO_NAME}`);
+    // the first status already is the good one; later ones only follow resourceVersions of operands
+    expect(statusWrites.length).toBeLessThanOrEqual(2);
+    expect(metadata.finalizers).toEqual(['kubevirt.io/hyperconverged']);
+  });
+
+  it.each([
+    [
+      'v1',
+      {
+        deployment: { nodePlacements: { infra: { nodeSelector: { a: 'b' } }, workload: { nodeSelector: { c: 'd' } } } },
+        virtualization: { liveMigrationConfig: { parallelMigrationsPerCluster: 9 }, evictionStrategy: 'None' },
+        featureGates: [{ name: 'downwardMetrics' }, { name: 'declarativeHotplugVolumes', state: 'Disabled' }],
+      },
+    ],
+    [
+      'v1beta1',
+      {
+        infra: { nodePlacement: { nodeSelector: { a: 'b' } } },
+        workloads: { nodePlacement: { nodeSelector: { c: 'd' } } },
+        liveMigrationConfig: { parallelMigrationsPerCluster: 9 },
+        evictionStrategy: 'None',
+        featureGates: { downwardMetrics: true, declarativeHotplugVolumes: false },
+      },
+    ],
+  ])('pass settings written as %s on to KubeVirt and CDI', async (_, spec) => {
+    await start();
+    await change(spec);
+    const { spec: kubevirt } = await world.get(KubeVirtKind, KUBEVIRT);
+    expect(kubevirt).toMatchObject({
+      infra: { nodePlacement: { nodeSelector: { a: 'b' } } },
+      workloads: { nodePlacement: { nodeSelector: { c: 'd' } } },
+      configuration: {
+        evictionStrategy: 'None',
+        migrations: { parallelMigrationsPerCluster: 9, completionTimeoutPerGiB: 20 },
+        network: { defaultNetworkInterface: 'masquerade' },
+      },
+    });
+    const gates = kubevirt?.configuration?.developerConfiguration?.featureGates ?? [];
+    expect(gates).toEqual(expect.arrayContaining(['DownwardMetrics', 'HotplugVolumes', 'Snapshot']));
+    expect(gates).not.toContain('DeclarativeHotplugVolumes');
+    expect((await world.get(CDIKind, CDI_NAME)).spec).toMatchObject({
+      infra: { nodeSelector: { a: 'b' } },
+      workload: { nodeSelector: { c: 'd' } },
+    });
+    expect(await world.events(built(HyperConvergedKind, HCO))).toContain(`Normal Updated Updated KubeVirt ${KUBEVIRT_NAME}`);
+  });
+
+  it('undo edits of the operands by hand, and say so', async () => {
+    await start();
+    const kubevirt = await world.get(KubeVirtKind, KUBEVIRT);
+    await world.client.update(KubeVirtKind, {
+      ...kubevirt,
+      spec: { ...kubevirt.spec, configuration: { evictionStrategy: 'External' } },
+    });
+    await world.settle();
+    expect((await world.get(KubeVirtKind, KUBEVIRT)).spec).toEqual(kubevirt.spec);
+    expect(await world.events(built(HyperConvergedKind, HCO))).toContain(
+      `Warning Overwritten Overwritten KubeVirt ${KUBEVIRT_NAME}`,
+    );
+  });
+
+  it('apply the jsonpatch annotations, and report one that is bad', async () => {
+    await start();
+    const patch = [{ op: 'add', path: '/spec/configuration/cpuModel', value: 'Haswell' }];
+    await change({}, { 'kubevirt.kubevirt.io/jsonpatch': JSON.stringify(patch) });
+    expect((await world.get(KubeVirtKind, KUBEVIRT)).spec?.configuration?.cpuModel).toBe('Haswell');
+    await change({}, { 'kubevirt.kubevirt.io/jsonpatch': '[{"op":"remove","path":"/metadata/name"}]' });
+    const { status } = await world.get(HyperConvergedKind, HCO);
+    expect(status?.conditions?.[0]).toMatchObject({ type: 'ReconcileComplete', status: 'False', reason: 'ReconcileFailed' });
+    expect(status?.conditions?.[0]?.message).toContain('can only modify spec fields');
+  });
+
+  it('refuse a HyperConverged of another name', async () => {
+    await start();
+    await world.with(built(HyperConvergedKind, 'openshift-cnv/other'));
+    await world.settle();
+    expect((await world.get(HyperConvergedKind, 'openshift-cnv/other')).status?.conditions?.[0]).toMatchObject({
+      reason: 'InvalidRequest',
+    });
+  });
+
+  it('report an operand that is not available', async () => {
+    await start();
+    const kubevirt = await world.get(KubeVirtKind, KUBEVIRT);
+    const { aggregateConditions } = await import('./hyperconverged/aggregate-conditions.ts');
+    const good = kubevirt.status?.conditions ?? [];
+    const bad = [
+      { type: 'Available', status: 'False' as const, message: 'it broke' },
+      { type: 'Progressing', status: 'True' as const, message: 'Deploying' },
+      { type: 'Degraded', status: 'False' as const },
+    ];
+    const conditions = aggregateConditions([
+      { component: 'KubeVirt', conditions: bad },
+      { component: 'CDI', conditions: good as typeof bad },
+    ]);
+    expect(conditions).toMatchObject([
+      { type: 'ReconcileComplete', status: 'True' },
+      { type: 'Available', status: 'False', reason: 'KubeVirtNotAvailable', message: 'KubeVirt is not available: it broke' },
+      { type: 'Progressing', status: 'True', reason: 'KubeVirtProgressing' },
+      { type: 'Degraded', status: 'False' },
+      { type: 'Upgradeable', status: 'False', reason: 'KubeVirtProgressing' },
+    ]);
+  });
+
+  it('remove the operands when the HyperConverged is deleted', async () => {
+    await start();
+    await world.client.delete(HyperConvergedKind, { namespace: 'openshift-cnv', name: HCO_NAME });
+    await world.settle();
+    expect([
+      await world.exists(HyperConvergedKind, HCO),
+      await world.exists(KubeVirtKind, KUBEVIRT),
+      await world.exists(CDIKind, CDI_NAME),
+    ]).toEqual([false, false, false]);
+  });
+
+  it('keep a profile for every class, and the CDI configuration', async () => {
+    await start();
+    await world.with(storageClass('ceph', { provisioner: 'csi.example.com' }), node('node1'));
+    await world.settle();
+    const profiles = await world.list(StorageProfileKind);
+    expect(
+      profiles.map(({ metadata, status }) => [metadata.name, status?.conditions?.[0]?.status, status?.cloneStrategy]),
+    ).toEqual([
+      ['local', 'True', 'csi-clone'],
+      ['local-immediate', 'True', 'csi-clone'],
+      ['ceph', 'False', 'copy'],
+    ]);
+    expect(
+      (await world.get(StorageClassKind, 'local')).metadata.annotations?.['storageclass.kubernetes.io/is-default-class'],
+    ).toBe('true');
+    expect((await world.get(CDIConfigKind, 'config')).status?.filesystemOverhead).toEqual({
+      global: '0.06',
+      storageClass: { ceph: '0.06', local: '0.06', 'local-immediate': '0.06' },
+    });
+    await world.client.delete(StorageClassKind, { namespace: '', name: 'ceph' });
+    await world.settle();
+    expect(await world.exists(StorageProfileKind, 'ceph')).toBe(false);
+    expect(await world.exists(NodeKind, 'node1')).toBe(true);
+  });
+});

@@ -1,0 +1,172 @@
+import { deepEqual, formatTime, isAlreadyExists, isNotFound, setCondition } from '@slipway/apimachinery';
+import { type cdi, CDIKind, type StorageClass, StorageClassKind, type StorageProfile, StorageProfileKind } from '@slipway/api';
+import { type ControllerDeps, type ControllerRegistration, done, sleep, watchFor, watchSameKey } from '@slipway/runtime';
+import { CDI_NAME, CDIConfigKind } from '../kinds.ts';
+import { profileStatus } from './storage-capabilities.ts';
+
+const RETRY_MS = 250;
+const CONFIG_KEY = { namespace: '', name: 'config' };
+/** Share of a file system volume that is kept back for the file system itself. */
+const FILESYSTEM_OVERHEAD = '0.06';
+
+/** Keeps a StorageProfile for every StorageClass. */
+export const storageProfileController: ControllerRegistration = {
+  name: 'storageprofile-controller',
+  create(deps) {
+    const { client, clock, informers } = deps;
+    const classes = informers.lister(StorageClassKind);
+    const profiles = informers.lister(StorageProfileKind);
+    return {
+      kind: StorageClassKind,
+      watches: [watchSameKey(StorageProfileKind)],
+      reconciler: {
+        async reconcile(key, signal) {
+          const storageClass = classes.get(key);
+          const profile = profiles.get(key);
+          if (storageClass === undefined) {
+            if (profile) await client.delete(StorageProfileKind, key, { signal }).catch(ignoreNotFound);
+            return done;
+          }
+          const current = profile ?? (await client.create(StorageProfileKind, newProfile(key.name), { signal }));
+          const { isRecognized, ...status } = profileStatus(storageClass, current);
+          const condition = isRecognized
+            ? ({
+                type: 'Recognized',
+                status: 'True',
+                reason: 'RecognizedProvisioner',
+                message: 'Provisioner is recognized',
+              } as const)
+            : ({
+                type: 'Recognized',
+                status: 'False',
+                reason: 'UnrecognizedProvisioner',
+                message: 'Provisioner is not recognized',
+              } as const);
+          const before = current.status?.conditions as Parameters<typeof setCondition>[0];
+          const conditions = setCondition(before, condition, formatTime(clock.now()));
+          const next = { ...status, conditions } as NonNullable<StorageProfile['status']>;
+          if (!deepEqual(next, current.status)) {
+            await client.update(StorageProfileKind, { ...current, status: next }, { subresource: 'status', signal });
+          }
+          return done;
+        },
+      },
+    };
+  },
+};
+
+const newProfile = (name: string): StorageProfile => ({
+  apiVersion: 'cdi.kubevirt.io/v1beta1',
+  kind: 'StorageProfile',
+  metadata: { name, labels: { app: 'containerized-data-importer', 'cdi.kubevirt.io': '' } },
+  spec: {},
+});
+
+const ignoreNotFound = (error: unknown): void => {
+  if (!isNotFound(error)) throw error;
+};
+
+/** Keeps `CDIConfig/config`: the spec of the CDI object with everything that was left open filled in. */
+export const cdiConfigController: ControllerRegistration = {
+  name: 'cdi-config-controller',
+  create(deps) {
+    const { client, informers } = deps;
+    const configs = informers.lister(CDIConfigKind);
+    const cdis = informers.lister(CDIKind);
+    const classes = informers.lister(StorageClassKind);
+    return {
+      watches: [watchFor(CDIConfigKind, CONFIG_KEY), watchFor(CDIKind, CONFIG_KEY), watchFor(StorageClassKind, CONFIG_KEY)],
+      concurrency: 1,
+      reconciler: {
+        async reconcile(_, signal) {
+          const cdi = cdis.get({ namespace: '', name: CDI_NAME }) ?? cdis.list()[0];
+          if (cdi === undefined) return done;
+          const spec = cdi.spec.config ?? {};
+          let config = configs.get(CONFIG_KEY);
+          if (config === undefined) {
+            const metadata = { name: CONFIG_KEY.name, labels: { app: 'containerized-data-importer', 'cdi.kubevirt.io': '' } };
+            const created: cdi.CDIConfig = { apiVersion: 'cdi.kubevirt.io/v1beta1', kind: 'CDIConfig', metadata, spec };
+            config = await client.create(CDIConfigKind, created, { signal });
+          } else if (!deepEqual(config.spec, spec)) config = await client.update(CDIConfigKind, { ...config, spec }, { signal });
+          const status = configStatus(config, classes.list());
+          if (!deepEqual(status, config.status)) {
+            await client.update(CDIConfigKind, { ...config, status }, { subresource: 'status', signal });
+          }
+          return done;
+        },
+      },
+    };
+  },
+};
+
+function configStatus({ spec, status }: cdi.CDIConfig, classes: readonly StorageClass[]): NonNullable<cdi.CDIConfig['status']> {
+  const global = spec.filesystemOverhead?.global ?? FILESYSTEM_OVERHEAD;
+  const names = classes.map(({ metadata }) => metadata.name ?? '').sort();
+  const scratch = names.find((name) => name === spec.scratchSpaceStorageClass);
+  return {
+    ...status,
+    defaultPodResourceRequirements: spec.podResourceRequirements ?? {
+      limits: { cpu: '750m', memory: '600M' },
+      requests: { cpu: '100m', memory: '60M' },
+    },
+    filesystemOverhead: {
+      global,
+      storageClass: Object.fromEntries(names.map((name) => [name, spec.filesystemOverhead?.storageClass?.[name] ?? global])),
+    },
+    preallocation: spec.preallocation ?? false,
+    ...(spec.importProxy && { importProxy: spec.importProxy }),
+    ...(spec.imagePullSecrets && { imagePullSecrets: spec.imagePullSecrets }),
+    ...(scratch && { scratchSpaceStorageClass: scratch }),
+  };
+}
+
+/** Classes of the node-local provisioner; made when missing at start, and then the administrator's. */
+const CLASSES: readonly StorageClass[] = [
+  localClass('local', 'WaitForFirstConsumer', {
+    'storageclass.kubernetes.io/is-default-class': 'true',
+    'storageclass.kubevirt.io/is-default-virt-class': 'true',
+  }),
+  localClass('local-immediate', 'Immediate', {}),
+];
+
+function localClass(name: string, volumeBindingMode: string, annotations: Record<string, string>): StorageClass {
+  return {
+    apiVersion: 'storage.k8s.io/v1',
+    kind: 'StorageClass',
+    metadata: { name, annotations },
+    provisioner: 'local.slipway.dev',
+    reclaimPolicy: 'Delete',
+    volumeBindingMode,
+    allowVolumeExpansion: true,
+  };
+}
+
+export const storageClassController: ControllerRegistration = {
+  name: 'storage-class-installer',
+  create(deps) {
+    let isInstalled = false;
+    return {
+      isIdle: () => isInstalled,
+      async run(_, signal) {
+        while (!signal.aborted && !isInstalled) {
+          isInstalled = await install(deps, signal);
+          if (!isInstalled) await sleep(deps.clock, RETRY_MS, signal).catch(() => {});
+        }
+      },
+    };
+  },
+};
+
+async function install({ client, log }: ControllerDeps, signal: AbortSignal): Promise<boolean> {
+  try {
+    for (const storageClass of CLASSES) {
+      await client.create(StorageClassKind, storageClass, { signal }).catch((error: unknown) => {
+        if (!isAlreadyExists(error)) throw error;
+      });
+    }
+    return true;
+  } catch (error) {
+    if (!signal.aborted) log.warn({ error: String(error) }, 'cannot create the storage classes yet');
+    return false;
+  }
+}
