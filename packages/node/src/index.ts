@@ -1,2 +1,4 @@
 export type * from './contracts.ts';
+export * from './network/index.ts';
 export * from './volumes/index.ts';
+export { type KvmState, probeKvm } from './kvm/index.ts';

@@ -15,8 +15,8 @@ export interface KvmProbeDeps {
   readonly runner: CommandRunner;
   /** Absolute path of qemu-system-x86_64. */
   readonly qemu: string;
-  /** A verdict is kept here until the machine boots again or QEMU changes. */
-  readonly cacheFile: string;
+  /** A verdict is kept here until the machine boots again or QEMU changes; absent: it is not kept. */
+  readonly cacheFile?: string;
 }
 
 /** A healthy KVM needs a tenth of a second; a broken one spins for ever. */
@@ -24,6 +24,7 @@ const PROBE_LIMIT_MS = 1_000;
 
 /** Runs guest code under KVM once per boot and QEMU version. Rejects only when the signal is aborted. */
 export async function probeKvm(deps: KvmProbeDeps, signal: AbortSignal): Promise<KvmState> {
+  if (deps.cacheFile === undefined) return findOut(deps, signal);
   const key = await cacheKey(deps.qemu);
   const cached = await readCache(deps.cacheFile, key);
   if (cached) return cached;
