@@ -2,6 +2,7 @@ export * from './cloud-init/index.ts';
 export * from './config.ts';
 export { HYPERV_DEPENDENCIES } from './defaults/default-features.ts';
 export { type DefaultingInputs, defaultInstance, defaultMachineType, VMI_FINALIZER } from './defaults/default-instance.ts';
+export { applyPresets, PresetConflict } from './defaults/presets.ts';
 export { memoryHotplugObstacle } from './defaults/hotplug-limits.ts';
 export * from './defaults/render-instance.ts';
 export { derivedUuid, firmwareUuid, stableMac } from './defaults/stable-ids.ts';

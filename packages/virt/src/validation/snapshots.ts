@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { core, kubevirt, VirtualMachine } from '@slipway/api';
+import type { KubeObject } from '@slipway/apimachinery';
 import { type Cause, invalid, notFound, notSupported, when } from './causes.ts';
 
 type Reference = core.TypedLocalObjectReference;
@@ -12,9 +13,10 @@ function checkReference(field: string, reference: Reference): readonly Cause[] {
 }
 
 /** The spec of these kinds never changes. */
-export function validateImmutable(object: { readonly spec?: unknown }, old: { readonly spec?: unknown }): readonly Cause[] {
+export function validateImmutable(object: KubeObject, old: KubeObject): readonly Cause[] {
+  const specOf = (each: KubeObject) => ('spec' in each ? each.spec : undefined);
   // KubeVirt-compat: the message is misspelt upstream.
-  return when(!isDeepStrictEqual(object.spec, old.spec), () => invalid('spec', 'spec in immutable after creation'));
+  return when(!isDeepStrictEqual(specOf(object), specOf(old)), () => invalid('spec', 'spec in immutable after creation'));
 }
 
 export function validateSnapshot({ spec }: kubevirt.VirtualMachineSnapshot): readonly Cause[] {

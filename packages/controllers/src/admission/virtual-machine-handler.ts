@@ -1,0 +1,79 @@
+import type { VirtualMachine } from '@slipway/api';
+import type { UnstructuredObject } from '@slipway/apimachinery';
+import type { AdmissionHandler, AdmissionRequest } from '@slipway/runtime';
+import { type Cause, poolCause, validatePool, validateVirtualMachine, validateVirtualMachineUpdate } from '@slipway/virt';
+import { cloneSourceCauses } from './clone-sources.ts';
+import type { AdmissionDeps } from './deps.ts';
+import { refuseFor, refusePlainly } from './refuse.ts';
+import { InferenceError, resolveMatchers, withInferredTypes } from './resolve-matchers.ts';
+
+const MUTATOR = 'virtualmachines-mutator.kubevirt.io';
+const VALIDATOR = 'virtualmachine-validator.kubevirt.io';
+const POOL_VALIDATOR = 'virtualmachinepool-validator.kubevirt.io';
+
+const asVm = (object: UnstructuredObject): VirtualMachine => object as unknown as VirtualMachine; // schema-checked
+
+/** Every rule on a VM, with the objects it refers to looked up. Throws a plain 400 for a failed inference. */
+async function causesOf(deps: AdmissionDeps, posted: VirtualMachine, isPlatform: boolean): Promise<readonly Cause[]> {
+  const config = deps.config();
+  try {
+    const vm = await withInferredTypes(deps, posted);
+    const types = await resolveMatchers(deps, vm);
+    if ('reason' in types) return [types];
+    const { instancetype, preference } = types;
+    const causes = validateVirtualMachine(vm, { config, isPlatform, instancetype, preference });
+    return causes.length > 0 ? causes : await cloneSourceCauses(deps, vm);
+  } catch (error) {
+    if (error instanceof InferenceError) refusePlainly(MUTATOR, error.message);
+    throw error;
+  }
+}
+
+function warningsFor({ spec }: VirtualMachine): readonly string[] {
+  return spec.running === undefined ? [] : ['spec.running is deprecated, please use spec.runStrategy instead.'];
+}
+
+/** VMs are checked and stored exactly as sent. */
+export function virtualMachineHandler(deps: AdmissionDeps): AdmissionHandler {
+  return {
+    name: 'virtual-machine',
+    rules: [{ group: 'kubevirt.io', resources: ['virtualmachines'], operations: ['CREATE', 'UPDATE'] }],
+
+    async validate({ object, oldObject, user }) {
+      // Objects on their way out must stay changeable, or their finalizers could not be removed.
+      if (object === undefined || object.metadata.deletionTimestamp !== undefined) return [];
+      const vm = asVm(object);
+      const update = oldObject === undefined ? [] : validateVirtualMachineUpdate(vm, asVm(oldObject));
+      refuseFor(VALIDATOR, [...(await causesOf(deps, vm, deps.isPlatform(user))), ...update]);
+      return warningsFor(vm);
+    },
+  };
+}
+
+async function poolCauses(deps: AdmissionDeps, request: AdmissionRequest, object: UnstructuredObject): Promise<readonly Cause[]> {
+  const pool = object as unknown as Parameters<typeof validatePool>[0]; // schema-checked
+  const causes = validatePool(pool);
+  const template = pool.spec.virtualMachineTemplate;
+  if (template?.spec === undefined) return causes;
+  const vm = {
+    apiVersion: 'kubevirt.io/v1',
+    kind: 'VirtualMachine',
+    metadata: { name: `${pool.metadata.name}-0`, namespace: request.namespace },
+    spec: template.spec,
+  } as VirtualMachine; // a template has the same spec
+  return [...causes, ...(await causesOf(deps, vm, deps.isPlatform(request.user))).map(poolCause)];
+}
+
+export function poolHandler(deps: AdmissionDeps): AdmissionHandler {
+  return {
+    name: 'virtual-machine-pool',
+    rules: [{ group: 'pool.kubevirt.io', resources: ['virtualmachinepools'], operations: ['CREATE', 'UPDATE'] }],
+
+    async validate(request) {
+      const { object } = request;
+      if (object === undefined || object.metadata.deletionTimestamp !== undefined) return [];
+      refuseFor(POOL_VALIDATOR, await poolCauses(deps, request, object));
+      return [];
+    },
+  };
+}
