@@ -10,7 +10,14 @@ const ended = (uid: string, phases: string[]): VirtualMachineInstance => ({
   spec: { domain: { devices: {} } },
   status: { phase: phases.at(-1) ?? '', phaseTransitionTimestamps: phases.map((phase) => ({ phase })) },
 });
-const input = { previous: undefined, runStrategy: 'Always', vmi: undefined, nowMs: NOW, random: 0 } as const;
+const input = {
+  previous: undefined,
+  runStrategy: 'Always',
+  vmi: undefined,
+  isStopRequested: false,
+  nowMs: NOW,
+  random: 0,
+} as const;
 
 describe('startDelaySeconds', () => {
   it.each([
@@ -42,6 +49,10 @@ describe('nextStartFailure', () => {
     expect(nextStartFailure({ ...input, previous: failure, vmi: ended('b', ['Scheduling']) })).toBe(failure);
     expect(nextStartFailure({ ...input, previous: failure, vmi: ended('b', ['Running', 'Failed']) })).toBeUndefined();
     expect(nextStartFailure({ ...input, previous: failure, runStrategy: 'Halted' })).toBeUndefined();
+  });
+
+  it('does not count an instance that was stopped on request', () => {
+    expect(nextStartFailure({ ...input, vmi: ended('a', ['Failed']), isStopRequested: true })).toBeUndefined();
   });
 
   it('tells how long to wait', () => {

@@ -19,16 +19,25 @@ export interface StartFailureInput {
   readonly previous: StartFailure | undefined;
   readonly runStrategy: RunStrategy;
   readonly vmi: VirtualMachineInstance | undefined;
+  /** Somebody has asked for the end of this instance: that is no failure. */
+  readonly isStopRequested: boolean;
   readonly nowMs: number;
   readonly random: number;
 }
 
 /** `status.startFailure`: counts instances that ended before their guest ran, once each. */
-export function nextStartFailure({ previous, runStrategy, vmi, nowMs, random }: StartFailureInput): StartFailure | undefined {
+export function nextStartFailure({
+  previous,
+  runStrategy,
+  vmi,
+  isStopRequested,
+  nowMs,
+  random,
+}: StartFailureInput): StartFailure | undefined {
   if (!COUNTED.includes(runStrategy)) return undefined;
   if (vmi === undefined) return previous;
   if (hasReachedRunning(vmi)) return undefined;
-  if (!isFinal(vmi) || previous?.lastFailedVMIUID === vmi.metadata.uid) return previous;
+  if (!isFinal(vmi) || isStopRequested || previous?.lastFailedVMIUID === vmi.metadata.uid) return previous;
   const count = (previous?.consecutiveFailCount ?? 0) + 1;
   const retryAtMs = nowMs + startDelaySeconds(count, random) * 1000;
   return {

@@ -12,6 +12,7 @@ import { planPower, type PowerPlan } from './power-plan.ts';
 import { templateChange, type TemplateChange } from './restart-required.ts';
 import { runStrategyOf } from './run-strategy.ts';
 import { nextStartFailure } from './start-failure.ts';
+import { hasStopRequest } from './state-change-requests.ts';
 import { ownerReferenceTo, recordedSpec } from './start-revision.ts';
 import type { SyncFailure } from './vm-conditions.ts';
 import { vmStatus } from './vm-status.ts';
@@ -202,6 +203,7 @@ export class VirtualMachineReconciler implements Reconciler {
       previous: vm.status?.startFailure,
       runStrategy: runStrategyOf(vm),
       vmi,
+      isStopRequested: vmi !== undefined && hasStopRequest(vm.status?.stateChangeRequests ?? [], vmi),
       nowMs: this.deps.clock.now(),
       random: this.deps.random(),
     });
