@@ -76,8 +76,10 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     isReady: () => true,
   };
   const systemContext = systemContexts(context);
+  const isNew = options.store.revision === 0;
   await bootstrap(options.store, { nowMs, uid: context.uid });
   if (options.bundledCrds !== undefined) await installCrds(options.store, options.bundledCrds, { nowMs, uid: context.uid });
+  if (isNew) registry.oldestWatchRevision = options.store.revision;
   const crds = new CrdController({ registry, systemContext, nowMs, logError });
   const listeners: Listener[] = [];
   return {

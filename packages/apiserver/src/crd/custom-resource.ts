@@ -27,7 +27,9 @@ function definitionOf(crd: Crd, version: CrdVersion): ResourceDefinition {
   const storageVersion = crd.spec.versions.find(({ storage }) => storage)?.name ?? version.name;
   const status = version.subresources?.status !== undefined;
   const scale = version.subresources?.scale;
-  const readDefaults = readDefaultsOf(schema, storageVersion !== version.name);
+  const storageSchema = crd.spec.versions.find(({ storage }) => storage)?.schema?.openAPIV3Schema;
+  const readDefaults = readDefaultsOf(storageSchema);
+  const toStorage = storageVersion === version.name ? undefined : converterTo(group, storageVersion, storageSchema);
   return {
     group,
     version: version.name,
@@ -52,6 +54,7 @@ function definitionOf(crd: Crd, version: CrdVersion): ResourceDefinition {
     storageVersion,
     storageVersionHash: storageHash(group, storageVersion, names.kind),
     ...(readDefaults && { readDefaults }),
+    ...(toStorage && { toStorage }),
     ...(version.deprecated && {
       deprecationWarning: version.deprecationWarning ?? `${group}/${version.name} ${names.kind} is deprecated`,
     }),
@@ -63,15 +66,21 @@ export function storageHash(group: string, version: string, kind: string): strin
   return createHash('sha256').update(`${group}/${version}/${kind}`).digest().subarray(0, 8).toString('base64');
 }
 
-/** Objects may be older than a default, or stored in a version with another schema. */
-function readDefaultsOf(
+/** Objects may be older than a default. It is the storage version's schema that counts, whatever version is read. */
+function readDefaultsOf(schema: StructuralSchema | undefined): ((object: UnstructuredObject) => UnstructuredObject) | undefined {
+  if (schema === undefined || !hasDefaults(schema)) return undefined;
+  return (object) => applyDefaults(dropNulls(prune(object, schema, { isRoot: true }).value, schema), schema);
+}
+
+/** Conversion changes the version alone; what the storage version does not know is lost. */
+function converterTo(
+  group: string,
+  version: string,
   schema: StructuralSchema | undefined,
-  isOtherVersion: boolean,
-): ((object: UnstructuredObject) => UnstructuredObject) | undefined {
-  if (schema === undefined || (!isOtherVersion && !hasDefaults(schema))) return undefined;
+): (object: UnstructuredObject) => UnstructuredObject {
   return (object) => {
-    const { value } = isOtherVersion ? prune(object, schema, { isRoot: true }) : { value: object };
-    return applyDefaults(dropNulls(value, schema), schema);
+    const stored = { ...object, apiVersion: `${group}/${version}` };
+    return schema === undefined ? stored : applyDefaults(prune(stored, schema, { isRoot: true }).value, schema);
   };
 }
 

@@ -3,6 +3,16 @@ import { load as loadYaml } from 'js-yaml';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import type { ApiRequest } from './request.ts';
 
+/** Kinds of the core group that are often mixed up: known, but not the one asked for. */
+const BUILT_IN_NEIGHBOURS: ReadonlySet<string> = new Set([
+  'ConfigMap',
+  'Namespace',
+  'Pod',
+  'Secret',
+  'Service',
+  'ServiceAccount',
+]);
+
 export const unsupportedMediaType = (accepted: readonly string[]): StatusError =>
   new StatusError({
     code: 415,
@@ -75,16 +85,18 @@ function mismatch(value: Record<string, unknown>, definition: ResourceDefinition
   if (definition.custom && given !== apiVersion) {
     return badRequest(`the API version in the data (${String(given)}) does not match the expected API version (${apiVersion})`);
   }
-  const shown = (group: string, version: string, name: string): string =>
-    `${group === '' ? '' : `${group}/`}${version}, Kind=${name}`;
   const [left = '', right] = String(given).split('/');
-  const dataText = right === undefined ? shown('', left, String(kind)) : shown(left, right, String(kind));
   if (definition.custom) {
     return badRequest(
       `${definition.kind}.${definition.group} "" is invalid: kind: Invalid value: "${String(kind)}": must be ${definition.kind}`,
     );
   }
+  if (given === apiVersion && BUILT_IN_NEIGHBOURS.has(String(kind))) {
+    return badRequest(
+      `${String(kind)} in version "${left}" cannot be handled as a ${definition.kind}: converting (${left}.${String(kind)}) to (core.${definition.kind}): unknown conversion`,
+    );
+  }
   return badRequest(
-    `${String(kind)} in version "${right ?? left}" cannot be handled as a ${definition.kind}: no kind "${String(kind)}" is registered for version "${dataText}"`,
+    `${String(kind)} in version "${right ?? left}" cannot be handled as a ${definition.kind}: no kind "${String(kind)}" is registered for version "${String(given)}"`,
   );
 }

@@ -27,6 +27,7 @@ export async function listObjects(
   namespace: string,
   query: URLSearchParams,
 ): Promise<ListResult> {
+  checkTimeout(query);
   const selection = selectionOf(definition, query);
   const limit = limitOf(query);
   const token = query.get('continue') ?? '';
@@ -44,6 +45,12 @@ export async function listObjects(
 /** With a limit and a version but no match rule, the version is meant exactly. */
 const isExactByLimit = (query: URLSearchParams, revision: number | undefined): boolean =>
   !query.get('resourceVersionMatch') && revision !== undefined && revision > 0;
+
+/** Throws 400 for a time-out that is not a number. */
+export function checkTimeout(query: URLSearchParams): void {
+  const text = query.get('timeoutSeconds');
+  if (text && !/^-?[0-9]+$/.test(text)) throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
+}
 
 function limitOf(query: URLSearchParams): number {
   const text = query.get('limit');
@@ -127,7 +134,7 @@ function decodeToken(text: string): ContinueToken {
   } catch {
     // falls through to the refusal
   }
-  throw badRequest('continue key is not valid: encoded continue token is malformed');
+  throw badRequest('invalid continue token: continue key is not valid: the token is malformed');
 }
 
 function page(

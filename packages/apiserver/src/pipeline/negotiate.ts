@@ -31,13 +31,28 @@ function parseAccept(header: string): Clause[] {
 }
 
 /** Reads an Accept header for resources. Throws 406 when nothing in it can be served. */
-export function negotiate(header: string | undefined, options: { readonly isCustom: boolean }): Accepted {
+export function negotiate(
+  header: string | undefined,
+  options: { readonly isCustom: boolean; readonly isCollection?: boolean },
+): Accepted {
   if (header === undefined || header.trim() === '') return PLAIN;
-  for (const clause of parseAccept(header)) {
+  const clauses = parseAccept(header);
+  for (const clause of clauses) {
     const accepted = acceptClause(clause);
     if (accepted !== undefined) return accepted;
   }
-  throw notAcceptable(options.isCustom ? MEDIA_TYPES.slice(0, 2) : MEDIA_TYPES);
+  const types = options.isCustom ? MEDIA_TYPES.slice(0, 2) : MEDIA_TYPES;
+  if (clauses.some(({ parameters }) => parameters.has('as'))) throw notAcceptable(types);
+  // the media type as such is unknown: refused before anybody looks at the shape
+  const streams = options.isCollection
+    ? ['application/json;stream=watch', 'application/vnd.kubernetes.protobuf;stream=watch']
+    : [];
+  throw new StatusError({
+    code: 406,
+    reason: 'NotAcceptable',
+    message: `406: Not Acceptable\n\nAvailable representations: ${[...types, ...streams].join(', ')}`,
+    details: {},
+  });
 }
 
 function acceptClause({ type, parameters }: Clause): Accepted | undefined {

@@ -1,6 +1,14 @@
-import { type UnstructuredObject, applyJsonPatch, applyMergePatch, badRequest, cloneJson, isObject } from '@slipway/apimachinery';
+import {
+  StatusError,
+  type UnstructuredObject,
+  applyJsonPatch,
+  applyMergePatch,
+  badRequest,
+  cloneJson,
+  isObject,
+} from '@slipway/apimachinery';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
-import { asObject, decodeValue, mediaType, unsupportedMediaType } from './decode-body.ts';
+import { asObject, decodeValue, mediaType } from './decode-body.ts';
 import type { Call } from './server-context.ts';
 
 const JSON_PATCH = 'application/json-patch+json';
@@ -8,13 +16,16 @@ const MERGE_PATCH = 'application/merge-patch+json';
 const STRATEGIC_PATCH = 'application/strategic-merge-patch+json';
 export const APPLY_PATCH = 'application/apply-patch+yaml';
 
+const unsupportedPatch = (): StatusError =>
+  new StatusError({ code: 415, reason: 'UnsupportedMediaType', message: '415: Unsupported Media Type', details: {} });
+
 /** Media type of a PATCH. Throws 415. */
 export function patchType(call: Call, definition: ResourceDefinition): string {
   const type = mediaType(call.request);
   const known = definition.custom
     ? [JSON_PATCH, MERGE_PATCH, APPLY_PATCH]
     : [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH];
-  if (!known.includes(type)) throw unsupportedMediaType(known);
+  if (!known.includes(type)) throw unsupportedPatch();
   return type;
 }
 

@@ -92,7 +92,9 @@ function failure(server: ServerContext, error: unknown, request: ApiRequest): An
 }
 
 function statusAnswer(error: StatusError): Answer {
-  const seconds = error.status.details?.retryAfterSeconds;
+  const { details } = error.status;
+  if (details?.name === '') delete details.name; // an empty name is not shown
+  const seconds = details?.retryAfterSeconds;
   return {
     status: error.code,
     value: error.status,

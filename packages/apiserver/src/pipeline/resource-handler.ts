@@ -39,7 +39,8 @@ export const resourceNotFound = (): StatusError =>
 export async function handleResource(call: Call, definition: ResourceDefinition): Promise<Answer> {
   const { info, request } = call;
   if (definition.deprecationWarning !== undefined) call.warnings.push(definition.deprecationWarning);
-  const accepted = negotiate(request.headers['accept'], { isCustom: definition.custom });
+  const accepted = negotiate(request.headers['accept'], { isCustom: definition.custom, isCollection: info.name === '' });
+  if (['update', 'patch'].includes(info.verb) && info.name === '') throw methodNotAllowed();
   if (info.subresource === 'status' && info.verb === 'create') throw methodNotAllowed();
   if (!allowsVerb(definition, info.verb, info.subresource)) throw methodNotAllowed();
   if (definition.namespaced && info.namespace === '' && !['list', 'watch'].includes(info.verb)) throw methodNotAllowed();
@@ -88,8 +89,16 @@ async function getObject(call: Call, definition: ResourceDefinition): Promise<St
 
 async function watchObjects(call: Call, definition: ResourceDefinition, accepted: Accepted): Promise<Answer> {
   const shape = accepted.as === undefined ? undefined : watchShape(call, definition, accepted);
-  const watch = await openWatch(call.server.registry, definition, scopeOf(call, definition), call.request.query, shape);
+  const watch = await openWatch(call.server.registry, definition, scopeOf(call, definition), watchQueryOf(call), shape);
   return { status: 200, watch };
+}
+
+/** The old form `/watch/…/NAME` watches one object. */
+function watchQueryOf({ info, request }: Call): URLSearchParams {
+  if (info.name === '') return request.query;
+  const query = new URLSearchParams(request.query);
+  query.set('fieldSelector', `metadata.name=${info.name}`);
+  return query;
 }
 
 function watchShape(call: Call, definition: ResourceDefinition, accepted: Accepted): FrameShape {

@@ -24,6 +24,10 @@ export async function waitForRevision(cache: WatchCache, revision: number): Prom
   });
 }
 
+/** 410 for a version before the history. */
+export const tooOld = (requested: number, oldest: number): StatusError =>
+  new StatusError({ code: 410, reason: 'Expired', message: `too old resource version: ${requested} (${oldest})` });
+
 /** 410 for history that is gone. */
 export function expiredError(error: CompactedError, requested: number): StatusError {
   return new StatusError(

@@ -105,6 +105,6 @@ function withFormat(answer: Answer, accepted: Accepted): Answer {
 
 export function toYaml(value: unknown): string {
   return isObject(value) || Array.isArray(value)
-    ? dumpYaml(value, { noRefs: true, lineWidth: -1, sortKeys: true })
+    ? dumpYaml(value, { noRefs: true, lineWidth: -1, quotingType: '"', sortKeys: true })
     : `${String(value)}\n`;
 }

@@ -3,8 +3,9 @@ import type { Registry } from '../registry/registry.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import type { Collection, CollectionEvent } from '../watch-cache/collection.ts';
 import type { StoredObject } from '../watch-cache/stored-object.ts';
+import { checkTimeout } from './list.ts';
 import type { WatchFrame, WatchSession } from './request.ts';
-import { parseResourceVersion, readPast, waitForRevision } from './resource-version.ts';
+import { parseResourceVersion, readPast, tooOld, waitForRevision } from './resource-version.ts';
 import { type Selection, isSelected, selectionOf } from './selection.ts';
 
 type FrameType = 'ADDED' | 'MODIFIED' | 'DELETED';
@@ -42,6 +43,7 @@ export async function openWatch(
 function parametersOf(definition: ResourceDefinition, namespace: string, query: URLSearchParams): WatchParameters {
   const sendsInitialEvents = query.get('sendInitialEvents') === 'true';
   refuseVersionMatch(query, sendsInitialEvents);
+  checkTimeout(query);
   const seconds = Number(query.get('timeoutSeconds') ?? 0);
   return {
     namespace,
@@ -121,6 +123,7 @@ function catchUp(
     return undefined;
   }
   try {
+    if (revision < registry.oldestWatchRevision) throw tooOld(revision, registry.oldestWatchRevision);
     for (const event of readPast(revision, () => collection.eventsAfter(revision))) onEvent(event);
     return undefined;
   } catch (error) {

@@ -46,7 +46,7 @@ const OPTION_KINDS: Readonly<Record<string, string>> = { POST: 'CreateOptions', 
 function checkOptions(query: URLSearchParams, method: string): void {
   const errors: FieldError[] = [];
   const dryRun = query.getAll('dryRun').filter((value) => value !== '');
-  for (const value of dryRun) if (value !== 'All') errors.push(unsupported('dryRun', value, ['All']));
+  if (dryRun.some((value) => value !== 'All')) errors.push(unsupportedDryRun(dryRun));
   const validation = query.get('fieldValidation') ?? '';
   if (validation !== '' && !FIELD_VALIDATION.includes(validation)) {
     errors.push(unsupported('fieldValidation', validation, ['', ...FIELD_VALIDATION]));
@@ -55,6 +55,11 @@ function checkOptions(query: URLSearchParams, method: string): void {
   if (manager.length > 128)
     errors.push({ type: 'TooLong', path: 'fieldManager', detail: 'Too long: must have at most 128 bytes' });
   if (errors.length > 0) throw invalid({ group: 'meta.k8s.io', kind: OPTION_KINDS[method] ?? 'DeleteOptions' }, '', errors);
+}
+
+function unsupportedDryRun(values: readonly string[]): FieldError {
+  const shown = values.map((value) => JSON.stringify(value)).join(', ');
+  return { type: 'NotSupported', path: 'dryRun', detail: `Unsupported value: []string{${shown}}: supported values: "All"` };
 }
 
 function unsupported(path: string, value: string, supported: readonly string[]): FieldError {
@@ -76,7 +81,7 @@ export function deleteOptions(body: unknown, query: URLSearchParams): DecodedDel
   if (kind !== undefined && kind !== 'DeleteOptions')
     throw badRequest(`no kind "${String(kind)}" is registered for version "meta.k8s.io/v1"`);
   const dryRuns = Array.isArray(dryRun) ? dryRun.map(String) : [];
-  for (const value of dryRuns) if (value !== 'All') errors.push(unsupported('dryRun', value, ['All']));
+  if (dryRuns.some((value) => value !== 'All')) errors.push(unsupportedDryRun(dryRuns));
   if (propagationPolicy !== undefined && !['Background', 'Foreground', 'Orphan', ''].includes(String(propagationPolicy))) {
     errors.push({
       ...unsupported('propagationPolicy', String(propagationPolicy), ['Foreground', 'Background', 'Orphan', 'nil']),

@@ -17,6 +17,7 @@ import { storedObjectOf } from '../watch-cache/collection.ts';
 import { StoredObject, deepFreeze, serializeObject, storeKey } from '../watch-cache/stored-object.ts';
 import { trackUpdate } from './managed-fields.ts';
 import { generateName } from './names.ts';
+import { metaErrors } from './update-object.ts';
 import { applySchema, schemaErrors } from './schema-pass.ts';
 import { type WriteContext, putObject, refOf, strategyContext } from './write-context.ts';
 
@@ -116,7 +117,7 @@ function createErrors(context: WriteContext, object: UnstructuredObject): FieldE
     ? (value: string): string[] => strategy.validateName?.(value, false) ?? []
     : checkDns1123Subdomain;
   return [
-    ...validateObjectMeta(object.metadata, { namespaced: definition.namespaced, checkName }),
+    ...metaErrors(context, validateObjectMeta(object.metadata, { namespaced: definition.namespaced, checkName })),
     ...schemaErrors(context, object, undefined),
     ...(strategy.validate?.(object, strategyContext(context)) ?? []),
   ];

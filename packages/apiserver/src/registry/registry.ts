@@ -16,7 +16,10 @@ export class Registry {
   readonly cache: WatchCache;
   /** Rises with every change of the served resources; discovery and OpenAPI documents are cached by it. */
   generation = 0;
+  /** Watches from before this revision are refused: what a new server sets up for itself is no history. */
+  oldestWatchRevision = 0;
   private readonly definitions = new Map<string, ResourceDefinition>();
+  private groups: { readonly generation: number; readonly names: ReadonlySet<string> } | undefined;
   private readonly views = new WeakMap<StoredObject, Map<ResourceDefinition, StoredObject>>();
 
   constructor(store: Store) {
@@ -53,6 +56,14 @@ export class Registry {
   /** Some version of a resource, for callers that do not care which. */
   findAnyVersion(group: string, plural: string): ResourceDefinition | undefined {
     return this.all().find((definition) => definition.group === group && definition.plural === plural);
+  }
+
+  /** True when some resource of the group is served. */
+  hasGroup(group: string): boolean {
+    if (this.groups?.generation !== this.generation) {
+      this.groups = { generation: this.generation, names: new Set(this.all().map((definition) => definition.group)) };
+    }
+    return this.groups.names.has(group);
   }
 
   all(): ResourceDefinition[] {

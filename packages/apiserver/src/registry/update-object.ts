@@ -148,7 +148,10 @@ function checkPreconditions(
     );
   }
   if (!resourceVersion) {
-    if (isReplacement && !definition.strategy.allowUnconditionalUpdate) throw invalid(definition, name, [missingVersionError()]);
+    if (isReplacement && !definition.strategy.allowUnconditionalUpdate) {
+      const kind = definition.custom ? definition.plural : definition.kind;
+      throw invalid({ group: definition.group, kind }, name, [missingVersionError()]);
+    }
     return;
   }
   if (resourceVersion !== old.metadata.resourceVersion) throw conflict(refOf(definition), name, OPTIMISTIC_LOCK_MESSAGE);
@@ -196,11 +199,20 @@ function bumpsGeneration(context: WriteContext, next: UnstructuredObject, old: U
   return !deepEqual(spec(next), spec(old));
 }
 
+/** Only the older built-in kinds want their finalizers qualified by a domain. */
+export function metaErrors({ definition }: WriteContext, errors: readonly FieldError[]): FieldError[] {
+  if (!definition.custom && definition.group !== 'apiextensions.k8s.io') return [...errors];
+  return errors.filter(({ detail }) => !detail.endsWith('name is neither a standard finalizer name nor is it fully qualified'));
+}
+
 function updateErrors(context: WriteContext, next: UnstructuredObject, old: UnstructuredObject): FieldError[] {
   const { definition, subresource } = context;
   const { strategy } = definition;
   const strategyCtx = strategyContext(context);
-  const errors = [...validateObjectMetaUpdate(next.metadata, old.metadata), ...schemaErrors(context, next, old)];
+  const errors = [
+    ...metaErrors(context, validateObjectMetaUpdate(next.metadata, old.metadata)),
+    ...schemaErrors(context, next, old),
+  ];
   if (subresource === 'status') return [...errors, ...(strategy.validateStatusUpdate?.(next, old, strategyCtx) ?? [])];
   return [
     ...errors,

@@ -11,9 +11,9 @@ export async function dispatch(call: Call): Promise<Answer> {
   const aggregated = await handleAggregated(call);
   if (aggregated !== undefined) return aggregated;
   const { registry } = server;
-  if (info.group !== '' && !registry.all().some(({ group }) => group === info.group)) return pageNotFound();
   const definition = registry.find(info.group, info.version, info.resource);
-  if (definition === undefined) throw resourceNotFound();
+  if (definition === undefined) return unknownResource(call);
+  if (definition.custom && definition.namespaced && info.namespace === '' && isNamespacedOnly(call)) return pageNotFound();
   if (definition.virtual === true) {
     const handler = server.virtualHandlers.get(`${definition.group}/${definition.plural}`);
     if (handler === undefined) throw resourceNotFound();
@@ -28,3 +28,12 @@ export async function dispatch(call: Call): Promise<Answer> {
     server.virtualHandlers.get(`${definition.group}/${definition.plural}/${info.subresource}`),
   );
 }
+
+/** Built-in groups answer a Status, unknown groups and those of custom resources the plain text of a missing page. */
+function unknownResource({ info, server: { registry } }: Call): Answer {
+  const isBuiltIn = info.group === '' || registry.all().some(({ group, custom }) => group === info.group && !custom);
+  if (isBuiltIn) throw resourceNotFound();
+  return pageNotFound();
+}
+
+const isNamespacedOnly = ({ info }: Call): boolean => info.name !== '' || info.verb === 'create';
