@@ -31,6 +31,8 @@ export interface PodNetworkStatus {
   /** Addresses of the pod, IPv4 first. */
   readonly podIPs: readonly string[];
   readonly interfaces: readonly PlannedTap[];
+  /** For the pod: `k8s.v1.cni.cncf.io/network-status`. */
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 /** One guest interface that is ready for QEMU. */

@@ -139,7 +139,7 @@ async function readModule(host: BuildHost, path: string, signal: AbortSignal): P
 async function firstThatExists(root: string, candidates: readonly string[]): Promise<string> {
   for (const candidate of candidates) {
     const directory = join(root, candidate.slice(0, candidate.lastIndexOf('/')));
-    const names = await readdir(directory).catch(() => []);
+    const names = await readdir(directory).catch((): string[] => []);
     if (names.includes(candidate.split('/').pop() ?? '')) return join(root, candidate);
   }
   throw new Error(`None of ${candidates.join(', ')} is in the unpacked packages`);

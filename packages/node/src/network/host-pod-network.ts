@@ -1,0 +1,355 @@
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Pod, VirtualMachineInstance } from '@slipway/api';
+import {
+  type CommandRunner,
+  HostError,
+  ipCommand,
+  type IpCommand,
+  type Link,
+  nftCommand,
+  type NftCommand,
+} from '@slipway/hostapi';
+import type { Logger, TimerClock } from '@slipway/runtime';
+import type { NodeConfig, PodNetwork, PodNetworkStatus, Sandbox } from '../contracts.ts';
+import { AddressPool } from './address-pool.ts';
+import { Cni, type CniAttachment, DEFAULT_PLUGIN_DIRS } from './cni.ts';
+import { GuestConfigurator } from './guest-configurator.ts';
+import { hostNames, type HostNames } from './host-names.ts';
+import { type Resolver, resolverOf } from './host-resolver.ts';
+import { networkStatusAnnotation } from './network-status.ts';
+import { planNodeNetwork } from './plan-node-network.ts';
+import { planPodNetwork, type PodNetworkPlan } from './plan-pod-network.ts';
+import { type PodRecord, PodRecords } from './pod-records.ts';
+
+export interface PodNetworkDeps {
+  readonly config: NodeConfig;
+  readonly runner: CommandRunner;
+  readonly log: Logger;
+  readonly clock: TimerClock;
+  /** `spec.config` of a NetworkAttachmentDefinition; undefined when there is none of that name. */
+  resolveNetwork(key: { readonly namespace: string; readonly name: string }, signal: AbortSignal): Promise<string | undefined>;
+  /** Where CNI plugins are looked for. Default: the usual places. */
+  readonly cniPluginDirs?: readonly string[];
+}
+
+// systemd-resolved keeps the servers it really asks in its own file.
+const RESOLV_CONF = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
+// Forwarding is per namespace; a shell is the cheapest way in, and its text is constant.
+const ENTER_AND_TRANSLATE = `for path in net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv4/conf/all/route_localnet; do
+  [ ! -e /proc/sys/$path ] || echo 1 > /proc/sys/$path
+done
+exec nft -f -`;
+
+/** Creates the pod network of this node. Nothing on the host changes before `start`. */
+export function createPodNetwork(deps: PodNetworkDeps): PodNetwork {
+  return new HostPodNetwork(deps);
+}
+
+/** The pod network made of a bridge per node, a network namespace per pod, taps, nftables and CNI. */
+class HostPodNetwork implements PodNetwork {
+  readonly #deps: PodNetworkDeps;
+  readonly #names: HostNames;
+  readonly #ip: IpCommand;
+  readonly #nft: NftCommand;
+  readonly #cni: Cni;
+  readonly #guests: GuestConfigurator;
+  readonly #records: PodRecords;
+  readonly #directory: string;
+  #pool: Promise<AddressPool> | undefined;
+  #mtu = 1500;
+  #resolver: Resolver = { nameservers: [], searches: [] };
+
+  constructor(deps: PodNetworkDeps) {
+    this.#deps = deps;
+    this.#names = hostNames(deps.config.hostPrefix);
+    this.#ip = ipCommand(deps.runner);
+    this.#nft = nftCommand(deps.runner);
+    this.#cni = new Cni({ runner: deps.runner, ip: this.#ip, pluginDirs: deps.cniPluginDirs ?? DEFAULT_PLUGIN_DIRS });
+    this.#guests = new GuestConfigurator({ log: deps.log, clock: deps.clock });
+    this.#directory = join(deps.config.stateDir, 'network');
+    this.#records = new PodRecords(join(this.#directory, 'pods'));
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const { podCidrV4, podCidrV6 } = this.#deps.config;
+    const links = await this.#ip.links(signal);
+    this.#mtu = await this.#uplinkMtu(links, signal);
+    this.#resolver = resolverOf(await readAll(RESOLV_CONF), []);
+    const plan = planNodeNetwork({
+      names: this.#names,
+      podCidrV4,
+      podCidrV6,
+      mtu: this.#mtu,
+      bridgeExists: links.some(({ ifname }) => ifname === this.#names.bridge),
+      autoconfiguredLinks: await autoconfiguredLinks(),
+    });
+    for (const { path, value } of plan.sysctls) await writeSysctl(path, value);
+    await this.#ip.batch(plan.ip, signal);
+    await this.#nft.apply(plan.nft, signal);
+    const pool = await this.#addresses();
+    for (const record of await this.#records.list()) pool.reserve(record.owner, record.podUid);
+    this.#guests.start();
+    signal.addEventListener('abort', () => this.#guests.stop(), { once: true });
+  }
+
+  async setUp(
+    pod: Pod,
+    vmi: VirtualMachineInstance | undefined,
+    sandbox: Sandbox,
+    signal: AbortSignal,
+  ): Promise<PodNetworkStatus> {
+    const record = await this.#records.read(sandbox.podUid);
+    if (record?.status && (await this.#exists(record.netns, signal))) return this.#serve(record, record.status);
+    if (record) await this.tearDown(sandbox.podUid);
+    const owner = ownerOf(vmi, sandbox.podUid);
+    const addresses = await (await this.#addresses()).acquire(owner, sandbox.podUid);
+    const { podCidrV4, podCidrV6 } = this.#deps.config;
+    const plan = planPodNetwork({
+      podUid: sandbox.podUid,
+      netns: sandbox.netns,
+      tapUid: sandbox.uid,
+      vmi,
+      owner,
+      hostname: vmi?.spec.hostname || (vmi ?? pod).metadata.name || 'guest',
+      addresses,
+      podCidrV4,
+      podCidrV6,
+      mtu: this.#mtu,
+      resolver: this.#resolver,
+      names: this.#names,
+    });
+    return this.#perform(plan, { pod, sandbox, owner }, signal);
+  }
+
+  async adopt(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus> {
+    const record = await this.#records.read(sandbox.podUid);
+    if (!record?.status || !(await this.#exists(record.netns, signal))) {
+      throw new Error(`The network of pod ${pod.metadata.name} of VMI ${vmi.metadata.name} is gone; the VM must be restarted`);
+    }
+    return this.#serve(record, record.status);
+  }
+
+  async tearDown(podUid: string): Promise<void> {
+    const signal = new AbortController().signal;
+    const record = await this.#records.read(podUid);
+    for (const [index] of (record?.guests ?? []).entries()) this.#guests.withdraw(guestId(podUid, index));
+    for (const { attachment, result } of record?.attachments ?? []) await this.#detach(attachment, result, signal);
+    await this.#removePodLinks(podUid, record?.netns, signal);
+    (await this.#addresses()).release(podUid);
+    await this.#records.remove(podUid);
+  }
+
+  async collectGarbage(livePodUids: ReadonlySet<string>): Promise<void> {
+    const signal = new AbortController().signal;
+    const records = await this.#records.list();
+    for (const { podUid } of records) if (!livePodUids.has(podUid)) await this.tearDown(podUid);
+    const keep = [...livePodUids].map((podUid) => this.#names.vethPrefix(podUid));
+    const links = (await this.#ip.links(signal)).filter(
+      ({ ifname }) => ifname.startsWith(this.#names.anyVethPrefix) && !keep.some((prefix) => ifname.startsWith(prefix)),
+    );
+    await this.#remove(
+      links.map(({ ifname }) => `link del ${ifname}`),
+      signal,
+    );
+  }
+
+  async destroy(): Promise<void> {
+    const signal = new AbortController().signal;
+    for (const { podUid } of await this.#records.list()) await this.tearDown(podUid);
+    this.#guests.stop();
+    const { hostPrefix } = this.#deps.config;
+    const made = await this.#madeBridges();
+    const links = await this.#ip.links(signal);
+    const namespaces = await this.#ip.namespaces(signal);
+    await this.#remove(
+      [
+        ...links.filter(({ ifname }) => ifname.startsWith(hostPrefix)).map(({ ifname }) => `link del ${ifname}`),
+        // a bridge for an attachment goes only when nobody else uses it
+        ...made
+          .filter((name) => links.some(({ ifname }) => ifname === name) && !links.some(({ master }) => master === name))
+          .map((name) => `link del ${name}`),
+        ...namespaces.filter((name) => name.startsWith(hostPrefix)).map((name) => `netns del ${name}`),
+      ],
+      signal,
+    );
+    await this.#nft.deleteTable({ family: 'inet', name: this.#names.table }, signal);
+    await rm(this.#directory, { recursive: true, force: true });
+    this.#pool = undefined;
+  }
+
+  async #perform(
+    plan: PodNetworkPlan,
+    of: { readonly pod: Pod; readonly sandbox: Sandbox; readonly owner: string },
+    signal: AbortSignal,
+  ): Promise<PodNetworkStatus> {
+    const { podUid, netns } = of.sandbox;
+    const base = { podUid, netns, owner: of.owner, guests: plan.guests };
+    await this.#records.write({ ...base, attachments: [] });
+    await this.#createLinks(plan, podUid, netns, signal);
+    await this.#ip.inNamespace(netns).batch(plan.podIp, signal);
+    const serving = Promise.all(plan.guests.map((guest, index) => this.#guests.serve(guestId(podUid, index), netns, guest)));
+    await Promise.all([serving, plan.podNft === '' ? undefined : this.#translate(netns, plan.podNft, signal)]);
+    const attachments = await this.#attach(plan, of, base, signal);
+    const status: PodNetworkStatus = {
+      podIPs: plan.podIPs,
+      interfaces: plan.taps,
+      annotations: { 'k8s.v1.cni.cncf.io/network-status': networkStatusAnnotation(plan, attachments) },
+    };
+    await this.#records.write({ ...base, status, attachments });
+    return status;
+  }
+
+  /** What an agent without records left behind under the same names is in the way: it is removed, then tried again. */
+  async #createLinks(plan: PodNetworkPlan, podUid: string, netns: string, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#ip.batch(plan.hostIp, signal);
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      this.#deps.log.warn({ pod: podUid, error: error.message }, 'pod network has to be made anew');
+      await this.#removePodLinks(podUid, netns, signal);
+      await this.#ip.batch(plan.hostIp, signal);
+    }
+  }
+
+  async #removePodLinks(podUid: string, netns: string | undefined, signal: AbortSignal): Promise<void> {
+    const prefix = this.#names.vethPrefix(podUid);
+    const links = (await this.#ip.links(signal)).filter(({ ifname }) => ifname.startsWith(prefix));
+    const remove = links.map(({ ifname }) => `link del ${ifname}`);
+    if (netns !== undefined && (await this.#exists(netns, signal))) remove.push(`netns del ${netns}`);
+    await this.#remove(remove, signal);
+  }
+
+  async #translate(netns: string, ruleset: string, signal: AbortSignal): Promise<void> {
+    const argv: [string, ...string[]] = ['nsenter', `--net=/run/netns/${netns}`, 'sh', '-c', ENTER_AND_TRANSLATE];
+    await this.#deps.runner.run(argv, { stdin: ruleset }, signal);
+  }
+
+  async #attach(
+    plan: PodNetworkPlan,
+    { pod, sandbox }: { readonly pod: Pod; readonly sandbox: Sandbox },
+    base: Pick<PodRecord, 'podUid' | 'netns' | 'owner' | 'guests'>,
+    signal: AbortSignal,
+  ): Promise<PodRecord['attachments']> {
+    const done: { attachment: CniAttachment; result: unknown; ips: readonly string[]; networkName: string }[] = [];
+    for (const wanted of plan.attachments) {
+      const key = networkKey(wanted.networkName, pod.metadata.namespace ?? 'default');
+      const config = await this.#deps.resolveNetwork(key, signal);
+      if (config === undefined) {
+        throw new Error(`NetworkAttachmentDefinition ${key.namespace}/${key.name} does not exist; create it and the VM goes on`);
+      }
+      const attachment: CniAttachment = {
+        podUid: sandbox.podUid,
+        netns: sandbox.netns,
+        ifname: wanted.podInterfaceName,
+        hostLink: this.#names.veth(sandbox.podUid, wanted.podInterfaceName),
+        mac: wanted.mac,
+        config,
+        podName: pod.metadata.name ?? '',
+        podNamespace: key.namespace,
+      };
+      // recorded before it is made, so that whatever a crash leaves is removed
+      await this.#records.write({ ...base, attachments: [...done, { attachment, result: undefined }] });
+      const { raw, ips, createdBridge } = await this.#cni.add(attachment, signal);
+      if (createdBridge !== undefined) await this.#rememberBridge(createdBridge);
+      await this.#ip.inNamespace(sandbox.netns).batch(wanted.podIp, signal);
+      done.push({ attachment, result: raw, ips, networkName: `${key.namespace}/${key.name}` });
+    }
+    return done;
+  }
+
+  async #detach(attachment: CniAttachment, result: unknown, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#cni.delete(attachment, result, signal);
+    } catch (error) {
+      // the namespace is removed next, and with it what the plugin made in there
+      this.#deps.log.warn({ pod: attachment.podUid, error: String(error) }, 'CNI plugin failed to detach a network');
+    }
+  }
+
+  async #serve(record: PodRecord, status: PodNetworkStatus): Promise<PodNetworkStatus> {
+    (await this.#addresses()).reserve(record.owner, record.podUid);
+    await Promise.all(
+      record.guests.map((guest, index) => this.#guests.serve(guestId(record.podUid, index), record.netns, guest)),
+    );
+    return status;
+  }
+
+  #addresses(): Promise<AddressPool> {
+    const { podCidrV4, podCidrV6 } = this.#deps.config;
+    this.#pool ??= AddressPool.open(join(this.#directory, 'addresses.json'), { v4: podCidrV4, v6: podCidrV6 });
+    return this.#pool;
+  }
+
+  async #exists(netns: string, signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted();
+    return (await readdir('/run/netns').catch((): string[] => [])).includes(netns);
+  }
+
+  /** Removes one by one: something that is gone already must not keep the rest. */
+  async #remove(lines: readonly string[], signal: AbortSignal): Promise<void> {
+    if (lines.length === 0) return;
+    try {
+      await this.#ip.batch(lines, signal, { force: true });
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      this.#deps.log.debug({ error: error.message }, 'a link or namespace was gone already');
+    }
+  }
+
+  async #uplinkMtu(links: readonly Link[], signal: AbortSignal): Promise<number> {
+    const routes: unknown = JSON.parse((await this.#ip.exec(['-j', 'route', 'show', 'default'], signal)).trim() || '[]');
+    const [route] = Array.isArray(routes) ? (routes as readonly { dev?: string }[]) : []; // as `ip -j` prints it
+    return links.find(({ ifname }) => ifname === route?.dev)?.mtu ?? 1500;
+  }
+
+  async #madeBridges(): Promise<readonly string[]> {
+    const text = await readFile(join(this.#directory, 'bridges'), 'utf8').catch(() => '');
+    return text.split('\n').filter(Boolean);
+  }
+
+  async #rememberBridge(name: string): Promise<void> {
+    await writeFile(join(this.#directory, 'bridges'), `${name}\n`, { flag: 'a' });
+  }
+}
+
+const guestId = (podUid: string, index: number): string => `${podUid}.${index}`;
+
+/** The VM when there is one, so that addresses survive a restart. */
+function ownerOf(vmi: VirtualMachineInstance | undefined, podUid: string): string {
+  if (!vmi) return `pod/${podUid}`;
+  const vm = vmi.metadata.ownerReferences?.find(({ controller, kind }) => controller && kind === 'VirtualMachine');
+  return vm?.uid ?? vmi.metadata.uid ?? `pod/${podUid}`;
+}
+
+function networkKey(networkName: string, namespace: string): { readonly namespace: string; readonly name: string } {
+  const slash = networkName.indexOf('/');
+  if (slash < 0) return { namespace, name: networkName };
+  return { namespace: networkName.slice(0, slash), name: networkName.slice(slash + 1) };
+}
+
+async function readAll(paths: readonly string[]): Promise<string[]> {
+  return Promise.all(paths.map((path) => readFile(path, 'utf8').catch(() => '')));
+}
+
+async function autoconfiguredLinks(): Promise<string[]> {
+  const root = '/proc/sys/net/ipv6/conf';
+  if ((await readFile(`${root}/all/forwarding`, 'utf8').catch(() => '1')).trim() === '1') return [];
+  const found: string[] = [];
+  for (const link of await readdir(root)) {
+    if (link === 'all' || link === 'default' || link === 'lo') continue;
+    if ((await readFile(`${root}/${link}/accept_ra`, 'utf8').catch(() => '')).trim() === '1') found.push(link);
+  }
+  return found;
+}
+
+/** A kernel without IPv6 lacks some of the files. */
+async function writeSysctl(path: string, value: string): Promise<void> {
+  const file = `/proc/sys/${path}`;
+  try {
+    if ((await readFile(file, 'utf8')).trim() !== value) await writeFile(file, value);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
+    throw new Error(`Cannot set ${path} to ${value}; the node agent must run as root`, { cause: error });
+  }
+}

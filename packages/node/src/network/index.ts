@@ -1,0 +1,1 @@
+export { createPodNetwork, type PodNetworkDeps } from './host-pod-network.ts';

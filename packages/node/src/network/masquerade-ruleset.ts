@@ -1,0 +1,61 @@
+export interface MasqueradeInputs {
+  readonly podLink: string;
+  readonly bridge: string;
+  readonly guestV4: string;
+  readonly gatewayV4: string;
+  readonly guestV6: string;
+  readonly gatewayV6: string;
+  /** Empty, together with no ranges: everything that arrives at the pod goes to the guest. */
+  readonly ports: readonly { readonly port: number; readonly protocol: 'tcp' | 'udp' }[];
+  readonly ranges: readonly { readonly start: number; readonly end: number; readonly protocol: 'tcp' | 'udp' }[];
+}
+
+/** The rules of a pod whose guest is hidden behind the pod's address; replaces former rules in one transaction. */
+export function masqueradeRuleset(inputs: MasqueradeInputs): string {
+  const { podLink, bridge } = inputs;
+  return [
+    family('ip', inputs, inputs.guestV4, inputs.gatewayV4, podLink, bridge),
+    family('ip6', inputs, inputs.guestV6, inputs.gatewayV6, podLink, bridge),
+  ].join('');
+}
+
+function family(
+  name: 'ip' | 'ip6',
+  inputs: MasqueradeInputs,
+  guest: string,
+  gateway: string,
+  podLink: string,
+  bridge: string,
+): string {
+  const loopback = name === 'ip' ? '127.0.0.1' : '::1';
+  const matches = portMatches(inputs);
+  const forward = (prefix: string): string => matches.map((match) => `    ${prefix}${match}counter dnat to ${guest}\n`).join('');
+  return `table ${name} slipway
+delete table ${name} slipway
+table ${name} slipway {
+  chain prerouting {
+    type nat hook prerouting priority -100; policy accept;
+${forward(`iifname "${podLink}" `)}  }
+  chain output {
+    type nat hook output priority -100; policy accept;
+${forward(`${name} daddr ${loopback} `)}  }
+  chain postrouting {
+    type nat hook postrouting priority 100; policy accept;
+    ${name} saddr ${guest} oifname "${podLink}" counter masquerade
+    oifname "${bridge}" ${name} saddr ${loopback} counter snat to ${gateway}
+  }
+}
+`;
+}
+
+/** One match per protocol with ports; a single empty one when every packet is meant. */
+function portMatches({ ports, ranges }: MasqueradeInputs): string[] {
+  if (ports.length === 0 && ranges.length === 0) return [''];
+  return (['tcp', 'udp'] as const).flatMap((protocol) => {
+    const list = [
+      ...ports.filter((entry) => entry.protocol === protocol).map(({ port }) => String(port)),
+      ...ranges.filter((entry) => entry.protocol === protocol).map(({ start, end }) => `${start}-${end}`),
+    ];
+    return list.length === 0 ? [] : [`${protocol} dport { ${[...new Set(list)].join(', ')} } `];
+  });
+}

@@ -1,0 +1,273 @@
+import { createHash } from 'node:crypto';
+import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
+import { cpuTopology, podInterfaceName, stableMac, vcpuCount } from '@slipway/virt';
+import type { PlannedTap } from '../contracts.ts';
+import type { PodAddresses } from './address-pool.ts';
+import { parseCidr } from './cidr.ts';
+import type { GuestConfig } from './guest-config.ts';
+import type { HostNames } from './host-names.ts';
+import type { Resolver } from './host-resolver.ts';
+import { masqueradeRuleset } from './masquerade-ruleset.ts';
+
+/** Everything the plan of one pod's network is made from. */
+export interface PodNetworkInputs {
+  readonly podUid: string;
+  readonly netns: string;
+  /** Owner of the taps. */
+  readonly tapUid: number;
+  /** Absent for pods without a guest. */
+  readonly vmi: VirtualMachineInstance | undefined;
+  /** What the address and the MAC addresses belong to. */
+  readonly owner: string;
+  readonly hostname: string;
+  readonly addresses: PodAddresses;
+  readonly podCidrV4: string;
+  readonly podCidrV6: string;
+  readonly mtu: number;
+  readonly resolver: Resolver;
+  readonly names: HostNames;
+}
+
+/** The network of one pod as data. */
+export interface PodNetworkPlan {
+  /** Lines for `ip -batch` on the host. */
+  readonly hostIp: readonly string[];
+  /** Lines for `ip -batch` in the pod's namespace. */
+  readonly podIp: readonly string[];
+  /** nftables script for the pod's namespace; empty when nothing is translated. */
+  readonly podNft: string;
+  readonly podIPs: readonly string[];
+  readonly taps: readonly PlannedTap[];
+  /** What the guests are told by DHCP and router advertisements. */
+  readonly guests: readonly GuestConfig[];
+  /** Networks that CNI has to attach before `attachmentIp` of the same index can run. */
+  readonly attachments: readonly Attachment[];
+}
+
+/** A second network: CNI makes the link, then these commands connect it to the guest. */
+export interface Attachment {
+  readonly networkName: string;
+  readonly podInterfaceName: string;
+  readonly mac: string;
+  /** Lines for `ip -batch` in the pod's namespace, to run when the link is there. */
+  readonly podIp: readonly string[];
+}
+
+const POD_LINK = 'eth0';
+const BRIDGE_MAC = '02:00:00:00:00:00';
+/** Address of the in-pod bridge when the guest has the pod's own address; only the guest sees it. */
+const LINK_LOCAL_SERVER = '169.254.75.10';
+const MAX_QUEUES = 256;
+
+/** Plans links, addresses, translation and guest configuration of a pod. Throws for bindings that cannot be made here. */
+export function planPodNetwork(inputs: PodNetworkInputs): PodNetworkPlan {
+  const { names, podUid, netns, addresses, mtu } = inputs;
+  const veth = names.veth(podUid, POD_LINK);
+  const guest = primaryGuest(inputs);
+  const secondary = secondaryInterfaces(inputs);
+  return {
+    hostIp: [
+      `netns add ${netns}`,
+      `link add ${veth} mtu ${mtu} type veth peer name ${POD_LINK} mtu ${mtu} netns ${netns}`,
+      `link set ${veth} master ${names.bridge} up`,
+    ],
+    podIp: ['link set lo up', ...(guest?.keepsAddress === false ? [] : podAddressLines(inputs)), ...(guest?.ip ?? [])],
+    podNft: guest?.nft ?? '',
+    podIPs: [addresses.v4, addresses.v6],
+    taps: [...(guest ? [guest.tap] : []), ...secondary.map(({ tap }) => tap)],
+    guests: guest ? [guest.config] : [],
+    attachments: secondary.map(({ attachment }) => attachment),
+  };
+}
+
+function podAddressLines({ addresses, podCidrV4, podCidrV6 }: PodNetworkInputs): string[] {
+  const v4 = parseCidr(podCidrV4);
+  const v6 = parseCidr(podCidrV6);
+  return [
+    `addr add ${addresses.v4}/${v4.prefix} dev ${POD_LINK}`,
+    `addr add ${addresses.v6}/${v6.prefix} dev ${POD_LINK} nodad`,
+    `link set ${POD_LINK} up`,
+    `route add default via ${v4.addressAt(1)}`,
+    `route add ::/0 via ${v6.addressAt(1)}`,
+  ];
+}
+
+interface GuestPlan {
+  readonly ip: readonly string[];
+  readonly nft: string;
+  readonly tap: PlannedTap;
+  readonly config: GuestConfig;
+  /** The pod itself has the address and translates for the guest. */
+  readonly keepsAddress: boolean;
+}
+
+function primaryGuest(inputs: PodNetworkInputs): GuestPlan | undefined {
+  const network = inputs.vmi?.spec.networks?.find(({ pod }) => pod !== undefined);
+  const nic = inputs.vmi?.spec.domain.devices.interfaces?.find(({ name }) => name === network?.name);
+  if (!inputs.vmi || !network || !nic || nic.state === 'absent') return undefined;
+  if (nic.bridge) return bridgeGuest(inputs, nic);
+  if (nic.masquerade) return masqueradeGuest(inputs, nic, network);
+  const binding = nic.binding?.name ?? (nic.passtBinding ? 'passt' : nic.sriov ? 'sriov' : 'none');
+  throw new Error(
+    `Interface "${nic.name}" asks for the binding ${binding}, which this node cannot make; use masquerade or bridge`,
+  );
+}
+
+function masqueradeGuest(inputs: PodNetworkInputs, nic: kubevirt.Interface, network: kubevirt.Network): GuestPlan {
+  const v4 = parseCidr(network.pod?.vmNetworkCIDR || '10.0.2.0/24');
+  const v6 = parseCidr(network.pod?.vmIPv6NetworkCIDR || 'fd10:0:2::/120');
+  const bridge = `k6t-${POD_LINK}`;
+  const mac = macOf(inputs, nic);
+  const tap = plannedTap(inputs, nic, {
+    tapName: 'tap0',
+    podLink: POD_LINK,
+    ipAddresses: [inputs.addresses.v4, inputs.addresses.v6],
+  });
+  return {
+    keepsAddress: true,
+    tap,
+    nft: masqueradeRuleset({
+      podLink: POD_LINK,
+      bridge,
+      guestV4: v4.addressAt(2),
+      gatewayV4: v4.addressAt(1),
+      guestV6: v6.addressAt(2),
+      gatewayV6: v6.addressAt(1),
+      ports: (nic.ports ?? []).map(({ port, protocol }) => ({ port, protocol: protocol === 'UDP' ? 'udp' : 'tcp' })),
+      ranges: (nic.portRanges ?? []).map(({ start, end, protocol }) => ({
+        start,
+        end,
+        protocol: protocol === 'UDP' ? 'udp' : 'tcp',
+      })),
+    }),
+    ip: [
+      ...bridgeLines(bridge, inputs.mtu),
+      `addr add ${v4.addressAt(1)}/${v4.prefix} dev ${bridge}`,
+      `addr add ${v6.addressAt(1)}/${v6.prefix} dev ${bridge} nodad`,
+      `addr add fe80::1/64 dev ${bridge} nodad`,
+      `link set ${bridge} up`,
+      ...tapLines(tap, bridge, inputs.tapUid),
+    ],
+    config: {
+      link: bridge,
+      mac,
+      hostname: inputs.hostname,
+      mtu: inputs.mtu,
+      resolver: inputs.resolver,
+      v4: { address: v4.addressAt(2), prefix: v4.prefix, gateway: v4.addressAt(1), server: v4.addressAt(1), routes: [] },
+      v6: { address: v6.addressAt(2), prefix: v6.prefix, network: v6.addressAt(0) },
+      ...(nic.dhcpOptions && { dhcpOptions: nic.dhcpOptions }),
+    },
+  };
+}
+
+/** The guest gets the pod's address; the pod keeps a bridge with an address that nobody else sees. */
+function bridgeGuest(inputs: PodNetworkInputs, nic: kubevirt.Interface): GuestPlan {
+  const bridge = `k6t-${POD_LINK}`;
+  const v4 = parseCidr(inputs.podCidrV4);
+  const v6 = parseCidr(inputs.podCidrV6);
+  const tap = plannedTap(inputs, nic, {
+    tapName: 'tap0',
+    podLink: POD_LINK,
+    ipAddresses: [inputs.addresses.v4, inputs.addresses.v6],
+  });
+  return {
+    keepsAddress: false,
+    tap,
+    nft: '',
+    ip: [
+      ...bridgeLines(bridge, inputs.mtu),
+      `addr add ${LINK_LOCAL_SERVER}/32 dev ${bridge}`,
+      `link set ${bridge} up`,
+      `link set ${POD_LINK} master ${bridge} up`,
+      ...tapLines(tap, bridge, inputs.tapUid),
+    ],
+    config: {
+      link: bridge,
+      mac: macOf(inputs, nic),
+      hostname: inputs.hostname,
+      mtu: inputs.mtu,
+      resolver: inputs.resolver,
+      v4: {
+        address: inputs.addresses.v4,
+        prefix: v4.prefix,
+        gateway: v4.addressAt(1),
+        server: LINK_LOCAL_SERVER,
+        routes: [],
+      },
+      v6: { address: inputs.addresses.v6, prefix: v6.prefix, network: v6.addressAt(0), gateway: v6.addressAt(1) },
+      ...(nic.dhcpOptions && { dhcpOptions: nic.dhcpOptions }),
+    },
+  };
+}
+
+function secondaryInterfaces(inputs: PodNetworkInputs): { readonly tap: PlannedTap; readonly attachment: Attachment }[] {
+  const interfaces = inputs.vmi?.spec.domain.devices.interfaces ?? [];
+  return (inputs.vmi?.spec.networks ?? []).flatMap((network) => {
+    const nic = interfaces.find(({ name }) => name === network.name);
+    if (!network.multus || !nic || nic.state === 'absent') return [];
+    if (!nic.bridge) throw new Error(`Interface "${nic.name}" of a Multus network needs the bridge binding on this node`);
+    const podLink = podInterfaceName(network.name);
+    const suffix = podLink.slice('pod'.length);
+    const bridge = `k6t-${suffix}`;
+    const tap = plannedTap(inputs, nic, { tapName: `tap${suffix}`, podLink, ipAddresses: [] });
+    const attachment: Attachment = {
+      networkName: network.multus.networkName,
+      podInterfaceName: podLink,
+      mac: tap.mac,
+      podIp: [
+        `link set ${podLink} down`,
+        // The guest has the address of the attachment, so the link needs another one.
+        `link set ${podLink} address ${stableMac(`${inputs.podUid}/nic`, network.name)}`,
+        ...bridgeLines(bridge, inputs.mtu),
+        `link set ${bridge} up`,
+        `link set ${podLink} master ${bridge} up`,
+        `link set ${podLink} type bridge_slave learning off`,
+        ...tapLines(tap, bridge, inputs.tapUid),
+      ],
+    };
+    return [{ tap, attachment }];
+  });
+}
+
+function bridgeLines(bridge: string, mtu: number): string[] {
+  return [
+    `link add ${bridge} mtu ${mtu} address ${bridge === `k6t-${POD_LINK}` ? BRIDGE_MAC : bridgeMac(bridge)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
+  ];
+}
+
+function bridgeMac(name: string): string {
+  const digest = createHash('sha256').update(name).digest();
+  return ['02', ...[...digest.subarray(0, 5)].map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
+}
+
+function tapLines({ tapName, mtu, queues }: PlannedTap, bridge: string, uid: number): string[] {
+  return [
+    // QEMU can open a tap only with the kind of queues it was made with.
+    `tuntap add ${tapName} mode tap user ${uid} group ${uid}${queues > 1 ? ' multi_queue' : ''}`,
+    `link set ${tapName} mtu ${mtu} master ${bridge} up`,
+  ];
+}
+
+function macOf({ owner }: PodNetworkInputs, nic: kubevirt.Interface): string {
+  return nic.macAddress ? nic.macAddress.toLowerCase().replaceAll('-', ':') : stableMac(owner, nic.name);
+}
+
+function plannedTap(
+  inputs: PodNetworkInputs,
+  nic: kubevirt.Interface,
+  names: { readonly tapName: string; readonly podLink: string; readonly ipAddresses: readonly string[] },
+): PlannedTap {
+  const isVirtio = nic.model === undefined || nic.model === '' || nic.model === 'virtio';
+  const domain = inputs.vmi?.spec.domain;
+  return {
+    name: nic.name,
+    tapName: names.tapName,
+    mac: macOf(inputs, nic),
+    mtu: inputs.mtu,
+    queues: isVirtio && domain?.devices.networkInterfaceMultiqueue ? Math.min(vcpuCount(cpuTopology(domain)), MAX_QUEUES) : 1,
+    podInterfaceName: names.podLink,
+    ipAddresses: names.ipAddresses,
+    infoSources: names.podLink === POD_LINK ? ['domain'] : ['domain', 'multus-status'],
+  };
+}
