@@ -8,3 +8,4 @@ export type { DataSource, DataVolume, StorageProfile } from './generated/cdi.ts'
 export type { KubeVirt, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration } from './generated/kubevirt.ts';
 export * from './crds/index.ts';
 export { builtinSchemas } from './builtin-schemas.ts';
+export { isQuantitySchema } from './crds/compact-schemas.ts';

@@ -42,6 +42,11 @@ const COPIED = [
   'maxProperties',
 ] as const;
 
+/** Quantities of built-in kinds are marked, so that they can be brought to canonical form. */
+const builtinQuantitySchema: StructuralSchema = { 'x-kubernetes-int-or-string': true, format: 'quantity' };
+
+export const isQuantitySchema = (schema: StructuralSchema): boolean => schema.format === 'quantity';
+
 /** Expands compact trees; shared subtrees stay shared objects. */
 export function compactExpander(definitions: CompactDefinitions): (node: CompactNode) => StructuralSchema {
   const resolved = new Map<string, StructuralSchema>();
@@ -74,7 +79,8 @@ export function compactExpander(definitions: CompactDefinitions): (node: Compact
 }
 
 function scalar(type: string): StructuralSchema {
-  if (type === 'int-or-string' || type === 'quantity') return intOrStringSchema;
+  if (type === 'int-or-string') return intOrStringSchema;
+  if (type === 'quantity') return builtinQuantitySchema;
   if (type === 'micro-time') return { type: 'string', format: 'date-time', nullable: true };
   if (type === 'any') return { 'x-kubernetes-preserve-unknown-fields': true };
   if (type === 'time') return { type: 'string', format: 'date-time', nullable: true };

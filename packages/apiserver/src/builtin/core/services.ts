@@ -1,0 +1,183 @@
+import { isIP } from 'node:net';
+import type { Service, core } from '@slipway/api';
+import {
+  type FieldError,
+  checkDns1035Label,
+  checkDns1123Label,
+  checkPortName,
+  checkPortNumber,
+  deepEqual,
+  duplicateValue,
+  forbiddenField,
+  invalidValue,
+  maskTrailingDash,
+  requiredValue,
+} from '@slipway/apimachinery';
+import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
+import { oneOf } from './pod-validation.ts';
+import { type ServiceRanges, ServiceAllocator } from './service-addresses.ts';
+
+const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
+const AFFINITIES = ['ClientIP', 'None'];
+const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
+export const NOT_AN_ADDRESS = 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)';
+
+function defaultService(service: Service): void {
+  service.status ??= { loadBalancer: {} };
+  service.status.loadBalancer ??= {};
+  const spec = (service.spec ??= {});
+  spec.type ??= 'ClusterIP';
+  spec.sessionAffinity ??= 'None';
+  if (spec.sessionAffinity === 'ClientIP') spec.sessionAffinityConfig ??= { clientIP: { timeoutSeconds: 10_800 } };
+  for (const port of spec.ports ?? []) {
+    port.protocol ??= 'TCP';
+    port.targetPort ??= port.port;
+  }
+  if (spec.type !== 'ExternalName') spec.internalTrafficPolicy ??= 'Cluster';
+  if (spec.type === 'NodePort' || spec.type === 'LoadBalancer') spec.externalTrafficPolicy ??= 'Cluster';
+  if (spec.type === 'LoadBalancer') spec.allocateLoadBalancerNodePorts ??= true;
+}
+
+function validateService({ spec = {} }: Service): FieldError[] {
+  const errors: FieldError[] = [];
+  const ports = spec.ports ?? [];
+  const headless = spec.clusterIP === 'None';
+  if (ports.length === 0 && !headless && spec.type !== 'ExternalName') errors.push(requiredValue('spec.ports'));
+  oneOf(spec.type, TYPES, 'spec.type', errors);
+  oneOf(spec.sessionAffinity, AFFINITIES, 'spec.sessionAffinity', errors);
+  if (spec.type === 'ExternalName' && !spec.externalName) errors.push(requiredValue('spec.externalName'));
+  if (headless && (spec.type === 'NodePort' || spec.type === 'LoadBalancer')) {
+    errors.push(invalidValue('spec.clusterIPs[0]', 'None', `may not be set to 'None' for ${spec.type} services`));
+  }
+  if (spec.clusterIP && !headless && isIP(spec.clusterIP) === 0) {
+    errors.push(invalidValue('spec.clusterIPs[0]', spec.clusterIP, NOT_AN_ADDRESS));
+  }
+  return [...errors, ...validatePorts(ports, spec)];
+}
+
+function validatePorts(ports: readonly core.ServicePort[], { type }: core.ServiceSpec): FieldError[] {
+  const errors: FieldError[] = [];
+  const names = new Set<string>();
+  const numbers = new Set<string>();
+  ports.forEach((port, index) => {
+    const path = `spec.ports[${index}]`;
+    if (!port.name) {
+      if (ports.length > 1) errors.push(requiredValue(`${path}.name`));
+    } else {
+      for (const text of checkDns1123Label(port.name)) errors.push(invalidValue(`${path}.name`, port.name, text));
+      if (names.has(port.name)) errors.push(duplicateValue(`${path}.name`, port.name));
+      names.add(port.name);
+    }
+    for (const text of checkPortNumber(port.port)) errors.push(invalidValue(`${path}.port`, port.port, text));
+    errors.push(...validateTargetPort(port.targetPort, `${path}.targetPort`));
+    oneOf(port.protocol, PROTOCOLS, `${path}.protocol`, errors);
+    if (port.nodePort && type === 'ClusterIP') {
+      errors.push(forbiddenField(`${path}.nodePort`, "may not be used when `type` is 'ClusterIP'"));
+    }
+    const key = `${port.protocol}/${port.port}`;
+    if (numbers.has(key)) errors.push(duplicateValue(path, { port: port.port, protocol: port.protocol }));
+    numbers.add(key);
+  });
+  return errors;
+}
+
+function validateTargetPort(target: number | string | undefined, path: string): FieldError[] {
+  if (target === undefined) return [];
+  const complaints = typeof target === 'number' ? checkPortNumber(target) : checkPortName(target);
+  return complaints.map((text) => invalidValue(path, target, text));
+}
+
+/** What an update leaves out stays; a change of type drops what the new type has not. */
+function carryOver(next: Service, old: Service): void {
+  const [spec, before] = [next.spec, old.spec];
+  if (spec === undefined || before === undefined) return;
+  if (spec.type === 'ExternalName') {
+    for (const field of ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy', 'internalTrafficPolicy'] as const)
+      delete spec[field];
+    return;
+  }
+  if (before.type !== 'ExternalName' && !spec.clusterIP && before.clusterIP) {
+    spec.clusterIP = before.clusterIP;
+    spec.clusterIPs = before.clusterIPs ?? [before.clusterIP];
+  }
+  if (before.ipFamilies) spec.ipFamilies ??= [...before.ipFamilies];
+  if (before.ipFamilyPolicy) spec.ipFamilyPolicy ??= before.ipFamilyPolicy;
+  if (spec.type === 'ClusterIP') {
+    if (before.type !== 'ClusterIP') for (const port of spec.ports ?? []) delete port.nodePort;
+    if (before.type !== 'ClusterIP') delete spec.externalTrafficPolicy;
+    return;
+  }
+  for (const port of spec.ports ?? []) {
+    if (port.nodePort) continue;
+    const same = before.ports?.find((candidate) => candidate.port === port.port && candidate.protocol === port.protocol);
+    if (same?.nodePort) port.nodePort = same.nodePort;
+  }
+}
+
+function externalIp(service: Service): string {
+  const { spec, status } = service;
+  if (spec?.type === 'ExternalName') return spec.externalName ?? '<none>';
+  const ingress = (status?.loadBalancer?.ingress ?? []).map((entry) => entry.ip ?? entry.hostname ?? '').filter(Boolean);
+  const addresses = [...ingress, ...(spec?.externalIPs ?? [])];
+  if (addresses.length > 0) return addresses.join(',');
+  return spec?.type === 'LoadBalancer' ? '<pending>' : '<none>';
+}
+
+const portsText = (service: Service): string => {
+  const ports = service.spec?.ports ?? [];
+  if (ports.length === 0) return '<none>';
+  return ports.map(({ port, nodePort, protocol }) => `${nodePort ? `${port}:${nodePort}` : port}/${protocol}`).join(',');
+};
+
+export const labelsText = (labels: Readonly<Record<string, string>> | undefined): string => {
+  const pairs = Object.entries(labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+  return pairs.length === 0 ? '<none>' : pairs.map(([key, value]) => `${key}=${value}`).join(',');
+};
+
+/** Services take addresses and node ports from `ranges`. */
+export function serviceKind(ranges: ServiceRanges): BuiltinKind {
+  const allocator = new ServiceAllocator(ranges);
+  return {
+    kind: 'Service',
+    plural: 'services',
+    definition: 'core.v1.Service',
+    shortNames: ['svc'],
+    categories: ['all'],
+    status: true,
+    custom: [{ name: 'proxy', kind: 'ServiceProxyOptions', verbs: ['create', 'delete', 'get', 'patch', 'update'] }],
+    strategy: {
+      allowCreateOnUpdate: true,
+      deleteReturnsObject: true,
+      validateName: (name, prefix) => checkDns1035Label(prefix ? maskTrailingDash(name) : name),
+      default: (object) => defaultService(typed<Service>(object)),
+      prepareForCreate(object, context) {
+        const service = typed<Service>(object);
+        service.status = { loadBalancer: {} };
+        if (validateService(service).length === 0) allocator.allocate(service, context);
+        else if (service.spec?.clusterIP) service.spec.clusterIPs ??= [service.spec.clusterIP];
+      },
+      prepareForUpdate(nextObject, oldObject, context) {
+        const [next, old] = [typed<Service>(nextObject), typed<Service>(oldObject)];
+        next.status = old.status ?? { loadBalancer: {} };
+        carryOver(next, old);
+        if (validateService(next).length === 0) allocator.allocate(next, context);
+      },
+      validate: (object) => validateService(typed<Service>(object)),
+      validateUpdate(nextObject, oldObject) {
+        const [next, old] = [typed<Service>(nextObject).spec, typed<Service>(oldObject).spec];
+        const kept = next?.type === 'ExternalName' || old?.type === 'ExternalName' || !old?.clusterIP;
+        if (kept || deepEqual(next?.clusterIPs, old?.clusterIPs)) return [];
+        return [invalidValue('spec.clusterIPs[0]', next?.clusterIPs ?? [], 'may not change once set')];
+      },
+    },
+    columns: [
+      nameColumn,
+      column('Type', (object) => typed<Service>(object).spec?.type ?? ''),
+      column('Cluster-IP', (object) => typed<Service>(object).spec?.clusterIP || '<none>'),
+      column('External-IP', (object) => externalIp(typed<Service>(object))),
+      column('Port(s)', (object) => portsText(typed<Service>(object))),
+      ageColumn,
+      column('Selector', (object) => labelsText(typed<Service>(object).spec?.selector), { wide: true }),
+    ],
+  };
+}

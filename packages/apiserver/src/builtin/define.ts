@@ -1,0 +1,104 @@
+import { type StructuralSchema, type UnstructuredObject, ageOf } from '@slipway/apimachinery';
+import type {
+  ResourceDefinition,
+  ResourceStrategy,
+  ResourceVerb,
+  SubresourceDefinition,
+  TableColumn,
+} from '../registry/resource-definition.ts';
+import { normalizeBuiltin } from './normalize.ts';
+
+export const ALL_VERBS: readonly ResourceVerb[] = [
+  'create',
+  'delete',
+  'deletecollection',
+  'get',
+  'list',
+  'patch',
+  'update',
+  'watch',
+];
+
+type Cell = TableColumn['cell'];
+
+/** One table column of a built-in kind. */
+export function column(name: string, cell: Cell, options: { type?: TableColumn['type']; wide?: boolean } = {}): TableColumn {
+  return { name, type: options.type ?? 'string', format: '', description: '', priority: options.wide ? 1 : 0, cell };
+}
+
+export const nameColumn: TableColumn = {
+  ...column('Name', (object) => object.metadata.name ?? ''),
+  format: 'name',
+};
+export const ageColumn: TableColumn = column('Age', (object, nowMs) => ageOf(object.metadata.creationTimestamp, nowMs));
+
+/** How a kind is described; what is left out takes the usual value. */
+export interface BuiltinKind {
+  readonly group?: string;
+  readonly version?: string;
+  readonly kind: string;
+  readonly plural: string;
+  /** Name in the table of built-in schemas, for example `core.v1.Pod`. */
+  readonly definition: string;
+  readonly shortNames?: readonly string[];
+  readonly categories?: readonly string[];
+  readonly cluster?: boolean;
+  readonly status?: boolean;
+  readonly scale?: boolean;
+  readonly custom?: readonly SubresourceDefinition[];
+  readonly verbs?: readonly ResourceVerb[];
+  readonly strategy?: ResourceStrategy;
+  readonly columns?: readonly TableColumn[];
+  readonly rowConditions?: ResourceDefinition['rowConditions'];
+  readonly selectableFields?: (object: UnstructuredObject) => Readonly<Record<string, string>>;
+  readonly storage?: ResourceDefinition['storage'];
+  readonly fromStorage?: ResourceDefinition['fromStorage'];
+  readonly toStorage?: ResourceDefinition['toStorage'];
+}
+
+export type SchemaLookup = (definition: string) => StructuralSchema;
+
+/** The declaration of a built-in kind. Clean-up of the wire form runs before the kind's own defaults. */
+export function define(kind: BuiltinKind, schemas: SchemaLookup): ResourceDefinition {
+  const { group = '', version = 'v1', strategy = {}, selectableFields } = kind;
+  const schema = schemas(kind.definition);
+  const empty: UnstructuredObject = { apiVersion: '', kind: '', metadata: {} };
+  return {
+    group,
+    version,
+    kind: kind.kind,
+    plural: kind.plural,
+    singular: '',
+    listKind: `${kind.kind}List`,
+    shortNames: kind.shortNames ?? [],
+    categories: kind.categories ?? [],
+    namespaced: kind.cluster !== true,
+    verbs: kind.verbs ?? ALL_VERBS,
+    subresources: {
+      ...(kind.status && { status: true }),
+      ...(kind.scale && { scale: true as const }),
+      ...(kind.custom && { custom: kind.custom }),
+    },
+    schema,
+    custom: false,
+    strategy: {
+      allowUnconditionalUpdate: true,
+      ...strategy,
+      default(object) {
+        normalizeBuiltin(object, schema);
+        strategy.default?.(object);
+      },
+    },
+    ...(kind.columns && { columns: kind.columns }),
+    ...(kind.rowConditions && { rowConditions: kind.rowConditions }),
+    ...(selectableFields && { selectableFields, selectableFieldNames: Object.keys(selectableFields(empty)) }),
+    ...(kind.storage && { storage: kind.storage }),
+    ...(kind.fromStorage && { fromStorage: kind.fromStorage }),
+    ...(kind.toStorage && { toStorage: kind.toStorage }),
+  };
+}
+
+/** The object as its published type: the registry calls a strategy with objects of its own kind only. */
+export function typed<T>(object: UnstructuredObject): T {
+  return object as unknown as T;
+}
