@@ -1,4 +1,5 @@
 export * from './api-server.ts';
+export { builtinResources, type ServiceRanges } from './builtin/index.ts';
 export * from './registry/resource-definition.ts';
 export type { AdmissionPlugin } from './admission/admission-chain.ts';
 export type { TokenAuthenticator } from './authn/authenticator.ts';
