@@ -1,0 +1,180 @@
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  childPids,
+  type CommandRunner,
+  identifyProcess,
+  isSameProcess,
+  ipCommand,
+  type ProcessRecord,
+  removeCgroup,
+  signalProcess,
+  startSession,
+  writeFileAtomic,
+} from '@slipway/hostapi';
+import type { NodeConfig, Sandbox } from '../contracts.ts';
+import { ENTER_SCRIPT, INSIDE } from './enter-script.ts';
+import type { HostPrograms } from './host-programs.ts';
+import { writeSandboxFiles } from './sandbox-files.ts';
+
+/** A sandbox with the process that holds its namespaces. */
+export interface RunningSandbox extends Sandbox {
+  /** PID 1 of the sandbox, by its pid on the host. */
+  readonly init: ProcessRecord;
+}
+
+export interface SandboxRequest {
+  readonly podUid: string;
+  readonly hostname: string;
+}
+
+export interface SandboxManagerDeps {
+  readonly config: NodeConfig;
+  readonly runner: CommandRunner;
+  readonly programs: HostPrograms;
+  readonly isKvmUsable: boolean;
+  /** Seeded capability cache of libvirt. */
+  readonly capabilities: () => string | undefined;
+}
+
+/** Sandboxes take uids from here; the data movers' lie below. */
+const UID_OFFSET = 1000;
+const UID_COUNT = 4000;
+const KILL_POLL_MS = 5;
+const KILL_WAIT_MS = 10_000;
+
+/** Makes, finds again and removes the sandboxes of this node. Every method may be repeated after a crash. */
+export class SandboxManager {
+  private readonly deps: SandboxManagerDeps;
+  private readonly root: string;
+  /** Taken by sandboxes that are being made or exist. */
+  private readonly uids = new Map<string, number>();
+  private loaded: Promise<void> | undefined;
+
+  constructor(deps: SandboxManagerDeps) {
+    this.deps = deps;
+    this.root = join(deps.config.stateDir, 'sandboxes');
+  }
+
+  /** The sandbox of a pod when it stands with its init alive. */
+  async find(podUid: string): Promise<RunningSandbox | undefined> {
+    const record = await this.read(podUid);
+    return record !== undefined && isSameProcess(record.init) ? record : undefined;
+  }
+
+  /** Builds namespaces and starts libvirt in them; the network namespace exists but is empty. */
+  async create({ podUid, hostname }: SandboxRequest, signal: AbortSignal): Promise<RunningSandbox> {
+    await this.load();
+    await this.destroy(podUid);
+    const { config, programs, runner, isKvmUsable, capabilities } = this.deps;
+    const uid = this.allocate(podUid);
+    const netns = this.netnsOf(podUid);
+    const dir = join(this.root, podUid);
+    // recorded before anything exists, so that a crash in between leaves nothing unknown
+    await this.write({ podUid, uid, netns, dir, init: { pid: 0, startTicks: 0 } });
+    await Promise.all([
+      ipCommand(runner).exec(['netns', 'add', netns], signal),
+      writeSandboxFiles({ dir, uid, hostname, programs, capabilities: capabilities() }),
+    ]);
+    const enter = ['-c', ENTER_SCRIPT, 'sandbox', dir, String(uid), hostname, isKvmUsable ? '1' : '0', programs.daemon];
+    const parent = await startSession(
+      {
+        argv: [
+          ...(['nsenter', `--net=/run/netns/${netns}`] as const),
+          ...['unshare', '--mount', '--pid', '--ipc', '--uts', '--fork', '--propagation', 'private'],
+          ...['sh', ...enter, `${INSIDE}/etc/libvirt/${programs.configName}`],
+        ],
+        logFile: join(this.root, `${podUid}.log`),
+      },
+      signal,
+    );
+    const init = identifyProcess(childPids(parent)[0] ?? 0);
+    if (init === undefined) throw new Error('The sandbox ended while it was being made');
+    const sandbox = { podUid, uid, netns, dir, init };
+    await this.write(sandbox);
+    return sandbox;
+  }
+
+  /** Kills everything inside and removes what was made. The caller has torn down the pod's network before. */
+  async destroy(podUid: string): Promise<void> {
+    const record = await this.read(podUid);
+    if (record === undefined) return;
+    await kill(record.init);
+    const { config } = this.deps;
+    await this.deleteNetns(record);
+    await removeCgroup(`slipway-${config.hostPrefix}`, podUid);
+    await rm(join(this.root, podUid), { recursive: true, force: true });
+    await rm(join(this.root, `${podUid}.log`), { force: true });
+    await rm(join(this.root, `${podUid}.json`), { force: true });
+    this.uids.delete(podUid);
+  }
+
+  private async deleteNetns({ netns, init }: RunningSandbox): Promise<void> {
+    const ip = ipCommand(this.deps.runner);
+    // not cancelled half-way: what is left would leak
+    const { signal } = new AbortController();
+    if (!(await ip.namespaces(signal)).includes(netns)) return;
+    if (init.pid === 0) {
+      // the agent died while it made the sandbox: nobody noted the init, but everything in the namespace is the sandbox
+      const pids = (await ip.exec(['netns', 'pids', netns], signal)).split('\n').map(Number);
+      const records = pids.flatMap((pid) => identifyProcess(pid) ?? []);
+      for (const record of records) await kill(record);
+    }
+    await ip.exec(['netns', 'delete', netns], signal);
+  }
+
+  /** Pods that have a sandbox or remains of one. */
+  async podUids(): Promise<readonly string[]> {
+    const names = await readdir(this.root).catch(() => []);
+    return names.filter((name) => name.endsWith('.json') && !name.startsWith('.')).map((name) => name.slice(0, -5));
+  }
+
+  private netnsOf(podUid: string): string {
+    return `${this.deps.config.hostPrefix}-${podUid}`;
+  }
+
+  private allocate(podUid: string): number {
+    const taken = new Set(this.uids.values());
+    for (let index = 0; index < UID_COUNT; index++) {
+      const uid = this.deps.config.uidBase + UID_OFFSET + index;
+      if (taken.has(uid)) continue;
+      this.uids.set(podUid, uid);
+      return uid;
+    }
+    throw new Error(`${UID_COUNT} sandboxes exist on this node already`);
+  }
+
+  private load(): Promise<void> {
+    this.loaded ??= (async () => {
+      await mkdir(this.root, { recursive: true, mode: 0o711 });
+      for (const podUid of await this.podUids()) {
+        const record = await this.read(podUid);
+        if (record) this.uids.set(podUid, record.uid);
+      }
+    })();
+    return this.loaded;
+  }
+
+  private async read(podUid: string): Promise<RunningSandbox | undefined> {
+    try {
+      // written by `write`
+      return JSON.parse(await readFile(join(this.root, `${podUid}.json`), 'utf8')) as RunningSandbox;
+    } catch {
+      return undefined;
+    }
+  }
+
+  private async write(sandbox: RunningSandbox): Promise<void> {
+    await writeFileAtomic(join(this.root, `${sandbox.podUid}.json`), `${JSON.stringify(sandbox)}\n`);
+  }
+}
+
+/** Kills an init, and with it its whole pid namespace; resolves when it is gone. */
+async function kill(init: ProcessRecord): Promise<void> {
+  if (init.pid === 0 || !signalProcess(init, 'SIGKILL')) return;
+  const polls = KILL_WAIT_MS / KILL_POLL_MS;
+  for (let poll = 0; poll < polls && isSameProcess(init); poll++) {
+    await new Promise((resolve) => setTimeout(resolve, KILL_POLL_MS));
+  }
+  if (isSameProcess(init)) throw new Error(`Process ${init.pid} does not end after SIGKILL`);
+}

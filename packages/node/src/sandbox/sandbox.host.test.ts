@@ -1,0 +1,83 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { childPids, hostRunner, identifyProcess, isSameProcess, signalProcess } from '@slipway/hostapi';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { seedCapabilities } from './capability-cache.ts';
+import { findHostPrograms } from './host-programs.ts';
+import { connectLibvirt } from './libvirt-socket.ts';
+import { type RunningSandbox, SandboxManager } from './sandbox-manager.ts';
+
+const { signal } = new AbortController();
+const podUid = '11111111-2222-3333-4444-555555555555';
+
+const DOMAIN = `<domain type='qemu'><name>default_vm</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+<os><type machine='q35'>hvm</type></os><cpu mode='maximum'/><devices>
+<serial type='unix'><source mode='bind' path='/run/vm/run/serial0'/></serial></devices></domain>`;
+
+describe('a sandbox', () => {
+  let stateDir: string;
+  let capabilities: string | undefined;
+  const programs = findHostPrograms();
+  const manager = (): SandboxManager =>
+    new SandboxManager({
+      config: {
+        nodeName: 'n',
+        hostPrefix: 'fsbtst',
+        stateDir,
+        podCidrV4: '10.99.0.0/24',
+        podCidrV6: 'fd99::/64',
+        uidBase: 250_000,
+      },
+      runner: hostRunner,
+      programs,
+      isKvmUsable: false,
+      capabilities: () => capabilities,
+    });
+  const connect = (sandbox: RunningSandbox) =>
+    connectLibvirt({ sandbox, programs, onEvent: () => {}, isAlive: () => isSameProcess(sandbox.init) }, signal);
+
+  beforeEach(() => {
+    stateDir = mkdtempSync(join(tmpdir(), 'slipway-sandbox-'));
+  });
+  afterEach(async () => {
+    for (const uid of await manager().podUids()) await manager().destroy(uid);
+    rmSync(stateDir, { recursive: true, force: true });
+  });
+
+  it('runs a guest without privileges, restarts a killed libvirt, is found again and leaves nothing', async () => {
+    const seeded = await seedCapabilities({ stateDir, programs, isKvmUsable: false, sandboxes: manager() }, signal);
+    expect(seeded.host.machineTypes).toContain('q35');
+    expect(seeded.host.cpuModels).toContain('Nehalem');
+    capabilities = seeded.directory;
+
+    const sandbox = await manager().create({ podUid, hostname: 'vm' }, signal);
+    const status = readFileSync(`/proc/${sandbox.init.pid}/status`, 'utf8');
+    expect(status).toMatch(/^NoNewPrivs:\t1$/m);
+    expect(status).toMatch(/^CapEff:\t0+$/m);
+    expect(status).toMatch(new RegExp(`^Uid:\t${sandbox.uid}\t`, 'm'));
+    expect(existsSync(`/proc/${sandbox.init.pid}/root/dev/kvm`)).toBe(false);
+
+    const libvirt = await connect(sandbox);
+    const domain = await libvirt.create(await libvirt.define(DOMAIN));
+    expect(domain.id).toBeGreaterThan(0);
+    expect(statSync(join(sandbox.dir, 'run/serial0')).uid).toBe(sandbox.uid);
+
+    const daemon = identifyProcess(
+      childPids(sandbox.init.pid).find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('libvirtd')) ?? 0,
+    );
+    if (daemon) signalProcess(daemon, 'SIGKILL');
+    await libvirt.closed;
+    const found = await manager().find(podUid);
+    expect(found).toEqual(sandbox);
+    const again = await connect(sandbox);
+    expect((await again.state(await again.lookup('default_vm'))).state).toBe(1);
+    again.close();
+
+    await manager().destroy(podUid);
+    expect(isSameProcess(sandbox.init)).toBe(false);
+    expect(existsSync(sandbox.dir)).toBe(false);
+    expect(existsSync(`/run/netns/${sandbox.netns}`)).toBe(false);
+    expect(await manager().podUids()).toEqual([]);
+  });
+});
