@@ -1,13 +1,16 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { SLIPWAY_PROFILE } from '@slipway/virt';
+import { endpointSliceController } from './endpoints/index.ts';
 import { garbageCollectorController } from './garbage-collector/index.ts';
 import { namespaceController } from './namespace/index.ts';
+import { nodeLifecycleController } from './node-lifecycle/index.ts';
 import {
   claimController,
   claimProtectionController,
   volumeController,
   volumeProtectionController,
 } from './persistent-volume/index.ts';
+import { podGcController } from './pod-gc/index.ts';
 import { schedulerController } from './scheduler/index.ts';
 import { serviceAccountController } from './service-account/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
@@ -24,6 +27,9 @@ export const controllers: readonly ControllerRegistration[] = [
   garbageCollectorController(),
   namespaceController(),
   serviceAccountController,
+  nodeLifecycleController,
+  podGcController,
+  endpointSliceController,
   schedulerController,
   claimController,
   volumeController,

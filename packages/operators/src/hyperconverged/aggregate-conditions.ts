@@ -32,40 +32,60 @@ export function failedConditions(message: string): readonly Update[] {
 export const areAllGood = (conditions: readonly Update[]): boolean =>
   conditions.every(({ type, status }) => status === (type === 'Progressing' || type === 'Degraded' ? 'False' : 'True'));
 
-function collectNegative(summary: Summary, { component, conditions }: ComponentState): void {
-  const set = (type: string, status: 'True' | 'False', reason: string, message: string): void => {
-    summary.set(type, { type, status, reason: `${component}${reason}`, message });
-  };
-  if (!conditions || conditions.length === 0) {
-    const message = `${component} resource has no conditions`;
-    set('Available', 'False', 'Conditions', message);
-    set('Progressing', 'True', 'Conditions', message);
-    set('Upgradeable', 'False', 'Conditions', message);
-    return;
+interface Finding {
+  readonly type: string;
+  readonly status: 'True' | 'False';
+  /** Follows the component's name in the reason. */
+  readonly suffix: string;
+  readonly message: string;
+  /** Does not replace what another operand said. */
+  readonly isWeak?: boolean;
+}
+
+function collectNegative(summary: Summary, { component, conditions = [] }: ComponentState): void {
+  const found = conditions.length === 0 ? withoutConditions(component) : findingsOf(component, conditions);
+  for (const { type, status, suffix, message, isWeak } of found) {
+    if (isWeak && summary.has(type)) continue;
+    summary.set(type, { type, status, reason: `${component}${suffix}`, message });
   }
-  const available = findCondition(conditions, 'Available');
-  if (available?.status !== 'True') {
-    set(
-      'Available',
-      'False',
-      'NotAvailable',
-      `${component} is not available: ${available?.message ?? 'missing "Available" condition'}`,
+}
+
+function withoutConditions(component: string): readonly Finding[] {
+  const text = { suffix: 'Conditions', message: `${component} resource has no conditions` };
+  return [
+    { type: 'Available', status: 'False', ...text },
+    { type: 'Progressing', status: 'True', ...text },
+    { type: 'Upgradeable', status: 'False', ...text },
+  ];
+}
+
+function findingsOf(component: string, conditions: readonly Condition[]): readonly Finding[] {
+  const findings: Finding[] = [];
+  const messageOf = (type: string): string => {
+    const condition = findCondition(conditions, type);
+    return condition === undefined ? `missing "${type}" condition` : (condition.message ?? '');
+  };
+  const has = (type: string, status: string): boolean => findCondition(conditions, type)?.status === status;
+  if (!has('Available', 'True')) {
+    const message = `${component} is not available: ${messageOf('Available')}`;
+    findings.push({ type: 'Available', status: 'False', suffix: 'NotAvailable', message });
+  }
+  if (!has('Progressing', 'False')) {
+    const text = { suffix: 'Progressing', message: `${component} is progressing: ${messageOf('Progressing')}` };
+    findings.push(
+      { type: 'Progressing', status: 'True', ...text },
+      { type: 'Upgradeable', status: 'False', isWeak: true, ...text },
     );
   }
-  const progressing = findCondition(conditions, 'Progressing');
-  if (progressing?.status !== 'False') {
-    const message = `${component} is progressing: ${progressing?.message ?? 'missing "Progressing" condition'}`;
-    set('Progressing', 'True', 'Progressing', message);
-    if (!summary.has('Upgradeable')) set('Upgradeable', 'False', 'Progressing', message);
+  if (!has('Degraded', 'False')) {
+    const message = `${component} is degraded: ${messageOf('Degraded')}`;
+    findings.push({ type: 'Degraded', status: 'True', suffix: 'Degraded', message });
   }
-  const degraded = findCondition(conditions, 'Degraded');
-  if (degraded?.status !== 'False') {
-    set('Degraded', 'True', 'Degraded', `${component} is degraded: ${degraded?.message ?? 'missing "Degraded" condition'}`);
+  if (has('Upgradeable', 'False')) {
+    const message = `${component} is not upgradeable: ${messageOf('Upgradeable')}`;
+    findings.push({ type: 'Upgradeable', status: 'False', suffix: 'NotUpgradeable', message });
   }
-  const upgradeable = findCondition(conditions, 'Upgradeable');
-  if (upgradeable?.status === 'False') {
-    set('Upgradeable', 'False', 'NotUpgradeable', `${component} is not upgradeable: ${upgradeable.message ?? ''}`);
-  }
+  return findings;
 }
 
 /** The types that no operand had anything bad to say about. */

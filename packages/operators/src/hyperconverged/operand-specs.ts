@@ -112,7 +112,7 @@ function permittedDevices(devices: Fields | undefined): Fields | undefined {
     return entries
       .filter(isObject)
       .filter(({ disabled }) => disabled !== true)
-      .map(({ disabled: _, ...device }) => rename(device));
+      .map((device) => rename(compact({ ...device, disabled: undefined })));
   };
   return compact({
     pciHostDevices: convert('pciHostDevices', ({ pciDeviceSelector, ...device }) => ({

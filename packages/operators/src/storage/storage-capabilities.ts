@@ -23,15 +23,17 @@ export function profileStatus(
   profile: StorageProfile | undefined,
 ): Omit<Status, 'conditions'> & { isRecognized: boolean } {
   const known = KNOWN[storageClass.provisioner];
-  const { spec } = profile ?? {};
-  const sets = spec?.claimPropertySets ?? known?.sets;
-  const annotated = storageClass.metadata.annotations?.['cdi.kubevirt.io/clone-strategy'];
+  const { claimPropertySets: sets = known?.sets, dataImportCronSourceFormat = 'pvc', cloneStrategy } = profile?.spec ?? {};
   return {
     isRecognized: known !== undefined || WITHOUT_CLAIMS.has(storageClass.provisioner),
     storageClass: storageClass.metadata.name ?? '',
     provisioner: storageClass.provisioner,
     ...(sets && { claimPropertySets: sets }),
-    cloneStrategy: spec?.cloneStrategy ?? annotated ?? known?.cloneStrategy ?? 'copy',
-    dataImportCronSourceFormat: spec?.dataImportCronSourceFormat ?? 'pvc',
+    cloneStrategy: cloneStrategy ?? advisedCloneStrategy(storageClass),
+    dataImportCronSourceFormat,
   };
+}
+
+function advisedCloneStrategy({ metadata, provisioner }: StorageClass): string {
+  return metadata.annotations?.['cdi.kubevirt.io/clone-strategy'] ?? KNOWN[provisioner]?.cloneStrategy ?? 'copy';
 }

@@ -1,0 +1,67 @@
+import { deepEqual, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { type Pod, PodKind, type Service, ServiceKind } from '@slipway/api';
+import { type ControllerRegistration, done, type InformerEvent, owned, watchOf } from '@slipway/runtime';
+import { type EndpointSlice, EndpointSliceKind, hasSelector, isReady, isSelected, planSlice } from './plan-endpoints.ts';
+
+export { type EndpointSlice, EndpointSliceKind } from './plan-endpoints.ts';
+
+/** Lists the pods behind each service. */
+export const endpointSliceController: ControllerRegistration = {
+  name: 'endpointslice-controller',
+  create({ client, informers }) {
+    const services = informers.lister(ServiceKind);
+    const pods = informers.lister(PodKind);
+    const slices = informers.lister(EndpointSliceKind);
+
+    const servicesOf = (pod: Pod): readonly ObjectKey[] =>
+      services
+        .list(pod.metadata.namespace)
+        .filter((service) => hasSelector(service) && isSelected(service, pod))
+        .map(keyOf);
+
+    const write = async (slice: EndpointSlice, signal: AbortSignal): Promise<void> => {
+      const current = slices.get(keyOf(slice));
+      if (current === undefined) {
+        if (slice.endpoints.length > 0 || slice.addressType === 'IPv4') await client.create(EndpointSliceKind, slice, { signal });
+      } else if (!deepEqual([current.endpoints, current.ports], [slice.endpoints, slice.ports])) {
+        await client.update(EndpointSliceKind, { ...current, endpoints: slice.endpoints, ports: slice.ports }, { signal });
+      }
+    };
+
+    return {
+      kind: ServiceKind,
+      watches: [watchOf(PodKind, servicesOf, concernsServices), owned(EndpointSliceKind, ServiceKind)],
+      reconciler: {
+        async reconcile(key, signal) {
+          const service = services.get(key);
+          if (service === undefined || service.metadata.deletionTimestamp || !hasSelector(service)) return done;
+          const members = pods.list(key.namespace).filter((pod) => isSelected(service, pod));
+          try {
+            for (const family of familiesOf(service)) await write(planSlice(service, members, family), signal);
+          } catch (error) {
+            // the slice or the namespace went away: the watch brings it back when that was wrong
+            if (!isNotFound(error)) throw error;
+          }
+          return done;
+        },
+      },
+    };
+  },
+};
+
+function familiesOf({ spec }: Service): readonly ('IPv4' | 'IPv6')[] {
+  const families = (spec?.ipFamilies ?? []).filter((family) => family === 'IPv4' || family === 'IPv6');
+  return families.length > 0 ? families : ['IPv4', 'IPv6'];
+}
+
+function concernsServices({ type, object, old }: InformerEvent<Pod>): boolean {
+  if (type !== 'updated') return true;
+  const shape = (pod: Pod): unknown => [
+    pod.metadata.labels,
+    pod.metadata.deletionTimestamp,
+    pod.status?.phase,
+    pod.status?.podIPs,
+    isReady(pod),
+  ];
+  return !deepEqual(shape(object), shape(old));
+}
