@@ -82,7 +82,6 @@ beforeEach(async () => {
   await client.deleteCollection(VirtualMachineInstanceKind, { namespace: 'shop' });
   await client.deleteCollection(VirtualMachineInstanceMigrationKind, { namespace: 'shop' });
 });
-});
 
 const KEY = { namespace: 'shop', name: 'web' };
 const domain = { devices: {} };
