@@ -94,3 +94,14 @@ export function resourceOf(
 ): Quantity | undefined {
   return resources?.[list]?.[name];
 }
+
+/** The first value among CPU and memory quantities of a domain that is not a quantity; undefined when all are. */
+export function malformedQuantity({ memory, resources }: kubevirt.DomainSpec): Quantity | undefined {
+  const all = [
+    memory?.guest,
+    memory?.maxGuest,
+    ...Object.values(resources?.requests ?? {}),
+    ...Object.values(resources?.limits ?? {}),
+  ];
+  return all.find((quantity) => quantity !== undefined && !isQuantity(quantity));
+}

@@ -2,6 +2,7 @@ import type { AdmissionHandler } from '@slipway/runtime';
 import type { AdmissionDeps } from './deps.ts';
 import { instanceHandler } from './instance-handler.ts';
 import { migrationHandler } from './migration-handler.ts';
+import { createShapeCheck } from './shape-check.ts';
 import { simpleHandlers } from './simple-handlers.ts';
 import { cloneHandler, restoreHandler } from './snapshot-handlers.ts';
 import { poolHandler, virtualMachineHandler } from './virtual-machine-handler.ts';
@@ -11,11 +12,12 @@ export { withInferredTypes } from './resolve-matchers.ts';
 
 /** Defaulting and validation of every KubeVirt kind, for the embedded API server and for webhooks alike. */
 export function virtAdmissionHandlers(deps: AdmissionDeps): readonly AdmissionHandler[] {
+  const checkShape = createShapeCheck();
   return [
-    instanceHandler(deps),
-    virtualMachineHandler(deps),
+    instanceHandler(deps, checkShape),
+    virtualMachineHandler(deps, checkShape),
     poolHandler(deps),
-    migrationHandler(deps),
+    migrationHandler(deps, checkShape),
     restoreHandler(deps),
     cloneHandler(deps),
     ...simpleHandlers(deps),

@@ -4,6 +4,7 @@ import type { AdmissionHandler, AdmissionRequest } from '@slipway/runtime';
 import {
   applyPresets,
   defaultInstance,
+  malformedQuantity,
   PresetConflict,
   validateVirtualMachineInstance,
   validateVirtualMachineInstanceUpdate,
@@ -11,6 +12,7 @@ import {
 import type { AdmissionDeps } from './deps.ts';
 import { PresetKind } from './kinds.ts';
 import { refuseFor, refusePlainly } from './refuse.ts';
+import type { ShapeCheck } from './shape-check.ts';
 
 const MUTATOR = 'virtualmachineinstances-mutator.kubevirt.io';
 const CREATE_VALIDATOR = 'virtualmachineinstances-create-validator.kubevirt.io';
@@ -52,6 +54,8 @@ async function defaulted(
 ): Promise<UnstructuredObject> {
   const config = deps.config();
   const posted = asInstance(object);
+  if (malformedQuantity(posted.spec.domain) !== undefined)
+    refusePlainly(MUTATOR, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
   try {
     const vmi = applyPresets(posted, await presetsFor(deps, posted, request.namespace));
     if (wantsBridgeThatIsOff(vmi, config.configuration.network))
@@ -61,8 +65,6 @@ async function defaulted(
     return asObject(result);
   } catch (error) {
     if (error instanceof PresetConflict) refuseFor(MUTATOR, [{ reason: 'FieldValueInvalid', message: error.message }]);
-    if (error instanceof RangeError)
-      refusePlainly(MUTATOR, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
     throw error;
   }
 }
@@ -80,7 +82,7 @@ function wantsBridgeThatIsOff({ spec }: VirtualMachineInstance, network: Network
 }
 
 /** Instances: stored fully defaulted, checked, and then changed by the platform alone. */
-export function instanceHandler(deps: AdmissionDeps): AdmissionHandler {
+export function instanceHandler(deps: AdmissionDeps, checkShape: ShapeCheck): AdmissionHandler {
   return {
     name: 'virtual-machine-instance',
     rules: [{ group: 'kubevirt.io', resources: ['virtualmachineinstances'], operations: ['CREATE', 'UPDATE'] }],
@@ -88,7 +90,10 @@ export function instanceHandler(deps: AdmissionDeps): AdmissionHandler {
     async mutate(request) {
       const { object, oldObject, operation } = request;
       if (object === undefined) return undefined;
-      if (operation === 'CREATE') return isShapedLikeInstance(object) ? defaulted(deps, request, object) : undefined;
+      if (operation === 'CREATE') {
+        checkShape(MUTATOR, object);
+        return isShapedLikeInstance(object) ? defaulted(deps, request, object) : undefined;
+      }
       // Status belongs to the platform; a user's change of it is undone, not refused.
       if (deps.isPlatform(request.user) || oldObject === undefined) return undefined;
       return { ...object, status: oldObject['status'] };

@@ -15,7 +15,9 @@ import {
 import type { AdmissionDeps } from './deps.ts';
 import { find } from './look-up.ts';
 import { refuseFor, refusePlainly } from './refuse.ts';
+import type { ShapeCheck } from './shape-check.ts';
 
+const MUTATOR = 'migrations-mutator.kubevirt.io';
 const CREATE_VALIDATOR = 'migration-create-validator.kubevirt.io';
 const UPDATE_VALIDATOR = 'migration-update-validator.kubevirt.io';
 
@@ -36,13 +38,15 @@ async function checkInstance(deps: AdmissionDeps, migration: VirtualMachineInsta
 }
 
 /** Migrations: labelled and protected by a finalizer at creation, unchangeable afterwards. */
-export function migrationHandler(deps: AdmissionDeps): AdmissionHandler {
+export function migrationHandler(deps: AdmissionDeps, checkShape: ShapeCheck): AdmissionHandler {
   return {
     name: 'virtual-machine-instance-migration',
     rules: [{ group: 'kubevirt.io', resources: ['virtualmachineinstancemigrations'], operations: ['CREATE', 'UPDATE'] }],
 
     async mutate({ object, operation }) {
-      if (operation !== 'CREATE' || object === undefined || !isObject(object['spec'])) return undefined;
+      if (operation !== 'CREATE' || object === undefined) return undefined;
+      checkShape(MUTATOR, object);
+      if (!isObject(object['spec'])) return undefined;
       const { metadata } = object;
       const finalizers = metadata.finalizers ?? [];
       const vmiName = object['spec']['vmiName'];

@@ -5,6 +5,7 @@ import { type Cause, poolCause, validatePool, validateVirtualMachine, validateVi
 import { cloneSourceCauses } from './clone-sources.ts';
 import type { AdmissionDeps } from './deps.ts';
 import { refuseFor, refusePlainly } from './refuse.ts';
+import type { ShapeCheck } from './shape-check.ts';
 import { InferenceError, resolveMatchers, withInferredTypes } from './resolve-matchers.ts';
 
 const MUTATOR = 'virtualmachines-mutator.kubevirt.io';
@@ -34,10 +35,16 @@ function warningsFor({ spec }: VirtualMachine): readonly string[] {
 }
 
 /** VMs are checked and stored exactly as sent. */
-export function virtualMachineHandler(deps: AdmissionDeps): AdmissionHandler {
+export function virtualMachineHandler(deps: AdmissionDeps, checkShape: ShapeCheck): AdmissionHandler {
   return {
     name: 'virtual-machine',
     rules: [{ group: 'kubevirt.io', resources: ['virtualmachines'], operations: ['CREATE', 'UPDATE'] }],
+
+    // Changes nothing; it is the one step that comes before the schema check.
+    async mutate({ object }) {
+      if (object !== undefined) checkShape(MUTATOR, object);
+      return undefined;
+    },
 
     async validate({ object, oldObject, user }) {
       // Objects on their way out must stay changeable, or their finalizers could not be removed.

@@ -35,7 +35,8 @@ function matchesGlob(text: string, glob: string): boolean {
 
 function checkMachine(path: string, spec: Spec, config: ClusterConfig): readonly Cause[] {
   const type = spec.domain.machine?.type;
-  if (!type) return [];
+  // An unknown architecture is reported by itself.
+  if (!type || (DEFAULT_MACHINES[spec.architecture ?? config.defaultArchitecture] === undefined && spec.architecture)) return [];
   const allowed = allowedMachines(spec.architecture ?? config.defaultArchitecture, config);
   const field = `${path}.domain.machine.type`;
   return when(!allowed.some((glob) => matchesGlob(type, glob)), () =>

@@ -27,6 +27,10 @@ export function validateReplicaSet({ spec }: kubevirt.VirtualMachineInstanceRepl
   const labels = (template.metadata?.labels ?? {}) as Labels; // string map in the API
   const copy = structuredClone(template.spec);
   return [
+    // KubeVirt-compat: this path begins with a dot.
+    ...when((spec.replicas ?? 0) < 0, () =>
+      invalid('.spec.replicas', `Invalid value: ${spec.replicas}: should be a non-negative integer`),
+    ),
     ...(copy ? checkInstanceSpec('spec.template.spec', copy, config, { volumesMustBeUsed: false }) : []),
     ...checkInstanceMetadata('spec.template.metadata', { labels }, config),
     ...checkSelector(spec.selector as LabelSelectorObject, labels), // published type differs in optionality only

@@ -1,5 +1,5 @@
 import type { kubevirt } from '@slipway/api';
-import { bytesOf, isQuantity, milliOf, type Quantity } from '../quantity.ts';
+import { bytesOf, isQuantity, milliOf, type Quantity, unitsOf } from '../quantity.ts';
 import { type Cause, invalid, notSupported, required, when } from './causes.ts';
 
 type Spec = kubevirt.VirtualMachineInstanceSpec;
@@ -30,7 +30,7 @@ function checkMemory(path: string, { domain }: Spec): readonly Cause[] {
     ...when(over(request, limit), () =>
       invalid(`${at}.requests.memory`, `${at}.requests.memory '${request}' is greater than ${at}.limits.memory '${limit}'`),
     ),
-    ...when(over(guest, limit), () =>
+    ...when(over(guest, limit) && !over(request, limit), () =>
       invalid(
         `${path}.domain.memory.guest`,
         `${path}.domain.memory.guest '${guest}' must be equal to or less than the memory limit ${at}.limits.memory '${limit}'`,
@@ -137,7 +137,7 @@ function checkDedicated(path: string, { domain }: Spec): readonly Cause[] {
 }
 
 const topologyFromResources = (cpu: kubevirt.CPU, cpus: Quantity | undefined): boolean =>
-  cpu.cores === 1 && cpu.threads === 1 && cpus !== undefined && BigInt(cpu.sockets ?? 0) * 1000n === milliOf(cpus);
+  cpu.cores === 1 && cpu.threads === 1 && cpus !== undefined && BigInt(cpu.sockets ?? 0) === unitsOf(cpus);
 
 function checkNumaAndRealtime(path: string, { domain }: Spec): readonly Cause[] {
   const { cpu, memory } = domain;

@@ -165,6 +165,8 @@ function checkSingles(path: string, spec: Spec): readonly Cause[] {
 export function checkVolumes(path: string, spec: Spec, config: ClusterConfig, checkUnused: boolean): readonly Cause[] {
   const volumes = spec.volumes ?? [];
   const field = `${path}.volumes`;
+  // Each volume of an instance has a disk, so the disks have been refused already.
+  if ((spec.domain.devices.disks ?? []).length > ARRAY_LIMIT) return [];
   if (volumes.length > ARRAY_LIMIT) return [invalid(field, `${field} list exceeds the ${ARRAY_LIMIT} element limit in length`)];
   return [
     ...(checkUnused ? checkReferenced(path, spec) : []),
