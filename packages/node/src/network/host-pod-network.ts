@@ -202,13 +202,16 @@ class HostPodNetwork implements PodNetwork {
 
   /** What an agent without records left behind under the same names is in the way: it is removed, then tried again. */
   async #createLinks(plan: PodNetworkPlan, podUid: string, netns: string, signal: AbortSignal): Promise<void> {
+    // a launcher's processes live in the namespace already: then it is theirs
+    const isSandboxed = await this.#exists(netns, signal);
+    const lines = plan.hostIp.filter((line) => !isSandboxed || line !== `netns add ${netns}`);
     try {
-      await this.#ip.batch(plan.hostIp, signal);
+      await this.#ip.batch(lines, signal);
     } catch (error) {
       if (!(error instanceof HostError)) throw error;
       this.#deps.log.warn({ pod: podUid, error: error.message }, 'pod network has to be made anew');
-      await this.#removePodLinks(podUid, netns, signal);
-      await this.#ip.batch(plan.hostIp, signal);
+      await this.#removePodLinks(podUid, isSandboxed ? undefined : netns, signal);
+      await this.#ip.batch(lines, signal);
     }
   }
 
