@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import { parseQemuCapabilities } from './host-capabilities.ts';
+import { type HostCapabilities, mergedLabels, nodeLabels, nodeStatus } from './node-object.ts';
+
+const identity = { nodeName: 'box', podCidrV4: '10.244.1.0/24', podCidrV6: 'fd10:244:1::/64', addresses: ['192.0.2.1'] };
+const host: HostCapabilities = {
+  hostname: 'box',
+  architecture: 'amd64',
+  cpuCount: 2,
+  memoryBytes: 4 * 1024 ** 3,
+  diskBytes: 100 * 1024 ** 3,
+  kernelVersion: '6.1',
+  osImage: 'Debian GNU/Linux 12',
+  machineId: 'm',
+  bootId: 'b',
+  agentVersion: '0.1.0',
+  libvirtVersion: '9.0.0',
+  kvm: { state: 'unusable', reason: 'the probe guest made no progress' },
+  hasVhostNet: false,
+  cpuModels: ['qemu64', 'Nehalem-v1', 'odd name'],
+  cpuFeatures: ['sse4.2'],
+  hostCpuModel: 'EPYC',
+  cpuVendor: 'AMD',
+  machineTypes: ['pc-q35-7.2', 'q35'],
+};
+
+describe('the node object', () => {
+  it('labels what guests may ask for, and nothing that is no label', () => {
+    const labels = nodeLabels(identity, host);
+    expect(labels).toMatchObject({
+      'kubevirt.io/schedulable': 'true',
+      'cpu-model.node.kubevirt.io/Nehalem-v1': 'true',
+      'cpu-feature.node.kubevirt.io/sse4.2': 'true',
+      'machine-type.node.kubevirt.io/q35': 'true',
+    });
+    expect(Object.keys(labels).some((name) => name.includes('odd'))).toBe(false);
+  });
+
+  it('keeps labels of people and drops models that QEMU no longer has', () => {
+    const current = { rack: '7', 'cpu-model.node.kubevirt.io/486': 'true' };
+    expect(mergedLabels(current, { a: 'b' })).toEqual({ rack: '7', a: 'b' });
+  });
+
+  it('offers no KVM when it cannot run guests, and says why', () => {
+    const status = nodeStatus(identity, host, undefined, '2026-01-01T00:00:00Z');
+    expect(status.allocatable?.['devices.kubevirt.io/kvm']).toBe('0');
+    expect(status.conditions?.find((condition) => condition.reason === 'KVMUnusable')?.message).toMatch(/TCG.*no progress/);
+    expect(status.allocatable?.['memory']).toBe(`${(4 * 1024 - 512) * 1024}Ki`);
+  });
+
+  it('keeps the transition time of a condition while its status stays', () => {
+    const first = nodeStatus(identity, host, undefined, '2026-01-01T00:00:00Z');
+    const later = nodeStatus(identity, { ...host, kvm: { state: 'usable', reason: '' } }, first, '2026-01-02T00:00:00Z');
+    const times = Object.fromEntries(later.conditions?.map((condition) => [condition.type, condition.lastTransitionTime]) ?? []);
+    expect(times['Ready']).toBe('2026-01-01T00:00:00Z');
+    expect(times['slipway.dev/KVMUsable']).toBe('2026-01-02T00:00:00Z');
+  });
+});
+
+it('reads machine types and CPU models from libvirt', () => {
+  const capabilities = `<capabilities><host><cpu><arch>x86_64</arch><vendor>Intel</vendor><feature name='vme'/></cpu></host>
+    <guest><os_type>hvm</os_type><arch name='i686'><machine>isapc</machine></arch></guest>
+    <guest><os_type>hvm</os_type><arch name='x86_64'><machine maxCpus='288'>pc-q35-7.2</machine><machine canonical='pc-q35-7.2' maxCpus='288'>q35</machine></arch></guest></capabilities>`;
+  const domain = `<domainCapabilities><cpu><mode name='host-model' supported='yes'><model fallback='forbid'>EPYC</model><vendor>AMD</vendor>
+    <feature policy='require' name='acpi'/></mode><mode name='custom' supported='yes'><model usable='yes' vendor='unknown'>qemu64</model><model usable='no'>Icelake</model></mode></cpu></domainCapabilities>`;
+  expect(parseQemuCapabilities(capabilities, domain)).toEqual({
+    machineTypes: ['pc-q35-7.2', 'q35'],
+    cpuModels: ['qemu64'],
+    cpuFeatures: ['acpi', 'vme'],
+    hostCpuModel: 'EPYC',
+    cpuVendor: 'AMD',
+  });
+});

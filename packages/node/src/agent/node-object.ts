@@ -1,0 +1,165 @@
+import type { core, Node } from '@slipway/api';
+import type { KvmState } from '../kvm/index.ts';
+
+/** What this machine can do, read once when the agent starts. */
+export interface HostCapabilities {
+  readonly hostname: string;
+  /** Kubernetes' name: `amd64`, `arm64`. */
+  readonly architecture: string;
+  readonly cpuCount: number;
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+  readonly kernelVersion: string;
+  readonly osImage: string;
+  readonly machineId: string;
+  readonly bootId: string;
+  readonly agentVersion: string;
+  readonly libvirtVersion: string;
+  readonly kvm: KvmState;
+  readonly hasVhostNet: boolean;
+  /** Named CPU models that QEMU can give a guest here. */
+  readonly cpuModels: readonly string[];
+  readonly cpuFeatures: readonly string[];
+  readonly hostCpuModel: string | undefined;
+  readonly cpuVendor: string | undefined;
+  readonly machineTypes: readonly string[];
+}
+
+export interface NodeIdentity {
+  readonly nodeName: string;
+  readonly podCidrV4: string;
+  readonly podCidrV6: string;
+  /** Addresses by which the node itself is reached, IPv4 first. */
+  readonly addresses: readonly string[];
+}
+
+/** KubeVirt-compat: its device plugins offer a thousand of each device that may be shared. */
+const SHARED_DEVICES = '1k';
+const MAX_PODS = '500';
+/** Left for the host and the platform itself when pods are placed. */
+const RESERVED_MEMORY_BYTES = 512 * 1024 * 1024;
+/** Prefixes of labels that this agent owns: those it no longer gives are removed. */
+export const OWNED_LABEL_PREFIXES = [
+  'cpu-model.node.kubevirt.io/',
+  'cpu-model-migration.node.kubevirt.io/',
+  'cpu-feature.node.kubevirt.io/',
+  'cpu-vendor.node.kubevirt.io/',
+  'host-model-cpu.node.kubevirt.io/',
+  'machine-type.node.kubevirt.io/',
+] as const;
+
+/** Labels that scheduling of launcher pods relies on (kubevirt.md §11.6), and those every node has. */
+export function nodeLabels(identity: NodeIdentity, host: HostCapabilities): Record<string, string> {
+  const flags = (prefix: string, names: readonly string[]) =>
+    Object.fromEntries(names.filter(isLabelName).map((name) => [`${prefix}${name}`, 'true']));
+  return {
+    'kubernetes.io/hostname': identity.nodeName,
+    'kubernetes.io/os': 'linux',
+    'kubernetes.io/arch': host.architecture,
+    'beta.kubernetes.io/os': 'linux',
+    'beta.kubernetes.io/arch': host.architecture,
+    'node-role.kubernetes.io/control-plane': '',
+    'node-role.kubernetes.io/worker': '',
+    'kubevirt.io/schedulable': 'true',
+    'kubevirt.io/cpumanager': 'false',
+    cpumanager: 'false',
+    ...flags('cpu-model.node.kubevirt.io/', host.cpuModels),
+    ...flags('cpu-model-migration.node.kubevirt.io/', [...host.cpuModels, ...(host.hostCpuModel ? [host.hostCpuModel] : [])]),
+    ...flags('cpu-feature.node.kubevirt.io/', host.cpuFeatures),
+    ...flags('cpu-vendor.node.kubevirt.io/', host.cpuVendor ? [host.cpuVendor] : []),
+    ...flags('host-model-cpu.node.kubevirt.io/', host.hostCpuModel ? [host.hostCpuModel] : []),
+    ...flags('machine-type.node.kubevirt.io/', host.machineTypes),
+  };
+}
+
+/** Labels as they shall be: the agent's own, and whatever people added. */
+export function mergedLabels(
+  current: Readonly<Record<string, string>>,
+  own: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const foreign = Object.entries(current).filter(([name]) => !OWNED_LABEL_PREFIXES.some((prefix) => name.startsWith(prefix)));
+  return { ...Object.fromEntries(foreign), ...own };
+}
+
+export function newNode(identity: NodeIdentity, host: HostCapabilities): Node {
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: identity.nodeName, labels: nodeLabels(identity, host) },
+    spec: { podCIDR: identity.podCidrV4, podCIDRs: [identity.podCidrV4, identity.podCidrV6] },
+  };
+}
+
+/** The whole status; conditions keep their transition time while their status stays. */
+export function nodeStatus(
+  identity: NodeIdentity,
+  host: HostCapabilities,
+  previous: core.NodeStatus | undefined,
+  now: string,
+): core.NodeStatus {
+  const capacity = {
+    cpu: String(host.cpuCount),
+    memory: `${Math.floor(host.memoryBytes / 1024)}Ki`,
+    'ephemeral-storage': `${Math.floor(host.diskBytes / 1024)}Ki`,
+    pods: MAX_PODS,
+    'devices.kubevirt.io/kvm': host.kvm.state === 'usable' ? SHARED_DEVICES : '0',
+    'devices.kubevirt.io/tun': SHARED_DEVICES,
+    'devices.kubevirt.io/vhost-net': host.hasVhostNet ? SHARED_DEVICES : '0',
+  };
+  const allocatable = { ...capacity, memory: `${Math.floor(Math.max(0, host.memoryBytes - RESERVED_MEMORY_BYTES) / 1024)}Ki` };
+  return {
+    capacity,
+    allocatable,
+    addresses: [
+      ...identity.addresses.map((address) => ({ type: 'InternalIP', address })),
+      { type: 'Hostname', address: identity.nodeName },
+    ],
+    conditions: nodeConditions(host, previous?.conditions ?? [], now),
+    nodeInfo: {
+      architecture: host.architecture,
+      bootID: host.bootId,
+      containerRuntimeVersion: `slipway://${host.agentVersion}`,
+      kernelVersion: host.kernelVersion,
+      kubeProxyVersion: host.agentVersion,
+      kubeletVersion: `v1.26.0+slipway-${host.agentVersion}`,
+      machineID: host.machineId,
+      operatingSystem: 'linux',
+      osImage: host.osImage,
+      systemUUID: host.machineId,
+    },
+  };
+}
+
+/** Lost nodes are told apart by the server, which sees the lease and not this condition. */
+function nodeConditions(host: HostCapabilities, previous: readonly core.NodeCondition[], now: string): core.NodeCondition[] {
+  const kvm =
+    host.kvm.state === 'usable'
+      ? { status: 'True', reason: 'KVMUsable', message: 'KVM runs guest code' }
+      : {
+          status: 'False',
+          reason: host.kvm.state === 'absent' ? 'KVMAbsent' : 'KVMUnusable',
+          message: `Guests run under software emulation (TCG): ${host.kvm.reason}`,
+        };
+  const wanted = [
+    {
+      type: 'MemoryPressure',
+      status: 'False',
+      reason: 'KubeletHasSufficientMemory',
+      message: 'kubelet has sufficient memory available',
+    },
+    { type: 'DiskPressure', status: 'False', reason: 'KubeletHasNoDiskPressure', message: 'kubelet has no disk pressure' },
+    { type: 'PIDPressure', status: 'False', reason: 'KubeletHasSufficientPID', message: 'kubelet has sufficient PID available' },
+    { type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'slipway node agent is posting ready status' },
+    { type: 'slipway.dev/KVMUsable', ...kvm },
+  ];
+  return wanted.map((condition) => {
+    const before = previous.find(({ type }) => type === condition.type);
+    const isSame = before?.status === condition.status && before.lastTransitionTime !== undefined;
+    return { ...condition, lastHeartbeatTime: now, lastTransitionTime: isSame ? (before.lastTransitionTime ?? now) : now };
+  });
+}
+
+/** Names from libvirt become label names; a few CPU models hold characters that labels may not. */
+function isLabelName(name: string): boolean {
+  return name.length <= 63 && /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/.test(name);
+}
