@@ -3,3 +3,4 @@ export * from './fake-clock.ts';
 export * from './fake-node-connector.ts';
 export * from './memory-cluster.ts';
 export * from './test-world.ts';
+export * from './server-cluster.ts';

@@ -12,11 +12,14 @@ import { type FakeClock, fakeClock } from './fake-clock.ts';
 import { type FakeNodeConnector, fakeNodeConnector } from './fake-node-connector.ts';
 import { type Built } from './builders.ts';
 import { MemoryCluster } from './memory-cluster.ts';
+import { type ServerCluster, serverCluster } from './server-cluster.ts';
 
 export interface TestWorldOptions {
   readonly controllers: readonly ControllerRegistration[];
   readonly settings?: Partial<PlatformSettings>;
   readonly log?: Logger;
+  /** `server`: the embedded API server with all its rules; `memory`: the rules of object storage alone. Default: memory. */
+  readonly api?: 'server' | 'memory';
 }
 
 const SETTINGS: PlatformSettings = {
@@ -31,7 +34,7 @@ export interface TestWorld {
   readonly client: Client;
   readonly clock: FakeClock;
   readonly nodes: FakeNodeConnector;
-  /** Write requests so far, as `verb plural[/subresource] key`; filled by the in-memory cluster. */
+  /** Write requests so far, as `verb plural[/subresource] key`. */
   readonly requests: readonly string[];
   /** Creates objects, with their status, before or after the controllers run. Returns the world. */
   with(...objects: readonly Built[]): Promise<TestWorld>;
@@ -58,8 +61,8 @@ export function keyFrom(key: ObjectKey | string, namespaced = true): ObjectKey {
 export function testWorld(options: TestWorldOptions): TestWorld {
   const clock = fakeClock();
   const nodes = fakeNodeConnector();
-  const cluster = new MemoryCluster(clock);
-  const client = cluster.client();
+  const cluster = options.api === 'server' ? serverCluster(clock) : memoryCluster(clock);
+  const { client } = cluster;
   const stop = new AbortController();
   let uids = 0;
   const manager = new ControllerManager({
@@ -84,6 +87,7 @@ export function testWorld(options: TestWorldOptions): TestWorld {
     nodes,
     requests: cluster.requests,
     async with(...objects) {
+      await cluster.prepareFor(objects.map(({ object }) => object));
       for (const { kind, object } of objects) await createWithStatus(client, kind, object);
       return world;
     },
@@ -108,9 +112,15 @@ export function testWorld(options: TestWorldOptions): TestWorld {
     async close() {
       stop.abort();
       await manager.stopped();
+      await cluster.close();
     },
   };
   return world;
+}
+
+function memoryCluster(clock: FakeClock): ServerCluster {
+  const cluster = new MemoryCluster(clock);
+  return { client: cluster.client(), requests: cluster.requests, prepareFor: async () => {}, close: async () => {} };
 }
 
 async function createWithStatus(

@@ -1,0 +1,86 @@
+import { isAlreadyExists, type KubeObject } from '@slipway/apimachinery';
+import { bundledCustomResourceDefinitions, NamespaceKind } from '@slipway/api';
+import { type ApiServer, builtinResources, createApiServer } from '@slipway/apiserver';
+import type { Client } from '@slipway/client';
+import type { Clock } from '@slipway/runtime';
+import { memoryStoreFs, openStore } from '@slipway/store';
+
+/** An API server in this process on a store in memory. */
+export interface ServerCluster {
+  readonly client: Client;
+  /** Writes so far, as `verb plural[/subresource] key`. */
+  readonly requests: readonly string[];
+  /** Creates the namespaces that these objects live in. */
+  prepareFor(objects: readonly KubeObject[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+const ADMIN = { username: 'tests', groups: ['system:masters'] };
+
+export function serverCluster(clock: Clock): ServerCluster {
+  const requests: string[] = [];
+  const started = startServer(clock);
+  const client = started.then(({ server }) => server.client(ADMIN));
+  return {
+    client: recordingClient(client, requests),
+    requests,
+    async prepareFor(objects) {
+      const names = new Set(objects.flatMap(({ metadata }) => metadata.namespace ?? []));
+      for (const name of names) {
+        const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
+        await (await client).create(NamespaceKind, namespace).catch((error: unknown) => {
+          if (!isAlreadyExists(error)) throw error;
+        });
+      }
+    },
+    async close() {
+      const { server, store } = await started;
+      await server.close();
+      await store.close();
+    },
+  };
+}
+
+async function startServer(clock: Clock): Promise<{ server: ApiServer; store: Awaited<ReturnType<typeof openStore>> }> {
+  const store = await openStore({ fs: memoryStoreFs(), now: () => clock.now() });
+  const server = await createApiServer({
+    store,
+    definitions: builtinResources(),
+    bundledCrds: bundledCustomResourceDefinitions(),
+    nowMs: () => clock.now(),
+  });
+  return { server, store };
+}
+
+/** Notes writes, and waits for a client that is still being made. */
+function recordingClient(made: Promise<Client>, requests: string[]): Client {
+  const note = (verb: string, plural: string, name: string | undefined, subresource?: string): void => {
+    requests.push(`${verb} ${plural}${subresource ? `/${subresource}` : ''} ${name ?? ''}`);
+  };
+  return {
+    get: async (kind, key, options) => (await made).get(kind, key, options),
+    list: async (kind, options) => (await made).list(kind, options),
+    async create(kind, object, options) {
+      note('create', kind.plural, object.metadata.name, options?.subresource);
+      return (await made).create(kind, object, options);
+    },
+    async update(kind, object, options) {
+      note('update', kind.plural, object.metadata.name, options?.subresource);
+      return (await made).update(kind, object, options);
+    },
+    async patch(kind, key, patch, options) {
+      note('patch', kind.plural, key.name, options.subresource);
+      return (await made).patch(kind, key, patch, options);
+    },
+    async delete(kind, key, options) {
+      note('delete', kind.plural, key.name);
+      return (await made).delete(kind, key, options);
+    },
+    deleteCollection: async (kind, list, options) => (await made).deleteCollection(kind, list, options),
+    async *watch(kind, options) {
+      yield* (await made).watch(kind, options);
+    },
+    raw: async (request) => (await made).raw(request),
+    connect: async (request) => (await made).connect(request),
+  };
+}
