@@ -1,5 +1,20 @@
-export { moverProcess } from './mover/process.ts';
-export { type MoverIo, type MoverOutcome, runMover } from './mover/main.ts';
-export type { ImageTools, ToolLimits } from './mover/image-tools.ts';
-export type { ProgressLine } from './mover/progress.ts';
+import type { ControllerRegistration } from '@slipway/runtime';
+import { dataSourceController } from './data-source/data-source-controller.ts';
+import { dataVolumeController } from './data-volume/data-volume-controller.ts';
+import { importController } from './import/import-controller.ts';
+import { storageProfileController } from './storage-profile/storage-profile-controller.ts';
+
+export { dataVolumeAdmission } from './data-volume/data-volume-admission.ts';
 export { hostImageTools } from './mover/host-image-tools.ts';
+export type { ImageTools, ToolLimits } from './mover/image-tools.ts';
+export { type MoverIo, type MoverOutcome, runMover } from './mover/main.ts';
+export { moverProcess } from './mover/process.ts';
+export type { ProgressLine } from './mover/progress.ts';
+
+/** Every controller of CDI; they run in any cluster. */
+export const cdiControllers: readonly ControllerRegistration[] = [
+  dataVolumeController,
+  importController,
+  dataSourceController,
+  storageProfileController,
+];

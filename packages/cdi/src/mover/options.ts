@@ -98,7 +98,9 @@ async function extraHeaders(env: MoverEnv): Promise<Record<string, string>> {
   const plain = Object.entries(env).flatMap(([name, value]) =>
     /^IMPORTER_EXTRA_HEADER_\d+$/.test(name) && value ? [value] : [],
   );
-  const lines = [...plain, ...(await filesIn(env.IMPORTER_SECRET_EXTRA_HEADERS_DIR))];
+  const directories = Object.entries(env).filter(([name]) => name.startsWith('IMPORTER_SECRET_EXTRA_HEADERS_DIR'));
+  const secret = await Promise.all(directories.map(([, directory]) => filesIn(directory)));
+  const lines = [...plain, ...secret.flat()];
   const headers: Record<string, string> = {};
   for (const line of lines) {
     const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*([^\r\n]*)\s*$/.exec(line);

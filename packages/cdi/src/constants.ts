@@ -1,0 +1,53 @@
+const CDI = 'cdi.kubevirt.io/';
+
+/** Annotations of CDI that clients read or set. */
+export const Annotation = {
+  immediateBinding: `${CDI}storage.bind.immediate.requested`,
+  retainPods: `${CDI}storage.pod.retainAfterCompletion`,
+  populatedFor: `${CDI}storage.populatedFor`,
+  prePopulated: `${CDI}storage.prePopulated`,
+  claimAdoption: `${CDI}allowClaimAdoption`,
+  contentType: `${CDI}storage.contentType`,
+  preallocation: `${CDI}storage.preallocation.requested`,
+  importSource: `${CDI}storage.import.source`,
+  importEndpoint: `${CDI}storage.import.endpoint`,
+  importSecret: `${CDI}storage.import.secretName`,
+  importCertConfigMap: `${CDI}storage.import.certConfigMap`,
+  importInsecure: `${CDI}storage.import.insecureSkipVerify`,
+  importChecksum: `${CDI}storage.import.checksum`,
+  importArchitecture: `${CDI}storage.import.registryImageArchitecture`,
+  importExtraHeader: `${CDI}storage.import.extraHeaders.`,
+  importSecretExtraHeader: `${CDI}storage.import.secretExtraHeaders.`,
+  importPod: `${CDI}storage.import.importPodName`,
+  fatalError: `${CDI}storage.import.fatalError`,
+  uploadTarget: `${CDI}storage.upload.target`,
+  cloneRequest: 'k8s.io/CloneRequest',
+  cloneOf: 'k8s.io/CloneOf',
+  cloneType: `${CDI}cloneType`,
+  podPhase: `${CDI}storage.pod.phase`,
+  podReady: `${CDI}storage.pod.ready`,
+  podRestarts: `${CDI}storage.pod.restarts`,
+  running: `${CDI}storage.condition.running`,
+  runningReason: `${CDI}storage.condition.running.reason`,
+  runningMessage: `${CDI}storage.condition.running.message`,
+  ownDataVolume: `${CDI}createdForDataVolume`,
+  priorityClass: `${CDI}storage.pod.priorityclassname`,
+  serviceAccount: `${CDI}storage.pod.serviceAccountName`,
+  selectedNode: 'volume.kubernetes.io/selected-node',
+  /** Written by the node agent on the data mover's pod. */
+  progress: 'slipway.dev/progress',
+  /** Who created the DataVolume: written at admission, whatever the client sent. */
+  requester: 'slipway.dev/requester',
+} as const;
+
+export const IMPORTER_IMAGE = 'slipway/cdi-importer';
+
+export const LABELS = {
+  app: 'containerized-data-importer',
+  'app.kubernetes.io/component': 'storage',
+  'app.kubernetes.io/managed-by': 'cdi-controller',
+} as const;
+
+export const DEFAULT_OVERHEAD = 0.06;
+export const LOCAL_PROVISIONER = 'local.slipway.dev';
+export const MIB = 1024 * 1024;

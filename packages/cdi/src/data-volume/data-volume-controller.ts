@@ -1,0 +1,71 @@
+import {
+  CDIConfigKind,
+  DataSourceKind,
+  type DataVolume,
+  DataVolumeKind,
+  type PersistentVolumeClaim,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  type Pod,
+  PodKind,
+  StorageClassKind,
+  StorageProfileKind,
+} from '@slipway/api';
+import { keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { type ControllerRegistration, watchOf } from '@slipway/runtime';
+import { Annotation, IMPORTER_IMAGE } from '../constants.ts';
+import { DataVolumeReconciler } from './data-volume-reconciler.ts';
+
+/** Keeps DataVolumes: their claims, phases, conditions and progress. */
+export const dataVolumeController: ControllerRegistration = {
+  name: 'datavolume-controller',
+  create: ({ client, events, clock, informers }) => {
+    const dataVolumes = informers.lister(DataVolumeKind);
+    const unfinished = (matches: (dataVolume: DataVolume) => boolean): readonly ObjectKey[] =>
+      dataVolumes
+        .list()
+        .filter((item) => item.status?.phase !== 'Succeeded' && matches(item))
+        .map(keyOf);
+    /** Its own DataVolume, and those that want to clone it. */
+    const ofClaim = (claim: PersistentVolumeClaim): readonly ObjectKey[] => {
+      const { namespace, name } = claim.metadata;
+      const clones = unfinished(({ spec, status }) => {
+        const source = spec.source?.pvc;
+        return (source?.namespace === namespace && source?.name === name) || (spec.sourceRef !== undefined && !status?.claimName);
+      });
+      return [keyOf(claim), ...clones];
+    };
+    const waiting = (): readonly ObjectKey[] => unfinished(({ status }) => !status?.claimName);
+    return {
+      kind: DataVolumeKind,
+      concurrency: 3,
+      watches: [
+        watchOf(PersistentVolumeClaimKind, ofClaim),
+        watchOf(PodKind, claimOfImporter, ({ object }) => object.spec?.containers[0]?.image === IMPORTER_IMAGE),
+        watchOf(DataSourceKind, waiting),
+        watchOf(StorageClassKind, waiting),
+        watchOf(StorageProfileKind, waiting),
+      ],
+      reconciler: new DataVolumeReconciler({
+        client,
+        events,
+        clock,
+        dataVolumes,
+        dataSources: informers.lister(DataSourceKind),
+        claims: informers.lister(PersistentVolumeClaimKind),
+        volumes: informers.lister(PersistentVolumeKind),
+        pods: informers.lister(PodKind),
+        classes: informers.lister(StorageClassKind),
+        profiles: informers.lister(StorageProfileKind),
+        configs: informers.lister(CDIConfigKind),
+      }),
+    };
+  },
+};
+
+/** Progress is an annotation of the worker, so its changes matter although the claim stays as it is. */
+function claimOfImporter({ metadata }: Pod): readonly ObjectKey[] {
+  const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'PersistentVolumeClaim');
+  if (owner === undefined || metadata.annotations?.[Annotation.progress] === undefined) return [];
+  return [{ namespace: metadata.namespace ?? '', name: owner.name }];
+}

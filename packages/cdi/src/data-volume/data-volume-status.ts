@@ -1,0 +1,183 @@
+import type { DataVolume, PersistentVolumeClaim, Pod, StorageClass } from '@slipway/api';
+import { type Condition, type ConditionUpdate, setCondition } from '@slipway/apimachinery';
+import { Annotation } from '../constants.ts';
+
+export type DataVolumeStatus = NonNullable<DataVolume['status']>;
+
+export interface StatusFacts {
+  readonly claim: PersistentVolumeClaim | undefined;
+  readonly storageClass: StorageClass | undefined;
+  /** The worker, as long as it exists. */
+  readonly pod: Pod | undefined;
+  /** Why there is no claim, or why nothing can go on; becomes the Bound condition. */
+  readonly problem?: { readonly reason: string; readonly message: string; readonly phase: string };
+  readonly now: string;
+}
+
+type Kind = 'import' | 'clone' | 'upload' | 'other';
+
+/** What a DataVolume does, judged by its claim's request. */
+export function kindOf(claim: PersistentVolumeClaim | undefined): Kind {
+  const annotations = claim?.metadata.annotations ?? {};
+  if (annotations[Annotation.cloneRequest] !== undefined) return 'clone';
+  if (annotations[Annotation.importSource] !== undefined || annotations[Annotation.importEndpoint] !== undefined) return 'import';
+  return annotations[Annotation.uploadTarget] === undefined ? 'other' : 'upload';
+}
+
+/** The complete status of a DataVolume. */
+export function dataVolumeStatus(dataVolume: DataVolume, facts: StatusFacts): DataVolumeStatus {
+  const before = dataVolume.status ?? {};
+  const phase = facts.problem?.phase ?? phaseOf(dataVolume, facts);
+  const { claim, now } = facts;
+  const restarts = Number(claim?.metadata.annotations?.[Annotation.podRestarts] ?? 0);
+  const progress = progressOf(phase, facts.pod) ?? before.progress ?? 'N/A';
+  let conditions = (before.conditions ?? []) as readonly Condition[]; // statuses are the three of the schema
+  for (const condition of [boundCondition(dataVolume, facts), runningCondition(phase, facts), readyCondition(phase)])
+    conditions = setCondition(conditions, condition, now);
+  return {
+    ...(claim !== undefined && { claimName: claim.metadata.name ?? '' }),
+    phase,
+    progress: phase === '' ? 'N/A' : progress,
+    ...(restarts > 0 && { restartCount: Math.max(restarts, before.restartCount ?? 0) }),
+    conditions: conditions.map((condition) => ({
+      ...condition,
+      lastHeartbeatTime: condition.lastTransitionTime ?? now,
+      lastTransitionTime: condition.lastTransitionTime ?? now,
+    })),
+  };
+}
+
+function phaseOf(dataVolume: DataVolume, { claim, storageClass }: StatusFacts): string {
+  const previous = dataVolume.status?.phase ?? '';
+  if (claim === undefined) return previous === '' ? '' : 'Pending';
+  const annotations = claim.metadata.annotations ?? {};
+  if (annotations[Annotation.populatedFor] === dataVolume.metadata.name) return 'Succeeded';
+  switch (claim.status?.phase ?? 'Pending') {
+    case 'Lost':
+      return 'Failed';
+    case 'Bound':
+      return boundPhase(claim, previous);
+    default:
+      return waitsForConsumer(claim, storageClass) ? 'WaitForFirstConsumer' : 'Pending';
+  }
+}
+
+/** True while nothing may happen because no pod has chosen the node yet. */
+export function waitsForConsumer(claim: PersistentVolumeClaim, storageClass: StorageClass | undefined): boolean {
+  const annotations = claim.metadata.annotations ?? {};
+  return (
+    storageClass?.volumeBindingMode === 'WaitForFirstConsumer' &&
+    annotations[Annotation.immediateBinding] === undefined &&
+    annotations[Annotation.selectedNode] === undefined
+  );
+}
+
+function boundPhase(claim: PersistentVolumeClaim, previous: string): string {
+  const annotations = claim.metadata.annotations ?? {};
+  const podPhase = annotations[Annotation.podPhase];
+  switch (kindOf(claim)) {
+    case 'clone':
+    case 'other':
+      return 'Succeeded'; // the provisioner binds a clone when its content is complete
+    case 'upload':
+      return podPhase === 'Succeeded' ? 'Succeeded' : podPhase === 'Running' ? 'UploadReady' : 'UploadScheduled';
+    default:
+  }
+  if (podPhase === 'Succeeded') return 'Succeeded';
+  if (annotations[Annotation.fatalError] === 'true') return 'Failed';
+  if (podPhase === 'Running') return 'ImportInProgress';
+  if (podPhase === 'Failed' && previous !== '') return previous;
+  return annotations[Annotation.importPod] === undefined ? 'PVCBound' : 'ImportScheduled';
+}
+
+/** Percent as CDI shows it; undefined leaves the last one. */
+function progressOf(phase: string, pod: Pod | undefined): string | undefined {
+  if (phase === 'Succeeded') return '100.0%';
+  const text = pod?.metadata.annotations?.[Annotation.progress];
+  if (phase !== 'ImportInProgress' || text === undefined) return undefined;
+  const percent: unknown = readPercent(text);
+  // not finished before the pod has succeeded
+  return typeof percent === 'number' && percent < 100 ? `${percent.toFixed(2)}%` : undefined;
+}
+
+function readPercent(text: string): unknown {
+  try {
+    return (JSON.parse(text) as { percent?: unknown }).percent;
+  } catch {
+    return undefined; // not ours
+  }
+}
+
+function boundCondition({ metadata }: DataVolume, { claim, problem }: StatusFacts): ConditionUpdate {
+  const verdict = (status: 'True' | 'False', reason: string, message: string): ConditionUpdate => ({
+    type: 'Bound',
+    status,
+    reason,
+    message,
+  });
+  if (problem !== undefined) return verdict('False', problem.reason, problem.message);
+  if (claim === undefined) return verdict('False', 'NotFound', 'No PVC found');
+  const phase = claim.status?.phase ?? 'Pending';
+  if (phase === 'Bound') return verdict('True', 'Bound', `PVC ${metadata.name} Bound`);
+  return phase === 'Lost'
+    ? verdict('False', 'ClaimLost', 'Claim Lost')
+    : verdict('False', 'Pending', `PVC ${metadata.name} Pending`);
+}
+
+const TOO_SMALL =
+  /is larger than the reported available|no space left on device|file largest block is bigger than maxblock|disk quota exceeded/;
+
+function runningCondition(phase: string, { claim }: StatusFacts): ConditionUpdate {
+  const annotations = claim?.metadata.annotations ?? {};
+  const message = annotations[Annotation.runningMessage] ?? '';
+  const detail = message.match(/no space left on device/) ? `: ${message}` : '';
+  return {
+    type: 'Running',
+    status: annotations[Annotation.running] === 'true' && phase !== 'Succeeded' ? 'True' : 'False',
+    reason: annotations[Annotation.runningReason] ?? '',
+    message: TOO_SMALL.test(message) ? `DataVolume too small to contain image${detail}` : message,
+  };
+}
+
+function readyCondition(phase: string): ConditionUpdate {
+  const isRunning = phase.endsWith('InProgress');
+  return {
+    type: 'Ready',
+    status: phase === 'Succeeded' ? 'True' : 'False',
+    reason: isRunning ? 'TransferRunning' : '',
+    message: '',
+  };
+}
+
+export interface PhaseEvent {
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** What people are told when a DataVolume reaches a phase. */
+export function phaseEvent(
+  dataVolume: DataVolume,
+  claim: PersistentVolumeClaim | undefined,
+  phase: string,
+): PhaseEvent | undefined {
+  const { name = '', namespace = '' } = dataVolume.metadata;
+  const normal = (reason: string, message: string): PhaseEvent => ({ type: 'Normal', reason, message });
+  const source = claim?.metadata.annotations?.[Annotation.cloneRequest] ?? '';
+  const kind = kindOf(claim);
+  switch (phase) {
+    case 'ImportScheduled':
+      return normal('ImportScheduled', `Import into ${name} scheduled`);
+    case 'ImportInProgress':
+      return normal('ImportInProgress', `Import into ${name} in progress`);
+    case 'UploadScheduled':
+      return normal('UploadScheduled', `Upload into ${name} scheduled`);
+    case 'Succeeded':
+      if (kind === 'clone') return normal('CloneSucceeded', `Successfully cloned from ${source} into ${namespace}/${name}`);
+      return kind === 'import' ? normal('ImportSucceeded', `Successfully imported into PVC ${name}`) : undefined;
+    case 'Failed':
+      return { type: 'Warning', reason: 'ImportFailed', message: `Failed to import into PVC ${name}` };
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,201 @@
+import {
+  type cdi,
+  type DataVolume,
+  DataVolumeKind,
+  type PersistentVolumeClaim,
+  type StorageClass,
+  type StorageProfile,
+} from '@slipway/api';
+import { controllerReference, formatQuantity, parseQuantity, quantityOf, quantityValue } from '@slipway/apimachinery';
+import { Annotation, DEFAULT_OVERHEAD, LABELS, LOCAL_PROVISIONER, MIB } from '../constants.ts';
+import { defaultClass, judgeClass } from '../storage-profile/storage-profile.ts';
+
+type ClaimSpec = NonNullable<PersistentVolumeClaim['spec']>;
+type Storage = NonNullable<DataVolume['spec']['storage']>;
+
+/** The claim to clone, resolved and known. */
+export interface CloneFacts {
+  readonly namespace: string;
+  readonly name: string;
+  readonly claim: PersistentVolumeClaim;
+  /** Node that the source's volume is bound to; a clone is made where its data is. */
+  readonly node?: string;
+  /** Bytes of the source's volume. */
+  readonly capacityBytes: number;
+}
+
+export interface ClaimFacts {
+  readonly classes: readonly StorageClass[];
+  readonly profile: (className: string) => StorageProfile | undefined;
+  readonly config: cdi.CDIConfig | undefined;
+  readonly clone?: CloneFacts;
+}
+
+/** A DataVolume from which no claim can be made now; a change of classes or profiles may help. */
+export class ClaimError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'ClaimError';
+  }
+}
+
+/** The claim of a DataVolume: `spec.pvc` as it is, `spec.storage` completed from the class's profile. Throws ClaimError. */
+export function renderClaim(dataVolume: DataVolume, facts: ClaimFacts): PersistentVolumeClaim {
+  const { spec, metadata } = dataVolume;
+  const { name = '', namespace = '', labels, annotations = {} } = metadata;
+  const claimSpec = spec.storage === undefined ? (spec.pvc as ClaimSpec) : storageClaim(dataVolume, spec.storage, facts); // same fields
+  const { [Annotation.populatedFor]: _, [Annotation.requester]: __, ...copied } = annotations;
+  return {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: {
+      name,
+      namespace,
+      labels: {
+        ...labels,
+        ...LABELS,
+        ...(claimSpec.volumeMode !== 'Block' && { 'alerts.k8s.io/KubePersistentVolumeFillingUp': 'disabled' }),
+      },
+      annotations: { ...withoutLastApplied(copied), ...sourceAnnotations(dataVolume, facts) },
+      ownerReferences: [controllerReference(dataVolume, DataVolumeKind)],
+    },
+    spec: claimSpec,
+  };
+}
+
+/** kubectl's record of the DataVolume says nothing about the claim. */
+function withoutLastApplied(annotations: Readonly<Record<string, string>>): Record<string, string> {
+  const { 'kubectl.kubernetes.io/last-applied-configuration': _, ...rest } = annotations;
+  return rest;
+}
+
+function storageClaim({ spec }: DataVolume, storage: Storage, facts: ClaimFacts): ClaimSpec {
+  const chosen = storageClassOf(spec.contentType, storage, facts.classes);
+  const modes = modesOf(spec.contentType, storage, chosen, facts);
+  const bytes = sizeOf(storage, facts.clone);
+  const isBlock = modes.volumeMode === 'Block';
+  const request =
+    isBlock || (facts.clone?.claim.spec?.volumeMode === modes.volumeMode && !hasRequest(storage))
+      ? bytes
+      : inflate(bytes, overheadOf(chosen, facts.config));
+  const className = storage.storageClassName ?? chosen?.metadata.name;
+  return {
+    accessModes: modes.accessModes,
+    ...(modes.volumeMode !== undefined && { volumeMode: modes.volumeMode }),
+    ...(className !== undefined && { storageClassName: className }),
+    resources: { requests: { storage: formatQuantity(quantityOf(request, 'BinarySI')) } },
+    ...(storage.selector && { selector: storage.selector }),
+    ...(storage.volumeName && { volumeName: storage.volumeName }),
+    ...(storage.dataSource && { dataSource: storage.dataSource }),
+    ...(storage.dataSourceRef && { dataSourceRef: storage.dataSourceRef }),
+  } as ClaimSpec; // the generated and the published type differ in their enums
+}
+
+function storageClassOf(
+  contentType: string | undefined,
+  storage: Storage,
+  classes: readonly StorageClass[],
+): StorageClass | undefined {
+  const name = storage.storageClassName;
+  return name === undefined ? defaultClass(classes, contentType) : classes.find((item) => item.metadata.name === name);
+}
+
+interface Modes {
+  readonly accessModes: string[];
+  readonly volumeMode?: string;
+}
+
+function modesOf(contentType: string | undefined, storage: Storage, chosen: StorageClass | undefined, facts: ClaimFacts): Modes {
+  if (contentType === 'archive' && storage.volumeMode === 'Block')
+    throw new ClaimError('ContentType Archive cannot have block volumeMode');
+  const wanted = contentType === 'archive' ? 'Filesystem' : storage.volumeMode;
+  const { accessModes = [] } = storage;
+  if (accessModes.length > 0 && wanted !== undefined) return { accessModes: [...accessModes], volumeMode: wanted };
+  const className = chosen?.metadata.name ?? '';
+  if (chosen === undefined) {
+    if (accessModes.length > 0) return { accessModes: [...accessModes], ...(wanted !== undefined && { volumeMode: wanted }) };
+    throw new ClaimError(
+      storage.storageClassName === undefined
+        ? 'PVC spec is missing accessMode and no storageClass to choose profile'
+        : `StorageClass "${storage.storageClassName}" does not exist: create it, or name another class`,
+    );
+  }
+  const { sets } = judgeClass(chosen, facts.profile(className));
+  if (accessModes.length > 0) {
+    const fitting = sets.find((item) => item.accessModes.some((mode) => accessModes.includes(mode)));
+    return { accessModes: [...accessModes], ...(fitting && { volumeMode: fitting.volumeMode }) };
+  }
+  const fitting = wanted === undefined ? sets[0] : sets.find((item) => item.volumeMode === wanted);
+  if (fitting === undefined)
+    throw new ClaimError(
+      `Spec is missing accessMode${wanted === undefined ? ' and volumeMode' : ''}, cannot get access mode from StorageProfile ${className}`,
+    );
+  return { accessModes: [...fitting.accessModes], volumeMode: fitting.volumeMode };
+}
+
+const hasRequest = (storage: Storage): boolean => storage.resources?.requests?.['storage'] !== undefined;
+
+function sizeOf(storage: Storage, clone: CloneFacts | undefined): number {
+  const request = storage.resources?.requests?.['storage'];
+  if (request !== undefined) return Math.max(MIB, Number(quantityValue(parseQuantity(request))));
+  if (clone === undefined) throw new ClaimError('Storage size is missing');
+  return clone.capacityBytes;
+}
+
+/** Room that a file system takes for itself; the node-local directories have none of their own. */
+export function overheadOf(storageClass: StorageClass | undefined, config: cdi.CDIConfig | undefined): number {
+  const configured = config?.status?.filesystemOverhead ?? config?.spec.filesystemOverhead;
+  const ofClass = configured?.storageClass?.[storageClass?.metadata.name ?? ''];
+  if (ofClass !== undefined) return Number(ofClass);
+  if (storageClass?.provisioner === LOCAL_PROVISIONER) return 0;
+  return Number(configured?.global ?? DEFAULT_OVERHEAD);
+}
+
+const inflate = (bytes: number, overhead: number): number =>
+  overhead === 0 ? bytes : Math.ceil(Math.ceil(bytes / MIB) * MIB * (1 + overhead));
+
+/** The PVC-level request that the import, clone and upload controllers act upon. */
+function sourceAnnotations({ spec, metadata }: DataVolume, { clone }: ClaimFacts): Record<string, string> {
+  return {
+    [Annotation.ownDataVolume]: metadata.uid ?? '',
+    [Annotation.contentType]: spec.contentType || 'kubevirt',
+    ...(spec.preallocation !== undefined && { [Annotation.preallocation]: String(spec.preallocation) }),
+    ...(spec.priorityClassName && { [Annotation.priorityClass]: spec.priorityClassName }),
+    ...(spec.serviceAccountName && { [Annotation.serviceAccount]: spec.serviceAccountName }),
+    ...(clone === undefined ? importAnnotations(spec.source ?? {}) : cloneAnnotations(clone)),
+  };
+}
+
+function cloneAnnotations({ namespace, name, node }: CloneFacts): Record<string, string> {
+  return {
+    [Annotation.cloneRequest]: `${namespace}/${name}`,
+    [Annotation.cloneType]: 'csi-clone',
+    ...(node !== undefined && { [Annotation.selectedNode]: node }),
+  };
+}
+
+function importAnnotations({ http, registry, blank, upload }: NonNullable<DataVolume['spec']['source']>): Record<string, string> {
+  if (blank) return { [Annotation.importSource]: 'none' };
+  if (upload) return { [Annotation.uploadTarget]: '' };
+  if (registry)
+    return {
+      [Annotation.importSource]: 'registry',
+      [Annotation.importEndpoint]: registry.url ?? '',
+      ...(registry.secretRef && { [Annotation.importSecret]: registry.secretRef }),
+      ...(registry.certConfigMap && { [Annotation.importCertConfigMap]: registry.certConfigMap }),
+      ...(registry.platform?.architecture && { [Annotation.importArchitecture]: registry.platform.architecture }),
+    };
+  if (http === undefined) return {};
+  return {
+    [Annotation.importSource]: 'http',
+    [Annotation.importEndpoint]: http.url,
+    ...(http.secretRef && { [Annotation.importSecret]: http.secretRef }),
+    ...(http.certConfigMap && { [Annotation.importCertConfigMap]: http.certConfigMap }),
+    ...(http.insecureSkipVerify && { [Annotation.importInsecure]: 'true' }),
+    ...(http.checksum && { [Annotation.importChecksum]: http.checksum }),
+    ...Object.fromEntries((http.extraHeaders ?? []).map((line, index) => [`${Annotation.importExtraHeader}${index}`, line])),
+    ...Object.fromEntries(
+      (http.secretExtraHeaders ?? []).map((name, index) => [`${Annotation.importSecretExtraHeader}${index}`, name]),
+    ),
+  };
+}

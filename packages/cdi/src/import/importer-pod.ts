@@ -1,0 +1,107 @@
+import { type core, type PersistentVolumeClaim, PersistentVolumeClaimKind, type Pod } from '@slipway/api';
+import { controllerReference, quantityValue, tryParseQuantity } from '@slipway/apimachinery';
+import { Annotation, IMPORTER_IMAGE, LABELS } from '../constants.ts';
+
+const MAX_NAME = 253;
+
+/** `importer-<claim>`, cut for names that are too long. */
+export const importerName = (claimName: string): string => `importer-${claimName}`.slice(0, MAX_NAME).replace(/[-.]+$/, '');
+
+const variable = (name: string, value: string | undefined): core.EnvVar[] => (value === undefined ? [] : [{ name, value }]);
+
+const fromSecret = (name: string, secret: string, key: string): core.EnvVar => ({
+  name,
+  valueFrom: { secretKeyRef: { name: secret, key } },
+});
+
+/** The worker that fills a claim as its annotations ask, with CDI's contract of environment variables. */
+export function importerPod(claim: PersistentVolumeClaim): Pod {
+  const { name = '', namespace = '', annotations = {}, labels = {} } = claim.metadata;
+  const mounts = mountsOf(annotations);
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: importerName(name),
+      namespace,
+      labels: { ...labels, ...LABELS, 'cdi.kubevirt.io': 'importer', 'prometheus.cdi.kubevirt.io': 'true' },
+      annotations: { 'cdi.kubevirt.io/storage.createdByController': 'yes' },
+      ownerReferences: [controllerReference(claim, PersistentVolumeClaimKind)],
+    },
+    spec: {
+      restartPolicy: 'OnFailure',
+      enableServiceLinks: false,
+      automountServiceAccountToken: false,
+      ...(annotations[Annotation.priorityClass] && { priorityClassName: annotations[Annotation.priorityClass] }),
+      ...(annotations[Annotation.serviceAccount] && { serviceAccountName: annotations[Annotation.serviceAccount] }),
+      securityContext: { runAsNonRoot: true, runAsUser: 107, fsGroup: 107, seccompProfile: { type: 'RuntimeDefault' } },
+      containers: [
+        {
+          name: 'importer',
+          image: IMPORTER_IMAGE,
+          args: ['-v=1'],
+          terminationMessagePolicy: 'FallbackToLogsOnError',
+          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+          env: environment(claim, mounts),
+          resources: { requests: { cpu: '100m', memory: '60M' }, limits: { cpu: '750m', memory: '600M' } },
+          volumeMounts: [{ name: 'cdi-data-vol', mountPath: '/data' }, ...mounts.map(({ mount }) => mount)],
+        },
+      ],
+      volumes: [{ name: 'cdi-data-vol', persistentVolumeClaim: { claimName: name } }, ...mounts.map(({ volume }) => volume)],
+    },
+  };
+}
+
+interface Mounted {
+  readonly mount: core.VolumeMount;
+  readonly volume: core.Volume;
+  readonly env: core.EnvVar;
+}
+
+function mountsOf(annotations: Readonly<Record<string, string>>): Mounted[] {
+  const mounted: Mounted[] = [];
+  const certConfigMap = annotations[Annotation.importCertConfigMap];
+  if (certConfigMap)
+    mounted.push({
+      mount: { name: 'cdi-cert-vol', mountPath: '/certs' },
+      volume: { name: 'cdi-cert-vol', configMap: { name: certConfigMap } },
+      env: { name: 'IMPORTER_CERT_DIR', value: '/certs' },
+    });
+  for (const [index, secretName] of numbered(annotations, Annotation.importSecretExtraHeader).entries()) {
+    const name = `cdi-secret-extra-headers-${index}`;
+    const mountPath = `/extraheaders/${index}`;
+    mounted.push({
+      mount: { name, mountPath },
+      volume: { name, secret: { secretName } },
+      env: { name: `IMPORTER_SECRET_EXTRA_HEADERS_DIR_${index}`, value: mountPath },
+    });
+  }
+  return mounted;
+}
+
+const numbered = (annotations: Readonly<Record<string, string>>, prefix: string): string[] =>
+  Object.entries(annotations).flatMap(([key, value]) => (key.startsWith(prefix) ? [value] : []));
+
+function environment(claim: PersistentVolumeClaim, mounts: readonly Mounted[]): core.EnvVar[] {
+  const { annotations = {}, uid } = claim.metadata;
+  const secret = annotations[Annotation.importSecret];
+  const size = tryParseQuantity(claim.spec?.resources?.requests?.['storage']);
+  return [
+    ...variable('IMPORTER_SOURCE', annotations[Annotation.importSource] ?? 'http'),
+    ...variable('IMPORTER_ENDPOINT', annotations[Annotation.importEndpoint]),
+    ...variable('IMPORTER_CONTENTTYPE', annotations[Annotation.contentType] ?? 'kubevirt'),
+    ...variable('IMPORTER_IMAGE_SIZE', size === undefined ? undefined : String(quantityValue(size))),
+    ...variable('OWNER_UID', claim.metadata.ownerReferences?.[0]?.uid ?? uid),
+    ...variable('INSECURE_TLS', annotations[Annotation.importInsecure] ?? 'false'),
+    ...variable('IMPORTER_CHECKSUM', annotations[Annotation.importChecksum]),
+    ...variable('IMPORTER_REGISTRY_IMAGE_ARCHITECTURE', annotations[Annotation.importArchitecture]),
+    ...variable('PREALLOCATION', annotations[Annotation.preallocation] ?? 'false'),
+    ...(secret === undefined
+      ? []
+      : [fromSecret('IMPORTER_ACCESS_KEY_ID', secret, 'accessKeyId'), fromSecret('IMPORTER_SECRET_KEY', secret, 'secretKey')]),
+    ...numbered(annotations, Annotation.importExtraHeader).flatMap((line, index) =>
+      variable(`IMPORTER_EXTRA_HEADER_${index}`, line),
+    ),
+    ...mounts.map(({ env }) => env),
+  ];
+}
