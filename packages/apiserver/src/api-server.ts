@@ -1,9 +1,20 @@
-import { randomInt, randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomInt, randomUUID } from 'node:crypto';
 import type { Client } from '@slipway/client';
 import type { AdmissionHandler, AggregatedApi, NodeConnector, UserInfo } from '@slipway/runtime';
 import type { Store } from '@slipway/store';
 import { createAdmissionChain, type AdmissionPlugin } from './admission/admission-chain.ts';
 import { staticTokens, type TokenAuthenticator } from './authn/authenticator.ts';
+import { type ServiceAccountTokens, serviceAccountTokens } from './authn/service-account-tokens.ts';
+import { tokenReview } from './authn/token-review.ts';
+import {
+  selfSubjectAccessReview,
+  selfSubjectReview,
+  selfSubjectRulesReview,
+  subjectAccessReview,
+} from './authz/access-review.ts';
+import { nodeAuthorizer } from './authz/node-authorizer.ts';
+import { reviewResources } from './authz/review-resources.ts';
+import { nodeRestriction } from './admission/node-restriction.ts';
 import { authorizers, mastersAuthorizer } from './authz/authorizer.ts';
 import { rbacAuthorizer } from './authz/rbac.ts';
 import { bootstrap } from './bootstrap/bootstrap.ts';
@@ -33,6 +44,8 @@ export interface ApiServerOptions {
   /** Static bearer tokens. */
   readonly tokens?: ReadonlyMap<string, UserInfo>;
   readonly tokenAuthenticators?: readonly TokenAuthenticator[];
+  /** PEM of the RSA key that signs service account tokens; absent: a new one, so that tokens end with the process. */
+  readonly serviceAccountKey?: string;
   readonly audit?: (event: AuditEvent) => void;
   readonly logError?: (error: unknown, what: string) => void;
   readonly nowMs?: () => number;
@@ -59,15 +72,24 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const nowMs = options.nowMs ?? Date.now;
   const logError = options.logError ?? (() => undefined);
   const registry = new Registry(options.store);
-  registry.add([...options.definitions, crdResource()]);
+  registry.add([...options.definitions, crdResource(), ...reviewResources()]);
+  const others = [...(options.tokens ? [staticTokens(options.tokens)] : []), ...(options.tokenAuthenticators ?? [])];
+  const accounts = await serviceAccountTokens({
+    privateKey: options.serviceAccountKey ?? generateServiceAccountKey(),
+    nowMs,
+    uid: randomUUID,
+    lookup: (...key) => registry.lookup(...key),
+  });
+  const tokenAuthenticators: TokenAuthenticator[] = [...others, async (token) => (await accounts.authenticate(token))?.user];
   const context: ServerContext = {
     registry,
-    admission: createAdmissionChain(options.admissionPlugins ?? [], options.admissionHandlers ?? []),
-    authorizer: authorizers([mastersAuthorizer, rbacAuthorizer(registry)]),
-    tokenAuthenticators: [...(options.tokens ? [staticTokens(options.tokens)] : []), ...(options.tokenAuthenticators ?? [])],
+    admission: createAdmissionChain([nodeRestriction(), ...(options.admissionPlugins ?? [])], options.admissionHandlers ?? []),
+    authorizer: authorizers([mastersAuthorizer, nodeAuthorizer(registry), rbacAuthorizer(registry)]),
+    tokenAuthenticators,
     aggregatedApis: options.aggregatedApis ?? [],
     nodes: options.nodes,
-    virtualHandlers: virtualHandlers(),
+    virtualHandlers: virtualHandlers(others, accounts),
+    serviceAccountTokens: accounts,
     nowMs,
     uid: randomUUID,
     random: (limit) => randomInt(limit),
@@ -101,8 +123,24 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   };
 }
 
-function virtualHandlers(): ReadonlyMap<string, VirtualHandler> {
-  return new Map();
+function virtualHandlers(
+  authenticators: readonly TokenAuthenticator[],
+  accounts: ServiceAccountTokens,
+): ReadonlyMap<string, VirtualHandler> {
+  return new Map([
+    ['authorization.k8s.io/selfsubjectaccessreviews', selfSubjectAccessReview],
+    ['authorization.k8s.io/selfsubjectrulesreviews', selfSubjectRulesReview],
+    ['authorization.k8s.io/subjectaccessreviews', subjectAccessReview],
+    ['authorization.k8s.io/localsubjectaccessreviews', subjectAccessReview],
+    ['authentication.k8s.io/tokenreviews', tokenReview(authenticators, accounts)],
+    ['authentication.k8s.io/selfsubjectreviews', selfSubjectReview],
+    ['/serviceaccounts/token', accounts.tokenRequest],
+  ]);
+}
+
+/** A new key for service account tokens; keep it, or tokens end with the process. */
+export function generateServiceAccountKey(): string {
+  return generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
 /** Contexts for writes the server makes on its own account. */

@@ -42,7 +42,7 @@ export function crdResource(): ResourceDefinition {
       default: defaultCrd,
       prepareForCreate(object) {
         const crd = asCrd(object);
-        crd.status = { acceptedNames: { plural: '', kind: '' }, storedVersions: storedVersionsOf(crd) };
+        crd.status = { conditions: null, acceptedNames: { plural: '', kind: '' }, storedVersions: storedVersionsOf(crd) };
       },
       prepareForUpdate(object, before) {
         const crd = asCrd(object);

@@ -42,7 +42,8 @@ export interface CrdConversion {
 }
 
 export interface CrdStatus {
-  conditions?: Condition[];
+  /** Null until the names have been looked at. */
+  conditions?: Condition[] | null;
   acceptedNames?: CrdNames;
   storedVersions?: string[];
 }

@@ -1,6 +1,7 @@
 import type { AggregatedApi, NodeConnector, UserInfo } from '@slipway/runtime';
 import type { AdmissionChain } from '../admission/admission-chain.ts';
 import type { TokenAuthenticator } from '../authn/authenticator.ts';
+import type { ServiceAccountTokens } from '../authn/service-account-tokens.ts';
 import type { Authorizer } from '../authz/authorizer.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ApiRequest, ApiResponse } from './request.ts';
@@ -27,6 +28,7 @@ export interface ServerContext {
   readonly admission: AdmissionChain;
   readonly authorizer: Authorizer;
   readonly tokenAuthenticators: readonly TokenAuthenticator[];
+  readonly serviceAccountTokens: ServiceAccountTokens;
   readonly aggregatedApis: readonly AggregatedApi[];
   readonly nodes: NodeConnector | undefined;
   readonly virtualHandlers: ReadonlyMap<string, VirtualHandler>;

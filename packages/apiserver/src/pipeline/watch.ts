@@ -189,7 +189,7 @@ function bookmarkFrame(definition: ResourceDefinition, revision: number, annotat
   const object = {
     kind: definition.kind,
     apiVersion: apiVersionOf(definition),
-    metadata: { resourceVersion: String(revision), creationTimestamp: null, ...(annotations && { annotations }) },
+    metadata: { resourceVersion: String(revision), ...(annotations && { annotations }) },
   };
   return { type: 'BOOKMARK', object, line: JSON.stringify({ type: 'BOOKMARK', object }) };
 }

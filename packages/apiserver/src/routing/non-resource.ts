@@ -33,6 +33,15 @@ export async function handleNonResource(call: Call): Promise<Answer> {
   if (path === '/version' || path === '/version/') return method === 'GET' ? { status: 200, value: VERSION } : pageNotFound();
   const health = HEALTH.exec(path);
   if (health !== null) return healthAnswer(call, health[1] ?? '', health[2]);
+  if (path === '/.well-known/openid-configuration')
+    return { status: 200, value: call.server.serviceAccountTokens.openIdConfiguration() };
+  if (path === '/openid/v1/jwks') {
+    return {
+      status: 200,
+      headers: { 'content-type': 'application/jwk-set+json' },
+      text: JSON.stringify(call.server.serviceAccountTokens.jwks()),
+    };
+  }
   const openApi = await handleOpenApi(call);
   if (openApi !== undefined) return openApi;
   const discovery = handleDiscovery(call);

@@ -1,15 +1,55 @@
+import { notFound } from '@slipway/apimachinery';
 import { decodeValue } from '../pipeline/decode-body.ts';
-import { methodNotAllowed, resourceNotFound } from '../pipeline/resource-handler.ts';
+import { handleResource, methodNotAllowed, resourceNotFound } from '../pipeline/resource-handler.ts';
 import type { Answer, Call, VirtualHandler } from '../pipeline/server-context.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
+import { refOf } from '../registry/write-context.ts';
+import { handleBinding, handleEviction, nodeOf } from './pod-actions.ts';
+import { handlePodLog } from './pod-log.ts';
+import { handleScale } from './scale.ts';
+
+/** Subresources that are an ordinary update of the object, with rules of their own in its strategy. */
+const PARTIAL_UPDATES: ReadonlySet<string> = new Set(['finalize', 'ephemeralcontainers', 'approval', 'resize']);
+const STREAMS: ReadonlySet<string> = new Set(['exec', 'attach', 'portforward', 'proxy']);
 
 /** Answers subresources other than status, and resources that are not stored. Throws StatusError. */
 export async function handleSubresource(
   call: Call,
-  _definition: ResourceDefinition,
+  definition: ResourceDefinition,
   handler: VirtualHandler | undefined,
 ): Promise<Answer> {
-  if (handler === undefined) throw resourceNotFound();
-  if (call.info.verb === 'list' || call.info.verb === 'watch') throw methodNotAllowed();
-  return handler(call, decodeValue(call.request));
+  const { info } = call;
+  if (handler !== undefined) {
+    if (info.verb !== 'create') throw methodNotAllowed();
+    return handler(call, decodeValue(call.request));
+  }
+  if (info.subresource === 'scale' && definition.subresources.scale !== undefined) {
+    return handleScale(call, definition, decodeValue(call.request));
+  }
+  if (definition.custom && (info.subresource === 'status' || info.subresource === 'scale')) {
+    throw notFound(refOf(definition), info.name);
+  }
+  if (!definition.subresources.custom?.some(({ name }) => name === info.subresource)) throw resourceNotFound();
+  if (PARTIAL_UPDATES.has(info.subresource)) return handleResource(call, definition);
+  if (definition.group === '' && definition.plural === 'pods') return handlePodSubresource(call, definition);
+  throw resourceNotFound();
+}
+
+async function handlePodSubresource(call: Call, definition: ResourceDefinition): Promise<Answer> {
+  const { subresource, verb, name, namespace } = call.info;
+  if (STREAMS.has(subresource)) {
+    const pod = call.server.registry.get(definition, namespace, name)?.object;
+    if (pod === undefined) throw notFound(refOf(definition), name);
+    nodeOf(pod);
+    throw methodNotAllowed();
+  }
+  if (subresource === 'log') {
+    if (verb !== 'get') throw methodNotAllowed();
+    return handlePodLog(call, definition);
+  }
+  if (verb !== 'create') throw methodNotAllowed();
+  const body = decodeValue(call.request);
+  if (subresource === 'binding') return handleBinding(call, definition, body);
+  if (subresource === 'eviction') return handleEviction(call, definition, body);
+  throw resourceNotFound();
 }

@@ -1,0 +1,152 @@
+import { type UnstructuredObject, isObject } from '@slipway/apimachinery';
+import { type AuthorizationRequest, type Authorizer, NO_OPINION } from './authorizer.ts';
+import type { RbacSource } from './rbac.ts';
+
+export const NODES_GROUP = 'system:nodes';
+const NODE_USER = 'system:node:';
+
+/** Name of the node a user is, undefined for everybody else. */
+export function nodeNameOf(user: { readonly username: string; readonly groups: readonly string[] }): string | undefined {
+  if (!user.username.startsWith(NODE_USER) || !user.groups.includes(NODES_GROUP)) return undefined;
+  return user.username.slice(NODE_USER.length) || undefined;
+}
+
+const READ: readonly string[] = ['get', 'list', 'watch'];
+const CHANGE: readonly string[] = ['get', 'update', 'patch'];
+
+/** What an agent may do with a kind: everywhere, or only where the object belongs to its node. */
+interface NodeRule {
+  readonly group: string;
+  readonly resources: readonly string[];
+  readonly verbs: readonly string[];
+  readonly scope: 'any' | 'own-node' | 'referenced' | 'own-name';
+}
+
+/**
+ * Lists and watches of pods and instances are allowed as a whole, since a selector decides what they show; secrets and
+ * configuration are readable one by one, when something on the node refers to them.
+ */
+const RULES: readonly NodeRule[] = [
+  { group: '', resources: ['nodes', 'nodes/status'], verbs: [...CHANGE, 'create', 'delete'], scope: 'own-name' },
+  {
+    group: '',
+    resources: ['nodes', 'services', 'endpoints', 'persistentvolumes', 'persistentvolumeclaims', 'namespaces'],
+    verbs: READ,
+    scope: 'any',
+  },
+  { group: '', resources: ['pods'], verbs: READ, scope: 'any' },
+  { group: '', resources: ['pods', 'pods/status'], verbs: ['update', 'patch', 'delete'], scope: 'own-node' },
+  { group: '', resources: ['secrets', 'configmaps', 'serviceaccounts'], verbs: ['get'], scope: 'referenced' },
+  { group: '', resources: ['serviceaccounts/token'], verbs: ['create'], scope: 'referenced' },
+  {
+    group: '',
+    resources: ['persistentvolumes', 'persistentvolumes/status'],
+    verbs: ['create', ...CHANGE, 'delete'],
+    scope: 'any',
+  },
+  { group: '', resources: ['persistentvolumeclaims', 'persistentvolumeclaims/status'], verbs: CHANGE, scope: 'any' },
+  { group: '', resources: ['events'], verbs: ['create', 'update', 'patch'], scope: 'any' },
+  { group: 'events.k8s.io', resources: ['events'], verbs: ['create', 'update', 'patch'], scope: 'any' },
+  { group: 'coordination.k8s.io', resources: ['leases'], verbs: [...CHANGE, 'create', 'delete'], scope: 'own-name' },
+  {
+    group: 'storage.k8s.io',
+    resources: ['storageclasses', 'volumeattachments', 'csidrivers', 'csinodes'],
+    verbs: READ,
+    scope: 'any',
+  },
+  {
+    group: 'kubevirt.io',
+    resources: ['virtualmachineinstances', 'kubevirts', 'virtualmachineinstancemigrations'],
+    verbs: READ,
+    scope: 'any',
+  },
+  {
+    group: 'kubevirt.io',
+    resources: ['virtualmachineinstances', 'virtualmachineinstances/status'],
+    verbs: ['update', 'patch'],
+    scope: 'own-node',
+  },
+  { group: 'cdi.kubevirt.io', resources: ['datavolumes', 'storageprofiles', 'cdiconfigs'], verbs: READ, scope: 'any' },
+  { group: 'k8s.cni.cncf.io', resources: ['network-attachment-definitions'], verbs: READ, scope: 'any' },
+  { group: 'node.slipway.dev', resources: ['nodes/tunnel', 'nodes/streams'], verbs: ['get', 'create'], scope: 'own-name' },
+];
+
+/** Rights of node agents: only what belongs to the node whose certificate is shown. */
+export function nodeAuthorizer(source: RbacSource): Authorizer {
+  return (request) => {
+    const node = nodeNameOf(request.user);
+    if (node === undefined || !request.isResource) return NO_OPINION;
+    const wanted = request.subresource === '' ? request.resource : `${request.resource}/${request.subresource}`;
+    const allows = RULES.some(
+      (rule) =>
+        rule.group === request.group &&
+        rule.resources.includes(wanted) &&
+        rule.verbs.includes(request.verb) &&
+        isInScope(rule, request, node, source),
+    );
+    return allows
+      ? { verdict: 'allow', reason: '' }
+      : { verdict: 'no-opinion', reason: `node ${JSON.stringify(node)} may not do this` };
+  };
+}
+
+function isInScope({ scope }: NodeRule, request: AuthorizationRequest, node: string, source: RbacSource): boolean {
+  switch (scope) {
+    case 'any':
+      return true;
+    case 'own-name':
+      // a create names its object in the body: admission compares it
+      return request.name === node || (request.verb === 'create' && request.name === '');
+    case 'own-node': {
+      const object = source.lookup(request.group, request.resource, request.namespace, request.name);
+      return object !== undefined && nodeOfObject(object) === node;
+    }
+    case 'referenced':
+      return request.name !== '' && isReferenced(request, node, source);
+  }
+}
+
+/** Node an object belongs to: where a pod is bound, where an instance runs. */
+export function nodeOfObject(object: UnstructuredObject): string | undefined {
+  const field = (part: unknown): string | undefined =>
+    isObject(part) && typeof part['nodeName'] === 'string' ? part['nodeName'] : undefined;
+  return field(object['spec']) ?? field(object['status']);
+}
+
+/** True when a pod or instance of the node names the object anywhere in its spec. */
+function isReferenced({ namespace, name, resource }: AuthorizationRequest, node: string, source: RbacSource): boolean {
+  const users = [
+    ...source.lookupAll('', 'pods', namespace),
+    ...source.lookupAll('kubevirt.io', 'virtualmachineinstances', namespace),
+  ].filter((object) => nodeOfObject(object) === node);
+  return users.some((object) => mentions(object['spec'], resource, name));
+}
+
+const REFERENCE_FIELDS: Readonly<Record<string, readonly string[]>> = {
+  secrets: [
+    'secret',
+    'secretRef',
+    'secretKeyRef',
+    'imagePullSecrets',
+    'userDataSecretRef',
+    'networkDataSecretRef',
+    'sysprep',
+    'accessCredentials',
+  ],
+  configmaps: ['configMap', 'configMapRef', 'configMapKeyRef', 'sysprep'],
+  serviceaccounts: ['serviceAccount', 'serviceAccountName'],
+};
+
+function mentions(value: unknown, resource: string, name: string): boolean {
+  const fields = REFERENCE_FIELDS[resource] ?? [];
+  const visit = (node: unknown, isInside: boolean): boolean => {
+    if (Array.isArray(node)) return node.some((item) => visit(item, isInside));
+    if (!isObject(node)) return isInside && node === name;
+    if (isInside && (node['name'] === name || node['secretName'] === name)) return true;
+    return Object.entries(node).some(
+      ([key, child]) =>
+        visit(child, isInside || fields.includes(key)) && (isObject(child) || Array.isArray(child) || fields.includes(key)),
+    );
+  };
+  return visit(value, false);
+}

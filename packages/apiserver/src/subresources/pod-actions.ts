@@ -1,0 +1,154 @@
+import {
+  StatusError,
+  type UnstructuredObject,
+  badRequest,
+  cloneJson,
+  conflict,
+  formatTime,
+  invalid,
+  isObject,
+  matchesLabels,
+  notFound,
+  requiredValue,
+  selectorOf,
+  type LabelSelectorObject,
+} from '@slipway/apimachinery';
+import type { Answer, Call } from '../pipeline/server-context.ts';
+import { deleteOptions, writeContext } from '../pipeline/write-options.ts';
+import { deleteObject } from '../registry/delete-object.ts';
+import type { ResourceDefinition } from '../registry/resource-definition.ts';
+import { updateObject } from '../registry/update-object.ts';
+import { refOf } from '../registry/write-context.ts';
+
+const success = { status: 201, value: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 } };
+
+interface PodCondition {
+  type: string;
+  status: string;
+  [field: string]: unknown;
+}
+
+function withCondition(pod: UnstructuredObject, condition: PodCondition): void {
+  const status = (isObject(pod['status']) ? pod['status'] : {}) as { conditions?: PodCondition[] }; // validated on write
+  const others = (status.conditions ?? []).filter(({ type }) => type !== condition.type);
+  pod['status'] = { ...status, conditions: [...others, condition] };
+}
+
+/** POST `pods/NAME/binding`: gives the pod to a node, once. */
+export async function handleBinding(call: Call, definition: ResourceDefinition, body: unknown): Promise<Answer> {
+  const { name } = call.info;
+  const target = isObject(body) ? body['target'] : undefined;
+  if (!isObject(target) || (target['kind'] && target['kind'] !== 'Node') || !target['name']) {
+    throw invalid({ group: '', kind: 'Binding' }, name, [requiredValue('target.name')]);
+  }
+  const nodeName = String(target['name']);
+  const annotations = isObject(body) && isObject(body['metadata']) ? body['metadata']['annotations'] : undefined;
+  const context = writeContext(call, definition, { subresource: 'binding' });
+  await updateObject(context, name, {
+    isReplacement: false,
+    next(old) {
+      const pod = cloneJson(old);
+      const spec = (isObject(pod['spec']) ? pod['spec'] : {}) as Record<string, unknown>;
+      if (old.metadata.deletionTimestamp !== undefined)
+        throw bindingConflict(name, `pod ${name} is being deleted, cannot be assigned to a host`);
+      if (spec['nodeName'])
+        throw bindingConflict(name, `pod ${name} is already assigned to node ${JSON.stringify(spec['nodeName'])}`);
+      pod['spec'] = { ...spec, nodeName };
+      if (isObject(annotations))
+        pod.metadata.annotations = { ...pod.metadata.annotations, ...(annotations as Record<string, string>) }; // validated below
+      withCondition(pod, {
+        type: 'PodScheduled',
+        status: 'True',
+        lastProbeTime: null,
+        lastTransitionTime: formatTime(context.nowMs()),
+      });
+      return pod;
+    },
+  });
+  return success;
+}
+
+const bindingConflict = (name: string, message: string): StatusError =>
+  conflict({ resource: 'pods/binding', group: '' }, name, message);
+
+/** POST `pods/NAME/eviction`: deletes the pod unless a disruption budget forbids it. */
+export async function handleEviction(call: Call, definition: ResourceDefinition, body: unknown): Promise<Answer> {
+  const { name, namespace } = call.info;
+  const { registry } = call.server;
+  const pod = registry.latest(definition, namespace, name)?.object;
+  if (pod === undefined) throw notFound(refOf(definition), name);
+  const { options, dryRun } = deleteOptions(isObject(body) ? body['deleteOptions'] : undefined, call.request.query);
+  const context = writeContext(call, definition, { dryRun });
+  const phase = isObject(pod['status']) ? pod['status']['phase'] : undefined;
+  const isFinished = phase === 'Succeeded' || phase === 'Failed' || phase === 'Pending';
+  if (!isFinished && pod.metadata.deletionTimestamp === undefined) checkBudgets(call, pod);
+  await updateObject({ ...context, subresource: 'status' }, name, {
+    isReplacement: false,
+    next(old) {
+      const next = cloneJson(old);
+      withCondition(next, {
+        type: 'DisruptionTarget',
+        status: 'True',
+        lastProbeTime: null,
+        lastTransitionTime: formatTime(context.nowMs()),
+        reason: 'EvictionByEvictionAPI',
+        message: 'Eviction API: evicting',
+      });
+      return next;
+    },
+  });
+  await deleteObject({ ...context, subresource: '' }, name, options);
+  return success;
+}
+
+function checkBudgets({ server }: Call, pod: UnstructuredObject): void {
+  for (const budget of server.registry.lookupAll('policy', 'poddisruptionbudgets', pod.metadata.namespace)) {
+    const spec = isObject(budget['spec']) ? budget['spec'] : {};
+    const selector = selectorOf(spec['selector'] as LabelSelectorObject | undefined); // validated on write
+    if (selector === undefined || !matchesLabels(selector, pod.metadata.labels)) continue;
+    const status = isObject(budget['status']) ? budget['status'] : {};
+    if (Number(status['disruptionsAllowed'] ?? 0) > 0) continue;
+    const needed = Number(status['desiredHealthy'] ?? 0);
+    const healthy = Number(status['currentHealthy'] ?? 0);
+    throw new StatusError({
+      code: 429,
+      reason: 'TooManyRequests',
+      message: "Cannot evict pod as it would violate the pod's disruption budget.",
+      details: {
+        causes: [
+          {
+            reason: 'DisruptionBudget',
+            message: `The disruption budget ${budget.metadata.name} needs ${needed} healthy pods and has ${healthy} currently`,
+          },
+        ],
+      },
+    });
+  }
+}
+
+/** The containers of a pod by name, and the one a request means. Throws 400 when it is not clear. */
+export function containerOf(pod: UnstructuredObject, wanted: string | null): string {
+  const spec = isObject(pod['spec']) ? pod['spec'] : {};
+  const names = (list: unknown): string[] =>
+    Array.isArray(list) ? list.map((item) => String((item as { name?: unknown }).name)) : [];
+  const containers = names(spec['containers']);
+  const all = [...containers, ...names(spec['initContainers']), ...names(spec['ephemeralContainers'])];
+  const { name } = pod.metadata;
+  if (!wanted) {
+    if (containers.length === 1 && containers[0] !== undefined) return containers[0];
+    const choice =
+      names(spec['initContainers']).length > 0
+        ? ` or one of the init containers: [${names(spec['initContainers']).join(' ')}]`
+        : '';
+    throw badRequest(`a container name must be specified for pod ${name}, choose one of: [${containers.join(' ')}]${choice}`);
+  }
+  if (!all.includes(wanted)) throw badRequest(`container ${wanted} is not valid for pod ${name}`);
+  return wanted;
+}
+
+/** Node a pod runs on. Throws 400 when it has none. */
+export function nodeOf(pod: UnstructuredObject): string {
+  const nodeName = isObject(pod['spec']) ? pod['spec']['nodeName'] : undefined;
+  if (!nodeName) throw badRequest(`pod ${pod.metadata.name} does not have a host assigned`);
+  return String(nodeName);
+}

@@ -1,0 +1,121 @@
+import {
+  type UnstructuredObject,
+  applyJsonPatch,
+  applyMergePatch,
+  badRequest,
+  cloneJson,
+  formatLabelSelector,
+  invalid,
+  invalidValue,
+  isObject,
+  notFound,
+  selectorOf,
+  type LabelSelectorObject,
+} from '@slipway/apimachinery';
+import { mediaType } from '../pipeline/decode-body.ts';
+import { methodNotAllowed } from '../pipeline/resource-handler.ts';
+import type { Answer, Call } from '../pipeline/server-context.ts';
+import { writeContext } from '../pipeline/write-options.ts';
+import type { ResourceDefinition, ScalePaths } from '../registry/resource-definition.ts';
+import { updateObject } from '../registry/update-object.ts';
+import { refOf } from '../registry/write-context.ts';
+
+const BUILT_IN_PATHS: ScalePaths = {
+  specReplicasPath: '.spec.replicas',
+  statusReplicasPath: '.status.replicas',
+  labelSelectorPath: '.spec.selector',
+};
+
+const segments = (path: string): string[] => path.split('.').filter((part) => part !== '');
+
+function read(object: unknown, path: string): unknown {
+  return segments(path).reduce<unknown>((value, part) => (isObject(value) ? value[part] : undefined), object);
+}
+
+function write(object: Record<string, unknown>, path: string, value: unknown): void {
+  const parts = segments(path);
+  const last = parts.pop() ?? '';
+  let target = object;
+  for (const part of parts) {
+    if (!isObject(target[part])) target[part] = {};
+    target = target[part] as Record<string, unknown>; // just made sure
+  }
+  target[last] = value;
+}
+
+/** GET, PUT and PATCH of the `autoscaling/v1` Scale of an object. Throws StatusError. */
+export async function handleScale(call: Call, definition: ResourceDefinition, body: unknown): Promise<Answer> {
+  const paths = definition.subresources.scale === true ? BUILT_IN_PATHS : definition.subresources.scale;
+  if (paths === undefined) throw notFound(refOf(definition), call.info.name);
+  const { verb, name, namespace } = call.info;
+  const stored = call.server.registry.latest(definition, namespace, name);
+  if (stored === undefined) {
+    const ref = definition.custom ? refOf(definition) : { resource: `${definition.plural}/scale`, group: definition.group };
+    throw notFound(verb === 'get' || !definition.custom ? ref : refOf(definition), name);
+  }
+  if (verb === 'get') return { status: 200, value: scaleOf(stored.object, paths) };
+  if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed();
+  const context = writeContext(call, definition, { subresource: 'scale' });
+  const { stored: next } = await updateObject(context, name, {
+    isReplacement: false,
+    next(old) {
+      const wanted = desiredScale(call, scaleOf(old, paths), body);
+      const changed = cloneJson(old);
+      write(changed, paths.specReplicasPath, replicasOf(wanted, name));
+      const version = isObject(wanted['metadata']) ? wanted['metadata']['resourceVersion'] : undefined;
+      if (typeof version === 'string' && version !== '') changed.metadata.resourceVersion = version;
+      else delete changed.metadata.resourceVersion;
+      return changed;
+    },
+  });
+  return { status: 200, value: scaleOf(next.object, paths) };
+}
+
+function desiredScale(call: Call, current: UnstructuredObject, body: unknown): Record<string, unknown> {
+  if (call.info.verb === 'update') {
+    if (!isObject(body)) throw badRequest('the body of the request must be a Scale');
+    return body;
+  }
+  const patched =
+    mediaType(call.request) === 'application/json-patch+json' ? applyJsonPatch(current, body) : applyMergePatch(current, body);
+  if (!isObject(patched)) throw badRequest('the patched Scale is not an object');
+  return patched;
+}
+
+function replicasOf(scale: Record<string, unknown>, name: string): number {
+  const replicas = isObject(scale['spec']) ? (scale['spec']['replicas'] ?? 0) : 0;
+  if (typeof replicas !== 'number' || !Number.isInteger(replicas) || replicas < 0) {
+    throw invalid({ group: 'autoscaling', kind: 'Scale' }, name, [
+      invalidValue('spec.replicas', replicas, 'must be greater than or equal to 0'),
+    ]);
+  }
+  return replicas;
+}
+
+function scaleOf(object: UnstructuredObject, paths: ScalePaths): UnstructuredObject {
+  const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
+  const replicas = Number(read(object, paths.specReplicasPath) ?? 0);
+  const selector = paths.labelSelectorPath === undefined ? undefined : selectorText(read(object, paths.labelSelectorPath));
+  const status = Number(read(object, paths.statusReplicasPath) ?? 0);
+  return {
+    kind: 'Scale',
+    apiVersion: 'autoscaling/v1',
+    metadata: {
+      ...(name && { name }),
+      ...(namespace && { namespace }),
+      ...(uid && { uid }),
+      ...(resourceVersion && { resourceVersion }),
+      ...(creationTimestamp && { creationTimestamp }),
+    },
+    spec: replicas === 0 ? {} : { replicas },
+    status: { replicas: status, ...(selector && { selector }) },
+  };
+}
+
+function selectorText(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  if (!isObject(value)) return undefined;
+  const isFull = 'matchLabels' in value || 'matchExpressions' in value;
+  const selector = selectorOf((isFull ? value : { matchLabels: value }) as LabelSelectorObject); // validated on write
+  return selector === undefined ? undefined : formatLabelSelector(selector);
+}
