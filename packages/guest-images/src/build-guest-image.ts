@@ -3,9 +3,10 @@ import { createReadStream } from 'node:fs';
 import { access, copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { BuildHost } from './build-host.ts';
+import type { CommandRunner } from '@slipway/hostapi';
+import { type BuildHost, buildHost } from './build-host.ts';
 import type { BuildPlan, BuildStep } from './build-plan.ts';
-import { unpackPackages } from './debian-packages.ts';
+import { debootstrap, unpackPackages } from './debian-packages.ts';
 import { ensureTools } from './host-tools.ts';
 import { planDebianImage } from './plan-debian-image.ts';
 import { buildInitrd } from './tiny/initrd.ts';
@@ -34,7 +35,9 @@ export interface GuestImage {
 export interface BuildGuestImageOptions {
   readonly kind: GuestImageKind;
   readonly cacheDir: string;
-  readonly host: BuildHost;
+  readonly runner: CommandRunner;
+  /** One short sentence whenever something new is being done. */
+  readonly onProgress?: (message: string) => void;
 }
 
 interface Manifest {
@@ -67,7 +70,8 @@ export function planGuestImage(kind: GuestImageKind): BuildPlan {
  * installed with apt, which needs root. Throws with the failing command; a half-built image is never left in the cache.
  */
 export async function buildGuestImage(options: BuildGuestImageOptions, signal: AbortSignal): Promise<GuestImage> {
-  const { kind, cacheDir, host } = options;
+  const { kind, cacheDir } = options;
+  const host = buildHost(options.runner, options.onProgress ?? (() => {}));
   const plan = planGuestImage(kind);
   const recipe = createHash('sha256').update(JSON.stringify(plan)).digest('hex').slice(0, 12);
   const directory = resolve(cacheDir, `${kind}-${recipe}`);
@@ -96,9 +100,15 @@ async function perform(host: BuildHost, step: BuildStep, work: string, debs: str
   const at = (path: string): string => join(work, path);
   switch (step.kind) {
     case 'packages':
-      return unpackPackages(host, { names: step.names, withLibraries: step.withLibraries, target: at('root'), debs }, signal);
+      return unpackPackages(
+        host,
+        { names: step.names, withLibraries: step.withLibraries, target: at(step.target), debs },
+        signal,
+      );
     case 'kernel':
-      return takeKernel(at('root/boot'), at(step.path));
+      return takeKernel(at(step.boot), at(step.path), step.initrd === undefined ? undefined : at(step.initrd));
+    case 'debootstrap':
+      return debootstrap(host, { ...step, target: at(step.target) }, signal);
     case 'initrd':
       return writeFile(at(step.path), await buildInitrd(host, at('root'), step.contents, signal));
     case 'file':
@@ -110,10 +120,15 @@ async function perform(host: BuildHost, step: BuildStep, work: string, debs: str
   }
 }
 
-async function takeKernel(boot: string, target: string): Promise<void> {
-  const kernel = (await readdir(boot)).find((name) => name.startsWith('vmlinuz-'));
-  if (kernel === undefined) throw new Error('The kernel package has no vmlinuz');
-  await copyFile(join(boot, kernel), target);
+async function takeKernel(boot: string, target: string, initrd: string | undefined): Promise<void> {
+  const names = await readdir(boot);
+  const take = async (prefix: string, to: string): Promise<void> => {
+    const found = names.find((name) => name.startsWith(prefix));
+    if (found === undefined) throw new Error(`The kernel package has no ${prefix}`);
+    await copyFile(join(boot, found), to);
+  };
+  await take('vmlinuz-', target);
+  if (initrd !== undefined) await take('initrd.img-', initrd);
 }
 
 async function finish(host: BuildHost, plan: BuildPlan, work: string, signal: AbortSignal): Promise<void> {

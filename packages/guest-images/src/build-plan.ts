@@ -7,9 +7,18 @@ export type BuildStep =
       readonly title: string;
       readonly names: readonly string[];
       readonly withLibraries: readonly string[];
+      /** Where they are unpacked. */
+      readonly target: string;
+    }
+  | {
+      readonly kind: 'debootstrap';
+      readonly title: string;
+      readonly suite: string;
+      readonly include: readonly string[];
+      readonly target: string;
     }
   | { readonly kind: 'initrd'; readonly title: string; readonly contents: InitrdContents; readonly path: string }
-  | { readonly kind: 'kernel'; readonly title: string; readonly path: string }
+  | { readonly kind: 'kernel'; readonly title: string; readonly boot: string; readonly path: string; readonly initrd?: string }
   | { readonly kind: 'file'; readonly title: string; readonly path: string; readonly content: string; readonly mode?: number }
   | { readonly kind: 'command'; readonly title: string; readonly argv: readonly [string, ...string[]] }
   | { readonly kind: 'disk'; readonly title: string; readonly path: string; readonly layout: DiskLayout };

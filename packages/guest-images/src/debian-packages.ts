@@ -68,3 +68,20 @@ async function download(host: BuildHost, names: readonly string[], directory: st
   }
   return files;
 }
+
+/** The archive that this machine's apt uses, from the output of `apt-cache policy`. */
+export function parseMirror(policy: string): string | undefined {
+  return /^\s*\d+ (https?:\/\/\S+) [a-z]+\/main /m.exec(policy)?.[1];
+}
+
+/** Installs a minimal Debian of the suite into a directory, from the same archive that this machine uses. */
+export async function debootstrap(
+  host: BuildHost,
+  request: { readonly suite: string; readonly include: readonly string[]; readonly target: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const mirror = parseMirror(await host.run(['apt-cache', 'policy', 'base-files'], { signal }));
+  const include = `--include=${request.include.join(',')}`;
+  const argv = ['debootstrap', '--variant=minbase', include, request.suite, request.target] as const;
+  await host.run(mirror === undefined ? [...argv] : [...argv, mirror], { signal });
+}

@@ -1,4 +1,3 @@
-export type { BuildHost, RunOptions } from './build-host.ts';
 export {
   type BuildGuestImageOptions,
   buildGuestImage,

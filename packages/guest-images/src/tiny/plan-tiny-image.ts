@@ -80,8 +80,9 @@ export function planTinyImage(kernel: 'cloud' | 'generic'): BuildPlan {
           'grub-efi-amd64-bin',
         ],
         withLibraries: ['dropbear-bin', 'qemu-guest-agent'],
+        target: 'root',
       },
-      { kind: 'kernel', title: 'Take the kernel', path: 'vmlinuz' },
+      { kind: 'kernel', title: 'Take the kernel', boot: 'root/boot', path: 'vmlinuz' },
       {
         kind: 'initrd',
         title: 'Write the initial file system',
