@@ -26,7 +26,10 @@ function groupsOf(server: ServerContext): Map<string, string[]> {
     groups.set(group, (groups.get(group) ?? new Set()).add(version));
   };
   for (const { group, version } of server.registry.all()) add(group, version);
-  for (const { group, versions } of server.aggregatedApis) for (const version of versions) add(group, version);
+  for (const { group, versions, routes } of server.aggregatedApis) {
+    // a group with nothing to list would be an error for clients that read every group
+    if (routes.some(({ discoverable }) => discoverable)) for (const version of versions) add(group, version);
+  }
   return new Map([...groups].map(([group, versions]) => [group, [...versions].sort(compareVersions)]));
 }
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type BuildHost, buildGuestImage, type GuestImage, type GuestImageKind } from '@slipway/guest-images';
+import { buildGuestImage, type GuestImage, type GuestImageKind } from '@slipway/guest-images';
 import { hostRunner } from '@slipway/hostapi';
 import { checkoutRoot } from '../checkout.ts';
 import { ensureHostPackages, GUEST_PACKAGES } from '../host-packages.ts';
@@ -7,8 +7,6 @@ import { createProgress, type Progress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
 
 const KINDS: readonly GuestImageKind[] = ['tiny', 'tiny-generic', 'debian'];
-const STEP_TIMEOUT_MS = 20 * 60 * 1000;
-const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 /** `slipway dev guest-image KIND`: prints the files of a built (or cached) guest as JSON. */
 export async function guestImage(kind: string): Promise<void> {
@@ -23,19 +21,15 @@ export async function buildImage(kind: GuestImageKind, progress: Progress): Prom
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort(new Error('Interrupted')));
   progress.step(`building the ${kind} guest image`);
-  const host: BuildHost = {
-    async run(argv, options) {
-      const { signal, ...rest } = options;
-      const result = await hostRunner.run(
-        argv,
-        { ...rest, timeoutMs: STEP_TIMEOUT_MS, maxOutputBytes: MAX_OUTPUT_BYTES },
-        signal,
-      );
-      return result.stdout;
+  const image = await buildGuestImage(
+    {
+      kind,
+      cacheDir: join(checkoutRoot(), '.cache/guest-images'),
+      runner: hostRunner,
+      onProgress: (message) => progress.detail(message),
     },
-    progress: (message) => progress.detail(message),
-  };
-  const image = await buildGuestImage({ kind, cacheDir: join(checkoutRoot(), '.cache/guest-images'), host }, stop.signal);
+    stop.signal,
+  );
   progress.done();
   return image;
 }

@@ -45,10 +45,15 @@ export const cdiOperator: ControllerRegistration = {
     return {
       kind: CDIKind,
       concurrency: 1,
-      reconciler: statusReconciler(CDIKind, deps, async () => ({
-        conditions: healthy('DeployCompleted', 'Deployment Completed'),
-        fields: { phase: 'Deployed', operatorVersion: version, targetVersion: version, observedVersion: version },
-      })),
+      reconciler: statusReconciler(
+        CDIKind,
+        deps,
+        async () => ({
+          conditions: healthy('DeployCompleted', 'Deployment Completed'),
+          fields: { phase: 'Deployed', operatorVersion: version, targetVersion: version, observedVersion: version },
+        }),
+        'object',
+      ),
     };
   },
 };

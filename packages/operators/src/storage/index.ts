@@ -90,7 +90,8 @@ export const cdiConfigController: ControllerRegistration = {
           } else if (!deepEqual(config.spec, spec)) config = await client.update(CDIConfigKind, { ...config, spec }, { signal });
           const status = configStatus(config, classes.list());
           if (!deepEqual(status, config.status)) {
-            await client.update(CDIConfigKind, { ...config, status }, { subresource: 'status', signal });
+            // KubeVirt-compat: CDIConfig has no status subresource
+            await client.update(CDIConfigKind, { ...config, status }, { signal });
           }
           return done;
         },
