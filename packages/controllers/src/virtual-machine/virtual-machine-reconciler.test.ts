@@ -1,4 +1,4 @@
-import { type kubevirt, VirtualMachineInstanceKind, VirtualMachineKind } from '@slipway/api';
+import { DataVolumeKind, type kubevirt, VirtualMachineInstanceKind, VirtualMachineKind } from '@slipway/api';
 import { type TestWorld, testWorld, vm } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
@@ -226,5 +226,67 @@ describe('a changed template', () => {
     await patch({ template: { spec: { nodeSelector: { disk: 'ssd' } } } });
     expect((await instance()).spec.nodeSelector).toEqual({ disk: 'ssd' });
     expect((await machine()).status?.observedGeneration).toBe(2);
+  });
+});
+
+describe('a disk from a template', () => {
+  const template = { metadata: { name: 'web-root' }, apiVersion: '', kind: '', spec: { source: { blank: {} }, storage: {} } };
+  const spec: Partial<kubevirt.VirtualMachineSpec> = {
+    runStrategy: 'Always',
+    dataVolumeTemplates: [template],
+    template: { spec: { domain: { devices: {} }, volumes: [{ name: 'root', dataVolume: { name: 'web-root' } }] } },
+  };
+  const dataVolume = () => world.get(DataVolumeKind, 'default/web-root');
+  const setPhase = async (phase: string): Promise<void> => {
+    await world.client.update(DataVolumeKind, { ...(await dataVolume()), status: { phase } }, { subresource: 'status' });
+    await world.settle();
+  };
+
+  it("belongs to the VM, and is the VM's status while it is filled", async () => {
+    await start(spec);
+    const { metadata } = await dataVolume();
+    const uid = (await machine()).metadata.uid;
+    expect(metadata.labels).toEqual({ 'kubevirt.io/created-by': uid });
+    expect(metadata.ownerReferences).toEqual([
+      { apiVersion: 'kubevirt.io/v1', kind: 'VirtualMachine', name: 'web', uid, controller: true, blockOwnerDeletion: true },
+    ]);
+    await setPhase('ImportInProgress');
+    expect(await printable()).toBe('Provisioning');
+    expect(await world.exists(VirtualMachineInstanceKind, KEY)).toBe(false);
+    await setPhase('Succeeded');
+    expect(await printable()).toBe('Running');
+  });
+
+  it('gets its first consumer from the launcher pod; the guest waits until it is filled', async () => {
+    await start(spec);
+    await setPhase('WaitForFirstConsumer');
+    expect((await instance()).status?.phase).toBe('Pending');
+    expect(world.requests.some((entry) => entry.startsWith('create pods'))).toBe(true);
+    await setPhase('ImportInProgress');
+    expect(await printable()).toBe('Provisioning');
+    expect((await instance()).status?.conditions?.find(({ type }) => type === 'Provisioning')?.status).toBe('True');
+    await setPhase('Succeeded');
+    expect(await printable()).toBe('Running');
+  });
+
+  it('that fails is shown, and healed by a new one', async () => {
+    await start(spec);
+    await setPhase('Failed');
+    expect(await printable()).toBe('DataVolumeError');
+    expect(await world.events(vm(KEY))).toContain(
+      'Warning FailedDataVolumeImport DataVolume web-root failed to import disk image',
+    );
+    await world.client.delete(DataVolumeKind, { namespace: 'default', name: 'web-root' });
+    await world.settle();
+    await setPhase('Succeeded');
+    expect(await printable()).toBe('Running');
+  });
+
+  it('is not made from another namespace without a right to it', async () => {
+    const source = { pvc: { name: 'golden', namespace: 'images' } };
+    await start({ ...spec, dataVolumeTemplates: [{ ...template, spec: { source, storage: {} } }] });
+    expect(await world.exists(DataVolumeKind, 'default/web-root')).toBe(false);
+    const failure = (await machine()).status?.conditions?.find(({ type }) => type === 'Failure');
+    expect(failure?.status).toBe('True');
   });
 });
