@@ -16,7 +16,7 @@ const PLATFORM_USERS = [
   /^system:apiserver$/,
   /^system:node:/,
   /^system:slipway:/,
-  /^system:serviceaccount:(kubevirt|slipway-system):/,
+  /^system:serviceaccount:(kubevirt|openshift-cnv|slipway-system):/,
 ];
 
 /** The users that the platform's components run as, in this product and on a cluster with KubeVirt's names. */
