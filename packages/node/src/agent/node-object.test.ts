@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { parseQemuCapabilities } from './host-capabilities.ts';
-import { type HostCapabilities, mergedLabels, nodeLabels, nodeStatus } from './node-object.ts';
+import { type NodeCapabilities, mergedLabels, nodeLabels, nodeStatus } from './node-object.ts';
 
 const identity = { nodeName: 'box', podCidrV4: '10.244.1.0/24', podCidrV6: 'fd10:244:1::/64', addresses: ['192.0.2.1'] };
-const host: HostCapabilities = {
+const host: NodeCapabilities = {
   hostname: 'box',
   architecture: 'amd64',
   cpuCount: 2,
@@ -54,20 +53,5 @@ describe('the node object', () => {
     const times = Object.fromEntries(later.conditions?.map((condition) => [condition.type, condition.lastTransitionTime]) ?? []);
     expect(times['Ready']).toBe('2026-01-01T00:00:00Z');
     expect(times['slipway.dev/KVMUsable']).toBe('2026-01-02T00:00:00Z');
-  });
-});
-
-it('reads machine types and CPU models from libvirt', () => {
-  const capabilities = `<capabilities><host><cpu><arch>x86_64</arch><vendor>Intel</vendor><feature name='vme'/></cpu></host>
-    <guest><os_type>hvm</os_type><arch name='i686'><machine>isapc</machine></arch></guest>
-    <guest><os_type>hvm</os_type><arch name='x86_64'><machine maxCpus='288'>pc-q35-7.2</machine><machine canonical='pc-q35-7.2' maxCpus='288'>q35</machine></arch></guest></capabilities>`;
-  const domain = `<domainCapabilities><cpu><mode name='host-model' supported='yes'><model fallback='forbid'>EPYC</model><vendor>AMD</vendor>
-    <feature policy='require' name='acpi'/></mode><mode name='custom' supported='yes'><model usable='yes' vendor='unknown'>qemu64</model><model usable='no'>Icelake</model></mode></cpu></domainCapabilities>`;
-  expect(parseQemuCapabilities(capabilities, domain)).toEqual({
-    machineTypes: ['pc-q35-7.2', 'q35'],
-    cpuModels: ['qemu64'],
-    cpuFeatures: ['acpi', 'vme'],
-    hostCpuModel: 'EPYC',
-    cpuVendor: 'AMD',
   });
 });

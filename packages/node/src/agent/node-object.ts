@@ -2,7 +2,7 @@ import type { core, Node } from '@slipway/api';
 import type { KvmState } from '../kvm/index.ts';
 
 /** What this machine can do, read once when the agent starts. */
-export interface HostCapabilities {
+export interface NodeCapabilities {
   readonly hostname: string;
   /** Kubernetes' name: `amd64`, `arm64`. */
   readonly architecture: string;
@@ -49,7 +49,7 @@ export const OWNED_LABEL_PREFIXES = [
 ] as const;
 
 /** Labels that scheduling of launcher pods relies on (kubevirt.md §11.6), and those every node has. */
-export function nodeLabels(identity: NodeIdentity, host: HostCapabilities): Record<string, string> {
+export function nodeLabels(identity: NodeIdentity, host: NodeCapabilities): Record<string, string> {
   const flags = (prefix: string, names: readonly string[]) =>
     Object.fromEntries(names.filter(isLabelName).map((name) => [`${prefix}${name}`, 'true']));
   return {
@@ -81,7 +81,7 @@ export function mergedLabels(
   return { ...Object.fromEntries(foreign), ...own };
 }
 
-export function newNode(identity: NodeIdentity, host: HostCapabilities): Node {
+export function newNode(identity: NodeIdentity, host: NodeCapabilities): Node {
   return {
     apiVersion: 'v1',
     kind: 'Node',
@@ -93,7 +93,7 @@ export function newNode(identity: NodeIdentity, host: HostCapabilities): Node {
 /** The whole status; conditions keep their transition time while their status stays. */
 export function nodeStatus(
   identity: NodeIdentity,
-  host: HostCapabilities,
+  host: NodeCapabilities,
   previous: core.NodeStatus | undefined,
   now: string,
 ): core.NodeStatus {
@@ -131,7 +131,7 @@ export function nodeStatus(
 }
 
 /** Lost nodes are told apart by the server, which sees the lease and not this condition. */
-function nodeConditions(host: HostCapabilities, previous: readonly core.NodeCondition[], now: string): core.NodeCondition[] {
+function nodeConditions(host: NodeCapabilities, previous: readonly core.NodeCondition[], now: string): core.NodeCondition[] {
   const kvm =
     host.kvm.state === 'usable'
       ? { status: 'True', reason: 'KVMUsable', message: 'KVM runs guest code' }

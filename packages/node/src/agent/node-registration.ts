@@ -2,12 +2,12 @@ import { LeaseKind, NodeKind } from '@slipway/api';
 import { isAlreadyExists, isConflict, isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Logger, sleep, type TimerClock } from '@slipway/runtime';
-import { type HostCapabilities, mergedLabels, type NodeIdentity, newNode, nodeLabels, nodeStatus } from './node-object.ts';
+import { type NodeCapabilities, mergedLabels, type NodeIdentity, newNode, nodeLabels, nodeStatus } from './node-object.ts';
 
 export interface NodeRegistrationDeps {
   readonly client: Client;
   readonly identity: NodeIdentity;
-  readonly host: HostCapabilities;
+  readonly host: NodeCapabilities;
   readonly clock: TimerClock;
   readonly log: Logger;
 }
