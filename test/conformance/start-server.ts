@@ -1,7 +1,7 @@
 // Starts an API server on a store in memory for conformance runs: prints one JSON line {port, token}, ends with stdin.
 import { randomBytes } from 'node:crypto';
-import * as api from '@slipway/api';
-import { createApiServer, createAuthority, issueCertificate, simpleDefinition } from '@slipway/apiserver';
+import { bundledCustomResourceDefinitions } from '@slipway/api';
+import { createApiServer, createAuthority, builtinResources, issueCertificate } from '@slipway/apiserver';
 import { memoryStoreFs, openStore } from '@slipway/store';
 
 const token = randomBytes(24).toString('hex');
@@ -19,12 +19,8 @@ const tls = await issueCertificate(authority, {
 });
 const server = await createApiServer({
   store: await openStore({ fs: memoryStoreFs(), now: Date.now }),
-  definitions: Object.entries(api)
-    .filter(([name]) => name.endsWith('Kind'))
-    .map(([, kind]) => kind as typeof api.NodeKind)
-    .filter(({ group }) => !/kubevirt.io|cncf/.test(group))
-    .map((kind) => simpleDefinition(kind)),
-  bundledCrds: api.bundledCustomResourceDefinitions(),
+  definitions: builtinResources(),
+  bundledCrds: bundledCustomResourceDefinitions(),
   tokens: new Map([[token, { username: 'admin', groups: ['system:masters'] }]]),
   logError: (error, what) => console.error(what, error),
 });
