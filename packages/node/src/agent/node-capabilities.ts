@@ -13,13 +13,7 @@ export interface NodeCapabilitiesInput {
 }
 
 /** Adds what the kernel and the distribution say. */
-export function readHostCapabilities({
-  stateDir,
-  agentVersion,
-  libvirtVersion,
-  kvm,
-  qemu,
-}: HostCapabilitiesInput): HostCapabilities {
+export function readNodeCapabilities({ stateDir, agentVersion, kvm, qemu }: NodeCapabilitiesInput): NodeCapabilities {
   const disk = statfsSync(stateDir);
   return {
     machineTypes: qemu.machineTypes,
