@@ -7,3 +7,4 @@ export {
 } from './build-guest-image.ts';
 export type { BuildPlan, BuildStep } from './build-plan.ts';
 export { TINY_KERNEL_ARGUMENTS } from './tiny/plan-tiny-image.ts';
+export { compressImage } from './compress-image.ts';
