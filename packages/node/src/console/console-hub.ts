@@ -4,6 +4,8 @@ import { Duplex } from 'node:stream';
 export interface ConsoleHubDeps {
   /** UNIX socket on which QEMU serves the serial port; it takes one client at a time, which is this hub. */
   readonly socketPath: string;
+  /** Another way to that socket, for example one that follows no links; may throw. */
+  readonly connect?: () => Socket;
   /** What a new viewer sees first: the last output, at most this much. Default 64 KiB. */
   readonly scrollbackBytes?: number;
   /** Output of the guest before this hub was made, for example the tail of its log. */
@@ -36,7 +38,11 @@ export class ConsoleHub {
   /** Connects, and again whenever QEMU closes the socket, until `close`. */
   start(): void {
     if (this.closed || this.socket) return;
-    const socket = createConnection(this.deps.socketPath);
+    const socket = this.open();
+    if (socket === undefined) {
+      this.retry = setTimeout(() => this.start(), RECONNECT_MS);
+      return;
+    }
     this.socket = socket;
     socket.on('data', (chunk) => this.receive(chunk));
     socket.on('error', () => {}); // 'close' follows
@@ -65,6 +71,17 @@ export class ConsoleHub {
     this.socket?.destroy();
     for (const viewer of this.viewers) viewer.push(null);
     this.viewers.clear();
+  }
+
+  /** Undefined when there is no socket yet. */
+  private open(): Socket | undefined {
+    const { connect, socketPath } = this.deps;
+    if (connect === undefined) return createConnection(socketPath);
+    try {
+      return connect();
+    } catch {
+      return undefined;
+    }
   }
 
   private get scrollbackBytes(): number {

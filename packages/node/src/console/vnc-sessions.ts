@@ -1,4 +1,4 @@
-import { createConnection } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { StatusError } from '@slipway/apimachinery';
 
@@ -7,11 +7,12 @@ import { StatusError } from '@slipway/apimachinery';
  * in which case it is refused.
  */
 export class VncSessions {
-  private readonly socketPath: string;
+  private readonly connect: () => Socket;
   private current: Duplex | undefined;
 
-  constructor(socketPath: string) {
-    this.socketPath = socketPath;
+  /** A socket path, or a way to connect that follows no links. */
+  constructor(socket: string | (() => Socket)) {
+    this.connect = typeof socket === 'string' ? () => createConnection({ path: socket, allowHalfOpen: false }) : socket;
   }
 
   /** Connects to QEMU; the stream carries RFB both ways. */
@@ -24,7 +25,15 @@ export class VncSessions {
       this.current.destroy();
     }
     return new Promise((resolve, reject) => {
-      const socket = createConnection({ path: this.socketPath, allowHalfOpen: false });
+      let socket: Socket;
+      try {
+        socket = this.connect();
+      } catch (error) {
+        reject(
+          unavailable('The display of the guest cannot be reached', error instanceof Error ? error : new Error(String(error))),
+        );
+        return;
+      }
       socket.once('error', (cause) => reject(unavailable('The display of the guest cannot be reached', cause)));
       socket.once('connect', () => {
         socket.removeAllListeners('error');

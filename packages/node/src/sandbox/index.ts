@@ -1,4 +1,6 @@
 export { INSIDE } from './enter-script.ts';
 export * from './capability-cache.ts';
+export type { HostCapabilities } from './host-capabilities.ts';
 export * from './host-programs.ts';
+export { connectLibvirt } from './libvirt-socket.ts';
 export * from './sandbox-manager.ts';

@@ -26,6 +26,8 @@ export interface RunningSandbox extends Sandbox {
 export interface SandboxRequest {
   readonly podUid: string;
   readonly hostname: string;
+  /** Called as soon as the network namespace stands, so that the network can be set up meanwhile. */
+  readonly onNamespace?: (sandbox: Sandbox) => void;
 }
 
 export interface SandboxManagerDeps {
@@ -63,7 +65,7 @@ export class SandboxManager {
   }
 
   /** Builds namespaces and starts libvirt in them; the network namespace exists but is empty. */
-  async create({ podUid, hostname }: SandboxRequest, signal: AbortSignal): Promise<RunningSandbox> {
+  async create({ podUid, hostname, onNamespace }: SandboxRequest, signal: AbortSignal): Promise<RunningSandbox> {
     await this.load();
     await this.destroy(podUid);
     const { config, programs, runner, isKvmUsable, capabilities } = this.deps;
@@ -73,7 +75,9 @@ export class SandboxManager {
     // recorded before anything exists, so that a crash in between leaves nothing unknown
     await this.write({ podUid, uid, netns, dir, init: { pid: 0, startTicks: 0 } });
     await Promise.all([
-      ipCommand(runner).exec(['netns', 'add', netns], signal),
+      ipCommand(runner)
+        .exec(['netns', 'add', netns], signal)
+        .then(() => onNamespace?.({ podUid, uid, netns, dir })),
       writeSandboxFiles({ dir, uid, hostname, programs, capabilities: capabilities() }),
     ]);
     const enter = ['-c', ENTER_SCRIPT, 'sandbox', dir, String(uid), hostname, isKvmUsable ? '1' : '0', programs.daemon];
@@ -93,6 +97,12 @@ export class SandboxManager {
     const sandbox = { podUid, uid, netns, dir, init };
     await this.write(sandbox);
     return sandbox;
+  }
+
+  /** Ends every process of the sandbox; its files and namespace stay. */
+  async kill(podUid: string): Promise<void> {
+    const record = await this.read(podUid);
+    if (record) await kill(record.init);
   }
 
   /** Kills everything inside and removes what was made. The caller has torn down the pod's network before. */

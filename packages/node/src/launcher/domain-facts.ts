@@ -1,0 +1,44 @@
+import type { VirtualMachineInstance } from '@slipway/api';
+import { type ClusterConfig, type DomainFacts, guestMemoryBytes } from '@slipway/virt';
+import type { PodNetworkStatus, PreparedVolume } from '../contracts.ts';
+import { INSIDE } from '../sandbox/index.ts';
+import type { NodeFacts } from './node-facts.ts';
+
+/** Paths beneath the private directory of a sandbox. */
+export const SERIAL_SOCKET = 'run/serial0';
+export const VNC_SOCKET = 'run/vnc';
+
+const SMALL_GUEST_BYTES = 512 * 1024 ** 2;
+/** Bound of the translation cache of small guests; larger ones get QEMU's own. */
+const SMALL_TB_CACHE_MIB = 32;
+
+export interface DomainInputs {
+  readonly vmi: VirtualMachineInstance;
+  readonly node: NodeFacts;
+  readonly config: ClusterConfig;
+  readonly network: PodNetworkStatus;
+  readonly volumes: readonly PreparedVolume[];
+}
+
+/** Everything the planner needs, as the sandbox sees it. Pure. */
+export function domainFacts({ vmi, node, config, network, volumes }: DomainInputs): DomainFacts {
+  const isSmall = guestMemoryBytes(vmi.spec.domain) < SMALL_GUEST_BYTES;
+  return {
+    config,
+    accelerator:
+      node.kvm.state === 'usable'
+        ? { kind: 'kvm' }
+        : { kind: 'tcg', usableCpuModels: node.host.cpuModels, ...(isSmall && { tbCacheMiB: SMALL_TB_CACHE_MIB }) },
+    // a host without usable KVM runs guests slowly rather than not at all, and says so in a condition
+    allowEmulation: true,
+    volumes: volumes.map((volume) => ({ ...volume })),
+    interfaces: network.interfaces.map(({ name, tapName, mac, mtu, queues }) => ({ name, tapName, mac, mtu, queues })),
+    sockets: { serialConsole: `${INSIDE}/${SERIAL_SOCKET}`, vnc: `${INSIDE}/${VNC_SOCKET}` },
+    logs: {},
+    nvramPath: `${INSIDE}/data/nvram.fd`,
+    firmware: node.firmware,
+    machineTypes: node.host.machineTypes,
+    videoModels: node.host.videoModels,
+    vhostNet: false,
+  };
+}

@@ -1,0 +1,5 @@
+export { GuestAgent } from './guest-agent.ts';
+export { Launch } from './launch.ts';
+export { LauncherRunner, type LauncherRunnerDeps } from './launcher-runner.ts';
+export { type ConfigSource, type NodeFacts, readFirmware } from './node-facts.ts';
+export { launcherHandlers } from './node-verbs.ts';

@@ -1,0 +1,199 @@
+import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
+import { VmiCondition, VmiPhase } from '@slipway/api';
+import { formatTime } from '@slipway/apimachinery';
+import type { DomainPlan } from '@slipway/virt';
+import type { PodNetworkStatus } from '../contracts.ts';
+import type { GuestReport } from './guest-agent.ts';
+
+type Status = kubevirt.VirtualMachineInstanceStatus;
+type Condition = kubevirt.VirtualMachineInstanceCondition;
+type Interface = kubevirt.VirtualMachineInstanceNetworkInterface;
+
+export interface ConditionText {
+  readonly type: string;
+  readonly status: 'True' | 'False';
+  readonly reason?: string;
+  readonly message?: string;
+}
+
+/** The conditions with one set; its time moves only with its status. */
+export function withCondition(conditions: readonly Condition[] | undefined, text: ConditionText, nowMs: number): Condition[] {
+  const list = [...(conditions ?? [])];
+  const index = list.findIndex(({ type }) => type === text.type);
+  const before = list[index];
+  const isSame = before?.status === text.status && before.reason === text.reason && before.message === text.message;
+  if (isSame) return list;
+  const lastTransitionTime = before?.status === text.status ? (before.lastTransitionTime ?? null) : formatTime(nowMs);
+  const next = { ...text, lastProbeTime: null, lastTransitionTime } as Condition; // null times are how KubeVirt writes them
+  if (index < 0) list.push(next);
+  else list[index] = next;
+  return list;
+}
+
+export function withoutCondition(conditions: readonly Condition[] | undefined, type: string): Condition[] {
+  return (conditions ?? []).filter((condition) => condition.type !== type);
+}
+
+function inPhase(vmi: VirtualMachineInstance, phase: string, nowMs: number): Status {
+  const times = vmi.status?.phaseTransitionTimestamps ?? [];
+  const entry = { phase, phaseTransitionTimestamp: formatTime(nowMs) };
+  return {
+    ...vmi.status,
+    phase,
+    phaseTransitionTimestamps: times.some((time) => time.phase === phase) ? times : [...times, entry],
+  };
+}
+
+/** Whether the guest could move to another node, by its disks and its interface on the pod network. */
+export function liveMigratable(vmi: VirtualMachineInstance): ConditionText {
+  const type = VmiCondition.liveMigratable;
+  const primary = vmi.spec.networks?.find(({ pod }) => pod !== undefined)?.name;
+  const nic = vmi.spec.domain.devices.interfaces?.find(({ name }) => name === primary);
+  if (nic !== undefined && !nic.masquerade && !nic.passtBinding)
+    return {
+      type,
+      status: 'False',
+      reason: 'InterfaceNotLiveMigratable',
+      message:
+        'cannot migrate VMI which does not use masquerade, bridge with kubevirt.io/allow-pod-bridge-network-live-migration VM annotation or a migratable plugin to connect to the pod network',
+    };
+  const local = vmi.status?.volumeStatus?.find(
+    ({ persistentVolumeClaimInfo: claim }) => claim !== undefined && !(claim.accessModes ?? []).includes('ReadWriteMany'),
+  );
+  const claimName = local?.persistentVolumeClaimInfo?.claimName;
+  if (local === undefined) return { type, status: 'True' };
+  return {
+    type,
+    status: 'False',
+    reason: 'DisksNotLiveMigratable',
+    message: `cannot migrate VMI: PVC ${claimName} is not shared, live migration requires that all PVCs must be shared (using ReadWriteMany access mode)`,
+  };
+}
+
+function planConditions(plan: DomainPlan, kvmReason: string): ConditionText[] {
+  const byReason = new Map<string, string[]>();
+  for (const { reason, message } of plan.notes) byReason.set(reason, [...(byReason.get(reason) ?? []), message]);
+  return [...byReason].map(([type, messages]): ConditionText => {
+    const why = type === 'SoftwareEmulation' && kvmReason !== '' ? [`${messages.join('; ')}: ${kvmReason}`] : messages;
+    return { type, status: 'True', reason: type === 'SoftwareEmulation' ? 'KVMUnusable' : type, message: why.join('; ') };
+  });
+}
+
+function interfacesOf(network: PodNetworkStatus): Interface[] {
+  return network.interfaces.map(({ name, mac, ipAddresses, podInterfaceName, infoSources, queues }) => ({
+    name,
+    mac,
+    podInterfaceName,
+    queueCount: queues,
+    linkState: 'up',
+    infoSource: infoSources.join(', '),
+    ...(ipAddresses[0] !== undefined && { ipAddress: ipAddresses[0], ipAddresses: [...ipAddresses] }),
+  }));
+}
+
+export interface RunningInputs {
+  readonly plan: DomainPlan;
+  readonly network: PodNetworkStatus;
+  readonly kvmReason: string;
+  readonly nowMs: number;
+}
+
+/** The VMI once its guest runs. Pure. */
+export function runningInstance(
+  vmi: VirtualMachineInstance,
+  { plan, network, kvmReason, nowMs }: RunningInputs,
+): VirtualMachineInstance {
+  const targets = new Map(plan.disks.map(({ name, targetDev }) => [name, targetDev]));
+  const { sockets = 1, cores = 1, threads = 1 } = vmi.spec.domain.cpu ?? {};
+  const memory = vmi.spec.domain.memory?.guest ?? vmi.spec.domain.resources?.requests?.['memory'];
+  let conditions = withoutCondition(vmi.status?.conditions, VmiCondition.synchronized);
+  // the launcher pod has been ready since the hand-over; said here, Ready costs no update of its own
+  const ready: ConditionText = { type: VmiCondition.ready, status: 'True' };
+  for (const text of [ready, liveMigratable(vmi), ...planConditions(plan, kvmReason)])
+    conditions = withCondition(conditions, text, nowMs);
+  return {
+    ...vmi,
+    status: {
+      ...inPhase(vmi, VmiPhase.running, nowMs),
+      conditions,
+      interfaces: interfacesOf(network),
+      machine: { type: plan.machine },
+      currentCPUTopology: { sockets, cores, threads },
+      ...(memory !== undefined && { memory: { guestAtBoot: memory, guestCurrent: memory, guestRequested: memory } }),
+      volumeStatus: (vmi.status?.volumeStatus ?? []).map((volume) => ({
+        ...volume,
+        target: targets.get(volume.name) ?? volume.target,
+      })),
+      selinuxContext: 'none',
+      migrationMethod: 'BlockMigration',
+    },
+  };
+}
+
+/** The VMI after its guest has ended. Pure. */
+export function endedInstance(vmi: VirtualMachineInstance, phase: 'Succeeded' | 'Failed', nowMs: number): VirtualMachineInstance {
+  const gone: string[] = [VmiCondition.agentConnected, VmiCondition.paused];
+  const conditions = (vmi.status?.conditions ?? []).filter(({ type }) => !gone.includes(type));
+  return { ...vmi, status: { ...inPhase(vmi, phase, nowMs), conditions } };
+}
+
+/** The VMI with what the guest agent reports. Pure; the same object when nothing is new. */
+export function reportedInstance(
+  vmi: VirtualMachineInstance,
+  report: GuestReport | undefined,
+  nowMs: number,
+): VirtualMachineInstance {
+  const { agentConnected } = VmiCondition;
+  const { status } = vmi;
+  if (report === undefined) {
+    if (!status?.conditions?.some(({ type }) => type === agentConnected)) return vmi;
+    return { ...vmi, status: { ...status, conditions: withoutCondition(status.conditions, agentConnected) } };
+  }
+  const interfaces = mergeInterfaces(status?.interfaces ?? [], report);
+  const conditions = withCondition(status?.conditions, { type: agentConnected, status: 'True' }, nowMs);
+  const next: VirtualMachineInstance = { ...vmi, status: { ...status, conditions, interfaces, guestOSInfo: report.os } };
+  return JSON.stringify(next) === JSON.stringify(vmi) ? vmi : next;
+}
+
+function mergeInterfaces(known: readonly Interface[], { interfaces }: GuestReport): Interface[] {
+  const byMac = new Map(interfaces.map((entry) => [entry.mac, entry]));
+  const merged = known.map((entry): Interface => {
+    const seen = byMac.get(entry.mac?.toLowerCase() ?? '');
+    if (seen === undefined) return entry;
+    byMac.delete(seen.mac);
+    // with masquerade the pod's addresses count, not the ones behind the translation
+    const hasOwn = (entry.ipAddresses ?? []).length > 0 && !(entry.infoSource ?? '').includes('guest-agent');
+    const ipAddresses = hasOwn ? (entry.ipAddresses ?? []) : [...seen.ipAddresses];
+    const sources = new Set([...(entry.infoSource ?? '').split(', ').filter((source) => source !== ''), 'guest-agent']);
+    // an entry whose addresses are the pod's does not name the agent, so that the next report leaves them alone
+    if (hasOwn) return { ...entry, interfaceName: seen.name };
+    return {
+      ...entry,
+      interfaceName: seen.name,
+      infoSource: [...sources].join(', '),
+      ...(ipAddresses[0] !== undefined && { ipAddress: ipAddresses[0], ipAddresses }),
+    };
+  });
+  return merged;
+}
+
+/** The VMI paused or not. Pure; the same object when it says so already. */
+export function pausedInstance(vmi: VirtualMachineInstance, reason: string | undefined, nowMs: number): VirtualMachineInstance {
+  const { paused } = VmiCondition;
+  const current = vmi.status?.conditions?.find(({ type }) => type === paused);
+  if (reason === undefined)
+    return current === undefined
+      ? vmi
+      : { ...vmi, status: { ...vmi.status, conditions: withoutCondition(vmi.status?.conditions, paused) } };
+  if (current?.status === 'True' && current.reason === reason) return vmi;
+  const message = reason === 'PausedByUser' ? 'VMI was paused by user' : 'VMI was paused, low-level IO error detected';
+  const text: ConditionText = { type: paused, status: 'True', reason, message };
+  return { ...vmi, status: { ...vmi.status, conditions: withCondition(vmi.status?.conditions, text, nowMs) } };
+}
+
+/** The VMI with the reason why its guest does not start. Pure. */
+export function unsynchronizedInstance(vmi: VirtualMachineInstance, message: string, nowMs: number): VirtualMachineInstance {
+  const reason = 'Synchronizing with the Domain failed.';
+  const text: ConditionText = { type: VmiCondition.synchronized, status: 'False', reason, message };
+  return { ...vmi, status: { ...vmi.status, conditions: withCondition(vmi.status?.conditions, text, nowMs) } };
+}

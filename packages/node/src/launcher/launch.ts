@@ -1,0 +1,398 @@
+import { isNotFound, keyOf, formatTime } from '@slipway/apimachinery';
+import { type Pod, PodKind, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
+import type { Client } from '@slipway/client';
+import { backOffDelay, type EventRecorder, type Logger, sleep, type TimerClock } from '@slipway/runtime';
+import { type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
+import type { NodeConfig, PodNetwork, PodNetworkStatus, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
+import type { RunningSandbox, SandboxManager } from '../sandbox/index.ts';
+import { domainFacts } from './domain-facts.ts';
+import { GuestAgent } from './guest-agent.ts';
+import { type GuestEvent, GuestSession } from './guest-session.ts';
+import { endedInstance, pausedInstance, reportedInstance, runningInstance, unsynchronizedInstance } from './instance-status.ts';
+import { InstanceWriter } from './instance-writer.ts';
+import type { ConfigSource, NodeFacts } from './node-facts.ts';
+import { podStatus, type PodState } from './pod-status.ts';
+
+export interface LaunchDeps {
+  readonly client: Client;
+  readonly config: NodeConfig;
+  readonly clock: TimerClock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly events: EventRecorder;
+  readonly network: PodNetwork;
+  readonly volumes: VolumeManager;
+  readonly sandboxes: SandboxManager;
+  readonly facts: NodeFacts;
+  readonly clusterConfig: ConfigSource;
+  readonly hostIP: string;
+  readonly consoleLogOf: (podUid: string) => string;
+}
+
+const RETRY = { baseMs: 500, maxMs: 15_000, jitter: 0.2 };
+const DEFAULT_GRACE_SECONDS = 30;
+/** A guest that was still booting missed the power button: it is pressed again. */
+const POWER_BUTTON_EVERY_MS = 5_000;
+const AGENT_REFRESH_MS = 30_000;
+const AGENT_RETRY_MS = 1_000;
+
+interface Signal {
+  readonly promise: Promise<void>;
+  fire(): void;
+}
+
+function oneShot(): Signal {
+  let fire = (): void => {};
+  const promise = new Promise<void>((resolve) => {
+    fire = resolve;
+  });
+  return { promise, fire };
+}
+
+/** One launcher pod from its sandbox to the end of its guest. */
+export class Launch {
+  readonly writer: InstanceWriter;
+  session: GuestSession | undefined;
+  private readonly deps: LaunchDeps;
+  private readonly stopping = new AbortController();
+  private readonly ended = oneShot();
+  private changed = oneShot();
+  private pod: Pod;
+  private podIPs: readonly string[] = [];
+  private isStarted = false;
+  private isShuttingDown = false;
+  private outcome: 'Succeeded' | 'Failed' | undefined;
+  private agentConnected = false;
+  private running: Promise<void> = Promise.resolve();
+
+  constructor(deps: LaunchDeps, pod: Pod, vmi: VirtualMachineInstance) {
+    this.deps = deps;
+    this.pod = pod;
+    this.writer = new InstanceWriter(deps.client, vmi);
+  }
+
+  /** Resolves when the guest runs or will not. */
+  get started(): Promise<void> {
+    return this.running;
+  }
+
+  /** Addresses of the pod, once it has its network. */
+  get addresses(): readonly string[] {
+    return this.podIPs;
+  }
+
+  start(): void {
+    this.running = this.run().catch((error: unknown) => {
+      if (!this.stopping.signal.aborted) this.deps.log.error({ pod: this.podKey, error: String(error) }, 'launch failed');
+    });
+  }
+
+  /** The pod or the VMI has changed. */
+  notify(pod?: Pod): void {
+    if (pod) {
+      this.pod = pod;
+      this.refreshReadiness();
+    }
+    const { changed } = this;
+    this.changed = oneShot();
+    changed.fire();
+    if (this.writer.gone || this.writer.current.metadata.deletionTimestamp !== undefined) this.beginShutdown();
+  }
+
+  /** Ends the guest within its grace period and resolves when it has ended. */
+  async stop(immediately: boolean): Promise<void> {
+    if (!this.isStarted || immediately) this.stopping.abort(new Error('The pod is being deleted'));
+    else {
+      this.beginShutdown();
+      await this.ended.promise;
+      this.stopping.abort(new Error('The guest has ended'));
+    }
+    await this.running;
+    if (this.outcome === undefined) await this.finish('Failed', 'its pod was deleted');
+    this.session?.close();
+  }
+
+  /** Leaves everything running: the agent itself is going down. */
+  abandon(): void {
+    this.stopping.abort(new Error('The agent is stopping'));
+    this.session?.close();
+  }
+
+  private get podKey(): string {
+    return `${this.pod.metadata.namespace}/${this.pod.metadata.name}`;
+  }
+
+  private async run(): Promise<void> {
+    const { signal } = this.stopping;
+    const vmi = this.writer.current;
+    const volumes = this.retried('prepare the volumes', (sandbox) => this.prepareVolumes(sandbox));
+    const { sandbox, network } = await this.retried('make the sandbox', () => this.openSandbox(vmi))(undefined);
+    this.podIPs = network.podIPs;
+    const session = new GuestSession({
+      sandbox,
+      programs: this.deps.facts.programs,
+      consoleLog: this.deps.consoleLogOf(sandbox.podUid),
+      onEvent: (event) => this.onGuestEvent(event),
+    });
+    this.session = session;
+    const prepared = volumes(sandbox);
+    prepared.catch(() => {});
+    const podRunning = this.writePod({ phase: 'Running' }, network);
+    podRunning.catch(() => {});
+    const name = domainName(vmi);
+    const found = await session.find(name);
+    if (found?.isActive !== true && !this.hasEnded()) {
+      await this.untilScheduled();
+      if (this.hasEnded()) return;
+    }
+    if (this.hasEnded()) return;
+    await this.retried('start the guest', () => this.startGuest(session, network, prepared, found?.isActive ?? false))(undefined);
+    await podRunning;
+    signal.throwIfAborted();
+  }
+
+  private hasEnded(): boolean {
+    return this.outcome !== undefined;
+  }
+
+  /** The sandbox of this pod, found or made, with its network. */
+  private async openSandbox(vmi: VirtualMachineInstance): Promise<{ sandbox: RunningSandbox; network: PodNetworkStatus }> {
+    const { sandboxes, network } = this.deps;
+    const { signal } = this.stopping;
+    const podUid = this.pod.metadata.uid ?? '';
+    const standing = await sandboxes.find(podUid);
+    if (standing) return { sandbox: standing, network: await network.setUp(this.pod, vmi, standing, signal) };
+    let setUp: Promise<PodNetworkStatus> | undefined;
+    const onNamespace = (sandbox: Sandbox): void => {
+      setUp = network.setUp(this.pod, vmi, sandbox, signal);
+      setUp.catch(() => {});
+    };
+    const hostname = this.pod.spec?.hostname ?? this.pod.metadata.name ?? 'guest';
+    const sandbox = await sandboxes.create({ podUid, hostname, onNamespace }, signal);
+    return { sandbox, network: (await setUp) ?? { podIPs: [], interfaces: [] } };
+  }
+
+  private prepareVolumes(sandbox: Sandbox | undefined): Promise<readonly PreparedVolume[]> {
+    if (sandbox === undefined) throw new Error('There is no sandbox');
+    return this.deps.volumes.prepare(this.writer.current, this.pod, sandbox, this.stopping.signal);
+  }
+
+  private async untilScheduled(): Promise<void> {
+    const { signal } = this.stopping;
+    for (;;) {
+      const { changed } = this;
+      const { status } = this.writer.current;
+      if (status?.phase === VmiPhase.scheduled && status.nodeName === this.deps.config.nodeName) return;
+      if (status?.phase === VmiPhase.running || this.hasEnded()) return;
+      await Promise.race([changed.promise, this.ended.promise, aborted(signal)]);
+      signal.throwIfAborted();
+    }
+  }
+
+  private async startGuest(
+    session: GuestSession,
+    network: PodNetworkStatus,
+    prepared: Promise<readonly PreparedVolume[]>,
+    isActive: boolean,
+  ): Promise<void> {
+    const { facts, clusterConfig, events } = this.deps;
+    const vmi = this.writer.current;
+    const volumes = await prepared;
+    const plan = planDomain(vmi, domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes }));
+    if (vmi.metadata.deletionTimestamp !== undefined && !isActive) return;
+    if (vmi.status?.phase === VmiPhase.running && !isActive) {
+      await this.finish('Failed', 'its QEMU is gone');
+      return;
+    }
+    if (!isActive) {
+      await session.start(plan.name, renderDomain(plan), vmi.spec.startStrategy === 'Paused');
+      events.normal(vmi, 'Created', 'VirtualMachineInstance defined.');
+    }
+    this.isStarted = true;
+    session.openConsoles();
+    await this.writeRunning(plan, network);
+    if (!isActive) events.normal(vmi, 'Started', 'VirtualMachineInstance started.');
+    if (this.writer.current.metadata.deletionTimestamp !== undefined) this.beginShutdown();
+    this.pollAgent().catch(() => {});
+  }
+
+  private async writeRunning(plan: DomainPlan, network: PodNetworkStatus): Promise<void> {
+    const { facts, clock } = this.deps;
+    await this.writer.update((vmi) => {
+      if (vmi.status?.phase !== VmiPhase.scheduled) return vmi;
+      const running = runningInstance(vmi, { plan, network, kvmReason: facts.kvm.reason, nowMs: clock.now() });
+      return vmi.spec.startStrategy === 'Paused' ? pausedInstance(running, 'PausedByUser', clock.now()) : running;
+    }, this.stopping.signal);
+  }
+
+  private onGuestEvent(event: GuestEvent): void {
+    const { log } = this.deps;
+    const report = (error: unknown): void => log.warn({ pod: this.podKey, error: String(error) }, 'guest event not recorded');
+    switch (event.type) {
+      case 'ended':
+        this.finish(event.phase, event.reason).catch(report);
+        break;
+      case 'agent':
+        this.agentConnected = event.connected;
+        this.pollAgent().catch(report);
+        break;
+      case 'paused':
+        if (this.isStarted) this.writePaused(event.reason).catch(report);
+        break;
+      case 'resumed':
+        if (this.isStarted) this.writePaused(undefined).catch(report);
+        break;
+      default:
+    }
+  }
+
+  private async writePaused(reason: string | undefined): Promise<void> {
+    const { clock } = this.deps;
+    await this.writer.update((vmi) => {
+      if (vmi.status?.phase !== VmiPhase.running || this.outcome !== undefined) return vmi;
+      return pausedInstance(vmi, reason, clock.now());
+    }, this.stopping.signal);
+  }
+
+  private polling = false;
+
+  /** Writes what the guest agent says when it is new; again and again while it is connected. */
+  private async pollAgent(): Promise<void> {
+    const { session } = this;
+    const { clock } = this.deps;
+    const { signal } = this.stopping;
+    if (this.polling || session === undefined || !this.isStarted) return;
+    this.polling = true;
+    try {
+      for (; !signal.aborted && !this.hasEnded(); ) {
+        const report = await new GuestAgent(await session.libvirt(), await session.domain()).report().catch(() => undefined);
+        if (report) this.agentConnected = true;
+        if (report || !this.agentConnected)
+          await this.writer.update((vmi) => {
+            if (vmi.status?.phase !== VmiPhase.running || this.hasEnded()) return vmi;
+            return reportedInstance(vmi, report, clock.now());
+          }, signal);
+        if (!this.agentConnected) return;
+        await sleep(clock, report ? AGENT_REFRESH_MS : AGENT_RETRY_MS, signal);
+      }
+    } finally {
+      this.polling = false;
+    }
+  }
+
+  private beginShutdown(): void {
+    if (this.isShuttingDown || !this.isStarted || this.hasEnded()) {
+      if (!this.isStarted && !this.hasEnded() && this.writer.current.metadata.deletionTimestamp !== undefined)
+        this.finish('Failed', 'it was deleted before it started').catch(() => {});
+      return;
+    }
+    this.isShuttingDown = true;
+    this.shutDown().catch((error: unknown) => {
+      this.isShuttingDown = false;
+      this.deps.log.warn({ pod: this.podKey, error: String(error) }, 'guest not shut down');
+    });
+  }
+
+  /** Presses the power button until the guest is off or the grace period is over, then pulls the plug. */
+  private async shutDown(): Promise<void> {
+    const { session } = this;
+    const { clock, events } = this.deps;
+    const { signal } = this.stopping;
+    const vmi = this.writer.current;
+    if (session === undefined) return;
+    const graceMs = (vmi.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS) * 1000;
+    const deadline = clock.now() + graceMs;
+    if (graceMs > 0) events.normal(vmi, 'ShuttingDown', 'Signaled Graceful Shutdown');
+    while (!this.hasEnded() && clock.now() < deadline) {
+      await session.powerDown().catch(() => {}); // a guest that is just ending refuses
+      const waitMs = Math.min(POWER_BUTTON_EVERY_MS, Math.max(0, deadline - clock.now()));
+      await Promise.race([this.ended.promise, sleep(clock, waitMs, signal)]);
+    }
+    if (this.hasEnded()) return;
+    this.isDestroyClean = graceMs === 0;
+    await session.destroy();
+    await this.ended.promise;
+  }
+
+  /** Without a grace period being switched off is a clean end. */
+  private isDestroyClean = false;
+
+  private async finish(phase: 'Succeeded' | 'Failed', reason: string): Promise<void> {
+    if (this.outcome !== undefined) return;
+    const final = this.isDestroyClean ? 'Succeeded' : phase;
+    this.outcome = final;
+    const { clock, events, log } = this.deps;
+    const vmi = this.writer.current;
+    const isFinal = (now: VirtualMachineInstance): boolean => now.status?.phase === 'Succeeded' || now.status?.phase === 'Failed';
+    log.info({ vmi: `${vmi.metadata.namespace}/${vmi.metadata.name}`, phase: final, reason }, 'guest ended');
+    const forever = new AbortController().signal;
+    try {
+      await this.writer.update((now) => (isFinal(now) ? now : endedInstance(now, final, clock.now())), forever);
+      if (this.isStarted && final === 'Succeeded') events.normal(vmi, 'Stopped', 'The VirtualMachineInstance was shut down.');
+      else if (this.isStarted) events.warning(vmi, 'Stopped', `The VirtualMachineInstance crashed: ${reason}.`);
+      await this.writePod({ phase: final, ...(final === 'Failed' && { message: `The guest ended: ${reason}` }) });
+    } finally {
+      this.ended.fire();
+    }
+  }
+
+  private refreshReadiness(): void {
+    if (this.podIPs.length === 0 || this.outcome !== undefined) return;
+    const wanted = this.statusOf({ phase: 'Running' }).conditions?.find(({ type }) => type === 'Ready')?.status;
+    const has = this.pod.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+    if (has !== undefined && wanted !== has) this.writePod({ phase: 'Running' }).catch(() => {});
+  }
+
+  private statusOf(state: Pick<PodState, 'phase' | 'message'>): NonNullable<Pod['status']> {
+    const { clock, hostIP } = this.deps;
+    return podStatus(this.pod, { ...state, podIPs: this.podIPs, hostIP, now: formatTime(clock.now()) });
+  }
+
+  private async writePod(state: Pick<PodState, 'phase' | 'message'>, network?: PodNetworkStatus): Promise<void> {
+    const { client } = this.deps;
+    const key = keyOf(this.pod);
+    try {
+      const patch = { metadata: { uid: this.pod.metadata.uid }, status: this.statusOf(state) };
+      await client.patch(PodKind, key, patch, { type: 'strategic', subresource: 'status' });
+      if (network?.annotations) {
+        const annotations = { metadata: { uid: this.pod.metadata.uid, annotations: network.annotations } };
+        await client.patch(PodKind, key, annotations, { type: 'merge' });
+      }
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+  }
+
+  /** Repeats a step with growing delays until it works or the pod is deleted; the VMI says meanwhile what is wrong. */
+  private retried<T>(
+    what: string,
+    step: (sandbox: Sandbox | undefined) => Promise<T>,
+  ): (sandbox: Sandbox | undefined) => Promise<T> {
+    const { clock, random, log, events } = this.deps;
+    const { signal } = this.stopping;
+    return async (sandbox) => {
+      for (let failures = 1; ; failures++) {
+        try {
+          return await step(sandbox);
+        } catch (error) {
+          signal.throwIfAborted();
+          if (this.hasEnded()) throw error;
+          const message = `Cannot ${what}: ${error instanceof Error ? error.message : String(error)}`;
+          log.warn({ pod: this.podKey, failures, error: message }, 'launch step failed');
+          events.warning(this.writer.current, 'SyncFailed', message);
+          await this.writer.update((vmi) => unsynchronizedInstance(vmi, message, clock.now()), signal).catch(() => {});
+          await Promise.race([sleep(clock, backOffDelay(failures, RETRY, random), signal), this.ended.promise]);
+        }
+      }
+    };
+  }
+}
+
+const domainName = (vmi: VirtualMachineInstance): string => `${vmi.metadata.namespace ?? 'default'}_${vmi.metadata.name}`;
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}

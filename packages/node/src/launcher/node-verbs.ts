@@ -1,0 +1,99 @@
+import type { Duplex } from 'node:stream';
+import { NodeVerb } from '@slipway/api';
+import { badRequest, StatusError } from '@slipway/apimachinery';
+import type { NodeCall, NodeHandlers, TimerClock } from '@slipway/runtime';
+import { openForward, parseForward } from '../console/index.ts';
+import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+import { GuestAgent } from './guest-agent.ts';
+import type { GuestSession } from './guest-session.ts';
+import type { Launch } from './launch.ts';
+
+export interface NodeVerbDeps {
+  readonly find: (namespace: string, name: string, uid: string) => Launch;
+  readonly clock: TimerClock;
+}
+
+interface Target {
+  readonly launch: Launch;
+  readonly session: GuestSession;
+  readonly libvirt: LibvirtConnection;
+  readonly domain: DomainRef;
+}
+
+type CallHandler = (target: Target, params: NodeCall['params']) => Promise<unknown>;
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+
+const notRunning = (): StatusError =>
+  new StatusError({ code: 409, reason: 'Conflict', message: 'The virtual machine is not running on this node' });
+
+/** Answers what the server asks about guests of this node. */
+export function launcherHandlers({ find, clock }: NodeVerbDeps): NodeHandlers {
+  const thaws = new Map<string, () => void>();
+
+  const launchOf = ({ params }: NodeCall): { launch: Launch; session: GuestSession } => {
+    const launch = find(text(params['namespace']), text(params['name']), text(params['uid']));
+    if (launch.session === undefined) throw notRunning();
+    return { launch, session: launch.session };
+  };
+
+  const freeze: CallHandler = async ({ libvirt, domain }, params) => {
+    await libvirt.freeze(domain);
+    const seconds = Number(params['unfreezeTimeoutSeconds'] ?? 0);
+    thaws.get(domain.name)?.();
+    if (seconds > 0)
+      thaws.set(
+        domain.name,
+        clock.setTimer(seconds * 1000, () => void libvirt.thaw(domain).catch(() => {})),
+      );
+    return {};
+  };
+
+  const calls: Readonly<Record<string, CallHandler>> = {
+    [NodeVerb.pause]: ({ libvirt, domain }) => libvirt.suspend(domain),
+    [NodeVerb.unpause]: ({ libvirt, domain }) => libvirt.resume(domain),
+    [NodeVerb.reset]: ({ libvirt, domain }) => libvirt.reset(domain),
+    [NodeVerb.softreboot]: ({ libvirt, domain }) => libvirt.reboot(domain, 'agent').catch(() => libvirt.reboot(domain, 'acpi')),
+    [NodeVerb.freeze]: freeze,
+    [NodeVerb.unfreeze]: async ({ libvirt, domain }) => {
+      thaws.get(domain.name)?.();
+      thaws.delete(domain.name);
+      await libvirt.thaw(domain);
+    },
+    [NodeVerb.guestosinfo]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).info(),
+    [NodeVerb.userlist]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).users(),
+    [NodeVerb.filesystemlist]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).fileSystems(),
+    [NodeVerb.vncScreenshot]: async ({ libvirt, domain }) => ({
+      png: (await libvirt.screenshot(domain)).image.toString('base64'),
+    }),
+  };
+
+  return {
+    async call(call) {
+      const handler = calls[call.verb];
+      if (handler === undefined) throw badRequest(`This node does not know the call "${call.verb}"`);
+      const { launch, session } = launchOf(call);
+      const [libvirt, domain] = [await session.libvirt(), await session.domain()];
+      return (await handler({ launch, session, libvirt, domain }, call.params)) ?? {};
+    },
+
+    async open(call): Promise<Duplex> {
+      const { launch, session } = launchOf(call);
+      switch (call.verb) {
+        case NodeVerb.console:
+          if (session.console === undefined) throw notRunning();
+          return session.console.attach();
+        case NodeVerb.vnc:
+          if (session.vnc === undefined) throw notRunning();
+          return session.vnc.open({ preserveSession: call.params['preserveSession'] === true });
+        case NodeVerb.portforward: {
+          const [address] = launch.addresses;
+          if (address === undefined) throw notRunning();
+          return openForward({ address, ...parseForward(call.params) });
+        }
+        default:
+          throw badRequest(`This node does not know the stream "${call.verb}"`);
+      }
+    },
+  };
+}
