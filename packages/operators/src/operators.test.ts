@@ -20,7 +20,7 @@ const HCO = `openshift-cnv/${HCO_NAME}`;
 const KUBEVIRT = `openshift-cnv/${KUBEVIRT_NAME}`;
 
 async function start(): Promise<void> {
-  world = testWorld({ controllers: operators });
+  world = testWorld({ api: 'server', controllers: operators });
   await world.settle();
 }
 

@@ -55,6 +55,12 @@ export const hyperConvergedController: ControllerRegistration = {
   },
 };
 
+/**
+ * One machine runs what a rack does elsewhere, and guests rarely touch all their memory: placement counts a third of it
+ * (docs/decisions/0005-memory-overcommit.md). Everything else is HyperConverged's own default.
+ */
+const INITIAL_SPEC = { virtualization: { higherWorkloadDensity: { memoryOvercommitPercentage: 300 } } };
+
 async function bootstrap({ client, settings }: ControllerDeps, key: ObjectKey, signal: AbortSignal): Promise<void> {
   const create = async <T extends KubeObject>(kind: ResourceKind<T>, object: T): Promise<void> => {
     await client.create(kind, object, { signal }).catch((error: unknown) => {
@@ -66,7 +72,7 @@ async function bootstrap({ client, settings }: ControllerDeps, key: ObjectKey, s
     apiVersion: 'hco.kubevirt.io/v1',
     kind: 'HyperConverged',
     metadata: { ...key, labels: { app: HCO_NAME }, finalizers: [HCO_FINALIZER] },
-    spec: {},
+    spec: INITIAL_SPEC,
   };
   await create(HyperConvergedKind, hco);
 }

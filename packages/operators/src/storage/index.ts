@@ -82,23 +82,25 @@ export const cdiConfigController: ControllerRegistration = {
           const cdi = cdis.get({ namespace: '', name: CDI_NAME }) ?? cdis.list()[0];
           if (cdi === undefined) return done;
           const spec = cdi.spec.config ?? {};
-          let config = configs.get(CONFIG_KEY);
-          if (config === undefined) {
-            const metadata = { name: CONFIG_KEY.name, labels: { app: 'containerized-data-importer', 'cdi.kubevirt.io': '' } };
-            const created: cdi.CDIConfig = { apiVersion: 'cdi.kubevirt.io/v1beta1', kind: 'CDIConfig', metadata, spec };
-            config = await client.create(CDIConfigKind, created, { signal });
-          } else if (!deepEqual(config.spec, spec)) config = await client.update(CDIConfigKind, { ...config, spec }, { signal });
-          const status = configStatus(config, classes.list());
-          if (!deepEqual(status, config.status)) {
-            // KubeVirt-compat: CDIConfig has no status subresource
-            await client.update(CDIConfigKind, { ...config, status }, { signal });
-          }
+          const current = configs.get(CONFIG_KEY);
+          // the kinds of CDI have no status subresource: one write carries both
+          const next: cdi.CDIConfig = { ...(current ?? newConfig()), spec };
+          next.status = configStatus(next, classes.list());
+          if (current === undefined) await client.create(CDIConfigKind, next, { signal });
+          else if (!deepEqual(next, current)) await client.update(CDIConfigKind, next, { signal });
           return done;
         },
       },
     };
   },
 };
+
+const newConfig = (): cdi.CDIConfig => ({
+  apiVersion: 'cdi.kubevirt.io/v1beta1',
+  kind: 'CDIConfig',
+  metadata: { name: CONFIG_KEY.name, labels: { app: 'containerized-data-importer', 'cdi.kubevirt.io': '' } },
+  spec: {},
+});
 
 function configStatus({ spec, status }: cdi.CDIConfig, classes: readonly StorageClass[]): NonNullable<cdi.CDIConfig['status']> {
   const global = spec.filesystemOverhead?.global ?? FILESYSTEM_OVERHEAD;
