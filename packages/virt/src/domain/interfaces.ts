@@ -60,6 +60,11 @@ function driverOf({ isVirtio, queues, vhostNet, iommu }: DriverFacts): PlannedIn
   };
 }
 
+/** A tap made with one queue cannot be opened with several, nor the other way round. */
+function queuesOf(tapQueues: number | undefined, wanted: number): number | undefined {
+  return tapQueues === 1 ? undefined : (tapQueues ?? wanted);
+}
+
 function planInterface(
   vmi: VirtualMachineInstance,
   facts: DomainFacts,
@@ -82,7 +87,7 @@ function planInterface(
       ? undefined
       : driverOf({
           isVirtio,
-          queues: wanted === undefined ? undefined : (tap?.queues ?? wanted),
+          queues: wanted === undefined ? undefined : queuesOf(tap?.queues, wanted),
           vhostNet: facts.vhostNet,
           iommu: isVirtio && needsIommu(domain),
         }),

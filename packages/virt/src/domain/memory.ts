@@ -37,13 +37,14 @@ export function planMemory(vmi: VirtualMachineInstance): MemoryPlan {
 
 /** True when the guest's memory must be written as a NUMA cell for its backing to take effect. */
 export function needsNumaCell(plan: MemoryPlan): boolean {
-  return plan.memfd;
+  // libvirt 9 wants a cell and a slot before memory can be plugged in.
+  return plan.memfd || plan.maxBytes !== undefined;
 }
 
 /** `<memory>`, `<maxMemory>` and `<memoryBacking>`. */
 export function memoryElements(plan: MemoryPlan, numa: NumaPlan | undefined): readonly XmlElement[] {
   const elements = [el('memory', { unit: 'b' }, String(plan.guestBytes))];
-  if (plan.maxBytes !== undefined) elements.push(el('maxMemory', { unit: 'b', slots: 0 }, String(plan.maxBytes)));
+  if (plan.maxBytes !== undefined) elements.push(el('maxMemory', { unit: 'b', slots: 1 }, String(plan.maxBytes)));
   if (!plan.hugepages && !plan.shared && !plan.realtime) return elements;
   const mirror = numa?.kind === 'mirror' ? numa : undefined;
   const pages = mirror
