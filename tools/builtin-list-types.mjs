@@ -69,6 +69,13 @@ export const LIST_TABLE = {
   'flowcontrol.v1beta3.PriorityLevelConfigurationStatus.conditions': conditions,
 };
 
+/** Map fields that are owned and merged as a whole. */
+export const MAP_FIELDS_ATOMIC = new Set([
+  'core.v1.ServiceSpec.selector',
+  'core.v1.ReplicationControllerSpec.selector',
+  'core.v1.PodSpec.nodeSelector',
+]);
+
 /** Objects that are owned and merged as a whole. */
 export const MAP_ATOMIC = new Set([
   'meta.v1.LabelSelector',

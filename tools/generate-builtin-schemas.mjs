@@ -4,7 +4,7 @@
 //   `@kubernetes-models/apimachinery@1.2.1` (as apimachinery/), whose JSON schemas are read as data.
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LIST_TABLE, MAP_ATOMIC } from './builtin-list-types.mjs';
+import { LIST_TABLE, MAP_ATOMIC, MAP_FIELDS_ATOMIC } from './builtin-list-types.mjs';
 
 const [dir] = process.argv.slice(2);
 if (!dir) throw new Error('Give the directory with the unpacked packages');
@@ -68,7 +68,10 @@ function compact(schema, path) {
   if (choice && !schema.properties) return compact(choice, path);
   const node = {};
   if (schema.type === 'array') Object.assign(node, { t: 'array', i: compact(schema.items, `${path}[]`) }, LIST_TABLE[path]);
-  else if (schema.additionalProperties) Object.assign(node, { t: 'map', v: compact(schema.additionalProperties, `${path}{}`) });
+  else if (schema.additionalProperties) {
+    Object.assign(node, { t: 'map', v: compact(schema.additionalProperties, `${path}{}`) });
+    if (MAP_FIELDS_ATOMIC.has(path)) node.mapType = 'atomic';
+  }
   else if (schema.properties) {
     node.t = 'object';
     if (schema.required?.length) node.required = schema.required;

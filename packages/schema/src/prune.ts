@@ -9,14 +9,21 @@ export interface PruneResult<T> {
   readonly unknownFields: readonly string[];
 }
 
+export interface PruneOptions {
+  /** A whole object: `apiVersion`, `kind` and `metadata` are known. */
+  readonly isRoot?: boolean;
+  /** Report unknown fields as they come, which is how built-in kinds do it; default sorted. */
+  readonly inDocumentOrder?: boolean;
+}
+
 /**
  * Drops fields the schema does not know. `isRoot` adds `apiVersion`, `kind` and `metadata` to what is known, as for
  * every whole object and embedded resource.
  */
-export function prune<T>(value: T, schema: StructuralSchema, options: { readonly isRoot?: boolean } = {}): PruneResult<T> {
+export function prune<T>(value: T, schema: StructuralSchema, options: PruneOptions = {}): PruneResult<T> {
   const unknown: string[] = [];
   const pruned = visit(value, schema, [], unknown, options.isRoot === true) as T; // dropping fields keeps the type
-  return { value: pruned, unknownFields: unknown.sort() };
+  return { value: pruned, unknownFields: options.inDocumentOrder === true ? unknown : unknown.sort() };
 }
 
 function visit(value: unknown, schema: StructuralSchema, stack: PathStack, unknown: string[], isResource: boolean): unknown {

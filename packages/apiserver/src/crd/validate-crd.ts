@@ -9,7 +9,7 @@ import {
   requiredValue,
   unsupportedValue,
 } from '@slipway/apimachinery';
-import { validateStructuralSchema } from '@slipway/schema';
+import { validateRuleSources, validateStructuralSchema } from '@slipway/schema';
 import type { Crd, CrdColumn, CrdVersion } from './crd-types.ts';
 
 const COLUMN_TYPES = ['boolean', 'date', 'integer', 'number', 'string'];
@@ -115,7 +115,8 @@ function schemaErrors({ schema }: CrdVersion, path: string): FieldError[] {
       ),
     ];
   }
-  return validateStructuralSchema(root, `${path}.openAPIV3Schema`);
+  const errors = validateStructuralSchema(root, `${path}.openAPIV3Schema`);
+  return errors.length > 0 ? errors : validateRuleSources(root, `${path}.openAPIV3Schema`);
 }
 
 function columnErrors({ additionalPrinterColumns = [] }: CrdVersion, prefix: string): FieldError[] {

@@ -1,12 +1,12 @@
 import { type FieldError, StatusError, type UnstructuredObject, badRequest } from '@slipway/apimachinery';
-import { applyDefaults, dropNulls, prune, ratchetErrors, validateListTypes, validateValue } from '@slipway/schema';
+import { applyDefaults, dropNulls, prune, validateListTypes, validateRules, validateValue } from '@slipway/schema';
 import type { WriteContext } from './write-context.ts';
 
 /** Drops unknown fields (warning or refusing as the client wishes) and fills the schema's defaults. */
 export function applySchema(context: WriteContext, body: UnstructuredObject): UnstructuredObject {
-  const { schema } = context.definition;
+  const { schema, custom } = context.definition;
   if (schema === undefined) return body;
-  const { value, unknownFields } = prune(body, schema, { isRoot: true });
+  const { value, unknownFields } = prune(body, schema, { isRoot: true, inDocumentOrder: !custom });
   reportUnknown(context, unknownFields);
   return applyDefaults(dropNulls(value, schema), schema);
 }
@@ -26,7 +26,7 @@ export function strictError(context: WriteContext, texts: readonly string[]): St
   );
 }
 
-/** Findings of the schema; on update only at places that changed. */
+/** Findings of the schema, and of its rules when it has none. Unchanged places count, as in 1.26. */
 export function schemaErrors(
   context: WriteContext,
   object: UnstructuredObject,
@@ -35,5 +35,5 @@ export function schemaErrors(
   const { schema, custom } = context.definition;
   if (schema === undefined || !custom) return []; // built-in kinds check themselves, with wording of their own
   const errors = [...validateValue(object, schema), ...validateListTypes(object, schema)];
-  return old === undefined ? errors : ratchetErrors(errors, object, old);
+  return errors.length > 0 ? errors : validateRules(object, old, schema);
 }
