@@ -1,0 +1,18 @@
+import { stopGuests } from '@slipway/node';
+import type { InstanceConfig } from '../instance/instance-config.ts';
+import type { InstancePaths } from '../instance/paths.ts';
+import type { Progress } from '../progress.ts';
+import { nodeConfig } from './node-config.ts';
+
+/** Shuts down the guests of every node, each within its grace period; run it when the agents are stopped. */
+export async function stopAllGuests(
+  { config, paths }: { config: InstanceConfig; paths: InstancePaths },
+  progress: Progress,
+): Promise<void> {
+  const stop = new AbortController();
+  process.once('SIGINT', () => stop.abort(new Error('Interrupted; guests that still run keep running')));
+  for (const node of config.nodes) {
+    progress.step(`shutting down the guests of ${node.name}`);
+    await stopGuests(nodeConfig(node, paths), (text) => progress.detail(text), stop.signal);
+  }
+}

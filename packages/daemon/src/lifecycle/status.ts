@@ -1,0 +1,130 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { createHttpClient, loadKubeconfigs, resolveKubeconfig } from '@slipway/client';
+import { NodeKind } from '@slipway/api';
+import { pssBytes } from '@slipway/hostapi';
+import { listGuests } from '@slipway/node';
+import { serverUrl } from '../instance/credentials.ts';
+import type { InstanceConfig, NodeInstance } from '../instance/instance-config.ts';
+import { requireInstance } from '../instance/instance-store.ts';
+import type { InstancePaths } from '../instance/paths.ts';
+import { VERSION } from '../version.ts';
+import { componentPid, findComponent } from './component.ts';
+import { SERVER } from './component-specs.ts';
+import type { GuestReport, ProcessReport, StatusReport } from './status-report.ts';
+
+const API_TIMEOUT_MS = 3000;
+const MIB = 1024 ** 2;
+
+/** `slipway status`: exit status 1 when a part of the platform does not run. */
+export async function status(options: { dataDir: string; output: string }): Promise<void> {
+  const { config, paths } = requireInstance(options.dataDir);
+  const report = await gatherStatus(config, paths);
+  console.log(options.output === 'json' ? JSON.stringify(report, undefined, 2) : formatStatus(report));
+  process.exitCode = report.server.ready && report.nodes.every((node) => node.running) ? 0 : 1;
+}
+
+async function gatherStatus(config: InstanceConfig, paths: InstancePaths): Promise<StatusReport> {
+  const server = processReport(paths, SERVER);
+  const accelerators = await askAccelerators(paths);
+  const guests = config.nodes.flatMap((node) => guestReports(node, paths));
+  const nodes = config.nodes.map((node) => ({
+    name: node.name,
+    ...processReport(paths, node.name),
+    ...(accelerators?.get(node.name) ?? ({ accelerator: 'unknown', acceleratorReason: 'the API does not answer' } as const)),
+  }));
+  const supervisors = [SERVER, ...config.nodes.map((node) => node.name)].flatMap((name) => findComponent(paths, name)?.pid ?? []);
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  const management = [server, ...nodes].map((process) => process.pssBytes ?? 0);
+  return {
+    version: VERSION,
+    dataDir: paths.dataDir,
+    kubeconfig: paths.adminKubeconfig,
+    server: { ...server, url: serverUrl(config), ready: accelerators !== undefined },
+    nodes,
+    guests,
+    managementPssBytes: sum([
+      ...management,
+      ...supervisors.map(pssBytes),
+      ...hostHelpers(config, paths),
+      ...guests.map((guest) => guest.overheadPssBytes),
+    ]),
+    guestsPssBytes: sum(guests.map((guest) => guest.qemuPssBytes)),
+  };
+}
+
+/** Children of the agents, such as the DHCP relay; sandboxes are not among them. */
+function hostHelpers(config: InstanceConfig, paths: InstancePaths): number[] {
+  return config.nodes.flatMap((node) => {
+    const supervisor = findComponent(paths, node.name);
+    const agent = supervisor && componentPid(supervisor);
+    return agent === undefined ? [] : descendantsOf(agent).map(pssBytes);
+  });
+}
+
+function descendantsOf(pid: number): number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+    return children === '' ? [] : children.split(' ').flatMap((child) => [Number(child), ...descendantsOf(Number(child))]);
+  } catch {
+    return [];
+  }
+}
+
+function processReport(paths: InstancePaths, name: string): ProcessReport {
+  const supervisor = findComponent(paths, name);
+  const pid = supervisor && componentPid(supervisor);
+  if (pid === undefined) return { running: false };
+  return { running: true, pid, startedAt: startOf(pid), pssBytes: pssBytes(pid) };
+}
+
+const startOf = (pid: number): string => statSync(join('/proc', String(pid))).ctime.toISOString();
+
+function guestReports(node: NodeInstance, paths: InstancePaths): GuestReport[] {
+  return listGuests(paths.node(node.name).stateDir).map(({ podUid: _, pids, ...guest }) => ({
+    ...guest,
+    node: node.name,
+    overheadPssBytes: pids.filter((pid) => pid !== guest.qemuPid).reduce((total, pid) => total + pssBytes(pid), 0),
+    qemuPssBytes: guest.qemuPid === undefined ? 0 : pssBytes(guest.qemuPid),
+  }));
+}
+
+type Accelerator = Pick<StatusReport['nodes'][number], 'accelerator' | 'acceleratorReason'>;
+
+/** By node; undefined when the API does not answer. */
+async function askAccelerators(paths: InstancePaths): Promise<Map<string, Accelerator> | undefined> {
+  const { client: config } = await resolveKubeconfig(await loadKubeconfigs([paths.adminKubeconfig]));
+  const client = createHttpClient(config);
+  try {
+    const { items } = await client.list(NodeKind, { signal: AbortSignal.timeout(API_TIMEOUT_MS) });
+    return new Map(
+      items.map((node) => {
+        const condition = node.status?.conditions?.find((entry) => entry.type === 'slipway.dev/KVMUsable');
+        const accelerator = condition?.status === 'True' ? 'kvm' : condition === undefined ? 'unknown' : 'tcg';
+        return [node.metadata.name ?? '', { accelerator, acceleratorReason: condition?.message ?? '' }];
+      }),
+    );
+  } catch {
+    return undefined;
+  } finally {
+    await client.close();
+  }
+}
+
+function formatStatus(report: StatusReport): string {
+  const mib = (bytes: number | undefined) => `${((bytes ?? 0) / MIB).toFixed(1)} MiB`;
+  const line = (name: string, process: ProcessReport, more: string) =>
+    `  ${name.padEnd(24)} ${process.running ? `running, pid ${process.pid}, ${mib(process.pssBytes)}, since ${process.startedAt}` : 'not running'}${more}`;
+  return [
+    `Slipway ${report.version}, ${report.dataDir}`,
+    line('server', report.server, report.server.ready ? `, answers at ${report.server.url}` : ', does not answer'),
+    ...report.nodes.map(
+      (node) => `${line(`node ${node.name}`, node, `, ${node.accelerator}`)}\n${' '.repeat(27)}${node.acceleratorReason}`,
+    ),
+    ...report.guests.map(
+      (guest) =>
+        `  guest ${`${guest.namespace}/${guest.name}`.padEnd(18)} QEMU ${mib(guest.qemuPssBytes)}, overhead ${mib(guest.overheadPssBytes)}`,
+    ),
+    `  management ${mib(report.managementPssBytes)}, guests ${mib(report.guestsPssBytes)}`,
+  ].join('\n');
+}
