@@ -1,0 +1,170 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isNotFound } from '@slipway/apimachinery';
+import { KubeVirtKind, NetworkAttachmentDefinitionKind, PodKind, VirtualMachineInstanceKind } from '@slipway/api';
+import type { Client } from '@slipway/client';
+import { hostRunner } from '@slipway/hostapi';
+import {
+  CoreEventRecorder,
+  InformerFactory,
+  type Logger,
+  type NodeHandlers,
+  serveTunnel,
+  sleep,
+  type TimerClock,
+} from '@slipway/runtime';
+import { type ClusterConfig, clusterConfig } from '@slipway/virt';
+import { readConsoleLog } from '../console/index.ts';
+import type { NodeConfig, PodNetwork } from '../contracts.ts';
+import { probeKvm } from '../kvm/index.ts';
+import { LauncherRunner, launcherHandlers, type NodeFacts, readFirmware } from '../launcher/index.ts';
+import { createPodNetwork } from '../network/index.ts';
+import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
+import { nodeVolumes } from '../volumes/index.ts';
+import { collectGarbage } from './garbage.ts';
+import { readNodeCapabilities } from './node-capabilities.ts';
+import { keepHeartbeat, registerNode } from './node-registration.ts';
+import { PodDispatcher } from './pod-dispatcher.ts';
+import { withPodLogs } from './pod-logs.ts';
+import { scopedClient } from './scoped-client.ts';
+
+export interface NodeAgentOptions {
+  /** With this node's own identity. */
+  readonly client: Client;
+  readonly config: NodeConfig;
+  readonly log: Logger;
+  readonly clock: TimerClock;
+  readonly random: () => number;
+  readonly agentVersion: string;
+  /** Addresses of the node itself, IPv4 first. */
+  readonly addresses: readonly string[];
+  /** How a data mover is started, for example `[node, dist/mover.mjs]`. */
+  readonly moverProgram: readonly [string, ...string[]];
+  /** Addresses that importers may reach although they are loopback or link-local. */
+  readonly allowedImportAddresses: readonly string[];
+  /** Called when the node is registered and takes pods. */
+  readonly onReady?: () => void;
+}
+
+const RETRY_MS = 3_000;
+
+/** Runs the agent of one node until aborted; guests stay. Rejects only for causes that no retry can heal. */
+export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSignal): Promise<void> {
+  const { config, clock, random, log } = options;
+  await mkdir(join(config.stateDir, 'logs'), { recursive: true, mode: 0o711 });
+  const client = scopedClient(options.client, config.nodeName);
+  const informers = new InformerFactory({ client, clock, random, log });
+  informers.for(PodKind);
+  const vmis = informers.for(VirtualMachineInstanceKind);
+  const kubeVirts = informers.for(KubeVirtKind);
+  const events = new CoreEventRecorder({ client, clock, log, component: 'virt-handler', host: config.nodeName });
+  const network = podNetwork(options);
+  const volumes = nodeVolumes({ ...options, client, informers, events });
+  informers.start(signal);
+  const networkStarted = network.start(signal);
+  networkStarted.catch(() => {});
+  const { facts, sandboxes } = await retried(options, signal, () => examineHost(options, signal));
+  await retried(options, signal, (attempt) => (attempt === 1 ? networkStarted : network.start(signal)));
+  const launcher = new LauncherRunner({
+    ...{ client, config, clock, random, log, events, network, sandboxes, facts, vmis },
+    volumes: volumes.manager,
+    clusterConfig: (): ClusterConfig => clusterConfig(kubeVirts.lister.list()[0]?.spec?.configuration ?? {}),
+    hostIP: options.addresses[0] ?? '127.0.0.1',
+    consoleLogOf: (podUid) => consoleLogFile(config, podUid),
+  });
+  const pods = informers.for(PodKind);
+  const handlers = withPodLogs(launcherHandlers({ find: (...key) => launcher.find(...key), clock }), {
+    consoleLog: (podUid) => readConsoleLog(consoleLogFile(config, podUid)),
+    moverLog: (podUid) => volumes.logTail(podUid),
+    podOf: (uid) => pods.lister.list().find(({ metadata }) => metadata.uid === uid),
+  });
+  const background = [volumes.manager.run(signal), serve(options, client, handlers, signal)];
+  await Promise.all([pods.whenSynced(), vmis.whenSynced(), kubeVirts.whenSynced(), register(options, facts, signal)]);
+  new PodDispatcher({ ...{ client, pods, events, clock, random, log }, runners: [launcher, ...volumes.podRunners] }).start(
+    signal,
+  );
+  collectGarbage({ pods, sandboxes, network, launcher, log }).catch((error: unknown) => {
+    log.warn({ error: String(error) }, 'remains of earlier pods not removed');
+  });
+  options.onReady?.();
+  await aborted(signal);
+  launcher.abandon();
+  await Promise.allSettled([...background, informers.stopped(), events.flush()]);
+}
+
+/** Everything the agent writes about a pod that the pod itself cannot reach. */
+export const consoleLogFile = (config: NodeConfig, podUid: string): string =>
+  join(config.stateDir, 'logs', `${podUid}.console.log`);
+
+function podNetwork({ client, config, log, clock }: NodeAgentOptions): PodNetwork {
+  return createPodNetwork({
+    config,
+    runner: hostRunner,
+    log,
+    clock,
+    resolveNetwork: async (key, signal) => {
+      try {
+        return (await client.get(NetworkAttachmentDefinitionKind, key, { signal })).spec?.config;
+      } catch (error) {
+        if (isNotFound(error)) return undefined;
+        throw error;
+      }
+    },
+  });
+}
+
+async function examineHost(
+  { config }: NodeAgentOptions,
+  signal: AbortSignal,
+): Promise<{ facts: NodeFacts; sandboxes: SandboxManager }> {
+  const { stateDir } = config;
+  const programs: HostPrograms = findHostPrograms();
+  const cacheFile = join(stateDir, 'kvm.json');
+  const [kvm, firmware] = await Promise.all([
+    probeKvm({ runner: hostRunner, qemu: programs.qemu, cacheFile }, signal),
+    readFirmware(),
+  ]);
+  const isKvmUsable = kvm.state === 'usable';
+  let capabilities: string | undefined;
+  const sandboxes = new SandboxManager({ config, runner: hostRunner, programs, isKvmUsable, capabilities: () => capabilities });
+  const seeded = await seedCapabilities({ stateDir, programs, isKvmUsable, sandboxes }, signal);
+  capabilities = seeded.directory;
+  return { facts: { kvm, host: seeded.host, programs, firmware }, sandboxes };
+}
+
+async function register(options: NodeAgentOptions, facts: NodeFacts, signal: AbortSignal): Promise<void> {
+  const { client, config, clock, log, addresses, agentVersion } = options;
+  const { nodeName, podCidrV4, podCidrV6, stateDir } = config;
+  const host = readNodeCapabilities({ stateDir, agentVersion, kvm: facts.kvm, qemu: facts.host });
+  const deps = { client, clock, log, host, identity: { nodeName, podCidrV4, podCidrV6, addresses } };
+  await registerNode(deps, signal);
+  keepHeartbeat(deps, signal).catch(() => {});
+}
+
+function serve({ config, clock, random, log }: NodeAgentOptions, client: Client, handlers: NodeHandlers, signal: AbortSignal) {
+  return serveTunnel({ client, nodeName: config.nodeName, handlers, clock, random, log }, signal);
+}
+
+/** A host without QEMU or nftables may get them while the agent waits. */
+async function retried<T>(
+  { log, clock }: NodeAgentOptions,
+  signal: AbortSignal,
+  step: (attempt: number) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await step(attempt);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.error({ error: error instanceof Error ? error.message : String(error), attempt }, 'this host cannot run guests yet');
+      await sleep(clock, RETRY_MS, signal);
+    }
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
