@@ -15,7 +15,11 @@ import {
 import { nodeAuthorizer } from './authz/node-authorizer.ts';
 import { reviewResources } from './authz/review-resources.ts';
 import { nodeRestriction } from './admission/node-restriction.ts';
-import { authorizers, mastersAuthorizer } from './authz/authorizer.ts';
+import { defaultTolerationSecondsPlugin, priorityPlugin, serviceAccountPlugin } from './admission/pod-plugins.ts';
+import { defaultStorageClassPlugin, nodeTaintPlugin, storageProtectionPlugin } from './admission/storage-plugins.ts';
+import { escalationPlugin } from './authz/escalation.ts';
+import { generateName } from './registry/names.ts';
+import { type Authorizer, authorizers, mastersAuthorizer } from './authz/authorizer.ts';
 import { rbacAuthorizer } from './authz/rbac.ts';
 import { bootstrap } from './bootstrap/bootstrap.ts';
 import { CrdController } from './crd/crd-controller.ts';
@@ -83,7 +87,10 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const tokenAuthenticators: TokenAuthenticator[] = [...others, async (token) => (await accounts.authenticate(token))?.user];
   const context: ServerContext = {
     registry,
-    admission: createAdmissionChain([nodeRestriction(), ...(options.admissionPlugins ?? [])], options.admissionHandlers ?? []),
+    admission: createAdmissionChain(
+      [...builtInPlugins(registry, () => context.authorizer), ...(options.admissionPlugins ?? [])],
+      options.admissionHandlers ?? [],
+    ),
     authorizer: authorizers([mastersAuthorizer, nodeAuthorizer(registry), rbacAuthorizer(registry)]),
     tokenAuthenticators,
     aggregatedApis: options.aggregatedApis ?? [],
@@ -136,6 +143,19 @@ function virtualHandlers(
     ['authentication.k8s.io/selfsubjectreviews', selfSubjectReview],
     ['/serviceaccounts/token', accounts.tokenRequest],
   ]);
+}
+
+function builtInPlugins(registry: Registry, authorizer: () => Authorizer): AdmissionPlugin[] {
+  return [
+    serviceAccountPlugin(registry, () => generateName('', (limit) => randomInt(limit))),
+    defaultTolerationSecondsPlugin(),
+    priorityPlugin(registry),
+    defaultStorageClassPlugin(registry),
+    storageProtectionPlugin(),
+    nodeTaintPlugin(),
+    nodeRestriction(),
+    escalationPlugin(registry, authorizer),
+  ];
 }
 
 /** A new key for service account tokens; keep it, or tokens end with the process. */

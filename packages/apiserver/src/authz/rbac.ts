@@ -51,22 +51,33 @@ export function visitRules(
   visit: (rule: PolicyRule, binding: string) => boolean,
 ): boolean {
   for (const binding of source.lookupAll(RBAC_GROUP, 'clusterrolebindings')) {
-    if (!speaksOf(binding, user, '')) continue;
-    const because = `ClusterRoleBinding ${JSON.stringify(binding.metadata.name)}`;
+    const subject = subjectOf(binding, user, '');
+    if (subject === undefined) continue;
+    const because = `ClusterRoleBinding ${JSON.stringify(binding.metadata.name)} of ${roleText(binding)} to ${subject}`;
     if (rulesOf(source, binding, '').some((rule) => visit(rule, because))) return true;
   }
   if (namespace === '') return false;
   for (const binding of source.lookupAll(RBAC_GROUP, 'rolebindings', namespace)) {
-    if (!speaksOf(binding, user, namespace)) continue;
-    const because = `RoleBinding ${JSON.stringify(`${binding.metadata.name}/${namespace}`)}`;
+    const subject = subjectOf(binding, user, namespace);
+    if (subject === undefined) continue;
+    const because = `RoleBinding ${JSON.stringify(`${binding.metadata.name}/${namespace}`)} of ${roleText(binding)} to ${subject}`;
     if (rulesOf(source, binding, namespace).some((rule) => visit(rule, because))) return true;
   }
   return false;
 }
 
-function speaksOf(binding: UnstructuredObject, user: UserInfo, namespace: string): boolean {
+/** How the binding names the user; undefined when it does not. */
+function subjectOf(binding: UnstructuredObject, user: UserInfo, namespace: string): string | undefined {
   const subjects = Array.isArray(binding['subjects']) ? (binding['subjects'] as Subject[]) : []; // validated on write
-  return subjects.some((subject) => subjectMatches(subject, user, namespace));
+  const subject = subjects.find((candidate) => subjectMatches(candidate, user, namespace));
+  if (subject === undefined) return undefined;
+  const name = subject.kind === 'ServiceAccount' ? `${subject.name}/${subject.namespace ?? namespace}` : subject.name;
+  return `${subject.kind} ${JSON.stringify(name)}`;
+}
+
+function roleText(binding: UnstructuredObject): string {
+  const roleRef = isObject(binding['roleRef']) ? binding['roleRef'] : {};
+  return `${String(roleRef['kind'])} ${JSON.stringify(roleRef['name'])}`;
 }
 
 /** Rules of the role a binding refers to; none when the role does not exist (yet). */

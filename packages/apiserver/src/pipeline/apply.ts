@@ -1,5 +1,6 @@
 import {
   type UnstructuredObject,
+  apiVersionOf,
   badRequest,
   cloneJson,
   conflict,
@@ -51,7 +52,10 @@ function decodeConfiguration({ request }: Call, { definition }: WriteContext): U
         ? parseText(body.bytes.toString('utf8'), 'yaml')
         : undefined;
   if (!isObject(value)) throw badRequest('error decoding YAML: the applied configuration must be an object');
-  if (!value['kind'] || !value['apiVersion'])
-    throw badRequest(`invalid object type: ${String(value['apiVersion'] ?? '')}, Kind=${String(value['kind'] ?? '')}`);
+  const expected = apiVersionOf(definition);
+  const given = String(value['apiVersion'] ?? '');
+  if (given !== expected) {
+    throw badRequest(`Incorrect version specified in apply patch. Specified patch version: ${given}, expected: ${expected}`);
+  }
   return asObject(value, definition);
 }

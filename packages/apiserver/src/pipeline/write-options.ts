@@ -49,7 +49,7 @@ function checkOptions(query: URLSearchParams, method: string): void {
   if (dryRun.some((value) => value !== 'All')) errors.push(unsupportedDryRun(dryRun));
   const validation = query.get('fieldValidation') ?? '';
   if (validation !== '' && !FIELD_VALIDATION.includes(validation)) {
-    errors.push(unsupported('fieldValidation', validation, ['', ...FIELD_VALIDATION]));
+    errors.push(unsupported('fieldValidation', validation, ['', 'Ignore', 'Strict', 'Warn']));
   }
   const manager = query.get('fieldManager') ?? '';
   if (manager.length > 128)

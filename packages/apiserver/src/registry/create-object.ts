@@ -89,12 +89,13 @@ async function createOnce(
   const { definition, registry } = context;
   const { strategy } = definition;
   const strategyCtx = strategyContext(context);
-  requireNamespace(context);
+  requireNamespace(context, body.metadata.name ?? '');
   fillSystemFields(context, body);
   let object = applySchema(context, body);
   strategy.default?.(object);
   strategy.prepareForCreate?.(object, strategyCtx);
   if (strategy.hasGeneration) object.metadata.generation = 1;
+  else if (definition.custom) delete object.metadata.generation;
   const name = object.metadata.name ?? '';
   object = (await context.admission.mutate(admissionRequest(context, 'CREATE', name, { object }), context.warn)) ?? object;
   throwInvalid(context, object, createErrors(context, object));
@@ -130,11 +131,11 @@ export function throwInvalid(context: WriteContext, object: UnstructuredObject, 
 
 function fillSystemFields(context: WriteContext, object: UnstructuredObject): void {
   const { metadata } = object;
-  if (metadata.resourceVersion) throw badRequest('resourceVersion should not be set on objects to be created');
+  if (metadata.resourceVersion && metadata.resourceVersion !== '0')
+    throw badRequest('resourceVersion should not be set on objects to be created');
   delete metadata.resourceVersion;
   delete metadata.deletionTimestamp;
   delete metadata.deletionGracePeriodSeconds;
-  delete metadata.generation;
   delete (metadata as Record<string, unknown>)['selfLink']; // a field of old clients
   metadata.uid = context.uid();
   metadata.creationTimestamp = formatTime(context.nowMs());
@@ -143,18 +144,18 @@ function fillSystemFields(context: WriteContext, object: UnstructuredObject): vo
 }
 
 /** Objects go only into namespaces that exist and stay. */
-function requireNamespace(context: WriteContext): void {
+function requireNamespace(context: WriteContext, name: string): void {
   const { definition, namespace, registry } = context;
   if (!definition.namespaced) return;
   // a namespace just being written counts: its creator got no answer yet, but others may act on its events
   const entry = registry.store.latest(storeKey({ group: '', plural: 'namespaces' }, '', namespace));
   if (entry === undefined) throw notFound({ resource: 'namespaces', group: '' }, namespace);
-  if (storedObjectOf(entry).object.metadata.deletionTimestamp !== undefined) throw terminatingError(context);
+  if (storedObjectOf(entry).object.metadata.deletionTimestamp !== undefined) throw terminatingError(context, name);
 }
 
-function terminatingError({ definition, namespace }: WriteContext): StatusError {
+function terminatingError({ definition, namespace }: WriteContext, name: string): StatusError {
   const text = `unable to create new content in namespace ${namespace} because it is being terminated`;
-  const error = forbidden(refOf(definition), '', text);
+  const error = forbidden(refOf(definition), name, text);
   const cause = {
     reason: 'NamespaceTerminating',
     message: `namespace ${namespace} is being terminated`,

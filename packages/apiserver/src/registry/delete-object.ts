@@ -39,11 +39,11 @@ function checkPreconditions(context: WriteContext, object: UnstructuredObject, {
   const { uid, resourceVersion, name = '' } = object.metadata;
   const refuse = (field: string, wanted: string, actual: string | undefined): StatusError => {
     const error = conflict(
-      refOf(context.definition),
+      { resource: context.definition.kind, group: context.definition.group },
       name,
       `the ${field} in the precondition (${wanted}) does not match the ${field} in record (${actual}). The object might have been deleted and then recreated`,
     );
-    return new StatusError({ ...error.status, details: { ...error.status.details, kind: context.definition.plural } });
+    return new StatusError({ ...error.status, details: { ...error.status.details, kind: context.definition.kind } });
   };
   if (preconditions?.uid && preconditions.uid !== uid) throw refuse('UID', preconditions.uid, uid);
   if (preconditions?.resourceVersion && preconditions.resourceVersion !== resourceVersion) {

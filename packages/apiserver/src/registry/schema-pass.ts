@@ -7,8 +7,14 @@ export function applySchema(context: WriteContext, body: UnstructuredObject): Un
   const { schema, custom } = context.definition;
   if (schema === undefined) return body;
   const { value, unknownFields } = prune(body, schema, { isRoot: true, inDocumentOrder: !custom });
-  reportUnknown(context, unknownFields);
+  reportUnknown(context, context.definition.custom ? unknownFields : metadataFirst(unknownFields));
   return applyDefaults(dropNulls(value, schema), schema);
+}
+
+/** Built-in objects are read field by field, and their metadata comes first. */
+function metadataFirst(paths: readonly string[]): string[] {
+  const isMetadata = (path: string): boolean => path.startsWith('metadata.');
+  return [...paths.filter(isMetadata), ...paths.filter((path) => !isMetadata(path))];
 }
 
 function reportUnknown(context: WriteContext, paths: readonly string[]): void {

@@ -144,16 +144,16 @@ function checkPreconditions(
     throw conflict(
       refOf(definition),
       name,
-      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`,
+      `StorageError: invalid object, Code: 4, Key: /registry/${definition.plural}/${context.namespace ? `${context.namespace}/` : ''}${name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`,
     );
   }
   if (!resourceVersion) {
     if (isReplacement && !definition.strategy.allowUnconditionalUpdate) {
-      const kind = definition.custom ? definition.plural : definition.kind;
-      throw invalid({ group: definition.group, kind }, name, [missingVersionError()]);
+      throw invalid({ group: definition.group, kind: definition.plural }, name, [missingVersionError()]);
     }
     return;
   }
+  if (resourceVersion === '0' && definition.strategy.allowUnconditionalUpdate) return;
   if (resourceVersion !== old.metadata.resourceVersion) throw conflict(refOf(definition), name, OPTIMISTIC_LOCK_MESSAGE);
 }
 
@@ -213,6 +213,8 @@ function updateErrors(context: WriteContext, next: UnstructuredObject, old: Unst
     ...metaErrors(context, validateObjectMetaUpdate(next.metadata, old.metadata)),
     ...schemaErrors(context, next, old),
   ];
+  // the server itself is the author of a binding, and of the number of a scale
+  if (subresource === 'binding') return errors;
   if (subresource === 'status') return [...errors, ...(strategy.validateStatusUpdate?.(next, old, strategyCtx) ?? [])];
   return [
     ...errors,
