@@ -52,6 +52,11 @@ export const VirtualMachineInstanceMigrationKind = kind<kubevirt.VirtualMachineI
   'VirtualMachineInstanceMigration',
   'virtualmachineinstancemigrations',
 );
+export const VirtualMachineInstanceReplicaSetKind = kind<kubevirt.VirtualMachineInstanceReplicaSet>(
+  'kubevirt.io/v1',
+  'VirtualMachineInstanceReplicaSet',
+  'virtualmachineinstancereplicasets',
+);
 const INSTANCETYPE = 'instancetype.kubevirt.io/v1beta1';
 export const VirtualMachineInstancetypeKind = kind<kubevirt.VirtualMachineInstancetype>(
   INSTANCETYPE,
@@ -101,4 +106,131 @@ export const NetworkAttachmentDefinitionKind = kind<NetworkAttachmentDefinition>
   'k8s.cni.cncf.io/v1',
   'NetworkAttachmentDefinition',
   'network-attachment-definitions',
+);
+
+export const VirtualMachineInstancePresetKind = kind<kubevirt.VirtualMachineInstancePreset>(
+  'kubevirt.io/v1',
+  'VirtualMachineInstancePreset',
+  'virtualmachineinstancepresets',
+);
+export const VirtualMachinePoolKind = kind<kubevirt.VirtualMachinePool>(
+  'pool.kubevirt.io/v1beta1',
+  'VirtualMachinePool',
+  'virtualmachinepools',
+);
+export const VirtualMachineSnapshotKind = kind<kubevirt.VirtualMachineSnapshot>(
+  'snapshot.kubevirt.io/v1beta1',
+  'VirtualMachineSnapshot',
+  'virtualmachinesnapshots',
+);
+export const VirtualMachineSnapshotContentKind = kind<kubevirt.VirtualMachineSnapshotContent>(
+  'snapshot.kubevirt.io/v1beta1',
+  'VirtualMachineSnapshotContent',
+  'virtualmachinesnapshotcontents',
+);
+export const VirtualMachineRestoreKind = kind<kubevirt.VirtualMachineRestore>(
+  'snapshot.kubevirt.io/v1beta1',
+  'VirtualMachineRestore',
+  'virtualmachinerestores',
+);
+export const VirtualMachineExportKind = kind<kubevirt.VirtualMachineExport>(
+  'export.kubevirt.io/v1',
+  'VirtualMachineExport',
+  'virtualmachineexports',
+);
+export const VirtualMachineCloneKind = kind<kubevirt.VirtualMachineClone>(
+  'clone.kubevirt.io/v1beta1',
+  'VirtualMachineClone',
+  'virtualmachineclones',
+);
+export const VirtualMachineBackupKind = kind<kubevirt.VirtualMachineBackup>(
+  'backup.kubevirt.io/v1alpha1',
+  'VirtualMachineBackup',
+  'virtualmachinebackups',
+);
+export const VirtualMachineBackupTrackerKind = kind<kubevirt.VirtualMachineBackupTracker>(
+  'backup.kubevirt.io/v1alpha1',
+  'VirtualMachineBackupTracker',
+  'virtualmachinebackuptrackers',
+);
+export const MigrationPolicyKind = kind<kubevirt.MigrationPolicy>(
+  'migrations.kubevirt.io/v1alpha1',
+  'MigrationPolicy',
+  'migrationpolicies',
+  false,
+);
+export const PluginKind = kind<kubevirt.Plugin>('plugin.kubevirt.io/v1alpha1', 'Plugin', 'plugins', false);
+export const DataImportCronKind = kind<cdi.DataImportCron>('cdi.kubevirt.io/v1beta1', 'DataImportCron', 'dataimportcrons');
+export const VolumeUploadSourceKind = kind<cdi.VolumeUploadSource>(
+  'cdi.kubevirt.io/v1beta1',
+  'VolumeUploadSource',
+  'volumeuploadsources',
+);
+export const ObjectTransferKind = kind<cdi.ObjectTransfer>('cdi.kubevirt.io/v1beta1', 'ObjectTransfer', 'objecttransfers', false);
+export const OvirtVolumePopulatorKind = kind<cdi.OvirtVolumePopulator>(
+  'forklift.cdi.kubevirt.io/v1beta1',
+  'OvirtVolumePopulator',
+  'ovirtvolumepopulators',
+);
+export const OpenstackVolumePopulatorKind = kind<cdi.OpenstackVolumePopulator>(
+  'forklift.cdi.kubevirt.io/v1beta1',
+  'OpenstackVolumePopulator',
+  'openstackvolumepopulators',
+);
+export const HyperConvergedKind = kind('hco.kubevirt.io/v1beta1', 'HyperConverged', 'hyperconvergeds');
+export const SSPKind = kind('ssp.kubevirt.io/v1beta3', 'SSP', 'ssps');
+export const HostPathProvisionerKind = kind(
+  'hostpathprovisioner.kubevirt.io/v1beta1',
+  'HostPathProvisioner',
+  'hostpathprovisioners',
+  false,
+);
+export const VolumeSnapshotKind = kind('snapshot.storage.k8s.io/v1', 'VolumeSnapshot', 'volumesnapshots');
+export const VolumeSnapshotContentKind = kind(
+  'snapshot.storage.k8s.io/v1',
+  'VolumeSnapshotContent',
+  'volumesnapshotcontents',
+  false,
+);
+export const VolumeSnapshotClassKind = kind('snapshot.storage.k8s.io/v1', 'VolumeSnapshotClass', 'volumesnapshotclasses', false);
+export const ApplicationKind = kind('argoproj.io/v1alpha1', 'Application', 'applications');
+export const AppProjectKind = kind('argoproj.io/v1alpha1', 'AppProject', 'appprojects');
+export const DeploymentKind = kind('apps/v1', 'Deployment', 'deployments');
+export const StatefulSetKind = kind('apps/v1', 'StatefulSet', 'statefulsets');
+export const DaemonSetKind = kind('apps/v1', 'DaemonSet', 'daemonsets');
+export const JobKind = kind('batch/v1', 'Job', 'jobs');
+export const CronJobKind = kind('batch/v1', 'CronJob', 'cronjobs');
+export const EndpointsKind = kind('v1', 'Endpoints', 'endpoints');
+export const LimitRangeKind = kind('v1', 'LimitRange', 'limitranges');
+export const ResourceQuotaKind = kind('v1', 'ResourceQuota', 'resourcequotas');
+export const PodDisruptionBudgetKind = kind('policy/v1', 'PodDisruptionBudget', 'poddisruptionbudgets');
+export const PriorityClassKind = kind('scheduling.k8s.io/v1', 'PriorityClass', 'priorityclasses', false);
+export const EndpointSliceKind = kind('discovery.k8s.io/v1', 'EndpointSlice', 'endpointslices');
+export const NetworkPolicyKind = kind('networking.k8s.io/v1', 'NetworkPolicy', 'networkpolicies');
+export const CSIDriverKind = kind('storage.k8s.io/v1', 'CSIDriver', 'csidrivers', false);
+export const VolumeAttachmentKind = kind('storage.k8s.io/v1', 'VolumeAttachment', 'volumeattachments', false);
+export const CustomResourceDefinitionKind = kind(
+  'apiextensions.k8s.io/v1',
+  'CustomResourceDefinition',
+  'customresourcedefinitions',
+  false,
+);
+export const APIServiceKind = kind('apiregistration.k8s.io/v1', 'APIService', 'apiservices', false);
+export const MutatingWebhookConfigurationKind = kind(
+  'admissionregistration.k8s.io/v1',
+  'MutatingWebhookConfiguration',
+  'mutatingwebhookconfigurations',
+  false,
+);
+export const ValidatingWebhookConfigurationKind = kind(
+  'admissionregistration.k8s.io/v1',
+  'ValidatingWebhookConfiguration',
+  'validatingwebhookconfigurations',
+  false,
+);
+export const CertificateSigningRequestKind = kind(
+  'certificates.k8s.io/v1',
+  'CertificateSigningRequest',
+  'certificatesigningrequests',
+  false,
 );

@@ -11,6 +11,7 @@ import {
   volumeProtectionController,
 } from './persistent-volume/index.ts';
 import { podGcController } from './pod-gc/index.ts';
+import { replicaSetVmiController } from './replica-set-vmi/index.ts';
 import { schedulerController } from './scheduler/index.ts';
 import { serviceAccountController } from './service-account/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
@@ -37,4 +38,5 @@ export const controllers: readonly ControllerRegistration[] = [
   claimProtectionController,
   volumeProtectionController,
   ...kubeVirtControllers(SLIPWAY_PROFILE),
+  replicaSetVmiController,
 ];

@@ -1,0 +1,83 @@
+import {
+  type kubevirt,
+  type VirtualMachineInstance,
+  VirtualMachineInstanceKind,
+  VirtualMachineInstanceReplicaSetKind,
+} from '@slipway/api';
+import { keyOf } from '@slipway/apimachinery';
+import { built, type TestWorld, testWorld } from '@slipway/testkit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { replicaSetVmiController } from './index.ts';
+
+let world: TestWorld;
+const KEY = { namespace: 'default', name: 'web' };
+const set = (spec: Partial<kubevirt.VirtualMachineInstanceReplicaSetSpec>) =>
+  built(VirtualMachineInstanceReplicaSetKind, 'web', {
+    spec: {
+      selector: { matchLabels: { app: 'web' } },
+      template: { metadata: { labels: { app: 'web' } }, spec: { domain: { devices: {} } } },
+      ...spec,
+    },
+  });
+
+beforeEach(() => {
+  world = testWorld({ controllers: [replicaSetVmiController] });
+});
+afterEach(() => world.close());
+
+const members = () => world.list(VirtualMachineInstanceKind);
+const status = async () => (await world.get(VirtualMachineInstanceReplicaSetKind, KEY)).status;
+const change = async (spec: object): Promise<void> => {
+  await world.client.patch(VirtualMachineInstanceReplicaSetKind, KEY, { spec }, { type: 'merge' });
+  await world.settle();
+};
+const setStatus = async (vmi: VirtualMachineInstance, phase: string, ready: boolean): Promise<void> => {
+  const conditions = [{ type: 'Ready', status: ready ? 'True' : 'False' }];
+  await world.client.update(VirtualMachineInstanceKind, { ...vmi, status: { phase, conditions } });
+};
+
+describe('VirtualMachineInstanceReplicaSet', () => {
+  it('makes the instances that are asked for, once', async () => {
+    await world.with(set({ replicas: 3 }));
+    await world.settle();
+    const all = await members();
+    expect(all).toHaveLength(3);
+    expect(all.every(({ metadata }) => metadata.name?.startsWith('web') && metadata.labels?.['app'] === 'web')).toBe(true);
+    expect(await status()).toEqual({ replicas: 3, readyReplicas: 0, labelSelector: 'app=web' });
+    expect(world.requests.filter((entry) => entry.startsWith('create virtualmachineinstances'))).toHaveLength(3);
+  });
+
+  it('removes first what is not ready', async () => {
+    await world.with(set({ replicas: 2 }));
+    await world.settle();
+    const [keep] = await members();
+    if (keep === undefined) throw new Error('No member');
+    await setStatus(keep, 'Running', true);
+    await world.settle();
+    expect((await status())?.readyReplicas).toBe(1);
+    await change({ replicas: 1 });
+    expect((await members()).map(keyOf)).toEqual([keyOf(keep)]);
+  });
+
+  it('replaces an instance that has ended', async () => {
+    await world.with(set({ replicas: 1 }));
+    await world.settle();
+    const [first] = await members();
+    if (first === undefined) throw new Error('No member');
+    await setStatus(first, 'Failed', false);
+    await world.settle();
+    const after = await members();
+    expect(after).toHaveLength(1);
+    expect(after[0]?.metadata.uid).not.toBe(first.metadata.uid);
+  });
+
+  it('does nothing while paused, and says so', async () => {
+    await world.with(set({ replicas: 2, paused: true }));
+    await world.settle();
+    expect(await members()).toEqual([]);
+    expect((await status())?.conditions?.map(({ type }) => type)).toEqual(['ReplicaPaused']);
+    await change({ paused: false });
+    expect(await members()).toHaveLength(2);
+    expect((await status())?.conditions).toBeUndefined();
+  });
+});
