@@ -9,3 +9,4 @@ export type { KubeVirt, VirtualMachine, VirtualMachineInstance, VirtualMachineIn
 export * from './crds/index.ts';
 export { builtinSchemas } from './builtin-schemas.ts';
 export { isQuantitySchema } from './crds/compact-schemas.ts';
+export * from './feature-gates.ts';

@@ -12,6 +12,7 @@ import type { ServiceRanges } from './core/service-addresses.ts';
 import { serviceKind } from './core/services.ts';
 import { persistentVolumeClaimKind, persistentVolumeKind } from './core/volumes.ts';
 import { define } from './define.ts';
+import { apiServiceKind } from './misc/api-services.ts';
 import { miscKinds } from './misc/index.ts';
 import { networkingKinds } from './misc/networking.ts';
 import { webhookKinds } from './misc/webhooks.ts';
@@ -53,6 +54,7 @@ export function builtinResources(ranges: Partial<ServiceRanges> = {}): ResourceD
     ...networkingKinds,
     ...webhookKinds,
     ...miscKinds,
+    apiServiceKind,
   ];
   return kinds.map((kind) => define(kind, schemas));
 }

@@ -136,9 +136,10 @@ export const namespaceKind: BuiltinKind = {
       const finalizers = namespace.spec?.finalizers ?? [];
       namespace.spec = { finalizers: finalizers.includes('kubernetes') ? finalizers : [...finalizers, 'kubernetes'] };
     },
-    prepareForUpdate(object, old) {
+    prepareForUpdate(object, old, { subresource }) {
       object['status'] = old['status'];
-      object['spec'] = old['spec'];
+      // finalizers of the spec are given up through the subresource alone
+      if (subresource !== 'finalize') object['spec'] = old['spec'];
     },
     checkDelete(object) {
       const name = object.metadata.name ?? '';

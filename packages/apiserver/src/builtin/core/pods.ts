@@ -28,12 +28,15 @@ const podStrategy: ResourceStrategy = {
     const pod = asPod(object);
     pod.status = { phase: 'Pending', ...(pod.spec && { qosClass: qosClassOf(pod.spec) }) };
   },
-  prepareForUpdate(object, old) {
-    object['status'] = old['status'];
+  prepareForUpdate(object, old, { subresource }) {
+    // a binding comes with its condition
+    if (subresource !== 'binding') object['status'] = old['status'];
   },
   validate: (object) => validatePodSpec(asPod(object).spec, 'spec'),
-  validateUpdate(next, old) {
+  validateUpdate(next, old, { subresource }) {
     const [spec, before] = [asPod(next).spec, asPod(old).spec];
+    // only the server itself makes that one change, the node's name
+    if (subresource === 'binding') return [];
     return spec === undefined || before === undefined ? [] : validatePodUpdate(spec, before);
   },
   graceful: (object, requested) => ({ gracePeriodSeconds: graceSeconds(asPod(object), requested) }),
