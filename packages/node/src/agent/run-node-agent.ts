@@ -47,6 +47,7 @@ export interface NodeAgentOptions {
 }
 
 const RETRY_MS = 3_000;
+const TOKEN_SECONDS = 3600;
 
 /** Runs the agent of one node until aborted; guests stay. Rejects only for causes that no retry can heal. */
 export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSignal): Promise<void> {
@@ -59,7 +60,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   const kubeVirts = informers.for(KubeVirtKind);
   const events = new CoreEventRecorder({ client, clock, log, component: 'virt-handler', host: config.nodeName });
   const network = podNetwork(options);
-  const volumes = nodeVolumes({ ...options, client, informers, events });
+  const volumes = nodeVolumes({ ...options, client, informers, serviceAccountToken: tokenSource(client) });
   informers.start(signal);
   const networkStarted = network.start(signal);
   networkStarted.catch(() => {});
@@ -75,6 +76,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   const pods = informers.for(PodKind);
   const handlers = withPodLogs(launcherHandlers({ find: (...key) => launcher.find(...key), clock }), {
     consoleLog: (podUid) => readConsoleLog(consoleLogFile(config, podUid)),
+    followConsole: (podUid) => launcher.consoleOf(podUid),
     moverLog: (podUid) => volumes.logTail(podUid),
     podOf: (uid) => pods.lister.list().find(({ metadata }) => metadata.uid === uid),
   });
@@ -111,6 +113,19 @@ function podNetwork({ client, config, log, clock }: NodeAgentOptions): PodNetwor
       }
     },
   });
+}
+
+/** Asks for a short-lived token of a service account. */
+function tokenSource(client: Client) {
+  return async (namespace: string, name: string, signal: AbortSignal): Promise<string> => {
+    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/serviceaccounts/${encodeURIComponent(name)}/token`;
+    const request = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: { expirationSeconds: TOKEN_SECONDS } };
+    const { body } = await client.raw({ method: 'POST', path, body: request, signal });
+    // the answer is a TokenRequest; without a token there is nothing to put on the disk
+    const token = (body as { status?: { token?: unknown } } | undefined)?.status?.token;
+    if (typeof token !== 'string') throw new Error(`The API server gave no token for service account ${namespace}/${name}`);
+    return token;
+  };
 }
 
 async function examineHost(

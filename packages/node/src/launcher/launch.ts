@@ -168,7 +168,8 @@ export class Launch {
       setUp.catch(() => {});
     };
     const hostname = this.pod.spec?.hostname ?? this.pod.metadata.name ?? 'guest';
-    const sandbox = await sandboxes.create({ podUid, hostname, onNamespace }, signal);
+    const guest = { namespace: vmi.metadata.namespace ?? '', name: vmi.metadata.name ?? '' };
+    const sandbox = await sandboxes.create({ podUid, hostname, guest, onNamespace }, signal);
     return { sandbox, network: (await setUp) ?? { podIPs: [], interfaces: [] } };
   }
 

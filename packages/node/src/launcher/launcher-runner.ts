@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import { isNotFound, keyOf, notFound, StatusError } from '@slipway/apimachinery';
 import { type Pod, PodKind, type VirtualMachineInstance, VirtualMachineInstanceKind } from '@slipway/api';
 import type { Informer } from '@slipway/runtime';
@@ -76,6 +77,11 @@ export class LauncherRunner implements PodRunner {
       if (metadata.uid === uid && metadata.name === name && (metadata.namespace ?? '') === namespace) return launch;
     }
     throw notFound(VMI_REF, name);
+  }
+
+  /** A viewer of the serial console of this pod's guest. */
+  consoleOf(podUid: string): Duplex | undefined {
+    return this.launches.get(podUid)?.session?.console?.attach();
   }
 
   private async end(pod: Pod, podUid: string, signal: AbortSignal): Promise<void> {

@@ -21,10 +21,13 @@ import { writeSandboxFiles } from './sandbox-files.ts';
 export interface RunningSandbox extends Sandbox {
   /** PID 1 of the sandbox, by its pid on the host. */
   readonly init: ProcessRecord;
+  /** The VMI it is for. */
+  readonly guest?: { readonly namespace: string; readonly name: string };
 }
 
 export interface SandboxRequest {
   readonly podUid: string;
+  readonly guest?: { readonly namespace: string; readonly name: string };
   readonly hostname: string;
   /** Called as soon as the network namespace stands, so that the network can be set up meanwhile. */
   readonly onNamespace?: (sandbox: Sandbox) => void;
@@ -65,7 +68,7 @@ export class SandboxManager {
   }
 
   /** Builds namespaces and starts libvirt in them; the network namespace exists but is empty. */
-  async create({ podUid, hostname, onNamespace }: SandboxRequest, signal: AbortSignal): Promise<RunningSandbox> {
+  async create({ podUid, hostname, guest, onNamespace }: SandboxRequest, signal: AbortSignal): Promise<RunningSandbox> {
     await this.load();
     await this.destroy(podUid);
     const { config, programs, runner, isKvmUsable, capabilities } = this.deps;
@@ -94,7 +97,7 @@ export class SandboxManager {
     );
     const init = identifyProcess(childPids(parent)[0] ?? 0);
     if (init === undefined) throw new Error('The sandbox ended while it was being made');
-    const sandbox = { podUid, uid, netns, dir, init };
+    const sandbox = { podUid, uid, netns, dir, init, ...(guest && { guest }) };
     await this.write(sandbox);
     return sandbox;
   }

@@ -1,0 +1,95 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { childPids, isSameProcess } from '@slipway/hostapi';
+import { DOMAIN_STATE, LIFECYCLE } from '../libvirt/index.ts';
+import type { NodeConfig } from '../contracts.ts';
+import { connectLibvirt, findHostPrograms, type RunningSandbox } from '../sandbox/index.ts';
+
+/** A sandbox that runs on this node, whether or not its agent does. */
+export interface Guest {
+  readonly namespace: string;
+  readonly name: string;
+  readonly initPid: number;
+  readonly libvirtdPid: number | undefined;
+  readonly qemuPid: number | undefined;
+}
+
+const POWER_BUTTON_EVERY_MS = 5_000;
+
+async function sandboxes({ stateDir }: Pick<NodeConfig, 'stateDir'>): Promise<readonly RunningSandbox[]> {
+  const root = join(stateDir, 'sandboxes');
+  const names = await readdir(root).catch(() => []);
+  const records: RunningSandbox[] = [];
+  for (const name of names.filter((entry) => entry.endsWith('.json') && !entry.startsWith('.'))) {
+    try {
+      // written by SandboxManager
+      records.push(JSON.parse(await readFile(join(root, name), 'utf8')) as RunningSandbox);
+    } catch {
+      // removed meanwhile
+    }
+  }
+  return records.filter(({ init }) => isSameProcess(init));
+}
+
+/** Guests of a node, from its state directory and the process table alone. */
+export async function listGuests(config: Pick<NodeConfig, 'stateDir'>): Promise<readonly Guest[]> {
+  const guests: Guest[] = [];
+  for (const { init, guest } of await sandboxes(config)) {
+    const children = await Promise.all(childPids(init.pid).map(async (pid) => ({ pid, program: await programOf(pid) })));
+    const pidOf = (pattern: RegExp): number | undefined => children.find(({ program }) => pattern.test(program))?.pid;
+    guests.push({
+      namespace: guest?.namespace ?? '',
+      name: guest?.name ?? '',
+      initPid: init.pid,
+      libvirtdPid: pidOf(/(libvirtd|virtqemud)$/),
+      qemuPid: pidOf(/qemu-(system-[\w]+|kvm)$/),
+    });
+  }
+  return guests;
+}
+
+async function programOf(pid: number): Promise<string> {
+  const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+  return line.split('\0')[0] ?? '';
+}
+
+/** Shuts every guest of the node down, by force after `graceMs`; no agent may be running meanwhile. */
+export async function stopGuests(config: Pick<NodeConfig, 'stateDir'>, graceMs: number, signal: AbortSignal): Promise<void> {
+  const running = await sandboxes(config);
+  await Promise.all(running.map((sandbox) => stopGuest(sandbox, graceMs, signal)));
+}
+
+async function stopGuest(sandbox: RunningSandbox, graceMs: number, signal: AbortSignal): Promise<void> {
+  let onStopped = (): void => {};
+  const stopped = new Promise<void>((resolve) => {
+    onStopped = resolve;
+  });
+  const libvirt = await connectLibvirt(
+    {
+      sandbox,
+      programs: findHostPrograms(),
+      isAlive: () => isSameProcess(sandbox.init),
+      onEvent: (event) => event.type === 'lifecycle' && event.event === LIFECYCLE.stopped && onStopped(),
+    },
+    signal,
+  );
+  try {
+    for (const domain of await libvirt.listDomains()) {
+      if ((await libvirt.state(domain)).state === DOMAIN_STATE.shutoff) continue;
+      let isOff = false;
+      const off = stopped.then(() => (isOff = true));
+      for (let waitedMs = 0; !isOff && waitedMs < graceMs; waitedMs += POWER_BUTTON_EVERY_MS) {
+        await libvirt.shutdown(domain, 'acpi').catch(() => {}); // one that is just ending refuses
+        await Promise.race([off, delay(Math.min(POWER_BUTTON_EVERY_MS, graceMs))]);
+      }
+      if (!isOff) await libvirt.destroy(domain);
+    }
+  } finally {
+    libvirt.close();
+  }
+}
+
+const delay = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
