@@ -1,4 +1,4 @@
-import { type FieldError, StatusError, badRequest, invalid, isObject } from '@slipway/apimachinery';
+import { type FieldError, StatusError, badRequest, forbiddenField, invalid, isObject } from '@slipway/apimachinery';
 import type { DeleteRequestOptions } from '../registry/delete-object.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import type { FieldValidation, WriteContext } from '../registry/write-context.ts';
@@ -14,7 +14,7 @@ export function writeContext(
 ): WriteContext {
   const { server, request, info, user, warnings } = call;
   const { query } = request;
-  checkOptions(query, request.method);
+  checkOptions(query, request.method, (request.headers['content-type'] ?? '').startsWith('application/apply-patch+yaml'));
   return {
     registry: server.registry,
     admission: server.admission,
@@ -43,7 +43,7 @@ function managerOf(userAgent: string | undefined): string {
 
 const OPTION_KINDS: Readonly<Record<string, string>> = { POST: 'CreateOptions', PUT: 'UpdateOptions', PATCH: 'PatchOptions' };
 
-function checkOptions(query: URLSearchParams, method: string): void {
+function checkOptions(query: URLSearchParams, method: string, isApply: boolean): void {
   const errors: FieldError[] = [];
   const dryRun = query.getAll('dryRun').filter((value) => value !== '');
   if (dryRun.some((value) => value !== 'All')) errors.push(unsupportedDryRun(dryRun));
@@ -54,6 +54,9 @@ function checkOptions(query: URLSearchParams, method: string): void {
   const manager = query.get('fieldManager') ?? '';
   if (manager.length > 128)
     errors.push({ type: 'TooLong', path: 'fieldManager', detail: 'Too long: must have at most 128 bytes' });
+  if (method === 'PATCH' && !isApply && query.get('force')) {
+    errors.push(forbiddenField('force', 'may not be specified for non-apply patch'));
+  }
   if (errors.length > 0) throw invalid({ group: 'meta.k8s.io', kind: OPTION_KINDS[method] ?? 'DeleteOptions' }, '', errors);
 }
 

@@ -16,6 +16,7 @@ import type { AdmissionRequest } from '@slipway/runtime';
 import { storedObjectOf } from '../watch-cache/collection.ts';
 import { StoredObject, deepFreeze, serializeObject, storeKey } from '../watch-cache/stored-object.ts';
 import { trackUpdate } from './managed-fields.ts';
+import { cleanMetadata } from './clean-metadata.ts';
 import { generateName } from './names.ts';
 import { metaErrors } from './update-object.ts';
 import { applySchema, schemaErrors } from './schema-pass.ts';
@@ -93,6 +94,7 @@ async function createOnce(
   fillSystemFields(context, body);
   let object = applySchema(context, body);
   strategy.default?.(object);
+  cleanMetadata(object, context.warn);
   strategy.prepareForCreate?.(object, strategyCtx);
   if (strategy.hasGeneration) object.metadata.generation = 1;
   else if (definition.custom) delete object.metadata.generation;

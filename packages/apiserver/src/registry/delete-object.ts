@@ -38,10 +38,11 @@ export async function deleteObject(context: WriteContext, name: string, options:
 function checkPreconditions(context: WriteContext, object: UnstructuredObject, { preconditions }: DeleteRequestOptions): void {
   const { uid, resourceVersion, name = '' } = object.metadata;
   const refuse = (field: string, wanted: string, actual: string | undefined): StatusError => {
+    const hint = `The object might have been ${field === 'UID' ? 'deleted and then recreated' : 'modified'}`;
     const error = conflict(
       { resource: context.definition.kind, group: context.definition.group },
       name,
-      `the ${field} in the precondition (${wanted}) does not match the ${field} in record (${actual}). The object might have been deleted and then recreated`,
+      `the ${field} in the precondition (${wanted}) does not match the ${field} in record (${actual}). ${hint}`,
     );
     return new StatusError({ ...error.status, details: { ...error.status.details, kind: context.definition.kind } });
   };
@@ -78,7 +79,10 @@ async function removeNow(context: WriteContext, key: string, old: StoredObject):
   if (context.dryRun) return { stored: old, isGone: true };
   const revision = await removeObject(context, key, old.revision);
   if (revision === undefined) return undefined;
-  const last = { ...old.object, metadata: { ...old.object.metadata, resourceVersion: String(revision) } };
+  const last = cloneJson(old.object);
+  last.metadata.resourceVersion = String(revision);
+  if (last.metadata.deletionTimestamp !== undefined) last.metadata.deletionGracePeriodSeconds = 0;
+  if (context.definition.strategy.deleteReturnsObject) context.definition.strategy.onDeletionRequested?.(last);
   return { stored: asStored(old, last), isGone: true };
 }
 

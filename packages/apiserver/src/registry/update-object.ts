@@ -5,12 +5,15 @@ import {
   cloneJson,
   conflict,
   deepEqual,
+  forbiddenField,
   invalid,
+  invalidValue,
   isObject,
   notFound,
   validateObjectMetaUpdate,
 } from '@slipway/apimachinery';
 import { StoredObject, deepFreeze, serializeObject } from '../watch-cache/stored-object.ts';
+import { cleanMetadata } from './clean-metadata.ts';
 import { admissionRequest, createObject, missingVersionError, throwInvalid } from './create-object.ts';
 import { onlyManagedFieldsChanged, trackUpdate } from './managed-fields.ts';
 import { applySchema, schemaErrors } from './schema-pass.ts';
@@ -105,15 +108,23 @@ function prepare(
   keepSystemFields(context, old, body);
   const next = applySchema(context, body);
   strategy.default?.(next);
+  cleanMetadata(next, context.warn);
   const strategyCtx = strategyContext(context);
   if (subresource === 'status') {
     if (strategy.prepareForStatusUpdate) strategy.prepareForStatusUpdate(next, old, strategyCtx);
     else keepAllButStatus(definition.custom, next, old);
+    // upstream: a status write of a Deployment keeps its labels, one of other built-in kinds may change them
+    if (definition.group === 'apps' && definition.plural === 'deployments') keepLabels(next, old);
     return next;
   }
   if (definition.subresources.status && subresource === '') restore(next, old, 'status');
   strategy.prepareForUpdate?.(next, old, strategyCtx);
   return next;
+}
+
+function keepLabels(next: UnstructuredObject, old: UnstructuredObject): void {
+  if (old.metadata.labels === undefined) delete next.metadata.labels;
+  else next.metadata.labels = { ...old.metadata.labels };
 }
 
 /** Default of status writes: built-in kinds also take labels and annotations, custom resources the status alone. */
@@ -141,6 +152,7 @@ function checkPreconditions(
   const name = old.metadata.name ?? '';
   const { resourceVersion, uid } = next.metadata;
   if (uid && uid !== old.metadata.uid) {
+    if (!isReplacement) throw invalid(definition, name, [invalidValue('metadata.uid', uid, 'field is immutable')]);
     throw conflict(
       refOf(definition),
       name,
@@ -215,12 +227,28 @@ function updateErrors(context: WriteContext, next: UnstructuredObject, old: Unst
   ];
   // the server itself is the author of a binding, and of the number of a scale
   if (subresource === 'binding') return errors;
+  if (subresource === 'ephemeralcontainers') return [...errors, ...ephemeralContainerErrors(next, old)];
   if (subresource === 'status') return [...errors, ...(strategy.validateStatusUpdate?.(next, old, strategyCtx) ?? [])];
   return [
     ...errors,
     ...(strategy.validate?.(next, strategyCtx) ?? []),
     ...(strategy.validateUpdate?.(next, old, strategyCtx) ?? []),
   ];
+}
+
+/** Ephemeral containers are only ever added; everything else of the pod stays. */
+function ephemeralContainerErrors(next: UnstructuredObject, old: UnstructuredObject): FieldError[] {
+  const split = (object: UnstructuredObject): { containers: readonly unknown[]; rest: Record<string, unknown> } => {
+    const { ephemeralContainers = [], ...rest } = isObject(object['spec']) ? object['spec'] : {};
+    return { containers: Array.isArray(ephemeralContainers) ? ephemeralContainers : [], rest };
+  };
+  const [after, before] = [split(next), split(old)];
+  const isKept = before.containers.every((container) => after.containers.some((other) => deepEqual(container, other)));
+  const errors: FieldError[] = [];
+  if (!isKept)
+    errors.push(forbiddenField('spec.ephemeralContainers', 'existing ephemeral containers may not be removed or changed'));
+  if (!deepEqual(after.rest, before.rest)) errors.push(forbiddenField('spec', 'only ephemeral containers may be added here'));
+  return errors;
 }
 
 /** Equal but for bookkeeping: such a write keeps the resourceVersion and wakes no watcher. */

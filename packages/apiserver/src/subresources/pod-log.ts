@@ -1,4 +1,4 @@
-import { StatusError, badRequest, isObject, notFound } from '@slipway/apimachinery';
+import { type FieldError, StatusError, badRequest, invalid, invalidValue, isObject, notFound } from '@slipway/apimachinery';
 import type { Answer, Call } from '../pipeline/server-context.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { refOf } from '../registry/write-context.ts';
@@ -19,9 +19,7 @@ export async function handlePodLog(call: Call, definition: ResourceDefinition): 
     follow: isTrue(query.get('follow')),
     previous: isTrue(query.get('previous')),
     timestamps: isTrue(query.get('timestamps')),
-    ...numeric(query, 'tailLines'),
-    ...numeric(query, 'limitBytes'),
-    ...numeric(query, 'sinceSeconds'),
+    ...numericOptions(query, info.name),
     ...(query.get('sinceTime') && { sinceTime: query.get('sinceTime') }),
   };
   const headers = { 'content-type': 'text/plain' };
@@ -35,9 +33,20 @@ export async function handlePodLog(call: Call, definition: ResourceDefinition): 
 
 const isTrue = (value: string | null): boolean => value === 'true' || value === '1';
 
-function numeric(query: URLSearchParams, name: string): Record<string, number> {
-  const text = query.get(name);
-  if (text === null || text === '') return {};
-  if (!/^[0-9]+$/.test(text)) throw badRequest(`${name}: Invalid value: ${JSON.stringify(text)}: must be a whole number`);
-  return { [name]: Number(text) };
+/** Lowest value each number may have. */
+const NUMERIC: Readonly<Record<string, number>> = { tailLines: 0, limitBytes: 1, sinceSeconds: 1 };
+
+function numericOptions(query: URLSearchParams, pod: string): Record<string, number> {
+  const numbers: Record<string, number> = {};
+  const findings: FieldError[] = [];
+  for (const [name, min] of Object.entries(NUMERIC)) {
+    const text = query.get(name);
+    if (text === null || text === '') continue;
+    if (!/^-?[0-9]+$/.test(text)) throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
+    const value = Number(text);
+    if (value < min) findings.push(invalidValue(name, value, `must be greater than ${min === 0 ? 'or equal to 0' : '0'}`));
+    numbers[name] = value;
+  }
+  if (findings.length > 0) throw invalid({ group: '', kind: 'PodLogOptions' }, pod, findings);
+  return numbers;
 }

@@ -116,6 +116,8 @@ function selectorText(value: unknown): string | undefined {
   if (typeof value === 'string') return value;
   if (!isObject(value)) return undefined;
   const isFull = 'matchLabels' in value || 'matchExpressions' in value;
-  const selector = selectorOf((isFull ? value : { matchLabels: value }) as LabelSelectorObject); // validated on write
-  return selector === undefined ? undefined : formatLabelSelector(selector);
+  const { matchLabels = {}, matchExpressions = [] } = (isFull ? value : { matchLabels: value }) as LabelSelectorObject; // validated on write
+  const equalities = Object.entries(matchLabels).map(([key, label]) => `${key}=${label}`);
+  const expressions = selectorOf({ matchExpressions }) ?? [];
+  return [...equalities, ...(expressions.length > 0 ? [formatLabelSelector(expressions)] : [])].join(',');
 }
