@@ -11,12 +11,12 @@ type Step =
 /** A parsed path; evaluate with `findAll`. */
 export type JsonPath = readonly Step[];
 
-const FIELD = /\.([^.[\]'"{}()\s@?*]+(?:\\.[^.[\]]*)*)/y;
+const FIELD = /\.((?:\\.|[^.[\]'"{}()\s@?*\\])+)/y;
 const QUOTED = /\[\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\s*\]/y;
 const INDEX = /\[\s*(-?\d+)\s*\]/y;
 const SLICE = /\[\s*(-?\d*)\s*:\s*(-?\d*)\s*\]/y;
 const WILDCARD = /\[\s*\*\s*\]|\.\*/y;
-const DESCEND = /\.\.([^.[\]'"{}()\s@?*]+)/y;
+const DESCEND = /\.\.((?:\\.|[^.[\]'"{}()\s@?*\\])+)/y;
 const FILTER = /\[\?\(\s*@((?:[^=!<>()]|\\.)*?)\s*(?:(==|!=|<=|>=|<|>)\s*((?:'[^']*')|(?:"[^"]*")|[^)\s]+)\s*)?\)\]/y;
 
 /** Parses the subset kubectl printer columns use. Throws Error saying where it stopped. */
