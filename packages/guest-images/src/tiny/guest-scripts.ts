@@ -157,7 +157,7 @@ for part in /sys/class/block/*/partition; do
   label=$(dd if="/dev/$name" bs=1 skip=1144 count=4 2>/dev/null | tr -d '\\0')
   [ "$label" = data ] || continue
   mkdir -p /data
-  mount -t ext4 "/dev/$name" /data && echo boot >> /data/boots && exit 0
+  mount -t ext4 "/dev/$name" /data 2>/dev/null && echo boot >> /data/boots && exit 0
 done
 `;
 

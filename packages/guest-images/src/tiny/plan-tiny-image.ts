@@ -19,6 +19,8 @@ const BOOT_MODULES = [
   'vfat',
   'nls_cp437',
   'nls_ascii',
+  // ext4 asks for it by name only when it mounts
+  'crc32c_generic',
   'ext4',
 ];
 
