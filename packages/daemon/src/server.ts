@@ -2,16 +2,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureServing, pkiFiles } from './instance/credentials.ts';
 import { requireInstance } from './instance/instance-store.ts';
-import type { ServerSettings } from './lifecycle/component-specs.ts';
 import { createLog } from './logging.ts';
 import { announceReady, terminationSignal } from './ready.ts';
 import { startServer } from './server/start-server.ts';
 
 const RENEWAL_CHECK_MS = 12 * 60 * 60 * 1000;
 
-/** Entry of the server process: `server.mjs <data-dir> <settings>`. Runs unprivileged until SIGTERM. */
-const [dataDir = '', settingsJson = '{}'] = process.argv.slice(2);
-const settings = JSON.parse(settingsJson) as ServerSettings; // written by serverSpec
+/** Entry of the server process: `server.mjs <data-dir>`. Runs unprivileged until SIGTERM. */
+const [dataDir = ''] = process.argv.slice(2);
 const { config, paths } = requireInstance(dataDir);
 const log = createLog(join(paths.server, 'server.log'), 'server', 'info');
 const files = pkiFiles(paths);
@@ -30,10 +28,7 @@ process.on('unhandledRejection', (reason) => {
 });
 
 const stop = terminationSignal();
-const server = await startServer(
-  { config, paths, settings, log, tls: readTls(), tokenKey: readFileSync(files.tokenKey, 'utf8') },
-  stop,
-);
+const server = await startServer({ config, paths, log, tls: readTls(), tokenKey: readFileSync(files.tokenKey, 'utf8') }, stop);
 const renewal = setInterval(() => {
   const authority = { cert: readFileSync(files.authority, 'utf8'), key: readFileSync(files.authorityKey, 'utf8') };
   ensureServing(config, files, authority).then(

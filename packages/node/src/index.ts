@@ -1,2 +1,3 @@
 export * from './agent/index.ts';
 export type * from './contracts.ts';
+export { type KvmState, probeKvm } from './kvm/index.ts';

@@ -16,21 +16,16 @@ const ENVIRONMENT = {
 /** A small young generation: the platform idles most of its life (promise S6). */
 const NODE_FLAGS = ['--max-semi-space-size=8'];
 
-/** What `up` tells the server beside the installation itself. */
-export interface ServerSettings {
-  /** Image imports may reach loopback addresses: for tests and the demo, which serve images from this machine. */
-  readonly allowLoopbackImports: boolean;
+/** What `up` tells a node agent beside the installation itself. */
+export interface NodeSettings {
+  /** Networks that image imports may reach although they are refused by default. */
+  readonly allowedImportAddresses: readonly string[];
 }
 
-export function serverSpec(
-  config: InstanceConfig,
-  paths: InstancePaths,
-  files: ProgramFiles,
-  settings: ServerSettings,
-): ComponentSpec {
+export function serverSpec(config: InstanceConfig, paths: InstancePaths, files: ProgramFiles): ComponentSpec {
   return {
     name: SERVER,
-    argv: [files.node, ...NODE_FLAGS, join(files.bundles, 'server.mjs'), paths.dataDir, JSON.stringify(settings)],
+    argv: [files.node, ...NODE_FLAGS, join(files.bundles, 'server.mjs'), paths.dataDir],
     logFile: join(paths.logs, 'server.out'),
     cwd: paths.server,
     env: ENVIRONMENT,
@@ -38,10 +33,10 @@ export function serverSpec(
   };
 }
 
-export function nodeSpec(node: NodeInstance, paths: InstancePaths, files: ProgramFiles): ComponentSpec {
+export function nodeSpec(node: NodeInstance, paths: InstancePaths, files: ProgramFiles, settings: NodeSettings): ComponentSpec {
   return {
     name: node.name,
-    argv: [files.node, ...NODE_FLAGS, join(files.bundles, 'node.mjs'), paths.dataDir, node.name],
+    argv: [files.node, ...NODE_FLAGS, join(files.bundles, 'node.mjs'), paths.dataDir, node.name, JSON.stringify(settings)],
     logFile: join(paths.logs, `${node.name}.out`),
     cwd: paths.node(node.name).stateDir,
     env: ENVIRONMENT,

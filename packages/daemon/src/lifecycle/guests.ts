@@ -4,7 +4,10 @@ import type { InstancePaths } from '../instance/paths.ts';
 import type { Progress } from '../progress.ts';
 import { nodeConfig } from './node-config.ts';
 
-/** Shuts down the guests of every node, each within its grace period; run it when the agents are stopped. */
+/** A guest that does not react to its power button in this time is ended by force. */
+const GRACE_MS = 120_000;
+
+/** Shuts down the guests of every node; run it when the agents are stopped. */
 export async function stopAllGuests(
   { config, paths }: { config: InstanceConfig; paths: InstancePaths },
   progress: Progress,
@@ -13,6 +16,6 @@ export async function stopAllGuests(
   process.once('SIGINT', () => stop.abort(new Error('Interrupted; guests that still run keep running')));
   for (const node of config.nodes) {
     progress.step(`shutting down the guests of ${node.name}`);
-    await stopGuests(nodeConfig(node, paths), (text) => progress.detail(text), stop.signal);
+    await stopGuests(nodeConfig(node, paths), GRACE_MS, stop.signal);
   }
 }

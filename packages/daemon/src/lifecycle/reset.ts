@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { destroyNode } from '@slipway/node';
+import { silentLogger } from '@slipway/runtime';
 import { canonicalDataDir, loadInstance } from '../instance/instance-store.ts';
 import { createProgress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
@@ -27,7 +28,7 @@ export async function reset(options: { dataDir: string; yes?: boolean }): Promis
   await stopComponent(paths, SERVER);
   for (const node of config.nodes) {
     progress.step(`removing guests and networks of ${node.name}`);
-    await destroyNode(nodeConfig(node, paths));
+    await destroyNode(nodeConfig(node, paths), silentLogger);
   }
   progress.step('removing data');
   // The configuration goes last: as long as it is there, reset can be repeated.

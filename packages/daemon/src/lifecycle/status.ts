@@ -1,8 +1,8 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHttpClient, loadKubeconfigs, resolveKubeconfig } from '@slipway/client';
 import { NodeKind } from '@slipway/api';
-import { pssBytes } from '@slipway/hostapi';
+import { childPids, pssBytes } from '@slipway/hostapi';
 import { listGuests } from '@slipway/node';
 import { serverUrl } from '../instance/credentials.ts';
 import type { InstanceConfig, NodeInstance } from '../instance/instance-config.ts';
@@ -27,14 +27,13 @@ export async function status(options: { dataDir: string; output: string }): Prom
 async function gatherStatus(config: InstanceConfig, paths: InstancePaths): Promise<StatusReport> {
   const server = processReport(paths, SERVER);
   const accelerators = await askAccelerators(paths);
-  const guests = config.nodes.flatMap((node) => guestReports(node, paths));
+  const guests = (await Promise.all(config.nodes.map((node) => guestReports(node, paths)))).flat();
   const nodes = config.nodes.map((node) => ({
     name: node.name,
     ...processReport(paths, node.name),
     ...(accelerators?.get(node.name) ?? ({ accelerator: 'unknown', acceleratorReason: 'the API does not answer' } as const)),
   }));
   const supervisors = [SERVER, ...config.nodes.map((node) => node.name)].flatMap((name) => findComponent(paths, name)?.pid ?? []);
-  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
   const management = [server, ...nodes].map((process) => process.pssBytes ?? 0);
   return {
     version: VERSION,
@@ -62,14 +61,7 @@ function hostHelpers(config: InstanceConfig, paths: InstancePaths): number[] {
   });
 }
 
-function descendantsOf(pid: number): number[] {
-  try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
-    return children === '' ? [] : children.split(' ').flatMap((child) => [Number(child), ...descendantsOf(Number(child))]);
-  } catch {
-    return [];
-  }
-}
+const descendantsOf = (pid: number): number[] => childPids(pid).flatMap((child) => [child, ...descendantsOf(child)]);
 
 function processReport(paths: InstancePaths, name: string): ProcessReport {
   const supervisor = findComponent(paths, name);
@@ -80,14 +72,21 @@ function processReport(paths: InstancePaths, name: string): ProcessReport {
 
 const startOf = (pid: number): string => statSync(join('/proc', String(pid))).ctime.toISOString();
 
-function guestReports(node: NodeInstance, paths: InstancePaths): GuestReport[] {
-  return listGuests(paths.node(node.name).stateDir).map(({ podUid: _, pids, ...guest }) => ({
-    ...guest,
+async function guestReports(node: NodeInstance, paths: InstancePaths): Promise<GuestReport[]> {
+  const guests = await listGuests(paths.node(node.name));
+  return guests.map(({ namespace, name, initPid, libvirtdPid, qemuPid }) => ({
+    namespace,
+    name,
     node: node.name,
-    overheadPssBytes: pids.filter((pid) => pid !== guest.qemuPid).reduce((total, pid) => total + pssBytes(pid), 0),
-    qemuPssBytes: guest.qemuPid === undefined ? 0 : pssBytes(guest.qemuPid),
+    initPid,
+    ...(libvirtdPid !== undefined && { libvirtdPid }),
+    ...(qemuPid !== undefined && { qemuPid }),
+    overheadPssBytes: sum([initPid, ...descendantsOf(initPid)].filter((pid) => pid !== qemuPid).map(pssBytes)),
+    qemuPssBytes: qemuPid === undefined ? 0 : pssBytes(qemuPid),
   }));
 }
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
 type Accelerator = Pick<StatusReport['nodes'][number], 'accelerator' | 'acceleratorReason'>;
 

@@ -48,12 +48,13 @@ export async function startPlatform(
   saveInstance(config, paths);
   await ensureCredentials(config, paths);
   const files = installProgramFiles(paths.dataDir, checkoutRoot());
-  const settings = { allowLoopbackImports: options.allowLoopbackImports ?? false };
+  // for tests and the demo, which serve images from this machine
+  const settings = { allowedImportAddresses: options.allowLoopbackImports ? ['127.0.0.0/8', '::1/128'] : [] };
   progress.step('starting the server and the node agents');
   // Agents start beside the server and connect as soon as it listens.
   const starts = [
-    startComponent(paths, serverSpec(config, paths, files, settings), SERVER_READY_MS),
-    ...config.nodes.map((node) => startComponent(paths, nodeSpec(node, paths, files), NODE_READY_MS)),
+    startComponent(paths, serverSpec(config, paths, files), SERVER_READY_MS),
+    ...config.nodes.map((node) => startComponent(paths, nodeSpec(node, paths, files, settings), NODE_READY_MS)),
   ];
   const failed = (await Promise.allSettled(starts)).find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;

@@ -10,7 +10,6 @@ import { openStore, openStoreDirectory } from '@slipway/store';
 import { checkToken } from '../access/platform-token.ts';
 import type { InstanceConfig } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
-import type { ServerSettings } from '../lifecycle/component-specs.ts';
 import { loggerOf, type DaemonLog } from '../logging.ts';
 import { KUBEVIRT_VERSION, VERSION } from '../version.ts';
 import { createAuditLog } from './audit-log.ts';
@@ -19,7 +18,6 @@ import { deferredClient } from './deferred-client.ts';
 export interface ServerInput {
   readonly config: InstanceConfig;
   readonly paths: InstancePaths;
-  readonly settings: ServerSettings;
   readonly log: DaemonLog;
   readonly tls: ListenOptions['tls'];
   readonly tokenKey: string;

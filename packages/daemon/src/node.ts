@@ -1,0 +1,61 @@
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { createHttpClient, loadKubeconfigs, resolveKubeconfig } from '@slipway/client';
+import { runNodeAgent } from '@slipway/node';
+import { systemClock } from '@slipway/runtime';
+import { requireInstance } from './instance/instance-store.ts';
+import { logFile } from './instance/paths.ts';
+import type { NodeSettings } from './lifecycle/component-specs.ts';
+import { nodeConfig } from './lifecycle/node-config.ts';
+import { createLog, loggerOf } from './logging.ts';
+import { announceReady, terminationSignal } from './ready.ts';
+import { VERSION } from './version.ts';
+
+/** Entry of a node agent: `node.mjs <data-dir> <node> <settings>`. Runs as root until SIGTERM; guests outlive it. */
+const [dataDir = '', nodeName = '', settingsJson = '{}'] = process.argv.slice(2);
+const settings = JSON.parse(settingsJson) as NodeSettings; // written by nodeSpec
+const { config, paths } = requireInstance(dataDir);
+const node = config.nodes.find(({ name }) => name === nodeName);
+if (node === undefined) throw new Error(`This installation has no node ${nodeName}`);
+const log = createLog(logFile(paths, node.name), `node ${node.name}`, 'info');
+
+process.on('uncaughtException', (error) => {
+  log.fatal({ error: error.stack }, 'uncaught exception');
+  process.exit(1);
+});
+process.on('unhandledRejection', (reason) => {
+  log.error({ error: reason instanceof Error ? reason.stack : String(reason) }, 'unhandled rejection');
+});
+
+/** Addresses of this machine that others may reach; loopback when it has none. */
+function ownAddresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
+  const usable = all
+    .filter(({ internal, scopeid, address }) => !internal && !scopeid && !address.startsWith('10.244.'))
+    .map(({ address }) => address);
+  const sorted = [...usable.filter((address) => !address.includes(':')), ...usable.filter((address) => address.includes(':'))];
+  return sorted.length === 0 ? ['127.0.0.1'] : sorted;
+}
+
+const { client: connection } = await resolveKubeconfig(await loadKubeconfigs([paths.node(node.name).kubeconfig]));
+const client = createHttpClient({ ...connection, userAgent: `slipway-node/${VERSION}`, fieldManager: 'virt-handler' });
+await runNodeAgent(
+  {
+    client,
+    config: nodeConfig(node, paths),
+    log: loggerOf(log),
+    clock: systemClock,
+    random: Math.random,
+    agentVersion: VERSION,
+    addresses: ownAddresses(),
+    moverProgram: [process.execPath, join(import.meta.dirname, 'mover.mjs')],
+    allowedImportAddresses: settings.allowedImportAddresses,
+    onReady: () => {
+      announceReady();
+      log.info({ node: node.name }, 'node agent ready');
+    },
+  },
+  terminationSignal(),
+);
+await client.close();
+process.exit(0);
