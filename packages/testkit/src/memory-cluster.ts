@@ -141,7 +141,7 @@ export class MemoryCluster {
       ...object.metadata,
       name,
       ...(namespace && { namespace }),
-      uid: `uid-${++this.uids}`,
+      uid: `00000000-0000-4000-9000-${String(++this.uids).padStart(12, '0')}`,
       generation: 1,
       creationTimestamp: formatTime(this.clock.now()),
     };

@@ -26,6 +26,7 @@ export function serverCluster(clock: Clock): ServerCluster {
     requests,
     async prepareFor(objects) {
       const names = new Set(objects.flatMap(({ metadata }) => metadata.namespace ?? []));
+      for (const { kind, metadata } of objects) if (kind === 'Namespace') names.delete(metadata.name ?? '');
       for (const name of names) {
         const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
         await (await client).create(NamespaceKind, namespace).catch((error: unknown) => {

@@ -118,6 +118,15 @@ export function testWorld(options: TestWorldOptions): TestWorld {
   return world;
 }
 
+/** Creates the nodes and lets them become ready before anything is there that could look for one. */
+export async function startWithNodes(world: TestWorld, objects: readonly Built[]): Promise<void> {
+  const isNode = ({ kind }: Built): boolean => kind.plural === 'nodes';
+  await world.with(...objects.filter(isNode));
+  await world.settle();
+  await world.with(...objects.filter((built) => !isNode(built)));
+  await world.settle();
+}
+
 function memoryCluster(clock: FakeClock): ServerCluster {
   const cluster = new MemoryCluster(clock);
   return { client: cluster.client(), requests: cluster.requests, prepareFor: async () => {}, close: async () => {} };
@@ -128,9 +137,11 @@ async function createWithStatus(
   kind: ResourceKind<KubeObject>,
   object: KubeObject & { status?: unknown },
 ): Promise<void> {
-  const created: KubeObject & { status?: unknown } = await client.create(kind, object);
-  if (object.status === undefined) return;
-  await client.update(kind, { ...created, status: object.status } as KubeObject, { subresource: 'status' });
+  await client.create(kind, object);
+  // a patch, because controllers that run already may have changed the object
+  if (object.status !== undefined) {
+    await client.patch(kind, keyOf(object), { status: object.status }, { type: 'merge', subresource: 'status' });
+  }
 }
 
 function concerns(event: CoreEvent, { kind, object }: Built): boolean {

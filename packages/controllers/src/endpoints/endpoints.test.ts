@@ -16,9 +16,11 @@ const running = (name: string, podIPs: string[], ready = 'True') =>
 
 describe('endpoint slices', () => {
   it('list the pods of a service with their addresses, ports and readiness', async () => {
-    world = await testWorld({ controllers: [endpointSliceController] }).with(
+    world = await testWorld({ api: 'server', controllers: [endpointSliceController] }).with(
       service({
         selector: { app: 'web' },
+        ipFamilies: ['IPv4', 'IPv6'],
+        ipFamilyPolicy: 'PreferDualStack',
         ports: [
           { name: 'http', port: 80, targetPort: 'http' },
           { name: 'ssh', port: 22 },
@@ -47,7 +49,7 @@ describe('endpoint slices', () => {
   });
 
   it('are left to others when a service has no selector', async () => {
-    world = await testWorld({ controllers: [endpointSliceController] }).with(
+    world = await testWorld({ api: 'server', controllers: [endpointSliceController] }).with(
       service({ ports: [{ port: 80 }] }),
       running('one', ['10.0.0.1']),
     );

@@ -8,9 +8,10 @@ let world: TestWorld;
 afterEach(() => world.close());
 
 async function start(...objects: readonly Built[]): Promise<void> {
-  world = await testWorld({ controllers: [garbageCollectorController(async () => [PodKind, ConfigMapKind, SecretKind])] }).with(
-    ...objects,
-  );
+  world = await testWorld({
+    api: 'server',
+    controllers: [garbageCollectorController(async () => [PodKind, ConfigMapKind, SecretKind])],
+  }).with(...objects);
 }
 
 async function reference(path: string, more: Partial<OwnerReference> = {}): Promise<OwnerReference> {

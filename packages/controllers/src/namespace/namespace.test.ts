@@ -8,7 +8,7 @@ afterEach(() => world.close());
 
 describe('namespace deletion', () => {
   it('empties the namespace, and no other, then lets it go', async () => {
-    world = await testWorld({ controllers: [namespaceController([PodKind, ConfigMapKind])] }).with(
+    world = await testWorld({ api: 'server', controllers: [namespaceController([PodKind, ConfigMapKind])] }).with(
       namespace('a'),
       namespace('b'),
       pod('a/web'),
@@ -26,7 +26,7 @@ describe('namespace deletion', () => {
 
   it('waits for finalizers and says which', async () => {
     const held = built(ConfigMapKind, 'a/held', { metadata: { name: 'held', namespace: 'a', finalizers: ['x.io/hold'] } });
-    world = await testWorld({ controllers: [namespaceController([ConfigMapKind])] }).with(namespace('a'), held);
+    world = await testWorld({ api: 'server', controllers: [namespaceController([ConfigMapKind])] }).with(namespace('a'), held);
     await world.client.delete(NamespaceKind, { namespace: '', name: 'a' });
     await world.settle();
     expect((await world.get(NamespaceKind, 'a')).status?.conditions).toMatchObject([

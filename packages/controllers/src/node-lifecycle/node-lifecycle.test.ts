@@ -8,7 +8,7 @@ afterEach(() => world.close());
 
 const lease = built(LeaseKind, 'kube-node-lease/node1', { spec: { renewTime: '2026-01-01T00:00:00.000000Z' } });
 const readyOf = async () => (await world.get(NodeKind, 'node1')).status?.conditions?.[0];
-const taintsOf = async () => (await world.get(NodeKind, 'node1')).spec?.taints;
+const taintsOf = async () => (await world.get(NodeKind, 'node1')).spec?.taints ?? [];
 
 async function renew(): Promise<void> {
   const current = await world.get(LeaseKind, 'kube-node-lease/node1');
@@ -19,7 +19,7 @@ async function renew(): Promise<void> {
 
 describe('node life cycle', () => {
   it('marks a node that stops renewing its lease, and takes the mark away when it returns', async () => {
-    world = await testWorld({ controllers: [nodeLifecycleController] }).with(node('node1'), lease);
+    world = await testWorld({ api: 'server', controllers: [nodeLifecycleController] }).with(node('node1'), lease);
     await world.settle();
     await world.advance(39_000);
     expect(await readyOf()).toMatchObject({ status: 'True' });
@@ -34,7 +34,7 @@ describe('node life cycle', () => {
   });
 
   it('believes a node that renews, however old the times in its lease', async () => {
-    world = await testWorld({ controllers: [nodeLifecycleController] }).with(node('node1'), lease);
+    world = await testWorld({ api: 'server', controllers: [nodeLifecycleController] }).with(node('node1'), lease);
     await world.settle();
     for (let round = 0; round < 4; round++) {
       await world.advance(30_000);
@@ -45,7 +45,7 @@ describe('node life cycle', () => {
 
   it('keeps taints of others and taints nodes that say they are not ready', async () => {
     const mine = { key: 'mine', value: 'x', effect: 'NoExecute' };
-    world = await testWorld({ controllers: [nodeLifecycleController] }).with(
+    world = await testWorld({ api: 'server', controllers: [nodeLifecycleController] }).with(
       node('node1', { spec: { taints: [mine] }, status: { conditions: [{ type: 'Ready', status: 'False' }] } }),
     );
     await world.settle();

@@ -8,7 +8,7 @@ const QUARANTINE_MS = 40_000;
 const MAX_FINISHED = 12_500;
 const BY_NODE = 'pod-gc/node';
 
-/** Removes pods that nobody else will: those of nodes that are gone, deleted ones without a node, and too many finished ones. */
+/** Removes pods that nobody else will: those of nodes that are gone, and too many finished ones. */
 export const podGcController: ControllerRegistration = {
   name: 'pod-garbage-collector',
   create({ client, clock, informers, log }) {
@@ -57,10 +57,7 @@ export const podGcController: ControllerRegistration = {
           const pod = pods.lister.get(key);
           if (pod === undefined) return done;
           const { nodeName } = pod.spec ?? {};
-          if (!nodeName) {
-            if (pod.metadata.deletionTimestamp) await remove(pod, 'deleted without ever having a node', signal);
-            return done;
-          }
+          if (!nodeName) return done;
           if (nodes.get({ namespace: '', name: nodeName })) {
             goneSince.delete(nodeName);
             return done;

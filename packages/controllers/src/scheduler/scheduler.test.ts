@@ -1,14 +1,28 @@
 import { PersistentVolumeClaimKind, PersistentVolumeKind, type Pod, PodKind } from '@slipway/api';
-import { type Built, namespace, node, onNode, pod, pv, pvc, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
+import {
+  type Built,
+  namespace,
+  node,
+  onNode,
+  pod,
+  pv,
+  pvc,
+  startWithNodes,
+  storageClass,
+  type TestWorld,
+  testWorld,
+} from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
+import { nodeLifecycleController } from '../node-lifecycle/index.ts';
 import { schedulerController } from './index.ts';
+import { needsNode } from './scheduler-reconciler.ts';
 
 let world: TestWorld;
-afterEach(() => world.close());
+afterEach(() => world?.close());
 
 async function schedule(...objects: readonly Built[]): Promise<TestWorld> {
-  world = await testWorld({ controllers: [schedulerController] }).with(...objects);
-  await world.settle();
+  world = testWorld({ api: 'server', controllers: [schedulerController, nodeLifecycleController] });
+  await startWithNodes(world, objects);
   return world;
 }
 
@@ -35,10 +49,15 @@ describe('scheduler', () => {
     expect(await world.events(pod('a/web'))).toEqual(['Normal Scheduled Successfully assigned a/web to node2']);
   });
 
-  it('does not touch pods of another scheduler, finished pods or pods that have a node', async () => {
-    const other = pod('a/other', { spec: { schedulerName: 'mine' } });
-    await schedule(node('node1'), other, pod('a/done', { status: { phase: 'Succeeded' } }));
-    expect([await nodeOf('a/other'), await nodeOf('a/done')]).toEqual([undefined, undefined]);
+  it('does not touch pods of another scheduler', async () => {
+    await schedule(node('node1'), pod('a/other', { spec: { schedulerName: 'mine' } }));
+    expect(await nodeOf('a/other')).toBeUndefined();
+  });
+
+  it('does not touch pods that have ended or are being deleted', () => {
+    expect(needsNode(pod('a/web').object)).toBe(true);
+    expect(needsNode(pod('a/web', { status: { phase: 'Failed' } }).object)).toBe(false);
+    expect(needsNode(pod('a/web', { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } }).object)).toBe(false);
   });
 
   it.each([
@@ -185,16 +204,24 @@ describe('scheduler', () => {
     expect((await scheduled('a/pinned'))?.message).toContain('1 node(s) had volume node affinity conflict');
   });
 
-  it('waits for immediate claims and for gates', async () => {
-    const gated = pod('a/gated', { spec: { schedulingGates: [{ name: 'g' }] } });
+  it('waits for immediate claims', async () => {
     await schedule(
       node('node1'),
       storageClass('now', { volumeBindingMode: 'Immediate' }),
       pvc('a/disk', { spec: { storageClassName: 'now' } }),
       pod('a/web', { spec: mounting('disk') }),
-      gated,
     );
     expect((await scheduled('a/web'))?.message).toContain('pod has unbound immediate PersistentVolumeClaims');
-    expect(await scheduled('a/gated')).toMatchObject({ reason: 'SchedulingGated' });
+  });
+
+  it('waits for gates', async () => {
+    const gated = pod('a/gated', { spec: { schedulingGates: [{ name: 'g' }] } });
+    world = await testWorld({ api: 'memory', controllers: [schedulerController, nodeLifecycleController] }).with(
+      node('node1'),
+      gated,
+    );
+    await world.settle();
+    expect(await scheduled('a/gated')).toMatchObject({ status: 'False', reason: 'SchedulingGated' });
+    expect(await nodeOf('a/gated')).toBeUndefined();
   });
 });

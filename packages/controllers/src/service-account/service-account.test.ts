@@ -1,4 +1,4 @@
-import { ConfigMapKind, ServiceAccountKind } from '@slipway/api';
+import { ConfigMapKind, NamespaceKind, ServiceAccountKind } from '@slipway/api';
 import { namespace, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { serviceAccountController } from './index.ts';
@@ -8,7 +8,7 @@ afterEach(() => world.close());
 
 describe('service accounts', () => {
   it('gives each namespace its account and CA, again when they are deleted or changed', async () => {
-    world = await testWorld({ controllers: [serviceAccountController] }).with(namespace('a'));
+    world = await testWorld({ api: 'server', controllers: [serviceAccountController] }).with(namespace('a'));
     await world.settle();
     expect(await world.exists(ServiceAccountKind, 'a/default')).toBe(true);
     const configMap = await world.get(ConfigMapKind, 'a/kube-root-ca.crt');
@@ -21,10 +21,10 @@ describe('service accounts', () => {
   });
 
   it('leaves namespaces alone that are going away', async () => {
-    world = await testWorld({ controllers: [serviceAccountController] }).with(
-      namespace('a', { metadata: { name: 'a', deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: ['x.io/hold'] } }),
-    );
+    world = await testWorld({ api: 'server', controllers: [serviceAccountController] }).with(namespace('a'));
+    await world.client.delete(NamespaceKind, { namespace: '', name: 'a' });
     await world.settle();
-    expect(await world.list(ServiceAccountKind)).toEqual([]);
+    expect(await world.exists(NamespaceKind, 'a')).toBe(true);
+    expect(await world.list(ServiceAccountKind, 'a')).toEqual([]);
   });
 });

@@ -23,10 +23,11 @@ import {
   type Reconciler,
   type Result,
 } from '@slipway/runtime';
-import { HCO_FINALIZER, HCO_NAME, type HyperConverged, HyperConvergedKind, type RelatedObject } from '../kinds.ts';
+import { HCO_FINALIZER, HCO_NAME, type HyperConverged, type RelatedObject } from '../kinds.ts';
 import { aggregateConditions, areAllGood, failedConditions, systemHealth } from './aggregate-conditions.ts';
 import type { Topology } from './operand-specs.ts';
 import { type Operand, OPERANDS, OperandWriter, operandKey } from './operands.ts';
+import { writtenKind } from './read-spec.ts';
 
 export interface HyperConvergedDeps {
   readonly client: Client;
@@ -105,7 +106,8 @@ export class HyperConvergedReconciler implements Reconciler {
       labels: { app: HCO_NAME, ...labels },
       finalizers: [...new Set([...finalizers, HCO_FINALIZER])],
     };
-    return this.deps.client.update(HyperConvergedKind, { ...hco, metadata }, { signal });
+    const kind = writtenKind(hco);
+    return this.deps.client.update(kind, { ...hco, apiVersion: apiVersionOf(kind), metadata }, { signal });
   }
 
   /** Last written first, each gone before the next; then the object itself may go. */
@@ -125,7 +127,8 @@ export class HyperConvergedReconciler implements Reconciler {
       return done;
     }
     const finalizers = (hco.metadata.finalizers ?? []).filter((finalizer) => finalizer !== HCO_FINALIZER);
-    await client.update(HyperConvergedKind, { ...hco, metadata: { ...hco.metadata, finalizers } }, { signal });
+    const kind = writtenKind(hco);
+    await client.update(kind, { ...hco, apiVersion: apiVersionOf(kind), metadata: { ...hco.metadata, finalizers } }, { signal });
     return done;
   }
 
@@ -169,7 +172,8 @@ export class HyperConvergedReconciler implements Reconciler {
 
   private async write(hco: HyperConverged, status: NonNullable<HyperConverged['status']>, signal: AbortSignal): Promise<void> {
     if (deepEqual(status, hco.status)) return;
-    await this.deps.client.update(HyperConvergedKind, { ...hco, status }, { subresource: 'status', signal });
+    const kind = writtenKind(hco);
+    await this.deps.client.update(kind, { ...hco, apiVersion: apiVersionOf(kind), status }, { subresource: 'status', signal });
   }
 }
 

@@ -1,5 +1,5 @@
-import { isObject } from '@slipway/apimachinery';
-import type { Fields } from '../kinds.ts';
+import { isObject, type ResourceKind } from '@slipway/apimachinery';
+import { type Fields, type HyperConverged, HyperConvergedKind } from '../kinds.ts';
 
 /** Where a setting is: its path in `v1`, and in `v1beta1` when that differs by more than the grouping. */
 interface Place {
@@ -82,4 +82,14 @@ export function isGateOn(spec: Fields | undefined, gate: string): boolean {
     if (typeof entry?.[1] === 'boolean') return entry[1];
   }
   return BETA_GATES.has(wanted);
+}
+
+const GROUPS = new Set(['deployment', 'security', 'virtualization', 'networking', 'storage', 'workloadSources', 'observability']);
+
+/** The version an object was written in, judged by its fields: the server stores them as they came, and each version allows its own. */
+export function writtenKind({ spec = {} }: HyperConverged): ResourceKind<HyperConverged> {
+  const isFlat = Object.entries(spec).some(([field, value]) =>
+    field === 'featureGates' ? !Array.isArray(value) : !GROUPS.has(field),
+  );
+  return isFlat ? { ...HyperConvergedKind, version: 'v1beta1' } : HyperConvergedKind;
 }
