@@ -117,12 +117,17 @@ export class VirtualMachineInstanceReconciler implements Reconciler {
 
   private async store(vmi: VirtualMachineInstance, signal: AbortSignal): Promise<VirtualMachineInstance> {
     const { client, vmis, clock } = this.deps;
-    const stored = await client.update(VirtualMachineInstanceKind, vmi, { signal });
-    if (vmi.metadata.deletionTimestamp !== undefined && (vmi.metadata.finalizers ?? []).length === 0) {
+    const isLast = vmi.metadata.deletionTimestamp !== undefined && (vmi.metadata.finalizers ?? []).length === 0;
+    try {
+      const stored = await client.update(VirtualMachineInstanceKind, vmi, { signal });
+      if (!isLast) return vmis.remember(stored);
       vmis.rememberDeletion(stored, formatTime(clock.now()));
       return stored;
+    } catch (error) {
+      // whoever dropped the last finalizer was faster
+      if (vmi.metadata.deletionTimestamp !== undefined && isNotFound(error)) return vmi;
+      throw error;
     }
-    return vmis.remember(stored);
   }
 
   /** The pod of a paused guest is not ready, so that no Service sends traffic to it. */
