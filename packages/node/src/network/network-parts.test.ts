@@ -83,7 +83,9 @@ describe('CNI configurations', () => {
   it.each(['{', '[]', '{"type":"../../bin/sh"}', '{"plugins":[]}', '{"type":"bridge","bridge":"a b; x"}'])(
     'refuses %s',
     (text) => {
-      expect(() => bridgeNetworkOf(parseNetworkConfig(text))).toThrow();
+      expect(() => bridgeNetworkOf(parseNetworkConfig(text))).toThrow(
+        /The (network configuration|bridge name of the network configuration) |No/,
+      );
     },
   );
 });
