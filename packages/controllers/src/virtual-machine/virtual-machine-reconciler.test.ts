@@ -133,7 +133,7 @@ describe('stop', () => {
     expect((await machine()).status).not.toHaveProperty('created');
     expect(await world.events(vm(KEY))).toEqual([
       'Normal SuccessfulCreate Started the virtual machine by creating the new virtual machine instance web',
-      expect.stringMatching(/^Normal SuccessfulDelete Stopped the virtual machine by deleting the virtual machine instance uid-/),
+      expect.stringMatching(/^Normal SuccessfulDelete Stopped the virtual machine by deleting the virtual machine instance [\w-]+$/),
     ]);
   });
 
