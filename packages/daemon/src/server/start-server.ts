@@ -1,12 +1,29 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { bundledCustomResourceDefinitions, type VirtualMachine } from '@slipway/api';
+import {
+  bundledCustomResourceDefinitions,
+  type PersistentVolumeClaim,
+  PersistentVolumeClaimKind,
+  type VirtualMachine,
+} from '@slipway/api';
+import { isNotFound } from '@slipway/apimachinery';
 import { type ApiServer, builtinResources, createApiServer, type ListenOptions } from '@slipway/apiserver';
+import { cdiControllers, dataVolumeAdmission } from '@slipway/cdi';
 import type { Client } from '@slipway/client';
-import { clusterFacts, controllers, expandVm, resolveTypes, virtualMachineSubresources } from '@slipway/controllers';
+import {
+  type ClusterFacts,
+  clusterFacts,
+  controllers,
+  expandVm,
+  isPlatformUser,
+  resolveTypes,
+  virtAdmissionHandlers,
+  virtualMachineSubresources,
+} from '@slipway/controllers';
 import { operators } from '@slipway/operators';
 import { ControllerManager, createTunnelServer, type Logger, systemClock, type TunnelServer } from '@slipway/runtime';
 import { openStore, openStoreDirectory } from '@slipway/store';
+import { type ClusterConfig, clusterConfig } from '@slipway/virt';
 import { checkToken } from '../access/platform-token.ts';
 import type { InstanceConfig } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
@@ -76,16 +93,18 @@ async function createApi(
     if (late.client === undefined) throw new Error('The API server is not built yet');
     return late.client;
   });
-  const expand = async (vm: VirtualMachine, signal: AbortSignal): Promise<VirtualMachine> => {
-    if (late.manager === undefined) throw new Error('The controllers have not started yet');
-    const { config } = clusterFacts(late.manager.informers, { overhead: 'slipway' });
-    return expandVm(vm, config(), await resolveTypes(client, vm, signal));
-  };
+  const config = lateConfig(late);
+  const expand = async (vm: VirtualMachine, signal: AbortSignal): Promise<VirtualMachine> =>
+    expandVm(vm, config(), await resolveTypes(client, vm, signal));
   const api = await createApiServer({
     store,
     definitions: builtinResources(),
     bundledCrds: bundledCustomResourceDefinitions(),
     aggregatedApis: [nodes.api, virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, expandVm: expand })],
+    admissionHandlers: [
+      ...virtAdmissionHandlers({ client, config, now: () => new Date(), newUuid: randomUUID, isPlatform: isPlatformUser }),
+      dataVolumeAdmission({ findClaim: (namespace, name) => findClaim(client, namespace, name) }),
+    ],
     nodes,
     tokenAuthenticators: [async (token) => checkToken(token, tokenKey, Date.now())],
     audit: createAuditLog(join(paths.server, 'audit.log')),
@@ -93,6 +112,25 @@ async function createApi(
   });
   late.client = api.client(componentUser('virt-api'), 'virt-api');
   return api;
+}
+
+/** The KubeVirt configuration as it is; before the controllers' caches exist, the defaults. */
+function lateConfig(late: LateParts): () => ClusterConfig {
+  const options = { overhead: 'slipway' } as const;
+  let facts: ClusterFacts | undefined;
+  return () => {
+    if (late.manager !== undefined) facts ??= clusterFacts(late.manager.informers, options);
+    return facts === undefined ? clusterConfig({}, options) : facts.config();
+  };
+}
+
+async function findClaim(client: Client, namespace: string, name: string): Promise<PersistentVolumeClaim | undefined> {
+  try {
+    return await client.get(PersistentVolumeClaimKind, { namespace, name });
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
 }
 
 function createManager(api: ApiServer, nodes: TunnelServer, log: Logger, caBundle: string): ControllerManager {
@@ -105,6 +143,6 @@ function createManager(api: ApiServer, nodes: TunnelServer, log: Logger, caBundl
     nodes,
     settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, caBundle, version: VERSION },
   });
-  for (const registration of [...controllers, ...operators]) manager.register(registration);
+  for (const registration of [...controllers, ...cdiControllers, ...operators]) manager.register(registration);
   return manager;
 }
