@@ -84,7 +84,7 @@ describe('CNI configurations', () => {
     'refuses %s',
     (text) => {
       expect(() => bridgeNetworkOf(parseNetworkConfig(text))).toThrow(
-        /The (network configuration|bridge name of the network configuration) |No/,
+        /The (network configuration|bridge name of the network configuration) /,
       );
     },
   );
