@@ -28,7 +28,7 @@ import { Annotation, LABELS } from '../constants.ts';
 import { dataSourceFacts, resolveDataSource } from '../data-source/data-source-controller.ts';
 import { mayClone } from './clone-authorization.ts';
 import { requesterOf } from './data-volume-admission.ts';
-import { dataVolumeStatus, phaseEvent, type StatusFacts } from './data-volume-status.ts';
+import { boundEvent, dataVolumeStatus, failureEvent, phaseEvent, type StatusFacts } from './data-volume-status.ts';
 import { ClaimError, type CloneFacts, renderClaim } from './render-claim.ts';
 
 export interface DataVolumeDeps {
@@ -121,21 +121,23 @@ export class DataVolumeReconciler implements Reconciler {
     const claim = this.deps.claims.get(source);
     if (claim === undefined) throw new Blocked('CloneWithoutSource', `The source pvc ${source.name} doesn't exist`);
     await this.authorize(dataVolume, source, signal);
-    const owner = claim.metadata.ownerReferences?.find(({ kind }) => kind === 'DataVolume');
-    const phase = owner && this.deps.dataVolumes.get({ namespace: source.namespace, name: owner.name })?.status?.phase;
-    if (phase !== undefined && phase !== 'Succeeded')
-      throw new Blocked('CloneSourceInUse', `The source pvc ${source.name} is still being filled`, 'CloneScheduled');
-    const volume = claim.spec?.volumeName ? this.deps.volumes.get({ namespace: '', name: claim.spec.volumeName }) : undefined;
+    this.checkFilled(claim);
+    const volumeName = claim.spec?.volumeName;
+    const volume = volumeName ? this.deps.volumes.get({ namespace: '', name: volumeName }) : undefined;
     if (claim.status?.phase !== 'Bound' || volume === undefined)
       throw new Blocked('CloneWithoutSource', `The source pvc ${source.name} is not bound yet`);
     const capacity = tryParseQuantity(claim.status.capacity?.['storage']);
     const node = nodeOf(volume);
-    return {
-      ...source,
-      claim,
-      capacityBytes: capacity === undefined ? 0 : Number(quantityValue(capacity)),
-      ...(node !== undefined && { node }),
-    };
+    const capacityBytes = capacity === undefined ? 0 : Number(quantityValue(capacity));
+    return { ...source, claim, capacityBytes, ...(node !== undefined && { node }) };
+  }
+
+  private checkFilled({ metadata }: PersistentVolumeClaim): void {
+    const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'DataVolume');
+    if (owner === undefined) return;
+    const phase = this.deps.dataVolumes.get({ namespace: metadata.namespace ?? '', name: owner.name })?.status?.phase;
+    if (phase !== undefined && phase !== 'Succeeded')
+      throw new Blocked('CloneSourceInUse', `The source pvc ${metadata.name} is still being filled`, 'CloneScheduled');
   }
 
   private cloneSource({ spec, metadata }: DataVolume): ObjectKey | undefined {
@@ -221,21 +223,15 @@ export class DataVolumeReconciler implements Reconciler {
     facts: Pick<StatusFacts, 'claim' | 'problem'>,
     events: EventRecorder,
   ): void {
-    const bound = status.conditions?.find(({ type }) => type === 'Bound');
-    const before = dataVolume.status?.conditions?.find(({ type }) => type === 'Bound');
-    if (bound?.reason !== before?.reason || bound?.message !== before?.message) {
-      const say = facts.problem === undefined ? events.normal.bind(events) : events.warning.bind(events);
-      say(dataVolume, bound?.reason ?? '', bound?.message ?? '');
-    }
-    if (status.phase !== dataVolume.status?.phase) {
-      const event = phaseEvent(dataVolume, facts.claim, status.phase ?? '');
+    const news = [
+      boundEvent(dataVolume.status, status, facts.problem !== undefined),
+      status.phase === dataVolume.status?.phase ? undefined : phaseEvent(dataVolume, facts.claim, status.phase ?? ''),
+      failureEvent(dataVolume.status, status),
+    ];
+    for (const event of news) {
       if (event?.type === 'Normal') events.normal(dataVolume, event.reason, event.message);
       else if (event !== undefined) events.warning(dataVolume, event.reason, event.message);
     }
-    const running = status.conditions?.find(({ type }) => type === 'Running');
-    const ranBefore = dataVolume.status?.conditions?.find(({ type }) => type === 'Running');
-    const isNews = running?.message !== ranBefore?.message && running?.reason === 'Error';
-    if (isNews) events.warning(dataVolume, 'ImportFailed', running?.message ?? '');
   }
 }
 

@@ -29,7 +29,7 @@ export function dataVolumeStatus(dataVolume: DataVolume, facts: StatusFacts): Da
   const before = dataVolume.status ?? {};
   const phase = facts.problem?.phase ?? phaseOf(dataVolume, facts);
   const { claim, now } = facts;
-  const restarts = Number(claim?.metadata.annotations?.[Annotation.podRestarts] ?? 0);
+  const restarts = Math.max(restartsOf(claim), before.restartCount ?? 0);
   const progress = progressOf(phase, facts.pod) ?? before.progress ?? 'N/A';
   let conditions = (before.conditions ?? []) as readonly Condition[]; // statuses are the three of the schema
   for (const condition of [boundCondition(dataVolume, facts), runningCondition(phase, facts), readyCondition(phase)])
@@ -38,13 +38,17 @@ export function dataVolumeStatus(dataVolume: DataVolume, facts: StatusFacts): Da
     ...(claim !== undefined && { claimName: claim.metadata.name ?? '' }),
     phase,
     progress: phase === '' ? 'N/A' : progress,
-    ...(restarts > 0 && { restartCount: Math.max(restarts, before.restartCount ?? 0) }),
-    conditions: conditions.map((condition) => ({
-      ...condition,
-      lastHeartbeatTime: condition.lastTransitionTime ?? now,
-      lastTransitionTime: condition.lastTransitionTime ?? now,
-    })),
+    ...(restarts > 0 && { restartCount: restarts }),
+    conditions: conditions.map((condition) => withTimes(condition, now)),
   };
+}
+
+const restartsOf = (claim: PersistentVolumeClaim | undefined): number =>
+  Number(claim?.metadata.annotations?.[Annotation.podRestarts] ?? 0);
+
+function withTimes(condition: Condition, now: string) {
+  const lastTransitionTime = condition.lastTransitionTime ?? now;
+  return { ...condition, lastTransitionTime, lastHeartbeatTime: lastTransitionTime };
 }
 
 function phaseOf(dataVolume: DataVolume, { claim, storageClass }: StatusFacts): string {
@@ -153,6 +157,23 @@ export interface PhaseEvent {
   readonly type: 'Normal' | 'Warning';
   readonly reason: string;
   readonly message: string;
+}
+
+const conditionOf = (status: DataVolume['status'], type: string) =>
+  status?.conditions?.find((condition) => condition.type === type);
+
+/** Every change of the Bound condition is told. */
+export function boundEvent(before: DataVolume['status'], after: DataVolumeStatus, isProblem: boolean): PhaseEvent | undefined {
+  const [old, now] = [conditionOf(before, 'Bound'), conditionOf(after, 'Bound')];
+  if (now === undefined || (old?.reason === now.reason && old?.message === now.message)) return undefined;
+  return { type: isProblem ? 'Warning' : 'Normal', reason: now.reason ?? '', message: now.message ?? '' };
+}
+
+/** A worker that failed says why. */
+export function failureEvent(before: DataVolume['status'], after: DataVolumeStatus): PhaseEvent | undefined {
+  const [old, now] = [conditionOf(before, 'Running'), conditionOf(after, 'Running')];
+  if (now?.reason !== 'Error' || now.message === old?.message) return undefined;
+  return { type: 'Warning', reason: 'ImportFailed', message: now.message ?? '' };
 }
 
 /** What people are told when a DataVolume reaches a phase. */

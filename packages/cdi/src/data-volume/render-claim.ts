@@ -111,26 +111,26 @@ function modesOf(contentType: string | undefined, storage: Storage, chosen: Stor
   const wanted = contentType === 'archive' ? 'Filesystem' : storage.volumeMode;
   const { accessModes = [] } = storage;
   if (accessModes.length > 0 && wanted !== undefined) return { accessModes: [...accessModes], volumeMode: wanted };
-  const className = chosen?.metadata.name ?? '';
-  if (chosen === undefined) {
-    if (accessModes.length > 0) return { accessModes: [...accessModes], ...(wanted !== undefined && { volumeMode: wanted }) };
-    throw new ClaimError(
-      storage.storageClassName === undefined
-        ? 'PVC spec is missing accessMode and no storageClass to choose profile'
-        : `StorageClass "${storage.storageClassName}" does not exist: create it, or name another class`,
-    );
-  }
+  if (chosen === undefined) return withoutClass(storage, wanted);
+  const className = chosen.metadata.name ?? '';
   const { sets } = judgeClass(chosen, facts.profile(className));
   if (accessModes.length > 0) {
     const fitting = sets.find((item) => item.accessModes.some((mode) => accessModes.includes(mode)));
     return { accessModes: [...accessModes], ...(fitting && { volumeMode: fitting.volumeMode }) };
   }
   const fitting = wanted === undefined ? sets[0] : sets.find((item) => item.volumeMode === wanted);
-  if (fitting === undefined)
-    throw new ClaimError(
-      `Spec is missing accessMode${wanted === undefined ? ' and volumeMode' : ''}, cannot get access mode from StorageProfile ${className}`,
-    );
-  return { accessModes: [...fitting.accessModes], volumeMode: fitting.volumeMode };
+  if (fitting !== undefined) return { accessModes: [...fitting.accessModes], volumeMode: fitting.volumeMode };
+  const missing = wanted === undefined ? 'accessMode and volumeMode' : 'accessMode';
+  throw new ClaimError(`Spec is missing ${missing}, cannot get access mode from StorageProfile ${className}`);
+}
+
+function withoutClass({ accessModes = [], storageClassName }: Storage, volumeMode: string | undefined): Modes {
+  if (accessModes.length > 0) return { accessModes: [...accessModes], ...(volumeMode !== undefined && { volumeMode }) };
+  throw new ClaimError(
+    storageClassName === undefined
+      ? 'PVC spec is missing accessMode and no storageClass to choose profile'
+      : `StorageClass "${storageClassName}" does not exist: create it, or name another class`,
+  );
 }
 
 const hasRequest = (storage: Storage): boolean => storage.resources?.requests?.['storage'] !== undefined;
@@ -177,14 +177,7 @@ function cloneAnnotations({ namespace, name, node }: CloneFacts): Record<string,
 function importAnnotations({ http, registry, blank, upload }: NonNullable<DataVolume['spec']['source']>): Record<string, string> {
   if (blank) return { [Annotation.importSource]: 'none' };
   if (upload) return { [Annotation.uploadTarget]: '' };
-  if (registry)
-    return {
-      [Annotation.importSource]: 'registry',
-      [Annotation.importEndpoint]: registry.url ?? '',
-      ...(registry.secretRef && { [Annotation.importSecret]: registry.secretRef }),
-      ...(registry.certConfigMap && { [Annotation.importCertConfigMap]: registry.certConfigMap }),
-      ...(registry.platform?.architecture && { [Annotation.importArchitecture]: registry.platform.architecture }),
-    };
+  if (registry) return registryAnnotations(registry);
   if (http === undefined) return {};
   return {
     [Annotation.importSource]: 'http',
@@ -199,3 +192,13 @@ function importAnnotations({ http, registry, blank, upload }: NonNullable<DataVo
     ),
   };
 }
+
+const registryAnnotations = (
+  registry: NonNullable<NonNullable<DataVolume['spec']['source']>['registry']>,
+): Record<string, string> => ({
+  [Annotation.importSource]: 'registry',
+  [Annotation.importEndpoint]: registry.url ?? '',
+  ...(registry.secretRef && { [Annotation.importSecret]: registry.secretRef }),
+  ...(registry.certConfigMap && { [Annotation.importCertConfigMap]: registry.certConfigMap }),
+  ...(registry.platform?.architecture && { [Annotation.importArchitecture]: registry.platform.architecture }),
+});

@@ -136,10 +136,11 @@ const isFinished = ({ metadata: { annotations = {} } }: PersistentVolumeClaim): 
 export function podState(pod: Pod): Record<string, string> {
   const container = pod.status?.containerStatuses?.[0];
   const phase = pod.status?.phase ?? 'Pending';
+  const { restartCount = 0, ready = false } = container ?? {};
   const shared = {
     [Annotation.importPod]: pod.metadata.name ?? '',
-    [Annotation.podRestarts]: String(container?.restartCount ?? 0),
-    [Annotation.podReady]: String(container?.ready ?? false),
+    [Annotation.podRestarts]: String(restartCount),
+    [Annotation.podReady]: String(ready),
   };
   const message = container?.state?.terminated?.message ?? '';
   // KubeVirt-compat: a wrong checksum ends the pod as completed, and only its message tells.
@@ -161,12 +162,13 @@ const running = (status: string, reason: string, message: string): Record<string
 
 function runningState(container: ContainerStatus | undefined, phase: string, message: string): Record<string, string> {
   if (phase === 'Succeeded') return running('false', 'Completed', 'Import Complete');
-  if (container?.state?.running) return running('true', 'Pod is running', '');
-  const terminated = container?.state?.terminated ?? container?.lastState?.terminated;
+  const { state, lastState } = container ?? {};
+  if (state?.running) return running('true', 'Pod is running', '');
   // the reason of the failure, not that of the pause before the next attempt
+  const terminated = state?.terminated ?? lastState?.terminated;
   if (terminated) return running('false', reasonOf(terminated), terminated.message ?? message);
-  const waiting = container?.state?.waiting;
-  return running('false', waiting?.reason ?? 'ContainerCreating', waiting?.message ?? '');
+  const { reason = 'ContainerCreating', message: waitsFor = '' } = state?.waiting ?? {};
+  return running('false', reason, waitsFor);
 }
 
 function reasonOf({ reason, message }: core.ContainerStateTerminated): string {

@@ -133,24 +133,28 @@ class ProvisionReconciler implements Reconciler {
     sizeBytes: number,
     signal: AbortSignal,
   ): Promise<string> {
-    const { store, claims, nodeName, client } = this.deps;
+    const { store } = this.deps;
     if (source.needsGrant && !(await this.hasGrant(source, claim, signal)))
       throw new VolumeError(
         'CloneValidationFailed',
         `Nobody allowed a clone of ${source.namespace}/${source.name} into this claim: create a DataVolume`,
       );
-    const sourceClaim =
-      claims.get(source) ?? (await client.get(PersistentVolumeClaimKind, source, { signal }).catch(ignoreNotFound));
-    const volume = sourceClaim?.spec?.volumeName ? this.volumeOf(sourceClaim) : undefined;
-    if (sourceClaim === undefined) throw new VolumeError('CloneWithoutSource', `The source pvc ${source.name} doesn't exist`);
-    if (volume === undefined || volume.spec?.claimRef?.uid !== sourceClaim.metadata.uid)
-      throw new VolumeError('CloneWithoutSource', `The source pvc ${source.name} is not bound yet`);
-    if (volume.metadata.annotations?.[PROVISIONED_BY] !== LOCAL_PROVISIONER || nodeOf(volume) !== nodeName)
-      throw new VolumeError(
-        'CloneValidationFailed',
-        `The source pvc ${source.name} is not a local volume of node ${nodeName}: clone it on its own node`,
-      );
+    const volume = await this.sourceVolume(source, signal);
     return store.clone(volumeUidOf(volume), claim.metadata.uid ?? '', sizeBytes, signal);
+  }
+
+  private async sourceVolume(source: CloneSource, signal: AbortSignal): Promise<PersistentVolume> {
+    const { claims, client, nodeName } = this.deps;
+    const claim = claims.get(source) ?? (await client.get(PersistentVolumeClaimKind, source, { signal }).catch(ignoreNotFound));
+    if (claim === undefined) throw new VolumeError('CloneWithoutSource', `The source pvc ${source.name} doesn't exist`);
+    const volume = claim.spec?.volumeName ? this.volumeOf(claim) : undefined;
+    if (volume === undefined || volume.spec?.claimRef?.uid !== claim.metadata.uid)
+      throw new VolumeError('CloneWithoutSource', `The source pvc ${source.name} is not bound yet`);
+    if (isMine(volume, nodeName)) return volume;
+    throw new VolumeError(
+      'CloneValidationFailed',
+      `The source pvc ${source.name} is not a local volume of node ${nodeName}: clone it on its own node`,
+    );
   }
 
   /** CDI's controller leaves the grant after it has checked the rights of whoever asked for the clone. */
@@ -204,20 +208,22 @@ async function reclaim(
   { client, events, store, nodeName }: ProvisionerDeps & { client: Client; events: EventRecorder },
   signal: AbortSignal,
 ): Promise<Result> {
-  if (volume === undefined) return done;
-  const isMine = volume.metadata.annotations?.[PROVISIONED_BY] === LOCAL_PROVISIONER && nodeOf(volume) === nodeName;
-  if (!isMine) return done;
+  if (volume === undefined || !isMine(volume, nodeName)) return done;
   const key = { namespace: '', name: volume.metadata.name ?? '' };
+  const phase = volume.status?.phase ?? '';
   const deletes = volume.spec?.persistentVolumeReclaimPolicy === 'Delete';
-  const isReleased = volume.status?.phase === 'Released' || volume.status?.phase === 'Failed';
+  const isReleased = phase === 'Released' || phase === 'Failed';
   const isTerminating = volume.metadata.deletionTimestamp !== undefined;
   if (deletes && isReleased) {
     await removeDirectory(volume, store, events);
     if (!isTerminating) await client.delete(PersistentVolumeKind, key, { signal }).catch(ignoreNotFound);
   }
-  if (isTerminating && (isReleased || volume.status?.phase === 'Available')) await dropFinalizer(volume, client, signal);
+  if (isTerminating && (isReleased || phase === 'Available')) await dropFinalizer(volume, client, signal);
   return done;
 }
+
+const isMine = (volume: PersistentVolume, nodeName: string): boolean =>
+  volume.metadata.annotations?.[PROVISIONED_BY] === LOCAL_PROVISIONER && nodeOf(volume) === nodeName;
 
 async function removeDirectory(volume: PersistentVolume, store: VolumeStore, events: EventRecorder): Promise<void> {
   try {

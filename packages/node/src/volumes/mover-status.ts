@@ -26,16 +26,9 @@ function terminated(outcome: MoverOutcome, record: MoverRecord | undefined): cor
 export function moverPodStatus(pod: Pod, state: MoverState, record: MoverRecord | undefined): PodStatus {
   const container = pod.spec?.containers[0];
   const isRunning = state.kind === 'running';
-  const phase =
-    state.kind === 'terminated'
-      ? state.outcome.exitCode === 0
-        ? 'Succeeded'
-        : 'Failed'
-      : isRunning || record !== undefined
-        ? 'Running'
-        : 'Pending';
+  const restartCount = record?.restarts ?? 0;
   const status = {
-    phase,
+    phase: phaseOf(state, record),
     ...(record !== undefined && { startTime: pod.status?.startTime ?? time(record.startedAtMs) }),
     conditions: mergeConditions(pod, isRunning),
     containerStatuses: [
@@ -45,13 +38,18 @@ export function moverPodStatus(pod: Pod, state: MoverState, record: MoverRecord 
         imageID: '',
         ready: isRunning,
         started: isRunning,
-        restartCount: record?.restarts ?? 0,
+        restartCount,
         state: containerState(state, record),
         lastState: state.kind === 'waiting' && state.last ? { terminated: terminated(state.last, record) } : {},
       },
     ],
   };
   return status as unknown as PodStatus; // times are strings on the wire
+}
+
+function phaseOf(state: MoverState, record: MoverRecord | undefined): string {
+  if (state.kind === 'terminated') return state.outcome.exitCode === 0 ? 'Succeeded' : 'Failed';
+  return state.kind === 'running' || record !== undefined ? 'Running' : 'Pending';
 }
 
 function containerState(state: MoverState, record: MoverRecord | undefined): object {

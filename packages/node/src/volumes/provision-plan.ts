@@ -42,19 +42,24 @@ export function planProvision({ nodeName, claim, storageClass, volume }: Provisi
   if (metadata.deletionTimestamp !== undefined) return { action: 'none' };
   const sizeBytes = bytesOf(spec?.resources?.requests?.storage);
   if (volume !== undefined) return planExpansion({ nodeName, claim, volume, sizeBytes });
-  const isMine =
-    storageClass?.provisioner === LOCAL_PROVISIONER && !spec?.volumeName && metadata.annotations?.[SELECTED_NODE] === nodeName;
-  if (!isMine) return { action: 'none' };
-  if (spec?.selector !== undefined) return refuse('claim.spec.selector is not supported: leave it out');
-  const shared = spec?.accessModes?.find((mode) => mode === 'ReadWriteMany');
-  if (shared !== undefined)
-    return refuse(
-      'class "local" keeps volumes on one node and cannot offer ReadWriteMany: ask for ReadWriteOnce, or use a shared class',
-    );
-  if (sizeBytes <= 0) return refuse('the claim requests no storage');
+  if (!isForNode({ nodeName, claim, storageClass })) return { action: 'none' };
+  const complaint = complaintAbout(spec, sizeBytes);
+  if (complaint !== undefined) return { action: 'refuse', reason: 'ProvisioningFailed', message: complaint };
   const clone = cloneSourceOf(claim);
   if (clone === 'populator') return { action: 'none' };
   return { action: 'create', sizeBytes, reclaimPolicy: storageClass?.reclaimPolicy ?? 'Delete', ...(clone && { clone }) };
+}
+
+const isForNode = ({ nodeName, claim, storageClass }: Omit<ProvisionFacts, 'volume'>): boolean =>
+  storageClass?.provisioner === LOCAL_PROVISIONER &&
+  !claim.spec?.volumeName &&
+  claim.metadata.annotations?.[SELECTED_NODE] === nodeName;
+
+function complaintAbout(spec: PersistentVolumeClaim['spec'], sizeBytes: number): string | undefined {
+  if (spec?.selector !== undefined) return 'claim.spec.selector is not supported: leave it out';
+  if (spec?.accessModes?.includes('ReadWriteMany'))
+    return 'class "local" keeps volumes on one node and cannot offer ReadWriteMany: ask for ReadWriteOnce, or use a shared class';
+  return sizeBytes <= 0 ? 'the claim requests no storage' : undefined;
 }
 
 function planExpansion({
@@ -82,16 +87,17 @@ function cloneSourceOf(claim: PersistentVolumeClaim): CloneSource | 'populator' 
     const [sourceNamespace = '', name = ''] = request.split('/');
     return { namespace: sourceNamespace, name, needsGrant: sourceNamespace !== namespace };
   }
-  const source = claim.spec?.dataSourceRef ?? claim.spec?.dataSource;
-  if (source === undefined) return undefined;
-  if (source.kind !== 'PersistentVolumeClaim' || (source.apiGroup ?? '') !== '') return 'populator';
-  const crossNamespace = claim.spec?.dataSourceRef?.namespace;
-  // alpha in Kubernetes and ruled by ReferenceGrants, which nobody checks here
-  if (crossNamespace !== undefined && crossNamespace !== '' && crossNamespace !== namespace) return 'populator';
-  return { namespace, name: source.name, needsGrant: false };
+  return dataSourceOf(claim.spec, namespace);
 }
 
-const refuse = (message: string): ProvisionPlan => ({ action: 'refuse', reason: 'ProvisioningFailed', message });
+function dataSourceOf(spec: PersistentVolumeClaim['spec'], namespace: string): CloneSource | 'populator' | undefined {
+  const source = spec?.dataSourceRef ?? spec?.dataSource;
+  if (source === undefined) return undefined;
+  if (source.kind !== 'PersistentVolumeClaim' || (source.apiGroup ?? '') !== '') return 'populator';
+  // a source elsewhere is alpha in Kubernetes and ruled by ReferenceGrants, which nobody checks here
+  const elsewhere = spec?.dataSourceRef?.namespace ?? '';
+  return elsewhere === '' || elsewhere === namespace ? { namespace, name: source.name, needsGrant: false } : 'populator';
+}
 
 const HOSTNAME_LABEL = 'kubernetes.io/hostname';
 

@@ -346,12 +346,13 @@ describe('volumes of a node', () => {
       { type: 'merge', subresource: 'status' },
     );
     await until(async () => (readdirSync(join(stateDir, 'volumes')).length === 0 ? true : undefined));
-    await until(() =>
+    const isGone = await until(() =>
       client.get(PersistentVolumeKind, { namespace: '', name }).then(
         () => undefined,
         () => true,
       ),
     );
+    expect(isGone).toBe(true);
   });
 
   it('makes emptyDisk and cloud-init disks that the sandbox can read', async () => {
