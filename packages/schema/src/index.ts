@@ -2,6 +2,7 @@ export type { SchemaType, StructuralSchema, ValidationRule } from '@slipway/apim
 export { applyDefaults, dropNulls } from './default.ts';
 export { isCidr, isFormatValid, isUri } from './formats.ts';
 export { validateListTypes } from './list-types.ts';
+export { metadataTypeComplaint } from './metadata-types.ts';
 export { objectMetaSchema, withTypeAndObjectMeta } from './object-meta-schema.ts';
 export { patternOf } from './patterns.ts';
 export { prune, type PruneOptions, type PruneResult } from './prune.ts';

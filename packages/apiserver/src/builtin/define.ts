@@ -51,6 +51,7 @@ export interface BuiltinKind {
   readonly columns?: readonly TableColumn[];
   readonly rowConditions?: ResourceDefinition['rowConditions'];
   readonly selectableFields?: (object: UnstructuredObject) => Readonly<Record<string, string>>;
+  readonly errorGroup?: string;
   readonly storage?: ResourceDefinition['storage'];
   readonly fromStorage?: ResourceDefinition['fromStorage'];
   readonly toStorage?: ResourceDefinition['toStorage'];
@@ -92,6 +93,7 @@ export function define(kind: BuiltinKind, schemas: SchemaLookup): ResourceDefini
     ...(kind.columns && { columns: kind.columns }),
     ...(kind.rowConditions && { rowConditions: kind.rowConditions }),
     ...(selectableFields && { selectableFields, selectableFieldNames: Object.keys(selectableFields(empty)) }),
+    ...(kind.errorGroup !== undefined && { errorGroup: kind.errorGroup }),
     ...(kind.storage && { storage: kind.storage }),
     ...(kind.fromStorage && { fromStorage: kind.fromStorage }),
     ...(kind.toStorage && { toStorage: kind.toStorage }),

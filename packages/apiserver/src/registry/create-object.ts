@@ -128,7 +128,8 @@ function createErrors(context: WriteContext, object: UnstructuredObject): FieldE
 
 /** Throws 422 when there are findings. */
 export function throwInvalid(context: WriteContext, object: UnstructuredObject, errors: readonly FieldError[]): void {
-  if (errors.length > 0) throw invalid(context.definition, object.metadata.name ?? '', errors);
+  const { group, errorGroup = group, kind } = context.definition;
+  if (errors.length > 0) throw invalid({ group: errorGroup, kind }, object.metadata.name ?? '', errors);
 }
 
 function fillSystemFields(context: WriteContext, object: UnstructuredObject): void {

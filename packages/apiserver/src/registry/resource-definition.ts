@@ -145,6 +145,8 @@ export interface ResourceDefinition {
   readonly toStorage?: (object: UnstructuredObject) => UnstructuredObject;
   /** Fills today's defaults into objects read from the store; absent when the schema has none. Gets a private copy. */
   readonly readDefaults?: (object: UnstructuredObject) => UnstructuredObject;
+  /** Group named in validation errors when it is another one (Ingress: `extensions`). */
+  readonly errorGroup?: string;
   /** Answers `Warning` for every request when set. */
   readonly deprecationWarning?: string;
   /** Not stored: create computes the answer (SubjectAccessReview …). The API server supplies these itself. */

@@ -1,11 +1,20 @@
-import { type FieldError, StatusError, type UnstructuredObject, badRequest } from '@slipway/apimachinery';
-import { applyDefaults, dropNulls, prune, validateListTypes, validateRules, validateValue } from '@slipway/schema';
+import { type FieldError, StatusError, type StructuralSchema, type UnstructuredObject, badRequest } from '@slipway/apimachinery';
+import {
+  applyDefaults,
+  dropNulls,
+  metadataTypeComplaint,
+  prune,
+  validateListTypes,
+  validateRules,
+  validateValue,
+} from '@slipway/schema';
 import type { WriteContext } from './write-context.ts';
 
 /** Drops unknown fields (warning or refusing as the client wishes) and fills the schema's defaults. */
 export function applySchema(context: WriteContext, body: UnstructuredObject): UnstructuredObject {
   const { schema, custom } = context.definition;
   if (schema === undefined) return body;
+  if (custom) requireMetadataTypes(context, body, schema);
   const { value, unknownFields } = prune(body, schema, { isRoot: true, inDocumentOrder: !custom });
   reportUnknown(context, context.definition.custom ? unknownFields : metadataFirst(unknownFields));
   return applyDefaults(dropNulls(value, schema), schema);
@@ -15,6 +24,14 @@ export function applySchema(context: WriteContext, body: UnstructuredObject): Un
 function metadataFirst(paths: readonly string[]): string[] {
   const isMetadata = (path: string): boolean => path.startsWith('metadata.');
   return [...paths.filter(isMetadata), ...paths.filter((path) => !isMetadata(path))];
+}
+
+function requireMetadataTypes({ definition }: WriteContext, body: UnstructuredObject, schema: StructuralSchema): void {
+  const complaint = metadataTypeComplaint(body, schema);
+  if (complaint === undefined) return;
+  throw badRequest(
+    `${definition.kind} in version "${definition.version}" cannot be handled as a ${definition.kind}: ${complaint}`,
+  );
 }
 
 function reportUnknown(context: WriteContext, paths: readonly string[]): void {

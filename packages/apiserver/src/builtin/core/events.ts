@@ -1,5 +1,12 @@
 import type { CoreEvent } from '@slipway/api';
-import { type UnstructuredObject, ageOf, invalidValue, requiredValue, type FieldError } from '@slipway/apimachinery';
+import {
+  type UnstructuredObject,
+  ageOf,
+  checkQualifiedName,
+  invalidValue,
+  requiredValue,
+  type FieldError,
+} from '@slipway/apimachinery';
 import { type BuiltinKind, column, nameColumn, typed } from '../define.ts';
 
 /** Fields of both APIs' events as stored (core shape), and whichever are absent. */
@@ -111,7 +118,8 @@ function rename(object: UnstructuredObject, apiVersion: string, from: 0 | 1): Un
   for (const pair of RENAMED) {
     const [source, target] = [pair[from], pair[1 - from] ?? ''];
     delete result[source];
-    if (object[source] !== undefined) result[target] = object[source];
+    // the newer API leaves out what the older one writes as empty
+    if (object[source] !== undefined && !(from === 0 && object[source] === '')) result[target] = object[source];
   }
   return result;
 }
@@ -122,11 +130,13 @@ function validateNewEvent(object: UnstructuredObject): FieldError[] {
   const errors: FieldError[] = [];
   const text = (name: string): string => (typeof object[name] === 'string' ? object[name] : '');
   if (!object['eventTime']) return errors; // written through the core API
-  if (text('reportingController') === '') errors.push(requiredValue('reportingController'));
+  const controller = text('reportingController');
+  if (controller === '') errors.push(requiredValue('reportingController'));
+  for (const complaint of checkQualifiedName(controller)) errors.push(invalidValue('reportingController', controller, complaint));
   if (text('reportingInstance') === '') errors.push(requiredValue('reportingInstance'));
   if (text('action') === '') errors.push(requiredValue('action'));
   if (text('reason') === '') errors.push(requiredValue('reason'));
-  if (!['Normal', 'Warning'].includes(text('type'))) errors.push(invalidValue('type', text('type'), 'has invalid value: '));
+  if (!['Normal', 'Warning'].includes(text('type'))) errors.push(invalidValue('type', '', `has invalid value: ${text('type')}`));
   if (Buffer.byteLength(text('note')) > MAX_NOTE_BYTES) {
     errors.push(invalidValue('message', '', 'can have at most 1024 characters'));
   }
@@ -138,6 +148,7 @@ export const newEventKind: BuiltinKind = {
   kind: 'Event',
   plural: 'events',
   definition: 'events.v1.Event',
+  errorGroup: '',
   shortNames: ['ev'],
   storage: { group: '', plural: 'events' },
   fromStorage: (object) => rename(object, 'events.k8s.io/v1', 0),

@@ -110,6 +110,7 @@ const ingressKind: BuiltinKind = {
   kind: 'Ingress',
   plural: 'ingresses',
   definition: 'networking.v1.Ingress',
+  errorGroup: 'extensions',
   shortNames: ['ing'],
   status: true,
   strategy: {
