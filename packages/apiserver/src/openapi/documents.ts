@@ -148,6 +148,10 @@ export function pathsOf(definition: ResourceDefinition, write: OperationWriter):
 const operationId = ({ action }: OperationPlan, { group, version, namespaced }: ResourceDefinition, kind: string): string =>
   `${action}${group === '' ? 'Core' : (group.split('.')[0] ?? '')}_${version}_${namespaced ? 'Namespaced' : ''}${kind}`;
 
+/** Strategic merge is for built-in kinds alone; kubectl reads here whether it may use it. */
+const bodyTypesOf = ({ bodyTypes }: OperationPlan, { custom }: ResourceDefinition): readonly string[] =>
+  custom ? bodyTypes.filter((type) => !type.includes('strategic')) : bodyTypes;
+
 /** One operation in OpenAPI v3. */
 export const operationV3: OperationWriter = (definition, plan, kind) => {
   const reference = { $ref: `#/components/schemas/${schemaName(definition, definition.kind)}` };
@@ -155,7 +159,10 @@ export const operationV3: OperationWriter = (definition, plan, kind) => {
     operationId: operationId(plan, definition, kind),
     parameters: plan.parameters.map(({ name, type }) => ({ name, in: 'query', schema: { type, uniqueItems: true } })),
     ...(plan.bodyTypes.length > 0 && {
-      requestBody: { required: true, content: Object.fromEntries(plan.bodyTypes.map((type) => [type, { schema: reference }])) },
+      requestBody: {
+        required: true,
+        content: Object.fromEntries(bodyTypesOf(plan, definition).map((type) => [type, { schema: reference }])),
+      },
     }),
     responses: { 200: { description: 'OK', content: { 'application/json': { schema: reference } } } },
     'x-kubernetes-action': plan.action,
@@ -168,7 +175,7 @@ export const operationV2: OperationWriter = (definition, plan, kind) => {
   const reference = { $ref: `#/definitions/${schemaName(definition, definition.kind)}` };
   return {
     operationId: operationId(plan, definition, kind),
-    consumes: plan.bodyTypes.length > 0 ? plan.bodyTypes : ['*/*'],
+    consumes: plan.bodyTypes.length > 0 ? bodyTypesOf(plan, definition) : ['*/*'],
     produces: ['application/json', 'application/yaml'],
     schemes: ['https'],
     parameters: [

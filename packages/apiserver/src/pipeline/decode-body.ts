@@ -1,6 +1,7 @@
 import { StatusError, type UnstructuredObject, apiVersionOf, badRequest, cloneJson, isObject } from '@slipway/apimachinery';
 import { load as loadYaml } from 'js-yaml';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
+import { PROTOBUF_TYPE, decodeProtobuf } from '../protobuf/decode.ts';
 import type { ApiRequest } from './request.ts';
 
 /** Kinds of the core group that are often mixed up: known, but not the one asked for. */
@@ -54,6 +55,7 @@ export function decodeValue(request: ApiRequest): unknown {
   if (body.type === 'value') return cloneJson(body.value);
   if (body.bytes.length === 0) return undefined;
   const type = mediaType(request);
+  if (type === PROTOBUF_TYPE) return decodeProtobuf(body.bytes);
   return parseText(body.bytes.toString('utf8'), type.includes('yaml') ? 'yaml' : 'json');
 }
 

@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest';
+import { decodeProtobuf } from './decode.ts';
+
+const field = (number: number, bytes: Uint8Array | string): Buffer => {
+  const data = Buffer.from(bytes as string);
+  return Buffer.concat([Buffer.from([(number << 3) | 2, data.length]), data]);
+};
+const envelope = (kind: string, raw: Buffer): Buffer =>
+  Buffer.concat([Buffer.from([0x6b, 0x38, 0x73, 0]), field(1, Buffer.concat([field(1, 'v1'), field(2, kind)])), field(2, raw)]);
+
+describe('decodeProtobuf', () => {
+  it('reads a ConfigMap', () => {
+    const entry = Buffer.concat([field(1, 'a'), field(2, 'b')]);
+    const raw = Buffer.concat([field(1, field(1, 'cm')), field(2, entry)]);
+    expect(decodeProtobuf(envelope('ConfigMap', raw))).toEqual({
+      kind: 'ConfigMap',
+      apiVersion: 'v1',
+      metadata: { name: 'cm' },
+      data: { a: 'b' },
+    });
+  });
+
+  it.each([
+    ['no envelope', Buffer.from('{}')],
+    ['an unknown kind', envelope('Mystery', Buffer.alloc(0))],
+    ['an unknown field', envelope('ConfigMap', field(15, 'x'))],
+    ['a field past the end', envelope('ConfigMap', Buffer.from([0x0a, 0x7f]))],
+    ['an endless number', envelope('ConfigMap', Buffer.alloc(12, 0xff))],
+  ])('refuses %s', (_what, bytes) => {
+    expect(() => decodeProtobuf(bytes)).toThrow(expect.objectContaining({ code: 400 }) as Error);
+  });
+});

@@ -1,0 +1,148 @@
+import { badRequest, formatTime } from '@slipway/apimachinery';
+import { type ProtoField, protoMessage } from './field-table.ts';
+
+const MAGIC = Buffer.from([0x6b, 0x38, 0x73, 0x00]);
+export const PROTOBUF_TYPE = 'application/vnd.kubernetes.protobuf';
+const MAX_DEPTH = 32;
+
+type JsonObject = Record<string, unknown>;
+
+/** One field as it stands on the wire: a number, or the bytes of a length-delimited value. */
+interface WireField {
+  readonly number: number;
+  readonly value: bigint | Buffer;
+}
+
+function readVarint(bytes: Buffer, start: number): { value: bigint; next: number } {
+  let value = 0n;
+  for (let i = 0; i < 10; i++) {
+    const byte = bytes[start + i];
+    if (byte === undefined) break;
+    value |= BigInt(byte & 0x7f) << BigInt(7 * i);
+    if ((byte & 0x80) === 0) return { value: BigInt.asIntN(64, value), next: start + i + 1 };
+  }
+  throw badRequest('protobuf: truncated or overlong number');
+}
+
+function* wireFields(bytes: Buffer): Generator<WireField> {
+  let at = 0;
+  while (at < bytes.length) {
+    const tag = readVarint(bytes, at);
+    const number = Number(tag.value >> 3n);
+    const wireType = Number(tag.value & 7n);
+    const body = readVarint(bytes, tag.next);
+    if (wireType === 0) {
+      yield { number, value: body.value };
+      at = body.next;
+    } else if (wireType === 2) {
+      const end = body.next + Number(body.value);
+      if (body.value < 0n || end > bytes.length) throw badRequest('protobuf: a field runs past the end of the message');
+      yield { number, value: bytes.subarray(body.next, end) };
+      at = end;
+    } else throw badRequest(`protobuf: wire type ${wireType} is not used by Kubernetes`);
+  }
+}
+
+/** The object inside a Kubernetes protobuf envelope as JSON value. Throws 400 for what cannot be understood whole. */
+export function decodeProtobuf(bytes: Buffer): JsonObject {
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC))
+    throw badRequest('provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]');
+  let typeMeta: Buffer = Buffer.alloc(0);
+  let raw: Buffer = Buffer.alloc(0);
+  for (const { number, value } of wireFields(bytes.subarray(MAGIC.length))) {
+    if (number === 1 && Buffer.isBuffer(value)) typeMeta = value;
+    if (number === 2 && Buffer.isBuffer(value)) raw = value;
+  }
+  let apiVersion = '';
+  let kind = '';
+  for (const { number, value } of wireFields(typeMeta)) {
+    if (number === 1) apiVersion = String(value);
+    if (number === 2) kind = String(value);
+  }
+  if (protoMessage(kind) === undefined) {
+    throw badRequest(
+      `protobuf bodies of kind ${JSON.stringify(kind)} are not supported; send JSON (for kubectl: write a manifest and apply it)`,
+    );
+  }
+  return { kind, apiVersion, ...decodeMessage(kind, raw, 0) };
+}
+
+function decodeMessage(message: string, bytes: Buffer, depth: number): JsonObject {
+  const fields = protoMessage(message);
+  if (fields === undefined || depth > MAX_DEPTH) throw badRequest(`protobuf: cannot read ${message}`);
+  const object: JsonObject = {};
+  for (const { number, value } of wireFields(bytes)) {
+    const field = fields.get(number);
+    // dropping it silently would store something else than the client sent
+    if (field === undefined) throw badRequest(`protobuf: field ${number} of ${message} is not supported; send JSON`);
+    if (field.type !== '-') assign(object, field, value, depth);
+  }
+  return object;
+}
+
+function assign(object: JsonObject, field: ProtoField, value: bigint | Buffer, depth: number): void {
+  const { name, type, isMap, isRepeated } = field;
+  if (isMap) {
+    const [key, item] = mapEntry(type, value, depth);
+    object[name] = { ...(object[name] as JsonObject | undefined), [key]: item };
+  } else if (isRepeated) {
+    const list = (object[name] ??= []) as unknown[];
+    list.push(scalar(type, value, depth));
+  } else {
+    const decoded = scalar(type, value, depth);
+    // an empty string or a zero time is how this encoding writes an absent value
+    if (decoded !== '' && decoded !== null) object[name] = decoded;
+  }
+}
+
+function mapEntry(type: string, value: bigint | Buffer, depth: number): [string, unknown] {
+  let key = '';
+  let item: unknown = '';
+  if (!Buffer.isBuffer(value)) throw badRequest('protobuf: a map entry must be a message');
+  for (const part of wireFields(value)) {
+    if (part.number === 1) key = String(part.value);
+    if (part.number === 2) item = scalar(type, part.value, depth);
+  }
+  return [key, item];
+}
+
+function scalar(type: string, value: bigint | Buffer, depth: number): unknown {
+  if (!Buffer.isBuffer(value)) return type === '?' ? value !== 0n : Number(value);
+  switch (type) {
+    case 's':
+      return value.toString('utf8');
+    case 'b':
+      return value.toString('base64');
+    case 't':
+      return timeOf(value);
+    case 'q':
+      return textField(value, 1);
+    case 'x':
+      return intOrString(value);
+    default:
+      return decodeMessage(type, value, depth + 1);
+  }
+}
+
+function timeOf(bytes: Buffer): string | null {
+  let seconds: bigint | undefined;
+  for (const { number, value } of wireFields(bytes)) if (number === 1 && typeof value === 'bigint') seconds = value;
+  return seconds === undefined || seconds < 0n ? null : formatTime(Number(seconds) * 1000);
+}
+
+function textField(bytes: Buffer, wanted: number): string {
+  for (const { number, value } of wireFields(bytes)) if (number === wanted) return String(value);
+  return '';
+}
+
+function intOrString(bytes: Buffer): unknown {
+  let isText = false;
+  let number = 0;
+  let text = '';
+  for (const field of wireFields(bytes)) {
+    if (field.number === 1) isText = field.value === 1n;
+    if (field.number === 2) number = Number(field.value);
+    if (field.number === 3) text = String(field.value);
+  }
+  return isText ? text : number;
+}
