@@ -89,7 +89,7 @@ export class SandboxManager {
         argv: [
           ...(['nsenter', `--net=/run/netns/${netns}`] as const),
           ...['unshare', '--mount', '--pid', '--ipc', '--uts', '--fork', '--propagation', 'private'],
-          ...['sh', ...enter, `${INSIDE}/etc/libvirt/${programs.configName}`],
+          ...['sh', ...enter, `${INSIDE}/etc/libvirt/${programs.configName}`, config.stateDir],
         ],
         logFile: join(this.root, `${podUid}.log`),
       },
