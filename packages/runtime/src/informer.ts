@@ -34,7 +34,8 @@ export interface InformerOptions<T> {
   readonly transform?: (object: T) => T;
 }
 
-const RECONNECT = { baseMs: 100, maxMs: 15_000, jitter: 0.5 };
+// short, because after a crash of the server everything must be reconciled again within two seconds
+const RECONNECT = { baseMs: 100, maxMs: 1_500, jitter: 0.5 };
 const PAGE_SIZE = 500;
 const NORMAL_WATCH_MS = 5000;
 

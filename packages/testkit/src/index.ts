@@ -4,3 +4,4 @@ export * from './fake-node-connector.ts';
 export * from './memory-cluster.ts';
 export * from './test-world.ts';
 export * from './server-cluster.ts';
+export * from './https-server.ts';

@@ -173,11 +173,7 @@ export class MemoryCluster {
   }
 
   private commitUpdate(kind: AnyKind, old: UnstructuredObject, next: UnstructuredObject, isStatus: boolean): UnstructuredObject {
-    const merged: UnstructuredObject = isStatus
-      ? { ...old, status: next['status'] }
-      : WITHOUT_STATUS_SUBRESOURCE.has(kind.plural)
-        ? next
-        : { ...next, ...('status' in old || 'status' in next ? { status: old['status'] ?? next['status'] } : {}) };
+    const merged = mergedUpdate(kind, old, next, isStatus);
     const { uid, creationTimestamp, deletionTimestamp, generation = 1 } = old.metadata;
     const isChanged = !deepEqual({ ...merged, metadata: 0, status: 0 }, { ...old, metadata: 0, status: 0 });
     merged.metadata = {
@@ -246,6 +242,13 @@ export class MemoryCluster {
       if (entry.collection === `${kind.group}/${kind.plural}`) yield cloneJson(entry.event) as unknown as WatchEvent<T>;
     }
   }
+}
+
+/** What an update writes: the status alone, or everything but the status of kinds that keep it apart. */
+function mergedUpdate(kind: AnyKind, old: UnstructuredObject, next: UnstructuredObject, isStatus: boolean): UnstructuredObject {
+  if (isStatus) return { ...old, status: next['status'] };
+  if (WITHOUT_STATUS_SUBRESOURCE.has(kind.plural) || (!('status' in old) && !('status' in next))) return { ...next };
+  return { ...next, status: old['status'] ?? next['status'] };
 }
 
 function checkPreconditions(kind: AnyKind, { metadata }: UnstructuredObject, { preconditions = {} }: DeleteOptions): void {

@@ -34,7 +34,7 @@ export interface TunnelAgentDeps {
   readonly onConnected?: () => void;
 }
 
-const RECONNECT = { baseMs: 100, maxMs: 5_000, jitter: 0.5 };
+const RECONNECT = { baseMs: 100, maxMs: 1_500, jitter: 0.5 };
 
 /** Keeps the tunnel of this node up and answers what comes through it, until aborted. Never rejects. */
 export async function serveTunnel(deps: TunnelAgentDeps, signal: AbortSignal): Promise<void> {
