@@ -2,7 +2,6 @@ import type { ControllerRegistration } from '@slipway/runtime';
 import { dataSourceController } from './data-source/data-source-controller.ts';
 import { dataVolumeController } from './data-volume/data-volume-controller.ts';
 import { importController } from './import/import-controller.ts';
-import { storageProfileController } from './storage-profile/storage-profile-controller.ts';
 
 export { dataVolumeAdmission } from './data-volume/data-volume-admission.ts';
 export { hostImageTools } from './mover/host-image-tools.ts';
@@ -11,10 +10,5 @@ export { type MoverIo, type MoverOutcome, runMover } from './mover/main.ts';
 export { moverProcess } from './mover/process.ts';
 export type { ProgressLine } from './mover/progress.ts';
 
-/** Every controller of CDI; they run in any cluster. */
-export const cdiControllers: readonly ControllerRegistration[] = [
-  dataVolumeController,
-  importController,
-  dataSourceController,
-  storageProfileController,
-];
+/** Controllers of CDI; they run in any cluster. StorageProfile and CDIConfig objects are kept by @slipway/operators. */
+export const cdiControllers: readonly ControllerRegistration[] = [dataVolumeController, importController, dataSourceController];

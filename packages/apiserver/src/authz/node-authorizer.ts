@@ -66,7 +66,13 @@ const RULES: readonly NodeRule[] = [
     verbs: ['update', 'patch'],
     scope: 'own-node',
   },
-  { group: 'cdi.kubevirt.io', resources: ['datavolumes', 'storageprofiles', 'cdiconfigs'], verbs: READ, scope: 'any' },
+  {
+    group: 'cdi.kubevirt.io',
+    // a VolumeCloneSource is the permission to clone a claim of its namespace
+    resources: ['datavolumes', 'storageprofiles', 'cdiconfigs', 'volumeclonesources'],
+    verbs: READ,
+    scope: 'any',
+  },
   { group: 'k8s.cni.cncf.io', resources: ['network-attachment-definitions'], verbs: READ, scope: 'any' },
   { group: 'node.slipway.dev', resources: ['nodes/tunnel', 'nodes/streams'], verbs: ['get', 'create'], scope: 'own-name' },
 ];

@@ -220,14 +220,14 @@ describe('a clone', () => {
 });
 
 describe('storage profiles', () => {
-  it('follow their classes', async () => {
-    await worldWith(local, storageClass('odd', { provisioner: 'example.com/odd' }));
-    expect((await world.get(StorageProfileKind, 'local')).status).toMatchObject({
-      provisioner: 'local.slipway.dev',
-      claimPropertySets: [{ accessModes: ['ReadWriteOnce'], volumeMode: 'Filesystem' }],
-    });
-    expect((await world.get(StorageProfileKind, 'odd')).status).toMatchObject({
-      conditions: [{ type: 'Recognized', status: 'False', reason: 'UnrecognizedProvisioner' }],
+  it('decide the modes of a claim that names none', async () => {
+    const spec = { claimPropertySets: [{ accessModes: ['ReadWriteMany'], volumeMode: 'Block' }] };
+    const odd = storageClass('odd', { provisioner: 'example.com/odd', ...DEFAULT });
+    await worldWith(odd, built(StorageProfileKind, 'odd', { spec }), storage(http));
+    expect((await claim()).spec).toMatchObject({
+      accessModes: ['ReadWriteMany'],
+      volumeMode: 'Block',
+      resources: { requests: { storage: '1Gi' } },
     });
   });
 });

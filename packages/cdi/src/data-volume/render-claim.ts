@@ -8,7 +8,7 @@ import {
 } from '@slipway/api';
 import { controllerReference, formatQuantity, parseQuantity, quantityOf, quantityValue } from '@slipway/apimachinery';
 import { Annotation, DEFAULT_OVERHEAD, LABELS, LOCAL_PROVISIONER, MIB } from '../constants.ts';
-import { defaultClass, judgeClass } from '../storage-profile/storage-profile.ts';
+import { claimPropertySets, defaultClass } from '../storage-profile/storage-profile.ts';
 
 type ClaimSpec = NonNullable<PersistentVolumeClaim['spec']>;
 type Storage = NonNullable<DataVolume['spec']['storage']>;
@@ -113,7 +113,7 @@ function modesOf(contentType: string | undefined, storage: Storage, chosen: Stor
   if (accessModes.length > 0 && wanted !== undefined) return { accessModes: [...accessModes], volumeMode: wanted };
   if (chosen === undefined) return withoutClass(storage, wanted);
   const className = chosen.metadata.name ?? '';
-  const { sets } = judgeClass(chosen, facts.profile(className));
+  const sets = claimPropertySets(chosen, facts.profile(className));
   if (accessModes.length > 0) {
     const fitting = sets.find((item) => item.accessModes.some((mode) => accessModes.includes(mode)));
     return { accessModes: [...accessModes], ...(fitting && { volumeMode: fitting.volumeMode }) };
@@ -144,11 +144,12 @@ function sizeOf(storage: Storage, clone: CloneFacts | undefined): number {
 
 /** Room that a file system takes for itself; the node-local directories have none of their own. */
 export function overheadOf(storageClass: StorageClass | undefined, config: cdi.CDIConfig | undefined): number {
-  const configured = config?.status?.filesystemOverhead ?? config?.spec.filesystemOverhead;
-  const ofClass = configured?.storageClass?.[storageClass?.metadata.name ?? ''];
-  if (ofClass !== undefined) return Number(ofClass);
+  const className = storageClass?.metadata.name ?? '';
+  const asked = config?.spec.filesystemOverhead?.storageClass?.[className];
+  if (asked !== undefined) return Number(asked);
   if (storageClass?.provisioner === LOCAL_PROVISIONER) return 0;
-  return Number(configured?.global ?? DEFAULT_OVERHEAD);
+  const known = config?.status?.filesystemOverhead ?? config?.spec.filesystemOverhead;
+  return Number(known?.storageClass?.[className] ?? known?.global ?? DEFAULT_OVERHEAD);
 }
 
 const inflate = (bytes: number, overhead: number): number =>

@@ -8,43 +8,29 @@ const RWX_FS: Sets = [set('ReadWriteMany', 'Filesystem')];
 const BLOCK_FIRST: Sets = [set('ReadWriteMany', 'Block'), set('ReadWriteOnce', 'Block'), set('ReadWriteOnce', 'Filesystem')];
 const BOTH_FS: Sets = [set('ReadWriteMany', 'Filesystem'), set('ReadWriteOnce', 'Filesystem')];
 
-interface Capability {
-  readonly sets: Sets;
-  readonly cloneStrategy?: string;
-}
-
 /** What is known of provisioners; the first set is the default. */
-const CAPABILITIES: Readonly<Record<string, Capability>> = {
-  'local.slipway.dev': { sets: RWO_FS, cloneStrategy: 'csi-clone' },
-  'shared.slipway.dev': { sets: RWX_FS },
-  'kubevirt.io.hostpath-provisioner': { sets: RWO_FS },
-  'kubevirt.io/hostpath-provisioner': { sets: RWO_FS },
-  'k8s.io/minikube-hostpath': { sets: RWO_FS },
-  'nfs.csi.k8s.io': { sets: RWX_FS },
-  'k8s-sigs.io/nfs-subdir-external-provisioner': { sets: RWX_FS },
-  'rbd.csi.ceph.com': { sets: BLOCK_FIRST, cloneStrategy: 'csi-clone' },
-  'rook-ceph.rbd.csi.ceph.com': { sets: BLOCK_FIRST, cloneStrategy: 'csi-clone' },
-  'openshift-storage.rbd.csi.ceph.com': { sets: BLOCK_FIRST, cloneStrategy: 'csi-clone' },
-  'cephfs.csi.ceph.com': { sets: BOTH_FS, cloneStrategy: 'csi-clone' },
-  'rook-ceph.cephfs.csi.ceph.com': { sets: BOTH_FS, cloneStrategy: 'csi-clone' },
-  'openshift-storage.cephfs.csi.ceph.com': { sets: BOTH_FS, cloneStrategy: 'csi-clone' },
+const CAPABILITIES: Readonly<Record<string, Sets>> = {
+  'local.slipway.dev': RWO_FS,
+  'shared.slipway.dev': RWX_FS,
+  'kubevirt.io.hostpath-provisioner': RWO_FS,
+  'kubevirt.io/hostpath-provisioner': RWO_FS,
+  'k8s.io/minikube-hostpath': RWO_FS,
+  'nfs.csi.k8s.io': RWX_FS,
+  'k8s-sigs.io/nfs-subdir-external-provisioner': RWX_FS,
+  'rbd.csi.ceph.com': BLOCK_FIRST,
+  'rook-ceph.rbd.csi.ceph.com': BLOCK_FIRST,
+  'openshift-storage.rbd.csi.ceph.com': BLOCK_FIRST,
+  'cephfs.csi.ceph.com': BOTH_FS,
+  'rook-ceph.cephfs.csi.ceph.com': BOTH_FS,
+  'openshift-storage.cephfs.csi.ceph.com': BOTH_FS,
 };
 
-export interface ProfileVerdict {
-  readonly sets: Sets;
-  readonly cloneStrategy: string;
-  readonly isRecognized: boolean;
-}
-
-/** What DataVolumes may expect of a class: its profile's spec wins over what is known of the provisioner. */
-export function judgeClass(storageClass: StorageClass, profile: StorageProfile | undefined): ProfileVerdict {
-  const capability = CAPABILITIES[storageClass.provisioner];
-  const annotated = storageClass.metadata.annotations?.['cdi.kubevirt.io/clone-strategy'];
-  return {
-    sets: profile?.spec.claimPropertySets ?? capability?.sets ?? [],
-    cloneStrategy: profile?.spec.cloneStrategy ?? annotated ?? capability?.cloneStrategy ?? 'copy',
-    isRecognized: capability !== undefined,
-  };
+/**
+ * Access and volume modes that DataVolumes may ask of a class, best first: what its profile says, or, before there is a
+ * profile, what is known of the provisioner.
+ */
+export function claimPropertySets(storageClass: StorageClass, profile: StorageProfile | undefined): Sets {
+  return profile?.spec.claimPropertySets ?? profile?.status?.claimPropertySets ?? CAPABILITIES[storageClass.provisioner] ?? [];
 }
 
 const isMarked = (storageClass: StorageClass, annotation: string): boolean =>

@@ -30,8 +30,8 @@ export interface VolumeManagerDeps extends ConfigDiskDeps {
   readonly allowedImportAddresses: readonly string[];
 }
 
-/** Uids of data movers begin this far above the node's first uid; sandboxes take those below. */
-const MOVER_UID_OFFSET = 50_000;
+/** Uids of data movers begin this far above the node's first uid; a node owns 8192, and sandboxes take some below these. */
+const MOVER_UID_OFFSET = 6_000;
 const MOVER_IMAGES = ['slipway/cdi-importer', 'slipway/cdi-cloner', 'slipway/cdi-uploadserver'] as const;
 const VOLUME_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
