@@ -21,7 +21,7 @@ const set = (spec: Partial<kubevirt.VirtualMachineInstanceReplicaSetSpec>) =>
   });
 
 beforeEach(() => {
-  world = testWorld({ controllers: [replicaSetVmiController] });
+  world = testWorld({ api: 'server', controllers: [replicaSetVmiController] });
 });
 afterEach(() => world.close());
 

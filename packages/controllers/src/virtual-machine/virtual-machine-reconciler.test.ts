@@ -12,6 +12,7 @@ let world: TestWorld;
 async function start(spec: Partial<kubevirt.VirtualMachineSpec>, fate = node.fate): Promise<void> {
   node.fate = fate;
   world = await testWorld({
+    api: 'server',
     controllers: [
       virtualMachineController(() => ({
         renderInstance: async (object) => ({
@@ -95,7 +96,7 @@ describe('start', () => {
     ]);
     const updatesOfTheInstance = world.requests.filter((entry) => /^(update|patch) virtualmachineinstances/.test(entry));
     expect(updatesOfTheInstance).toHaveLength(2); // hand-over by the controller, Running by the node
-    expect(world.requests.filter((entry) => entry.startsWith('create pods'))).toHaveLength(1);
+    expect(world.requests.filter((entry) => entry.startsWith('create pods '))).toHaveLength(1);
     expect(world.requests.filter((entry) => entry.startsWith('create virtualmachineinstances'))).toHaveLength(1);
     expect(world.requests.filter((entry) => /virtualmachines/.test(entry)).length).toBeLessThanOrEqual(5);
   });
@@ -133,7 +134,9 @@ describe('stop', () => {
     expect((await machine()).status).not.toHaveProperty('created');
     expect(await world.events(vm(KEY))).toEqual([
       'Normal SuccessfulCreate Started the virtual machine by creating the new virtual machine instance web',
-      expect.stringMatching(/^Normal SuccessfulDelete Stopped the virtual machine by deleting the virtual machine instance [\w-]+$/),
+      expect.stringMatching(
+        /^Normal SuccessfulDelete Stopped the virtual machine by deleting the virtual machine instance [\w-]+$/,
+      ),
     ]);
   });
 

@@ -1,6 +1,6 @@
 import type { Pod, VirtualMachineInstance } from '@slipway/api';
 import { PodKind, VirtualMachineInstanceKind } from '@slipway/api';
-import { isNotFound, keyOf } from '@slipway/apimachinery';
+import { isNotFound, type KubeObject, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type ControllerRegistration, done, owned } from '@slipway/runtime';
 
@@ -49,14 +49,18 @@ async function playPod(client: Client, pod: Pod, fate: PodFate, vmi: VirtualMach
   }
   if (phase !== 'Pending' || fate === 'stays-pending') return;
   const status = STATUS_OF[fate];
-  if (pod.status?.conditions !== undefined) return;
+  if (pod.status?.containerStatuses !== undefined || pod.status?.conditions?.some(({ status: value }) => value === 'False'))
+    return;
   const bound = fate === 'unschedulable' ? pod : await bind(client, pod);
   // the pod status of the recorded shape; the published type wants fields that nobody reads here
   await client.update(PodKind, { ...bound, status } as unknown as Pod, { subresource: 'status' });
 }
 
 async function bind(client: Client, pod: Pod): Promise<Pod> {
-  return await client.update(PodKind, { ...pod, spec: { containers: [], ...pod.spec, nodeName: 'node-a' } });
+  const { name = '', namespace = '' } = pod.metadata;
+  const binding = { apiVersion: 'v1', kind: 'Binding', metadata: { name, namespace }, target: { kind: 'Node', name: 'node-a' } };
+  await client.create<KubeObject>(PodKind, binding, { subresource: 'binding' });
+  return client.get(PodKind, { namespace, name });
 }
 
 const container = (ready: boolean, state: object) => [{ name: 'compute', ready, image: '', imageID: '', restartCount: 0, state }];
