@@ -33,13 +33,15 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '\t': '&#9;',
 };
 
-// XML 1.0 has no way to write these, not even as a character reference.
-// oxlint-disable-next-line no-control-regex
-const UNWRITABLE =
-  /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
+/** Characters that XML 1.0 cannot hold, not even as a reference: most control characters, non-characters, lone surrogates. */
+function isUnwritable(character: string): boolean {
+  const code = character.codePointAt(0) ?? 0;
+  if (code < 0x20) return code !== 0x9 && code !== 0xa && code !== 0xd;
+  return (code >= 0xd800 && code <= 0xdfff) || code === 0xfffe || code === 0xffff;
+}
 
 function escape(text: string): string {
-  if (UNWRITABLE.test(text))
+  if (Array.from(text).some(isUnwritable))
     throw new Error(`Cannot write ${JSON.stringify(text)} as XML: it has a character that XML does not allow`);
   return text.replace(/[&<>"\n\r\t]/g, (character) => ENTITIES[character] ?? character);
 }

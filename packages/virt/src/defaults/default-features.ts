@@ -21,13 +21,14 @@ function enable(toggle: Toggle | undefined): void {
 function defaultHyperv(spec: kubevirt.VirtualMachineInstanceSpec, hyperv: kubevirt.FeatureHyperv): void {
   const flags = hyperv as Record<string, Toggle | undefined>; // every member of the type has `enabled`
   for (const flag of Object.values(flags)) enable(flag);
-  enable(hyperv.synictimer?.direct);
-  enable(hyperv.tlbflush?.direct);
-  enable(hyperv.tlbflush?.extended);
+  for (const flag of [hyperv.synictimer?.direct, hyperv.tlbflush?.direct, hyperv.tlbflush?.extended]) enable(flag);
   if (hyperv.spinlocks?.enabled) hyperv.spinlocks.spinlocks ??= SPINLOCK_RETRIES;
   // A dependency that the user switched off stays off: admission refuses the combination.
   for (const [flag, needed] of HYPERV_DEPENDENCIES) if (flags[flag]?.enabled) flags[needed] ??= { enabled: true };
-  if (!hyperv.evmcs?.enabled) return;
+  if (hyperv.evmcs?.enabled) requireVmx(spec);
+}
+
+function requireVmx(spec: kubevirt.VirtualMachineInstanceSpec): void {
   const cpu = (spec.domain.cpu ??= {});
   const features = (cpu.features ??= []);
   const vmx = features.find(({ name }) => name === 'vmx');

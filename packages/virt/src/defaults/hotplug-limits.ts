@@ -8,22 +8,25 @@ const GIB = 1024 * MIB;
 const MAX_VCPUS = 512;
 const DEFAULT_RATIO = 4;
 
-/** Why memory of this guest cannot grow while it runs; undefined when it can. */
-export function memoryHotplugObstacle(spec: kubevirt.VirtualMachineInstanceSpec, maxGuest: string | number): string | undefined {
-  const { domain } = spec;
-  if (domain.cpu?.realtime) return 'Memory hotplug is not compatible with realtime VMs';
-  if (domain.cpu?.numa?.guestMappingPassthrough) return 'Memory hotplug is not compatible with guest mapping passthrough';
-  if (domain.launchSecurity) return 'Memory hotplug is not compatible with encrypted VMs';
-  if (domain.memory?.guest === undefined) return 'Guest memory must be configured when memory hotplug is enabled';
-  const guest = bytesOf(domain.memory.guest);
-  const max = bytesOf(maxGuest);
-  const block = domain.memory.hugepages?.pageSize === '1Gi' ? GIB : 2 * MIB;
+function sizeObstacle(guest: number, max: number, block: number): string | undefined {
   if (guest > max) return 'Guest memory is greater than the configured maxGuest memory';
   if (max % block !== 0) return `MaxGuest must be ${binaryQuantity(block)} aligned`;
   if (guest % block !== 0) return `Guest memory must be ${binaryQuantity(block)} aligned`;
-  if (!isAmd64(spec.architecture)) return 'Memory hotplug is only available for x86_64 VMs';
-  if (guest < GIB) return 'Memory hotplug is only available for VMs with at least 1Gi of guest memory';
   return undefined;
+}
+
+/** Why memory of this guest cannot grow while it runs; undefined when it can. */
+export function memoryHotplugObstacle(spec: kubevirt.VirtualMachineInstanceSpec, maxGuest: string | number): string | undefined {
+  const { cpu, launchSecurity, memory } = spec.domain;
+  if (cpu?.realtime) return 'Memory hotplug is not compatible with realtime VMs';
+  if (cpu?.numa?.guestMappingPassthrough) return 'Memory hotplug is not compatible with guest mapping passthrough';
+  if (launchSecurity) return 'Memory hotplug is not compatible with encrypted VMs';
+  if (memory?.guest === undefined) return 'Guest memory must be configured when memory hotplug is enabled';
+  const guest = bytesOf(memory.guest);
+  const size = sizeObstacle(guest, bytesOf(maxGuest), memory.hugepages?.pageSize === '1Gi' ? GIB : 2 * MIB);
+  if (size !== undefined) return size;
+  if (!isAmd64(spec.architecture)) return 'Memory hotplug is only available for x86_64 VMs';
+  return guest < GIB ? 'Memory hotplug is only available for VMs with at least 1Gi of guest memory' : undefined;
 }
 
 function defaultMaxSockets(domain: kubevirt.DomainSpec, config: ClusterConfig): void {

@@ -86,41 +86,52 @@ function applyTypes(vmi: VirtualMachineInstance, inputs: RenderInputs): void {
   }
 }
 
-/**
- * The instance that a VM starts: template metadata, instance type and preference applied, identity (firmware UUID, MAC
- * addresses) that survives restarts. Owner references and status are the controller's. Throws InstancetypeConflict.
- */
-export function renderInstance(vm: VirtualMachine, config: ClusterConfig, inputs: RenderInputs = {}): VirtualMachineInstance {
-  const { template } = vm.spec;
-  const spec: kubevirt.VirtualMachineInstanceSpec = structuredClone(template.spec ?? { domain: { devices: {} } });
-  spec.domain ??= { devices: {} };
-  spec.domain.devices ??= {};
-  const vmi: VirtualMachineInstance = {
+/** Fields of older API levels and preferences that decide which devices are added at all. */
+function applyEarly(vm: VirtualMachine, spec: kubevirt.VirtualMachineInstanceSpec, preferred: kubevirt.DevicePreferences): void {
+  const { domain } = spec;
+  const live = (vm.spec as LegacyVmSpec).liveUpdateFeatures; // absent from the current type
+  if (live?.memory?.maxGuest !== undefined) domain.memory = { ...domain.memory, maxGuest: live.memory.maxGuest };
+  if (live?.cpu) domain.cpu = { ...domain.cpu, maxSockets: live.cpu.maxSockets ?? (domain.cpu?.sockets || 1) * 4 };
+  const { preferredAutoattachPodInterface: network, preferredAutoattachInputDevice: input } = preferred;
+  if (network !== undefined) domain.devices.autoattachPodInterface ??= network;
+  if (input !== undefined) domain.devices.autoattachInputDevice ??= input;
+}
+
+function skeleton(vm: VirtualMachine, spec: kubevirt.VirtualMachineInstanceSpec, inputs: RenderInputs): VirtualMachineInstance {
+  const { name = '', namespace = 'default', generation } = vm.metadata;
+  const metadata = vm.spec.template.metadata as VirtualMachine['metadata'] | undefined; // same shape
+  return {
     apiVersion: 'kubevirt.io/v1',
     kind: 'VirtualMachineInstance',
     metadata: {
-      name: vm.metadata.name ?? '',
-      namespace: vm.metadata.namespace ?? 'default',
-      labels: { ...(template.metadata?.labels as Record<string, string> | undefined) }, // published type says string values
+      name,
+      namespace,
+      labels: { ...metadata?.labels },
       annotations: {
-        ...(template.metadata?.annotations as Record<string, string> | undefined), // as above
+        ...metadata?.annotations,
         ...originAnnotations(inputs),
-        ...(vm.metadata.generation !== undefined && { 'kubevirt.io/vm-generation': String(vm.metadata.generation) }),
+        ...(generation !== undefined && { 'kubevirt.io/vm-generation': String(generation) }),
       },
       finalizers: [VM_CONTROLLER_FINALIZER],
     },
     spec,
   };
-  spec.architecture ||= inputs.preference?.spec.preferredArchitecture || config.defaultArchitecture;
+}
+
+/**
+ * The instance that a VM starts: template metadata, instance type and preference applied, identity (firmware UUID, MAC
+ * addresses) that survives restarts. Owner references and status are the controller's. Throws InstancetypeConflict.
+ */
+export function renderInstance(vm: VirtualMachine, config: ClusterConfig, inputs: RenderInputs = {}): VirtualMachineInstance {
+  const spec: kubevirt.VirtualMachineInstanceSpec = structuredClone(vm.spec.template.spec ?? { domain: { devices: {} } });
+  spec.domain ??= { devices: {} };
+  spec.domain.devices ??= {};
+  const vmi = skeleton(vm, spec, inputs);
+  const preference = inputs.preference?.spec ?? {};
+  spec.architecture ||= preference.preferredArchitecture || config.defaultArchitecture;
   const firmware = (spec.domain.firmware ??= {});
   firmware.uuid ||= firmwareUuid(vm.metadata.name ?? '');
-  const live = (vm.spec as LegacyVmSpec).liveUpdateFeatures; // absent from the current type
-  if (live?.memory?.maxGuest !== undefined) spec.domain.memory = { ...spec.domain.memory, maxGuest: live.memory.maxGuest };
-  if (live?.cpu) spec.domain.cpu = { ...spec.domain.cpu, maxSockets: live.cpu.maxSockets ?? (spec.domain.cpu?.sockets || 1) * 4 };
-  const autoattach = inputs.preference?.spec.devices?.preferredAutoattachPodInterface;
-  if (autoattach !== undefined) spec.domain.devices.autoattachPodInterface ??= autoattach;
-  const input = inputs.preference?.spec.devices?.preferredAutoattachInputDevice;
-  if (input !== undefined) spec.domain.devices.autoattachInputDevice ??= input;
+  applyEarly(vm, spec, preference.devices ?? {});
   defaultInput(spec);
   addMissingDisks(spec);
   defaultNetwork(spec, config);

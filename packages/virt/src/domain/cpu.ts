@@ -39,30 +39,29 @@ function modelOf(wanted: string, facts: DomainFacts, notes: PlanNote[]): Pick<Cp
   return { mode: 'maximum', model: undefined };
 }
 
+type Feature = CpuPlan['features'][number];
+
+const isDemanded = ({ policy }: Feature): boolean => policy === undefined || policy === 'require' || policy === 'force';
+
+function wantedFeatures(vmi: VirtualMachineInstance): readonly Feature[] {
+  const { cpu, features } = vmi.spec.domain;
+  const wanted = (cpu?.features ?? []).map(({ name, policy }): Feature => ({ name, policy: policy || undefined }));
+  const needsTsc = Boolean(vmi.status?.topologyHints?.tscFrequency) && features?.hyperv?.reenlightenment?.enabled === true;
+  return needsTsc && !wanted.some(({ name }) => name === 'invtsc') ? [...wanted, { name: 'invtsc', policy: 'require' }] : wanted;
+}
+
 function featuresOf(
   vmi: VirtualMachineInstance,
   facts: DomainFacts,
   mode: CpuPlan['mode'],
   notes: PlanNote[],
 ): CpuPlan['features'] {
-  const wanted: CpuPlan['features'][number][] = (vmi.spec.domain.cpu?.features ?? []).map(
-    ({ name, policy }): CpuPlan['features'][number] => ({
-      name,
-      policy: policy || undefined,
-    }),
-  );
-  const tsc = vmi.status?.topologyHints?.tscFrequency;
-  if (tsc !== undefined && tsc !== 0 && !wanted.some(({ name }) => name === 'invtsc')) {
-    const reenlightened = vmi.spec.domain.features?.hyperv?.reenlightenment?.enabled;
-    if (reenlightened) wanted.push({ name: 'invtsc', policy: 'require' });
-  }
+  const wanted = wantedFeatures(vmi);
   const dropped = mode === 'custom' && isAmd64(vmi.spec.architecture) ? (facts.emulator?.droppedCpuFeatures ?? []) : [];
   const extra = dropped.filter((name) => !wanted.some((feature) => feature.name === name));
   const all = [...wanted, ...extra.map((name) => ({ name, policy: 'disable' }))];
   if (facts.accelerator.kind === 'kvm') return all;
-  const left = all.filter(
-    ({ name, policy }) => KVM_ONLY_FEATURES.has(name) && (policy === undefined || policy === 'require' || policy === 'force'),
-  );
+  const left = all.filter((feature) => KVM_ONLY_FEATURES.has(feature.name) && isDemanded(feature));
   for (const { name } of left)
     notes.push({ reason: 'FeatureLeftOut', message: `CPU feature ${name} needs KVM and is left out under software emulation` });
   return all.filter((feature) => !left.includes(feature));

@@ -146,48 +146,77 @@ function readOnlyOf(disk: kubevirt.Disk, source: kubevirt.Volume | undefined, vo
   return disk.lun?.readonly ?? disk.disk?.readonly ?? false;
 }
 
+interface Backing {
+  readonly source: kubevirt.Volume | undefined;
+  readonly volume: VolumeFacts | undefined;
+}
+
+/** The disk's volume and its file; undefined while the disk is not to be attached. */
+function backingOf({ vmi, facts }: DiskContext, disk: kubevirt.Disk): Backing | undefined {
+  const source = vmi.spec.volumes?.find(({ name }) => name === disk.name);
+  const volume = facts.volumes.find(({ name }) => name === disk.name);
+  const statuses = vmi.status?.volumeStatus ?? [];
+  const status = statuses.find(({ name }) => name === disk.name);
+  if (status?.hotplugVolume && !['Ready', 'MountedToPod'].includes(status.phase ?? '')) return undefined;
+  if (volume) return { source, volume };
+  // Added to the spec after the guest started: the status does not know it yet.
+  if (!status && statuses.length > 0) return undefined;
+  const isEmptyDrive = disk.cdrom !== undefined && source === undefined;
+  if (!isEmptyDrive) throw new DomainPlanError(`Volume ${disk.name} has no file on this node`, `spec.volumes[${disk.name}]`);
+  return { source, volume };
+}
+
+function discards(device: PlannedDisk['device'], { source, volume }: Backing): boolean {
+  if (!volume || volume.preallocated || source?.downwardMetrics) return false;
+  return device !== 'cdrom' || source?.containerDisk !== undefined;
+}
+
+function storageOf(disk: kubevirt.Disk, device: PlannedDisk['device'], backing: Backing) {
+  const { source, volume } = backing;
+  const cache = cacheOf(disk, volume, volume === undefined);
+  return {
+    source: volume && sourceOf(volume),
+    backing: volume?.backing && sourceOf(volume.backing),
+    cache,
+    io: ioOf(disk, volume, cache),
+    discard: discards(device, backing),
+    readOnly: readOnlyOf(disk, source, volume),
+    blockSize: blockSizeOf(disk, volume),
+  };
+}
+
+function busOf(context: DiskContext, disk: kubevirt.Disk, bus: string) {
+  const { devices } = context.vmi.spec.domain;
+  const isVirtio = bus === 'virtio';
+  return {
+    model: isVirtio ? virtioModel(context.vmi) : undefined,
+    queues: isVirtio && devices.blockMultiQueue ? context.vcpus : undefined,
+    iommu: isVirtio && needsIommu(context.vmi.spec.domain),
+    ...ioThreadOf(context, disk, bus),
+  };
+}
+
 function planDisk(context: DiskContext, disk: kubevirt.Disk): PlannedDisk | undefined {
-  const { vmi, facts } = context;
   const { device, bus } = diskTarget(disk);
   // The name is taken even if the disk is left out for now, so that it keeps it when it arrives.
   const { dev, index } = context.names.next(disk.name, bus);
-  const source = vmi.spec.volumes?.find(({ name }) => name === disk.name);
-  const volume = facts.volumes.find(({ name }) => name === disk.name);
-  const status = vmi.status?.volumeStatus?.find(({ name }) => name === disk.name);
-  if (status?.hotplugVolume && !['Ready', 'MountedToPod'].includes(status.phase ?? '')) return undefined;
-  const statuses = vmi.status?.volumeStatus ?? [];
-  // Added to the spec after the guest started: the status does not know it yet.
-  if (!volume && !status && statuses.length > 0) return undefined;
-  if (!volume && !(device === 'cdrom' && source === undefined))
-    throw new DomainPlanError(`Volume ${disk.name} has no file on this node`, `spec.volumes[${disk.name}]`);
-  const blank = volume === undefined;
-  const cache = cacheOf(disk, volume, blank);
-  const noDiscard = device === 'cdrom' ? !source?.containerDisk : false;
-  const isVirtio = bus === 'virtio';
+  const backing = backingOf(context, disk);
+  if (!backing) return undefined;
   return {
     name: disk.name,
     device,
     bus,
     targetDev: dev,
-    model: isVirtio ? virtioModel(vmi) : undefined,
-    source: volume && sourceOf(volume),
-    backing: volume?.backing && sourceOf(volume.backing),
-    cache,
-    io: ioOf(disk, volume, cache),
+    ...busOf(context, disk, bus),
+    ...storageOf(disk, device, backing),
     errorPolicy: disk.errorPolicy ?? 'stop',
-    discard: !blank && !noDiscard && !volume.preallocated && !source?.downwardMetrics,
-    ...ioThreadOf(context, disk, bus),
-    queues: isVirtio && vmi.spec.domain.devices.blockMultiQueue ? context.vcpus : undefined,
-    iommu: isVirtio && needsIommu(vmi.spec.domain),
-    readOnly: readOnlyOf(disk, source, volume),
     shareable: disk.shareable ?? false,
     tray: disk.cdrom ? (disk.cdrom.tray ?? 'closed') : undefined,
     serial: disk.serial || undefined,
     bootOrder: disk.bootOrder,
     pciAddress: disk.disk?.pciAddress || undefined,
     scsiUnit: bus === 'scsi' && device === 'disk' ? index : undefined,
-    blockSize: blockSizeOf(disk, volume),
-    reservationSocket: disk.lun?.reservation ? facts.sockets.persistentReservation : undefined,
+    reservationSocket: disk.lun?.reservation ? context.facts.sockets.persistentReservation : undefined,
   };
 }
 

@@ -116,6 +116,11 @@ function timerElements(timer: kubevirt.Timer | undefined, isKvm: boolean): reado
   ].map((element) => element || undefined);
 }
 
+function offsetOf({ timezone, utc }: kubevirt.Clock): Readonly<Record<string, string | number | undefined>> {
+  if (timezone !== undefined) return { offset: 'timezone', timezone };
+  return utc ? { offset: 'utc', adjustment: utc.offsetSeconds ?? 'reset' } : {};
+}
+
 /** `<clock>`, when the spec or the required TSC frequency asks for one. */
 export function clockElement(vmi: VirtualMachineInstance, facts: DomainFacts): XmlElement | undefined {
   const { clock } = vmi.spec.domain;
@@ -123,7 +128,5 @@ export function clockElement(vmi: VirtualMachineInstance, facts: DomainFacts): X
   const frequency = vmi.status?.topologyHints?.tscFrequency;
   const tsc = isKvm && frequency ? el('timer', { name: 'tsc', frequency }) : undefined;
   if (!clock && !tsc) return undefined;
-  const adjustment = clock?.utc && (clock.utc.offsetSeconds === undefined ? 'reset' : clock.utc.offsetSeconds);
-  const offset = clock?.timezone === undefined ? clock?.utc && 'utc' : 'timezone';
-  return el('clock', { offset, timezone: clock?.timezone, adjustment }, timerElements(clock?.timer, isKvm), tsc);
+  return el('clock', clock ? offsetOf(clock) : {}, timerElements(clock?.timer, isKvm), tsc);
 }

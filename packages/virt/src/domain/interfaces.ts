@@ -1,6 +1,6 @@
 import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
 import { el, type XmlElement } from '../xml.ts';
-import type { DomainFacts } from './facts.ts';
+import type { DomainFacts, InterfaceFacts } from './facts.ts';
 import { pciAddressElement } from './pci.ts';
 import { needsIommu, virtioModel } from './shape.ts';
 
@@ -72,25 +72,19 @@ function planInterface(
   vcpus: number,
 ): PlannedInterface {
   const { domain } = vmi.spec;
-  const tap = facts.interfaces.find(({ name }) => name === spec.name);
-  const isVirtio = spec.model === undefined || spec.model === '' || spec.model === 'virtio';
+  const tap: InterfaceFacts = facts.interfaces.find(({ name }) => name === spec.name) ?? { name: spec.name };
+  const isVirtio = !spec.model || spec.model === 'virtio';
   const wanted = domain.devices.networkInterfaceMultiqueue ? Math.min(vcpus, MAX_QUEUES) : undefined;
+  const queues = wanted === undefined ? undefined : queuesOf(tap.queues, wanted);
   const passt = passtOf(spec, facts);
   return {
     name: spec.name,
     kind: passt ? 'vhostuser' : 'ethernet',
     model: isVirtio ? virtioModel(vmi) : (spec.model ?? ''),
-    tapName: tap?.tapName,
-    mac: tap?.mac && normalizeMac(tap.mac),
-    mtu: tap?.mtu,
-    driver: passt
-      ? undefined
-      : driverOf({
-          isVirtio,
-          queues: wanted === undefined ? undefined : queuesOf(tap?.queues, wanted),
-          vhostNet: facts.vhostNet,
-          iommu: isVirtio && needsIommu(domain),
-        }),
+    tapName: tap.tapName,
+    mac: tap.mac && normalizeMac(tap.mac),
+    mtu: tap.mtu,
+    driver: passt ? undefined : driverOf({ isVirtio, queues, vhostNet: facts.vhostNet, iommu: isVirtio && needsIommu(domain) }),
     bootOrder: spec.bootOrder,
     linkState: spec.state === 'down' ? 'down' : undefined,
     acpiIndex: spec.acpiIndex,

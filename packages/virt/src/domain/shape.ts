@@ -11,11 +11,15 @@ export interface CpuTopology {
 /** The guest's CPU topology at boot; without one in the spec the CPU limit or request gives the sockets. */
 export function cpuTopology(domain: kubevirt.DomainSpec): CpuTopology {
   const { sockets = 0, cores = 0, threads = 0 } = domain.cpu ?? {};
-  if (sockets === 0 && cores === 0 && threads === 0) {
-    const requested = domain.resources?.limits?.['cpu'] ?? domain.resources?.requests?.['cpu'];
-    return { sockets: requested === undefined ? 1 : Math.max(1, Number(unitsOf(requested))), cores: 1, threads: 1 };
+  if (sockets + cores + threads === 0) {
+    return { sockets: requestedCpus(domain), cores: 1, threads: 1 };
   }
   return { sockets: sockets || 1, cores: cores || 1, threads: threads || 1 };
+}
+
+function requestedCpus({ resources }: kubevirt.DomainSpec): number {
+  const requested = resources?.limits?.['cpu'] ?? resources?.requests?.['cpu'];
+  return requested === undefined ? 1 : Math.max(1, Number(unitsOf(requested)));
 }
 
 export function vcpuCount(topology: CpuTopology): number {

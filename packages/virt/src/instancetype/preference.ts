@@ -82,18 +82,24 @@ function applyFeatures(domain: kubevirt.DomainSpec, preferred: kubevirt.FeatureP
   fill(features.hyperv, preferred.preferredHyperv);
 }
 
+function applyBios(loader: kubevirt.Bootloader, preferred: kubevirt.FirmwarePreferences): void {
+  if (loader.efi) return;
+  if (preferred.preferredUseBios) loader.bios ??= {};
+  if (loader.bios) fill(loader.bios, { useSerial: preferred.preferredUseBiosSerial });
+}
+
+function applyEfi(loader: kubevirt.Bootloader, preferred: kubevirt.FirmwarePreferences): void {
+  if (loader.bios) return;
+  if (preferred.preferredEfi) loader.efi ??= structuredClone(preferred.preferredEfi);
+  else if (preferred.preferredUseEfi) loader.efi ??= {};
+  if (loader.efi) fill(loader.efi, { secureBoot: preferred.preferredUseSecureBoot });
+}
+
 function applyFirmware(domain: kubevirt.DomainSpec, preferred: kubevirt.FirmwarePreferences): void {
   const firmware = (domain.firmware ??= {});
   const loader = (firmware.bootloader ??= {});
-  if (!loader.efi && (loader.bios || preferred.preferredUseBios)) {
-    if (preferred.preferredUseBios) loader.bios ??= {};
-    if (loader.bios) fill(loader.bios, { useSerial: preferred.preferredUseBiosSerial });
-  }
-  if (!loader.bios) {
-    if (preferred.preferredEfi) loader.efi ??= structuredClone(preferred.preferredEfi);
-    else if (preferred.preferredUseEfi) loader.efi ??= {};
-    if (loader.efi) fill(loader.efi, { secureBoot: preferred.preferredUseSecureBoot });
-  }
+  applyBios(loader, preferred);
+  applyEfi(loader, preferred);
   if (!loader.bios && !loader.efi) delete firmware.bootloader;
 }
 

@@ -121,5 +121,3 @@ export function nameEntries(name: string): Uint8Array {
 export function continuationEntry(sector: number, offset: number, length: number): Uint8Array {
   return susp('CE', both32(sector), both32(offset), both32(length));
 }
-
-export const CONTINUATION_LENGTH = continuationEntry(0, 0, 0).length;

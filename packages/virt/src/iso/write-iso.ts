@@ -4,7 +4,6 @@ import {
   both16,
   both32,
   concat,
-  CONTINUATION_LENGTH,
   continuationEntry,
   directoryRecord,
   nameEntries,

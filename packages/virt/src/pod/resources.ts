@@ -59,25 +59,38 @@ function guestRequest(vmi: VirtualMachineInstance, { config }: LauncherContext):
   return (unitsOf(guest) * 100n) / overcommit;
 }
 
+const writeBytes = (bytes: bigint): string => formatLike(bytes * 1000n, '1Mi');
+const beyond = (quantity: bigint, backed: bigint): bigint => (quantity > backed ? quantity - backed : 0n);
+
+/** Huge pages hold the guest; ordinary memory is needed for the rest alone. */
+function setMemoryBesideHugepages(
+  domain: kubevirt.DomainSpec,
+  guest: bigint,
+  overhead: bigint,
+  requests: List,
+  limits: List,
+): void {
+  const { requests: asked, limits: limited } = domain.resources ?? {};
+  const backed = unitsOf(domain.memory?.guest ?? asked?.['memory'] ?? domain.memory?.hugepages?.pageSize ?? 0);
+  requests['memory'] = writeBytes(overhead + beyond(guest, backed));
+  const limit = limited?.['memory'];
+  if (limit !== undefined) limits['memory'] = writeBytes(overhead + beyond(unitsOf(limit), backed));
+}
+
 function setMemory(vmi: VirtualMachineInstance, context: LauncherContext, requests: List, limits: List): void {
   const { domain } = vmi.spec;
-  const { resources } = domain;
   const overhead = BigInt(memoryOverheadBytes(vmi, context));
   const guest = guestRequest(vmi, context);
-  const like = '1Mi';
-  const write = (bytes: bigint) => formatLike(bytes * 1000n, like);
   if (domain.memory?.hugepages) {
-    const backed = unitsOf(domain.memory.guest ?? resources?.requests?.['memory'] ?? domain.memory.hugepages.pageSize ?? 0);
-    requests['memory'] = write(overhead + (guest > backed ? guest - backed : 0n));
-    const limit = resources?.limits?.['memory'];
-    if (limit !== undefined) limits['memory'] = write(overhead + (unitsOf(limit) > backed ? unitsOf(limit) - backed : 0n));
+    setMemoryBesideHugepages(domain, guest, overhead, requests, limits);
     return;
   }
-  requests['memory'] = write(resources?.overcommitGuestOverhead ? guest : guest + overhead);
-  const limit = resources?.limits?.['memory'];
-  if (limit !== undefined) limits['memory'] = write(unitsOf(limit) + overhead);
-  else if (context.autoLimits?.memoryRatio !== undefined)
-    limits['memory'] = write(BigInt(Math.ceil(bytesOf(requests['memory']) * context.autoLimits.memoryRatio)));
+  const request = writeBytes(domain.resources?.overcommitGuestOverhead ? guest : guest + overhead);
+  requests['memory'] = request;
+  const limit = domain.resources?.limits?.['memory'];
+  const ratio = context.autoLimits?.memoryRatio;
+  if (limit !== undefined) limits['memory'] = writeBytes(unitsOf(limit) + overhead);
+  else if (ratio !== undefined) limits['memory'] = writeBytes(BigInt(Math.ceil(bytesOf(request) * ratio)));
 }
 
 function setEphemeralStorage(requests: List, limits: List): void {
@@ -96,27 +109,39 @@ function countDevice(list: List, name: string): void {
 
 const DEVICE = 'devices.kubevirt.io';
 
-function setDevices(vmi: VirtualMachineInstance, context: LauncherContext, requests: List, limits: List): void {
-  const { devices, launchSecurity } = vmi.spec.domain;
+/** Device nodes that QEMU opens; they are limits alone. */
+function deviceNodes(vmi: VirtualMachineInstance, context: LauncherContext): readonly string[] {
+  const { devices } = vmi.spec.domain;
   const emulated = context.emulation ?? context.config.configuration.developerConfiguration?.useEmulation ?? false;
-  if (!emulated) limits[`${DEVICE}/kvm`] = '1';
-  const taps = (devices.interfaces ?? []).filter(({ sriov }) => !sriov);
-  const attached = devices.autoattachPodInterface !== false || taps.length > 0;
-  if (attached && (vmi.spec.networks ?? []).length > 0 && taps.length > 0) {
-    limits[`${DEVICE}/tun`] = '1';
-    if (!emulated && taps.some(({ model }) => !model || model === 'virtio')) limits[`${DEVICE}/vhost-net`] = '1';
-  }
-  if (devices.autoattachVSOCK) limits[`${DEVICE}/vhost-vsock`] = '1';
-  const both = (name: string) => {
+  const taps = (vmi.spec.networks ?? []).length === 0 ? [] : (devices.interfaces ?? []).filter(({ sriov }) => !sriov);
+  const hasVirtio = taps.some(({ model }) => !model || model === 'virtio');
+  return [
+    ...(emulated ? [] : ['kvm']),
+    ...(taps.length > 0 ? ['tun'] : []),
+    ...(hasVirtio && !emulated ? ['vhost-net'] : []),
+    ...(devices.autoattachVSOCK ? ['vhost-vsock'] : []),
+  ];
+}
+
+/** Devices that the scheduler counts: requests and limits. */
+function countedDevices(vmi: VirtualMachineInstance, { networkResources }: LauncherContext): readonly string[] {
+  const { devices, launchSecurity } = vmi.spec.domain;
+  const { disks = [], gpus = [], hostDevices = [] } = devices;
+  return [
+    ...((launchSecurity?.sev ?? launchSecurity?.snp) ? [`${DEVICE}/sev`] : []),
+    ...(launchSecurity?.tdx ? [`${DEVICE}/tdx`] : []),
+    ...(disks.some(({ lun }) => lun?.reservation) ? [`${DEVICE}/pr-helper`] : []),
+    ...[...gpus, ...hostDevices].map(({ deviceName }) => deviceName ?? ''),
+    ...networkResources.map(({ resourceName }) => resourceName),
+  ].filter((name) => name !== '');
+}
+
+function setDevices(vmi: VirtualMachineInstance, context: LauncherContext, requests: List, limits: List): void {
+  for (const node of deviceNodes(vmi, context)) limits[`${DEVICE}/${node}`] = '1';
+  for (const name of countedDevices(vmi, context)) {
     countDevice(requests, name);
     countDevice(limits, name);
-  };
-  if (launchSecurity?.sev ?? launchSecurity?.snp) both(`${DEVICE}/sev`);
-  if (launchSecurity?.tdx) both(`${DEVICE}/tdx`);
-  const reservation = (devices.disks ?? []).some(({ lun }) => lun?.reservation);
-  if (reservation) both(`${DEVICE}/pr-helper`);
-  for (const { deviceName } of [...(devices.gpus ?? []), ...(devices.hostDevices ?? [])]) if (deviceName) both(deviceName);
-  for (const { resourceName } of context.networkResources) if (resourceName !== '') both(resourceName);
+  }
 }
 
 const copyOf = (list: Readonly<Record<string, Quantity>> | undefined): List =>

@@ -1,4 +1,4 @@
-import type { core, VirtualMachineInstance } from '@slipway/api';
+import type { core, kubevirt, VirtualMachineInstance } from '@slipway/api';
 import type { LauncherContext } from './context.ts';
 
 const HYPERV_LABELS = [
@@ -35,28 +35,33 @@ function hypervLabels(vmi: VirtualMachineInstance, { config }: LauncherContext):
   return labels;
 }
 
+function confidentialLabels({ launchSecurity }: kubevirt.DomainSpec, flag: string): Record<string, string> {
+  const { sev, snp, tdx } = launchSecurity ?? {};
+  if (sev) return { [`kubevirt.io/sev${sev.policy?.encryptedState ? '-es' : ''}`]: flag };
+  if (snp) return { 'kubevirt.io/sev-snp': flag };
+  return tdx ? { 'kubevirt.io/tdx': flag } : {};
+}
+
+function machineLabels({ machine }: kubevirt.DomainSpec, { profile }: LauncherContext): Record<string, string> {
+  // Only where the cluster's nodes carry the label: this platform maps unknown machine types instead.
+  if (!profile.currentMetadata || !profile.helperContainers || !machine?.type) return {};
+  return { [`machine-type.node.kubevirt.io/${machine.type}`]: 'true' };
+}
+
 /** Node labels that the pod asks for. */
 export function nodeSelector(vmi: VirtualMachineInstance, context: LauncherContext): Record<string, string> {
   const { domain } = vmi.spec;
   const { profile, config } = context;
   const flag = profile.currentMetadata ? 'true' : '';
   const tsc = vmi.status?.topologyHints?.tscFrequency;
-  const machine = domain.machine?.type;
   return {
     ...cpuLabels(vmi, context),
     ...hypervLabels(vmi, context),
     ...(domain.cpu?.dedicatedCpuPlacement && { [profile.cpuManagerLabel]: 'true' }),
     ...(tsc && { [`scheduling.node.kubevirt.io/tsc-frequency-${tsc}`]: 'true' }),
-    // Only where the cluster's nodes carry the label: this platform maps unknown machine types instead.
-    ...(profile.currentMetadata &&
-      profile.helperContainers &&
-      machine && { [`machine-type.node.kubevirt.io/${machine}`]: 'true' }),
+    ...machineLabels(domain, context),
     ...(domain.cpu?.realtime && { 'kubevirt.io/realtime': flag }),
-    ...(domain.launchSecurity?.sev && {
-      [`kubevirt.io/sev${domain.launchSecurity.sev.policy?.encryptedState ? '-es' : ''}`]: flag,
-    }),
-    ...(domain.launchSecurity?.snp && { 'kubevirt.io/sev-snp': flag }),
-    ...(domain.launchSecurity?.tdx && { 'kubevirt.io/tdx': flag }),
+    ...confidentialLabels(domain, flag),
     ...config.configuration.developerConfiguration?.nodeSelectors,
     'kubevirt.io/schedulable': 'true',
     ...(vmi.spec.architecture && { 'kubernetes.io/arch': vmi.spec.architecture }),

@@ -33,40 +33,36 @@ function addClaim(out: PodVolumes, volume: kubevirt.Volume, claimName: string, c
   else out.mounts.push({ name: volume.name, mountPath: `${VOLUME_DIR}/${volume.name}` });
 }
 
+interface ConfigVolume {
+  readonly directory: string;
+  readonly source: Omit<PodVolume, 'name'>;
+}
+
+const optionalOf = ({ optional }: { readonly optional?: boolean }) => (optional === undefined ? {} : { optional });
+
+function configVolume({ configMap, secret, downwardAPI, sysprep }: kubevirt.Volume): ConfigVolume | undefined {
+  if (configMap)
+    return {
+      directory: 'config-map',
+      source: { configMap: { ...(configMap.name && { name: configMap.name }), ...optionalOf(configMap) } },
+    };
+  if (secret)
+    return {
+      directory: 'secret',
+      source: { secret: { ...(secret.secretName && { secretName: secret.secretName }), ...optionalOf(secret) } },
+    };
+  if (downwardAPI) return { directory: 'downwardapi', source: { downwardAPI: { items: downwardAPI.fields ?? [] } } };
+  if (sysprep?.secret) return { directory: 'sysprep', source: { secret: { secretName: sysprep.secret.name ?? '' } } };
+  if (sysprep?.configMap) return { directory: 'sysprep', source: { configMap: { name: sysprep.configMap.name ?? '' } } };
+  return undefined;
+}
+
 function addConfig(out: PodVolumes, volume: kubevirt.Volume, shared: boolean): boolean {
-  const { name, configMap, secret, downwardAPI, sysprep } = volume;
-  const mount = (directory: string) => {
-    if (!shared) out.mounts.push({ name, mountPath: `${PRIVATE_DIR}/${directory}/${name}`, readOnly: true });
-  };
-  if (configMap) {
-    out.volumes.push({
-      name,
-      configMap: {
-        ...(configMap.name !== undefined && { name: configMap.name }),
-        ...(configMap.optional !== undefined && { optional: configMap.optional }),
-      },
-    });
-    mount('config-map');
-  } else if (secret) {
-    out.volumes.push({
-      name,
-      secret: {
-        ...(secret.secretName !== undefined && { secretName: secret.secretName }),
-        ...(secret.optional !== undefined && { optional: secret.optional }),
-      },
-    });
-    mount('secret');
-  } else if (downwardAPI) {
-    out.volumes.push({ name, downwardAPI: { items: downwardAPI.fields ?? [] } });
-    mount('downwardapi');
-  } else if (sysprep?.configMap ?? sysprep?.secret) {
-    out.volumes.push(
-      sysprep?.secret
-        ? { name, secret: { secretName: sysprep.secret.name ?? '' } }
-        : { name, configMap: { name: sysprep?.configMap?.name ?? '' } },
-    );
-    mount('sysprep');
-  } else return false;
+  const config = configVolume(volume);
+  if (!config) return false;
+  const { name } = volume;
+  out.volumes.push({ name, ...config.source });
+  if (!shared) out.mounts.push({ name, mountPath: `${PRIVATE_DIR}/${config.directory}/${name}`, readOnly: true });
   return true;
 }
 

@@ -144,27 +144,30 @@ function checkIoThreads(path: string, spec: Spec): readonly Cause[] {
   );
 }
 
+function checkLoader(field: string, name: string, spec: Spec): readonly Cause[] {
+  const efi = spec.domain.firmware?.bootloader?.efi;
+  if (!efi) return [invalid(field, `${name} requires OVMF (UEFI)`)];
+  return [
+    ...when(name !== 'TDX' && efi.secureBoot !== false, () => invalid(field, `${name} does not work along with SecureBoot`)),
+    ...when(name !== 'SEV' && efi.persistent === true, () =>
+      invalid(field, `${name} does not work along with Persistent EFI variables`),
+    ),
+  ];
+}
+
 function checkConfidential(path: string, spec: Spec, config: ClusterConfig): readonly Cause[] {
-  const { launchSecurity: security, firmware, devices } = spec.domain;
+  const { launchSecurity: security, devices } = spec.domain;
   if (!security) return [];
   const field = `${path}.launchSecurity`;
-  const types = [security.sev, security.snp, security.tdx].filter((type) => type !== undefined).length;
   const { sev, snp, tdx } = security;
+  const types = [sev, snp, tdx].filter((type) => type !== undefined).length;
   const name = sev ? 'SEV' : snp ? 'SEV-SNP' : 'TDX';
   const gate = tdx ? 'WorkloadEncryptionTDX' : 'WorkloadEncryptionSEV';
-  const efi = firmware?.bootloader?.efi;
   const bootable = (devices.interfaces ?? []).filter(({ bootOrder }) => bootOrder !== undefined).map((nic) => nic.name);
   return [
     ...when(types > 1, () => forbidden(field, 'One and only one launchSecurity type should be set')),
     ...when(spec.architecture === 'arm64', () => invalid(field, 'Confidential computing is not supported on arm64')),
-    ...when(!config.hasGate(gate), () => invalid(field, notEnabled(gate))),
-    ...when(config.hasGate(gate) && !efi, () => invalid(field, `${name} requires OVMF (UEFI)`)),
-    ...when(config.hasGate(gate) && efi !== undefined && !tdx && efi.secureBoot !== false, () =>
-      invalid(field, `${name} does not work along with SecureBoot`),
-    ),
-    ...when((snp ?? tdx) !== undefined && efi?.persistent === true, () =>
-      invalid(field, `${name} does not work along with Persistent EFI variables`),
-    ),
+    ...(config.hasGate(gate) ? checkLoader(field, name, spec) : [invalid(field, notEnabled(gate))]),
     ...when(sev?.attestation !== undefined && spec.startStrategy !== 'Paused', () =>
       invalid(field, "SEV attestation requires VMI StartStrategy 'Paused'"),
     ),

@@ -73,45 +73,47 @@ function checkProbe(path: string, name: 'readinessProbe' | 'livenessProbe', spec
   );
 }
 
+type KeyCredential = NonNullable<kubevirt.AccessCredential['sshPublicKey']>;
+
+const SEED_VOLUMES = { noCloud: 'cloudInitNoCloud', configDrive: 'cloudInitConfigDrive' } as const;
+
+function checkSeedVolume(field: string, at: string, { propagationMethod }: KeyCredential, spec: Spec): readonly Cause[] {
+  return (['noCloud', 'configDrive'] as const).flatMap((method) => {
+    const source = SEED_VOLUMES[method];
+    const exists = (spec.volumes ?? []).some((volume) => volume[source] !== undefined);
+    return when(propagationMethod[method] !== undefined && !exists, () =>
+      invalid(at, `${field} requires a ${method} volume to exist when the ${method} propagationMethod is in use`),
+    );
+  });
+}
+
+function checkKey(field: string, key: KeyCredential, spec: Spec): readonly Cause[] {
+  const at = `${field}.sshPublicKey.propagationMethod`;
+  const users = key.propagationMethod.qemuGuestAgent?.users;
+  return [
+    ...when(users?.length === 0, () =>
+      invalid(`${at}.qemuGuestAgent.users`, `${field} requires at least one user to be present in the users list`),
+    ),
+    ...checkSeedVolume(field, at, key, spec),
+  ];
+}
+
 function checkCredential(path: string, index: number, credential: kubevirt.AccessCredential, spec: Spec): readonly Cause[] {
   const field = `${path}.accessCredentials[${index}]`;
   const { sshPublicKey: key, userPassword: password } = credential;
-  if ((key === undefined) === (password === undefined))
-    return [invalid(field, `${field} must have exactly one access credential type set`)];
-  const kind = key ? 'sshPublicKey' : 'userPassword';
-  const causes: Cause[] = [];
-  const methods = key
-    ? [key.propagationMethod.noCloud, key.propagationMethod.configDrive, key.propagationMethod.qemuGuestAgent]
-    : [password?.propagationMethod.qemuGuestAgent];
-  const source = (key ?? password)?.source.secret;
-  if (!source) causes.push(invalid(`${field}.${kind}.source`, `${field} must have exactly one source set`));
-  else if (!source.secretName)
-    causes.push(invalid(`${field}.${kind}.source.secret.secretName`, `${field} must have a secret name`));
-  if (methods.filter((method) => method !== undefined).length !== 1)
-    causes.push(invalid(`${field}.${kind}.propagationMethod`, `${field} must have exactly one propagationMethod set`));
-  const agent = key?.propagationMethod.qemuGuestAgent;
-  if (agent && agent.users.length === 0)
-    causes.push(
-      invalid(
-        `${field}.${kind}.propagationMethod.qemuGuestAgent.users`,
-        `${field} requires at least one user to be present in the users list`,
-      ),
-    );
-  const needs = key?.propagationMethod.noCloud
-    ? 'cloudInitNoCloud'
-    : key?.propagationMethod.configDrive
-      ? 'cloudInitConfigDrive'
-      : undefined;
-  if (needs && !(spec.volumes ?? []).some((volume) => volume[needs] !== undefined)) {
-    const method = needs === 'cloudInitNoCloud' ? 'noCloud' : 'configDrive';
-    causes.push(
-      invalid(
-        `${field}.${kind}.propagationMethod`,
-        `${field} requires a ${method} volume to exist when the ${method} propagationMethod is in use`,
-      ),
-    );
-  }
-  return causes;
+  const set = key ?? password;
+  if (!set || (key && password)) return [invalid(field, `${field} must have exactly one access credential type set`)];
+  const at = `${field}.${key ? 'sshPublicKey' : 'userPassword'}`;
+  const methods = Object.values(set.propagationMethod).filter((method) => method !== undefined);
+  const { secret } = set.source;
+  return [
+    ...when(!secret, () => invalid(`${at}.source`, `${field} must have exactly one source set`)),
+    ...when(secret && !secret.secretName, () => invalid(`${at}.source.secret.secretName`, `${field} must have a secret name`)),
+    ...when(methods.length !== 1, () =>
+      invalid(`${at}.propagationMethod`, `${field} must have exactly one propagationMethod set`),
+    ),
+    ...(key ? checkKey(field, key, spec) : []),
+  ];
 }
 
 function checkClaims(path: string, spec: Spec): readonly Cause[] {

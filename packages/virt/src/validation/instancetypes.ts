@@ -6,10 +6,12 @@ import { type Cause, invalid, required, when } from './causes.ts';
 /** Rules for (cluster) instance types. */
 export function validateInstancetype({ spec }: { readonly spec: kubevirt.VirtualMachineInstancetypeSpec }): readonly Cause[] {
   const { cpu, memory } = spec;
+  const guest = cpu?.guest ?? 0;
+  const maxSockets = cpu?.maxSockets ?? 0;
   const percent = memory?.overcommitPercent;
   const field = 'spec.memory.overcommitPercent';
   return [
-    ...when(!cpu?.guest, () => required('spec.cpu.guest', 'spec.cpu.guest is required')),
+    ...when(guest === 0, () => required('spec.cpu.guest', 'spec.cpu.guest is required')),
     ...when(memory?.guest === undefined || unitsOf(memory.guest) <= 0n, () =>
       required('spec.memory.guest', 'spec.memory.guest is required'),
     ),
@@ -19,7 +21,7 @@ export function validateInstancetype({ spec }: { readonly spec: kubevirt.Virtual
     ...when(Boolean(percent) && memory?.hugepages !== undefined, () =>
       invalid(field, `${field} and spec.memory.hugepages should not be requested together.`),
     ),
-    ...when((cpu?.maxSockets ?? 0) > 0 && (cpu?.guest ?? 0) > (cpu?.maxSockets ?? 0), () =>
+    ...when(maxSockets > 0 && guest > maxSockets, () =>
       invalid('spec.cpu.maxSockets', 'spec.cpu.maxSockets must not be less than spec.cpu.guest'),
     ),
   ];

@@ -43,38 +43,46 @@ function checkPatches({ spec }: KubeVirt): readonly Cause[] {
   });
 }
 
-/** Rules for the KubeVirt object. */
-export function validateKubeVirt(object: KubeVirt): readonly Cause[] {
-  const { configuration } = object.spec;
-  const developer = configuration?.developerConfiguration;
-  const both = (developer?.featureGates ?? []).filter((gate) => developer?.disabledFeatureGates?.includes(gate));
-  const tls = configuration?.tlsConfiguration;
-  const ratio = configuration?.additionalGuestMemoryOverheadRatio;
-  const custom = configuration?.seccompConfiguration?.virtualMachineInstanceProfile?.customProfile;
+function checkGates({ featureGates = [], disabledFeatureGates = [] }: kubevirt.DeveloperConfiguration): readonly Cause[] {
+  return featureGates
+    .filter((gate) => disabledFeatureGates.includes(gate))
+    .map((gate) => invalid('spec.configuration.developerConfiguration', `feature gate ${gate} is both enabled and disabled`));
+}
+
+function checkConfiguration(configuration: kubevirt.KubeVirtConfiguration): readonly Cause[] {
+  const { tlsConfiguration: tls, additionalGuestMemoryOverheadRatio: ratio } = configuration;
+  const custom = configuration.seccompConfiguration?.virtualMachineInstanceProfile?.customProfile;
+  const field = 'spec.configuration';
   return [
-    ...checkCertificates(object.spec.certificateRotateStrategy?.selfSigned),
-    ...checkPatches(object),
     ...when((tls?.ciphers ?? []).length > 0 && tls?.minTLSVersion === 'VersionTLS13', () =>
       invalid(
-        'spec.configuration.tlsConfiguration.ciphers',
+        `${field}.tlsConfiguration.ciphers`,
         'You cannot specify ciphers when spec.configuration.tlsConfiguration.minTLSVersion is empty or VersionTLS13',
       ),
     ),
     ...when(custom?.localhostProfile !== undefined && custom.runtimeDefaultProfile === true, () =>
       invalid(
-        'spec.configuration.seccompConfiguration.virtualMachineInstanceProfile.customProfile',
+        `${field}.seccompConfiguration.virtualMachineInstanceProfile.customProfile`,
         'ambiguous seccomp profile: localhostProfile and runtimeDefaultProfile are mutually exclusive',
       ),
     ),
-    ...when(object.spec.infra?.replicas === 0, () => invalid('spec.infra.replicas', "infra replica count can't be 0")),
     ...when(ratio !== undefined && !(Number(ratio) >= 1), () =>
       invalid(
-        'spec.configuration.additionalGuestMemoryOverheadRatio',
+        `${field}.additionalGuestMemoryOverheadRatio`,
         'additionalGuestMemoryOverheadRatio must be a number of at least 1.0',
       ),
     ),
-    ...both.map((gate) =>
-      invalid('spec.configuration.developerConfiguration', `feature gate ${gate} is both enabled and disabled`),
-    ),
+    ...checkGates(configuration.developerConfiguration ?? {}),
+  ];
+}
+
+/** Rules for the KubeVirt object. */
+export function validateKubeVirt(object: KubeVirt): readonly Cause[] {
+  const { spec } = object;
+  return [
+    ...checkCertificates(spec.certificateRotateStrategy?.selfSigned),
+    ...checkPatches(object),
+    ...when(spec.infra?.replicas === 0, () => invalid('spec.infra.replicas', "infra replica count can't be 0")),
+    ...checkConfiguration(spec.configuration ?? {}),
   ];
 }

@@ -19,31 +19,44 @@ interface NicContext {
   readonly config: ClusterConfig;
 }
 
-function checkBinding({ field, nic, network, config, spec }: NicContext): readonly Cause[] {
+// KubeVirt-compat: bindings that were discontinued are refused with the message of a missing gate.
+function checkDiscontinued({ field, nic, network, config, spec }: NicContext): readonly Cause[] {
+  const name = `${field}.name`;
+  const onlyPod = network !== undefined && network.pod === undefined;
+  const refuse = (condition: boolean, message: string) => when(condition, () => invalid(name, message));
+  if (nic.slirp)
+    return [
+      invalid(
+        name,
+        onlyPod ? 'Slirp interface only implemented with pod network' : 'Slirp interface is not enabled in kubevirt-config',
+      ),
+    ];
+  if (nic.macvtap) {
+    if (!config.hasGate('Macvtap')) return [invalid(name, 'Macvtap feature gate is not enabled')];
+    return refuse(network?.pod !== undefined, 'Macvtap interface only implemented with Multus network');
+  }
+  if (!nic.passt) return [];
+  if (!config.hasGate('Passt')) return [invalid(name, 'Passt feature gate is not enabled')];
+  const several = (spec.domain.devices.interfaces ?? []).length > 1;
+  return refuse(several, 'Passt interface is only supported as the single interface of the VMI');
+}
+
+function checkBinding(context: NicContext): readonly Cause[] {
+  const { field, nic, network, config } = context;
   const name = `${field}.name`;
   const set = BINDINGS.filter((binding) => nic[binding] !== undefined);
+  const onPod = network?.pod !== undefined;
+  const onlyPod = network !== undefined && !onPod;
   const bridgeOff = config.configuration.network?.permitBridgeInterfaceOnPodNetwork === false;
-  const onlyPod = network !== undefined && network.pod === undefined;
-  const gate = (legacy: string) => !config.hasGate(legacy);
   return [
     ...when(set.length > 1, () => invalid(name, 'logical network binding methods are mutually exclusive')),
-    // KubeVirt-compat: bindings that were discontinued are refused with the message of a missing gate.
-    ...when(nic.slirp && onlyPod, () => invalid(name, 'Slirp interface only implemented with pod network')),
-    ...when(nic.slirp && !onlyPod, () => invalid(name, 'Slirp interface is not enabled in kubevirt-config')),
+    ...checkDiscontinued(context),
     ...when(nic.masquerade && onlyPod, () => invalid(name, 'Masquerade interface only implemented with pod network')),
-    ...when(nic.masquerade && network?.pod && nic.macAddress === RESERVED_MAC, () =>
+    ...when(nic.masquerade && onPod && nic.macAddress === RESERVED_MAC, () =>
       invalid(`${field}.macAddress`, 'The requested MAC address is reserved for the in-pod bridge. Please choose another one.'),
     ),
-    ...when(nic.bridge && network?.pod !== undefined && bridgeOff, () =>
+    ...when(nic.bridge && onPod && bridgeOff, () =>
       invalid(name, 'Bridge on pod network configuration is not enabled under kubevirt-config'),
-    ),
-    ...when(nic.macvtap && network?.pod !== undefined && !gate('Macvtap'), () =>
-      invalid(name, 'Macvtap interface only implemented with Multus network'),
-    ),
-    ...when(nic.macvtap && gate('Macvtap'), () => invalid(name, 'Macvtap feature gate is not enabled')),
-    ...when(nic.passt && gate('Passt'), () => invalid(name, 'Passt feature gate is not enabled')),
-    ...when(nic.passt && !gate('Passt') && (spec.domain.devices.interfaces ?? []).length > 1, () =>
-      invalid(name, 'Passt interface is only supported as the single interface of the VMI'),
     ),
     ...when((nic.passt ?? nic.passtBinding) && onlyPod, () => invalid(name, 'Passt interface only implemented with pod network')),
   ];

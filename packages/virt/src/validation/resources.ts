@@ -87,10 +87,57 @@ function checkMemoryGiven({ domain }: Spec): readonly Cause[] {
 
 const isFraction = (quantity: Quantity | undefined): boolean => quantity !== undefined && milliOf(quantity) % 1000n !== 0n;
 
+const differs = (a: Quantity | undefined, b: Quantity | undefined): boolean =>
+  a !== undefined && b !== undefined && milliOf(a) !== milliOf(b);
+
+function checkDedicatedResources(path: string, field: string, { resources }: kubevirt.DomainSpec): readonly Cause[] {
+  const { requests, limits } = resources ?? {};
+  const at = `${path}.domain.resources`;
+  return [
+    ...when(isFraction(limits?.['cpu']), () => invalid(`${at}.limits.cpu`, 'provided resources CPU limits must be an interger')),
+    ...when(isFraction(requests?.['cpu']), () =>
+      invalid(`${at}.requests.cpu`, 'provided resources CPU requests must be an interger'),
+    ),
+    ...when(differs(requests?.['memory'], limits?.['memory']), () =>
+      invalid(`${at}.requests.memory`, `${at}.requests.memory must be equal to ${at}.limits.memory`),
+    ),
+    ...when(differs(requests?.['cpu'], limits?.['cpu']), () =>
+      invalid(field, `${at}.requests.cpu or ${at}.limits.cpu must be equal when DedicatedCPUPlacement is true `),
+    ),
+  ];
+}
+
+function checkDedicatedTopology(path: string, field: string, cpu: kubevirt.CPU, cpus: Quantity | undefined): readonly Cause[] {
+  const at = `${path}.domain.resources`;
+  const given = isSet(cpus);
+  const { cores = 0, threads = 1 } = cpu;
+  // The defaulted topology of one socket and one thread says nothing that resources could contradict.
+  const contradicts = cores > 0 && given && !topologyFromResources(cpu, cpus);
+  return [
+    ...when(!given && (cpu.cores ?? cpu.sockets ?? cpu.threads) === undefined, () =>
+      invalid(
+        field,
+        `either ${at}.requests.cpu or ${at}.limits.cpu or ${path}.domain.cpu.cores must be provided when DedicatedCPUPlacement is true `,
+      ),
+    ),
+    ...when(contradicts, () =>
+      invalid(
+        field,
+        `${at}.requests.cpu or ${at}.limits.cpu must not be provided at the same time with ${path}.domain.cpu.cores when DedicatedCPUPlacement is true `,
+      ),
+    ),
+    ...when(threads > 2, () =>
+      invalid(
+        `${path}.domain.cpu.threads`,
+        'Not more than two threads must be provided at the same time with DedicatedCPUPlacement',
+      ),
+    ),
+  ];
+}
+
 function checkDedicated(path: string, { domain }: Spec): readonly Cause[] {
   const { cpu, resources } = domain;
   const field = `${path}.domain.cpu.dedicatedCpuPlacement`;
-  const at = `${path}.domain.resources`;
   if (!cpu?.dedicatedCpuPlacement)
     return when(cpu?.isolateEmulatorThread, () =>
       invalid(
@@ -98,42 +145,8 @@ function checkDedicated(path: string, { domain }: Spec): readonly Cause[] {
         'IsolateEmulatorThread should be only set in combination with DedicatedCPUPlacement',
       ),
     );
-  const { requests, limits } = resources ?? {};
-  const [request, limit] = [requests?.['cpu'], limits?.['cpu']];
-  const [memoryRequest, memoryLimit] = [requests?.['memory'], limits?.['memory']];
-  const given = isSet(request) || isSet(limit);
-  const causes: Cause[] = [];
-  if (isFraction(limit)) causes.push(invalid(`${at}.limits.cpu`, 'provided resources CPU limits must be an interger'));
-  if (isFraction(request)) causes.push(invalid(`${at}.requests.cpu`, 'provided resources CPU requests must be an interger'));
-  if (memoryRequest !== undefined && memoryLimit !== undefined && milliOf(memoryRequest) !== milliOf(memoryLimit))
-    causes.push(invalid(`${at}.requests.memory`, `${at}.requests.memory must be equal to ${at}.limits.memory`));
-  if (request !== undefined && limit !== undefined && milliOf(request) !== milliOf(limit))
-    causes.push(invalid(field, `${at}.requests.cpu or ${at}.limits.cpu must be equal when DedicatedCPUPlacement is true `));
-  const topology = cpu.cores ?? cpu.sockets ?? cpu.threads;
-  if (!given && topology === undefined)
-    causes.push(
-      invalid(
-        field,
-        `either ${at}.requests.cpu or ${at}.limits.cpu or ${path}.domain.cpu.cores must be provided when DedicatedCPUPlacement is true `,
-      ),
-    );
-  // The defaulted topology of one socket and one thread says nothing that resources could contradict.
-  const explicit = (cpu.cores ?? 0) > 0 && given && !topologyFromResources(cpu, limit ?? request);
-  if (explicit)
-    causes.push(
-      invalid(
-        field,
-        `${at}.requests.cpu or ${at}.limits.cpu must not be provided at the same time with ${path}.domain.cpu.cores when DedicatedCPUPlacement is true `,
-      ),
-    );
-  if ((cpu.threads ?? 1) > 2)
-    causes.push(
-      invalid(
-        `${path}.domain.cpu.threads`,
-        'Not more than two threads must be provided at the same time with DedicatedCPUPlacement',
-      ),
-    );
-  return causes;
+  const cpus = resources?.limits?.['cpu'] ?? resources?.requests?.['cpu'];
+  return [...checkDedicatedResources(path, field, domain), ...checkDedicatedTopology(path, field, cpu, cpus)];
 }
 
 const topologyFromResources = (cpu: kubevirt.CPU, cpus: Quantity | undefined): boolean =>

@@ -1,5 +1,5 @@
 import type { core, kubevirt } from '@slipway/api';
-import { type Cause, dnsSubdomainFaults, invalid, required, when } from './causes.ts';
+import { type Cause, dnsSubdomainFaults, invalid, notSupported, required, when } from './causes.ts';
 
 type Spec = kubevirt.VirtualMachineInstanceSpec;
 
@@ -121,33 +121,41 @@ export function checkScheduling(spec: Spec): readonly Cause[] {
 
 const IP = /^((25[0-5]|2[0-4]\d|1?\d?\d)(\.|$)){4}$|^[0-9a-fA-F:]+:[0-9a-fA-F:.]*$/;
 
+const POLICIES: readonly string[] = ['Default', 'ClusterFirst', 'ClusterFirstWithHostNet', 'None', ''];
+
+function checkPolicy(path: string, { dnsPolicy, dnsConfig }: Spec): readonly Cause[] {
+  const policy: string = dnsPolicy ?? '';
+  if (!POLICIES.includes(policy)) return [notSupported(`${path}.dnsPolicy`, `DNSPolicy: ${policy} is not supported`)];
+  if (policy !== 'None') return [];
+  if (!dnsConfig) return [required(`${path}.dnsConfig`, 'must provide `dnsConfig` when `dnsPolicy` is None')];
+  return when((dnsConfig.nameservers ?? []).length === 0, () =>
+    required('nameservers', 'must provide at least one DNS nameserver when `dnsPolicy` is None'),
+  );
+}
+
+function checkSearches(searches: readonly string[]): readonly Cause[] {
+  const field = 'searchDomains';
+  return [
+    ...when(searches.length > 32, () => invalid(field, 'must not have more than 32 search paths')),
+    ...when(searches.join(' ').length > 2048, () =>
+      invalid(field, 'must not have more than 2048 characters (including spaces) in the search list'),
+    ),
+    ...searches.flatMap((search) => dnsSubdomainFaults(search.replace(/\.$/, '')).map((fault) => invalid(field, fault))),
+  ];
+}
+
 /** DNS policy and configuration; these fields are named without a prefix. */
 export function checkDns(path: string, spec: Spec): readonly Cause[] {
-  const { dnsPolicy, dnsConfig } = spec;
-  const { nameservers = [], searches = [], options = [] } = dnsConfig ?? {};
-  const policies = ['Default', 'ClusterFirst', 'ClusterFirstWithHostNet', 'None', ''];
-  const causes: Cause[] = [];
-  if (dnsPolicy !== undefined && !policies.includes(dnsPolicy))
-    causes.push({
-      reason: 'FieldValueNotSupported',
-      message: `DNSPolicy: ${dnsPolicy as string} is not supported`,
-      field: `${path}.dnsPolicy`,
-    }); // narrowed away by the type
-  if (dnsPolicy === 'None' && !dnsConfig)
-    causes.push(required(`${path}.dnsConfig`, 'must provide `dnsConfig` when `dnsPolicy` is None'));
-  else if (dnsPolicy === 'None' && nameservers.length === 0)
-    causes.push(required('nameservers', 'must provide at least one DNS nameserver when `dnsPolicy` is None'));
-  if (nameservers.length > 3)
-    causes.push(invalid('nameservers', `must not have more than 3 nameservers: [${nameservers.join(' ')}]`));
-  for (const server of nameservers)
-    if (!IP.test(server)) causes.push(invalid('nameservers', `must be valid IP address: ${server}`));
-  if (searches.length > 32) causes.push(invalid('searchDomains', 'must not have more than 32 search paths'));
-  if (searches.join(' ').length > 2048)
-    causes.push(invalid('searchDomains', 'must not have more than 2048 characters (including spaces) in the search list'));
-  for (const search of searches)
-    for (const fault of dnsSubdomainFaults(search.replace(/\.$/, ''))) causes.push(invalid('searchDomains', fault));
-  causes.push(
+  const { nameservers = [], searches = [], options = [] } = spec.dnsConfig ?? {};
+  return [
+    ...checkPolicy(path, spec),
+    ...when(nameservers.length > 3, () =>
+      invalid('nameservers', `must not have more than 3 nameservers: [${nameservers.join(' ')}]`),
+    ),
+    ...nameservers
+      .filter((server) => !IP.test(server))
+      .map((server) => invalid('nameservers', `must be valid IP address: ${server}`)),
+    ...checkSearches(searches),
     ...options.flatMap(({ name }) => when(!name, () => required('options', 'Option.Name must not be empty for value'))),
-  );
-  return causes;
+  ];
 }

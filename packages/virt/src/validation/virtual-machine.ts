@@ -4,10 +4,10 @@ import type { ClusterConfig } from '../config.ts';
 import { defaultInstance } from '../defaults/default-instance.ts';
 import { type ResolvedInstancetype, type ResolvedPreference, renderInstance } from '../defaults/render-instance.ts';
 import { derivedUuid } from '../defaults/stable-ids.ts';
-import { vcpuCount } from '../domain/shape.ts';
+import { cpuTopology, guestMemory, vcpuCount } from '../domain/shape.ts';
 import { instancetypeConflicts } from '../instancetype/apply.ts';
 import { topologyName } from '../instancetype/topology.ts';
-import { bytesOf } from '../quantity.ts';
+import { bytesOf, type Quantity } from '../quantity.ts';
 import { type Cause, invalid, notFound, notSupported, required, when } from './causes.ts';
 import { checkInstanceSpec } from './instance-spec.ts';
 import { checkInstanceMetadata } from './metadata.ts';
@@ -92,19 +92,25 @@ function checkMatcher(
   ];
 }
 
+/** vCPUs and memory that the VM would start with. */
+function providedBy(
+  vm: VirtualMachine,
+  instancetype: ResolvedInstancetype | undefined,
+): { readonly cpus: number; readonly memory: Quantity } {
+  if (instancetype) return { cpus: instancetype.spec.cpu.guest, memory: instancetype.spec.memory.guest };
+  const domain = vm.spec.template.spec?.domain ?? { devices: {} };
+  return { cpus: vcpuCount(cpuTopology(domain)), memory: guestMemory(domain) ?? 0 };
+}
+
 function requirementFaults(vm: VirtualMachine, { instancetype, preference }: VirtualMachineContext): readonly Cause[] {
   const wanted = preference?.spec.requirements;
   if (!wanted) return [];
-  const domain = vm.spec.template.spec?.domain;
-  const cpus =
-    instancetype?.spec.cpu.guest ??
-    vcpuCount({ sockets: domain?.cpu?.sockets || 1, cores: domain?.cpu?.cores || 1, threads: domain?.cpu?.threads || 1 });
-  const memory = instancetype?.spec.memory.guest ?? domain?.memory?.guest ?? domain?.resources?.requests?.['memory'] ?? 0;
+  const { cpus, memory } = providedBy(vm, instancetype);
   const by = instancetype ? 'instance type' : 'the Virtual Machine';
   const field = (own: string) => (instancetype ? 'spec.instancetype' : `spec.template.spec.domain.${own}`);
   const text = (fault: string) => `failure checking preference requirements: ${fault}`;
   const guest = wanted.cpu?.guest ?? 0;
-  const needed = wanted.memory?.guest;
+  const needed = wanted.memory?.guest ?? 0;
   return [
     ...when(guest > cpus, () =>
       notFound(
@@ -112,7 +118,7 @@ function requirementFaults(vm: VirtualMachine, { instancetype, preference }: Vir
         text(`insufficient CPU resources of ${cpus} vCPU provided by ${by}, preference requires ${guest} vCPU`),
       ),
     ),
-    ...when(needed !== undefined && bytesOf(needed) > bytesOf(memory), () =>
+    ...when(bytesOf(needed) > bytesOf(memory), () =>
       notFound(
         field('memory'),
         text(`insufficient Memory resources of ${memory} provided by ${by}, preference requires ${needed}`),
