@@ -1,8 +1,10 @@
+import { NetworkAttachmentDefinitionKind } from '@slipway/api';
 import { TerminalError } from '@slipway/apimachinery';
 import type { ControllerRegistration } from '@slipway/runtime';
 import { InstancetypeConflict, type LauncherProfile, renderInstance, renderLauncherPod, SLIPWAY_PROFILE } from '@slipway/virt';
 import { resolveTypes } from '../instancetype/index.ts';
 import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
+import { networkResources } from '../virtual-machine-instance/network-resources.ts';
 import { clusterFacts } from './cluster-facts.ts';
 import { virtualMachineController } from './index.ts';
 
@@ -26,8 +28,15 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
     }),
     virtualMachineInstanceController((informers) => {
       const facts = clusterFacts(informers, options);
+      const attachments = informers.lister(NetworkAttachmentDefinitionKind);
       return (vmi, { claims }) =>
-        renderLauncherPod(vmi, { config: facts.config(), profile, claims, networkResources: [], emulation: facts.emulation() });
+        renderLauncherPod(vmi, {
+          config: facts.config(),
+          profile,
+          claims,
+          networkResources: networkResources(vmi, (key) => attachments.get(key)),
+          emulation: facts.emulation(),
+        });
     }),
   ];
 }
