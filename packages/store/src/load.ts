@@ -14,25 +14,48 @@ export interface LoadedStore {
   readonly openLog?: { readonly file: StoreFileName; readonly validBytes: number };
 }
 
+/** Logs do not follow each other: normal only when a clean-up of old ones was interrupted. */
+class GapError extends StoreCorruptError {}
+
 /**
- * Rebuilds the state from the oldest snapshot and every log after it, so that the history comes back as well.
- * Throws StoreCorruptError.
+ * Rebuilds the state from the oldest snapshot that the logs continue (or from nothing), so that the history comes back
+ * as well. Throws StoreCorruptError.
  */
 export async function loadStore(fs: StoreFs): Promise<LoadedStore> {
   const files = storeFiles(await fs.list());
-  const snapshot = files.find(({ content }) => content === 'snapshot');
+  const logs = files.filter(({ content }) => content === 'log');
+  const snapshots = files.filter(({ content }) => content === 'snapshot');
+  const isContinued = (revision: number): boolean => logs.some((log) => log.revision === revision + 1);
+  const bases = [...(isContinued(0) ? [undefined] : []), ...snapshots.filter(({ revision }) => isContinued(revision))];
+  let failure: GapError | undefined;
+  for (const base of bases) {
+    try {
+      return await loadFrom(fs, base, logs);
+    } catch (error) {
+      // a later snapshot holds everything; logs before it may be half removed
+      if (!(error instanceof GapError)) throw error;
+      failure ??= error;
+    }
+  }
+  if (failure !== undefined) throw failure;
+  // a restored backup is a snapshot alone; with neither there is nothing yet
+  return loadFrom(fs, snapshots.at(-1), logs);
+}
+
+async function loadFrom(
+  fs: StoreFs,
+  snapshot: StoreFileName | undefined,
+  allLogs: readonly StoreFileName[],
+): Promise<LoadedStore> {
   const base = snapshot?.revision ?? 0;
-  const logs = files.filter(({ content, revision }) => content === 'log' && revision > base);
+  const logs = allLogs.filter(({ revision }) => revision > base);
   const entries = new Map<string, Entry>();
   if (snapshot !== undefined) for (const record of await readSnapshot(fs, snapshot)) entries.set(record.key, entryOf(record));
   const replay = { entries, events: [] as StoreEvent[], revision: base };
   let openLog: LoadedStore['openLog'];
   for (const [index, file] of logs.entries()) {
     if (file.revision !== replay.revision + 1) {
-      throw new StoreCorruptError(
-        file.name,
-        `it begins at revision ${file.revision}, but the one before ends at ${replay.revision}`,
-      );
+      throw new GapError(file.name, `it begins at revision ${file.revision}, but the one before ends at ${replay.revision}`);
     }
     const isNewest = index === logs.length - 1;
     const { records, validBytes } = await readLog(fs, file, isNewest);
