@@ -45,19 +45,21 @@ async function gatherStatus(config: InstanceConfig, paths: InstancePaths): Promi
     managementPssBytes: sum([
       ...management,
       ...supervisors.map(pssBytes),
-      ...hostHelpers(config, paths),
+      ...hostHelpers(config, paths, guests),
       ...guests.map((guest) => guest.overheadPssBytes),
     ]),
     guestsPssBytes: sum(guests.map((guest) => guest.qemuPssBytes)),
   };
 }
 
-/** Children of the agents, such as the DHCP relay; sandboxes are not among them. */
-function hostHelpers(config: InstanceConfig, paths: InstancePaths): number[] {
+/** Children of the agents, such as the DHCP relay. Sandboxes that an agent has started are its children too: they count as guests. */
+function hostHelpers(config: InstanceConfig, paths: InstancePaths, guests: readonly GuestReport[]): number[] {
+  const inGuests = new Set(guests.flatMap(({ initPid }) => (initPid === undefined ? [] : [initPid, ...descendantsOf(initPid)])));
   return config.nodes.flatMap((node) => {
     const supervisor = findComponent(paths, node.name);
     const agent = supervisor && componentPid(supervisor);
-    return agent === undefined ? [] : descendantsOf(agent).map(pssBytes);
+    const children = agent === undefined ? [] : descendantsOf(agent);
+    return children.filter((pid) => !inGuests.has(pid)).map(pssBytes);
   });
 }
 
