@@ -1,4 +1,4 @@
-import { isNotFound, keyOf } from '@slipway/apimachinery';
+import { isNotFound, keyOf, StatusError } from '@slipway/apimachinery';
 import { type Pod, PodKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { backOffDelay, type EventRecorder, type Informer, type Logger, sleep, type TimerClock } from '@slipway/runtime';
@@ -16,6 +16,15 @@ export interface PodDispatcherDeps {
 
 const RETRY = { baseMs: 200, maxMs: 15_000, jitter: 0.3 };
 
+/** Stands in the place of a time in pods whose object does not exist any more. */
+const GONE = 'gone';
+
+/** A pod without its object: nobody asks for patience any more. */
+const withoutGrace = (pod: Pod): Pod => ({
+  ...pod,
+  metadata: { ...pod.metadata, deletionTimestamp: GONE, deletionGracePeriodSeconds: 0 },
+});
+
 /** The image without registry-independent tag and digest: `slipway/virt-launcher:v1` runs as `slipway/virt-launcher`. */
 export function imageName(image: string): string {
   const withoutDigest = image.split('@')[0] ?? '';
@@ -29,6 +38,8 @@ export class PodDispatcher {
   private readonly runners: ReadonlyMap<string, PodRunner>;
   /** Pods with work going on, by uid; the newest state waits for its turn. */
   private readonly busy = new Map<string, { next: Pod | undefined }>();
+  /** Pods that were ended here and whose deletion is therefore no news. */
+  private readonly ended = new Set<string>();
 
   constructor(deps: PodDispatcherDeps) {
     this.deps = deps;
@@ -38,9 +49,8 @@ export class PodDispatcher {
   /** Starts with the pods that are known already. */
   start(signal: AbortSignal): void {
     this.deps.pods.addHandler(({ type, object }) => {
-      // without its object nobody asks for patience any more
-      const gone = { ...object, metadata: { ...object.metadata, deletionTimestamp: 'gone', deletionGracePeriodSeconds: 0 } };
-      this.enqueue(type === 'deleted' ? gone : object, signal);
+      if (type !== 'deleted') this.enqueue(object, signal);
+      else if (!this.ended.delete(object.metadata.uid ?? '')) this.enqueue(withoutGrace(object), signal);
     });
   }
 
@@ -49,7 +59,6 @@ export class PodDispatcher {
     const current = this.busy.get(uid);
     if (current) {
       current.next = pod;
-      // a pod that is being deleted must not wait for a start that goes on
       return;
     }
     const entry: { next: Pod | undefined } = { next: pod };
@@ -86,9 +95,22 @@ export class PodDispatcher {
   private async handle(pod: Pod, signal: AbortSignal): Promise<void> {
     const runner = this.runners.get(imageName(pod.spec?.containers[0]?.image ?? ''));
     const isDeleting = pod.metadata.deletionTimestamp !== undefined;
-    if (runner) await (isDeleting ? runner.terminate(pod, signal) : runner.sync(pod, signal));
-    else if (isDeleting) await this.remove(pod, signal);
+    if (isDeleting) await this.end(pod, runner, signal);
+    else if (runner) await runner.sync(pod, signal);
     else if (pod.status?.phase === 'Pending' || pod.status?.phase === undefined) this.refuse(pod);
+  }
+
+  private async end(pod: Pod, runner: PodRunner | undefined, signal: AbortSignal): Promise<void> {
+    const uid = pod.metadata.uid ?? '';
+    const isGone = pod.metadata.deletionTimestamp === GONE;
+    if (!isGone) this.ended.add(uid);
+    try {
+      await (runner ? runner.terminate(pod, signal) : this.remove(pod, signal));
+    } catch (error) {
+      this.ended.delete(uid);
+      // the object went first, by force: then there is nothing left to delete
+      if (!isGone || !(error instanceof StatusError)) throw error;
+    }
   }
 
   private refuse(pod: Pod): void {

@@ -125,8 +125,7 @@ export class Launch {
   private async run(): Promise<void> {
     const { signal } = this.stopping;
     const vmi = this.writer.current;
-    const volumes = this.retried('prepare the volumes', (sandbox) => this.prepareVolumes(sandbox));
-    const { sandbox, network } = await this.retried('make the sandbox', () => this.openSandbox(vmi))(undefined);
+    const { sandbox, network } = await this.retried('make the sandbox', () => this.openSandbox(vmi));
     this.podIPs = network.podIPs;
     const session = new GuestSession({
       sandbox,
@@ -135,7 +134,7 @@ export class Launch {
       onEvent: (event) => this.onGuestEvent(event),
     });
     this.session = session;
-    const prepared = volumes(sandbox);
+    const prepared = this.earlyVolumes(sandbox);
     prepared.catch(() => {});
     const podRunning = this.writePod({ phase: 'Running' }, network);
     podRunning.catch(() => {});
@@ -146,7 +145,7 @@ export class Launch {
       if (this.hasEnded()) return;
     }
     if (this.hasEnded()) return;
-    await this.retried('start the guest', () => this.startGuest(session, network, prepared, found?.isActive ?? false))(undefined);
+    await this.retried('start the guest', () => this.startGuest(session, network, prepared, found?.isActive ?? false));
     await podRunning;
     signal.throwIfAborted();
   }
@@ -173,9 +172,18 @@ export class Launch {
     return { sandbox, network: (await setUp) ?? { podIPs: [], interfaces: [] } };
   }
 
-  private prepareVolumes(sandbox: Sandbox | undefined): Promise<readonly PreparedVolume[]> {
-    if (sandbox === undefined) throw new Error('There is no sandbox');
+  private prepareVolumes(sandbox: Sandbox): Promise<readonly PreparedVolume[]> {
     return this.deps.volumes.prepare(this.writer.current, this.pod, sandbox, this.stopping.signal);
+  }
+
+  /** Tries at once; disks that are still being filled are tried again when the VMI is Scheduled, which is after that. */
+  private async earlyVolumes(sandbox: Sandbox): Promise<readonly PreparedVolume[]> {
+    try {
+      return await this.prepareVolumes(sandbox);
+    } catch {
+      await this.untilScheduled();
+      return this.retried('prepare the volumes', () => this.prepareVolumes(sandbox));
+    }
   }
 
   private async untilScheduled(): Promise<void> {
@@ -365,27 +373,22 @@ export class Launch {
   }
 
   /** Repeats a step with growing delays until it works or the pod is deleted; the VMI says meanwhile what is wrong. */
-  private retried<T>(
-    what: string,
-    step: (sandbox: Sandbox | undefined) => Promise<T>,
-  ): (sandbox: Sandbox | undefined) => Promise<T> {
+  private async retried<T>(what: string, step: () => Promise<T>): Promise<T> {
     const { clock, random, log, events } = this.deps;
     const { signal } = this.stopping;
-    return async (sandbox) => {
-      for (let failures = 1; ; failures++) {
-        try {
-          return await step(sandbox);
-        } catch (error) {
-          signal.throwIfAborted();
-          if (this.hasEnded()) throw error;
-          const message = `Cannot ${what}: ${error instanceof Error ? error.message : String(error)}`;
-          log.warn({ pod: this.podKey, failures, error: message }, 'launch step failed');
-          events.warning(this.writer.current, 'SyncFailed', message);
-          await this.writer.update((vmi) => unsynchronizedInstance(vmi, message, clock.now()), signal).catch(() => {});
-          await Promise.race([sleep(clock, backOffDelay(failures, RETRY, random), signal), this.ended.promise]);
-        }
+    for (let failures = 1; ; failures++) {
+      try {
+        return await step();
+      } catch (error) {
+        signal.throwIfAborted();
+        if (this.hasEnded()) throw error;
+        const message = `Cannot ${what}: ${error instanceof Error ? error.message : String(error)}`;
+        log.warn({ pod: this.podKey, failures, error: message }, 'launch step failed');
+        events.warning(this.writer.current, 'SyncFailed', message);
+        await this.writer.update((vmi) => unsynchronizedInstance(vmi, message, clock.now()), signal).catch(() => {});
+        await Promise.race([sleep(clock, backOffDelay(failures, RETRY, random), signal), this.ended.promise]);
       }
-    };
+    }
   }
 }
 
