@@ -145,11 +145,11 @@ function sizeOf(storage: Storage, clone: CloneFacts | undefined): number {
 /** Room that a file system takes for itself; the node-local directories have none of their own. */
 export function overheadOf(storageClass: StorageClass | undefined, config: cdi.CDIConfig | undefined): number {
   const className = storageClass?.metadata.name ?? '';
-  const asked = config?.spec.filesystemOverhead?.storageClass?.[className];
-  if (asked !== undefined) return Number(asked);
+  const asked = config?.spec.filesystemOverhead;
+  const askedForClass = asked?.storageClass?.[className];
+  if (askedForClass !== undefined) return Number(askedForClass);
   if (storageClass?.provisioner === LOCAL_PROVISIONER) return 0;
-  const known = config?.status?.filesystemOverhead ?? config?.spec.filesystemOverhead;
-  return Number(known?.storageClass?.[className] ?? known?.global ?? DEFAULT_OVERHEAD);
+  return Number(asked?.global ?? config?.status?.filesystemOverhead?.global ?? DEFAULT_OVERHEAD);
 }
 
 const inflate = (bytes: number, overhead: number): number =>
