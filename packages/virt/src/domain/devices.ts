@@ -179,7 +179,8 @@ function filesystemElements({ vmi, facts }: DeviceContext): Elements {
       'filesystem',
       { type: 'mount', accessMode: 'passthrough' },
       el('driver', { type: 'virtiofs', queue: 1024 }),
-      el('source', { socket: `${facts.sockets.virtiofsDir ?? '/var/run/kubevirt/virtiofs-containers'}/${name}.sock` }),
+      // KubeVirt-compat: the directory is virtiofsd's business; libvirt accepts the empty one.
+      el('source', { dir: '', socket: `${facts.sockets.virtiofsDir ?? '/var/run/kubevirt/virtiofs-containers'}/${name}.sock` }),
       el('target', { dir: name }),
     ),
   );
