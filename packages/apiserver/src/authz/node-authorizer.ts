@@ -105,7 +105,8 @@ function isInScope({ scope }: NodeRule, request: AuthorizationRequest, node: str
       return request.name === node || (request.verb === 'create' && request.name === '');
     case 'own-node': {
       const object = source.lookup(request.group, request.resource, request.namespace, request.name);
-      return object !== undefined && nodeOfObject(object) === node;
+      // what does not exist is answered with 404 further on; admission looks again at what a write really meets
+      return object === undefined || nodeOfObject(object) === node;
     }
     case 'referenced':
       return request.name !== '' && isReferenced(request, node, source);
