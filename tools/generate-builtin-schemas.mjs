@@ -66,25 +66,28 @@ function compact(schema, path) {
   if (schema.$ref) return referenceOf(schema.$ref);
   const choice = (schema.oneOf ?? schema.anyOf)?.find((branch) => branch.type !== 'null');
   if (choice && !schema.properties) return compact(choice, path);
-  const node = {};
-  if (schema.type === 'array') Object.assign(node, { t: 'array', i: compact(schema.items, `${path}[]`) }, LIST_TABLE[path]);
-  else if (schema.additionalProperties) {
-    Object.assign(node, { t: 'map', v: compact(schema.additionalProperties, `${path}{}`) });
-    if (MAP_FIELDS_ATOMIC.has(path)) node.mapType = 'atomic';
+  if (schema.type === 'array') return { t: 'array', i: compact(schema.items, `${path}[]`), ...LIST_TABLE[path] };
+  if (schema.additionalProperties) {
+    const node = { t: 'map', v: compact(schema.additionalProperties, `${path}{}`) };
+    return MAP_FIELDS_ATOMIC.has(path) ? { ...node, mapType: 'atomic' } : node;
   }
-  else if (schema.properties) {
-    node.t = 'object';
-    if (schema.required?.length) node.required = schema.required;
-    node.f = {};
-    for (const [name, field] of Object.entries(schema.properties)) {
-      const place = `${path}.${name}`;
-      if (!DROPPED.has(place)) node.f[name] = withPatch(compact(field, place), LIST_TABLE[place]);
-    }
-    if (MAP_ATOMIC.has(path)) node.mapType = 'atomic';
-  } else if (schema.type === 'object' || schema.type === undefined) return 'object';
-  else if (schema.format && !['date-time', 'int-or-string'].includes(schema.format))
-    return { t: schema.type, format: schema.format };
-  else return schema.format === 'date-time' ? 'time' : schema.format === 'int-or-string' ? 'int-or-string' : schema.type;
+  if (schema.properties) return compactObject(schema, path);
+  return schema.type === 'object' || schema.type === undefined ? 'object' : scalar(schema);
+}
+
+function scalar({ type, format }) {
+  if (format === 'date-time') return 'time';
+  if (format === 'int-or-string') return 'int-or-string';
+  return format ? { t: type, format } : type;
+}
+
+function compactObject(schema, path) {
+  const node = { t: 'object', ...(schema.required?.length && { required: schema.required }), f: {} };
+  for (const [name, field] of Object.entries(schema.properties)) {
+    const place = `${path}.${name}`;
+    if (!DROPPED.has(place)) node.f[name] = withPatch(compact(field, place), LIST_TABLE[place]);
+  }
+  if (MAP_ATOMIC.has(path)) node.mapType = 'atomic';
   return node;
 }
 
@@ -94,7 +97,7 @@ function withPatch(node, extra) {
 }
 
 const kinds = {};
-for (const id of [...schemas.keys()].sort()) {
+for (const id of [...schemas.keys()].sort((a, b) => (a < b ? -1 : 1))) {
   if (!SERVED.test(id) || id.endsWith('List')) continue;
   const { properties } = schemas.get(id);
   if (!properties?.apiVersion || !properties.kind) continue;

@@ -55,15 +55,17 @@ function fillObject(value: JsonObject, schema: StructuralSchema): JsonObject {
     if (Object.hasOwn(value, name) && !isWrongNull(value[name], field)) continue;
     setOwn((copy ??= { ...value }), name, cloneJson(field?.default));
   }
-  const { properties, additionalProperties } = schema;
   for (const key in copy ?? value) {
     const current = (copy ?? value)[key];
-    let filled: unknown = current;
-    if (properties !== undefined && Object.hasOwn(properties, key)) filled = fill(current, properties[key] ?? {});
-    else if (typeof additionalProperties === 'object') filled = fillMapValue(current, additionalProperties);
+    const filled = fillField(current, key, schema);
     if (filled !== current) setOwn((copy ??= { ...value }), key, filled);
   }
   return copy ?? value;
+}
+
+function fillField(value: unknown, key: string, { properties, additionalProperties }: StructuralSchema): unknown {
+  if (properties !== undefined && Object.hasOwn(properties, key)) return fill(value, properties[key] ?? {});
+  return typeof additionalProperties === 'object' ? fillMapValue(value, additionalProperties) : value;
 }
 
 function fillMapValue(value: unknown, schema: StructuralSchema): unknown {

@@ -41,7 +41,7 @@ function descend(
   return schema === undefined ? undefined : visit(value, schema, [...stack, key]);
 }
 
-function firstOf<T>(items: Iterable<T>, find: (item: T) => string | undefined): string | undefined {
+function firstOf<T, R>(items: Iterable<T>, find: (item: T) => R | undefined): R | undefined {
   for (const item of items) {
     const found = find(item);
     if (found !== undefined) return found;
@@ -64,11 +64,13 @@ const GO_TYPES: Readonly<Record<string, string>> = {
   array: '[]string',
 };
 
-function mismatch(
-  value: unknown,
-  schema: StructuralSchema,
-  path: string,
-): { path: string; found: string; wanted: string } | undefined {
+interface Mismatch {
+  readonly path: string;
+  readonly found: string;
+  readonly wanted: string;
+}
+
+function mismatch(value: unknown, schema: StructuralSchema, path: string): Mismatch | undefined {
   if (value === null) return undefined;
   const found = typeName(value);
   if (schema.type !== undefined && found !== schema.type) {
@@ -78,14 +80,12 @@ function mismatch(
       wanted: GO_TYPES[schema.type] ?? schema.type,
     };
   }
-  if (Array.isArray(value)) {
-    for (const item of value) {
-      const wrong = schema.items === undefined ? undefined : mismatch(item, schema.items, path);
-      if (wrong !== undefined) return wrong;
-    }
-    return undefined;
-  }
-  if (!isObject(value)) return undefined;
+  if (Array.isArray(value))
+    return firstOf(value, (item) => (schema.items === undefined ? undefined : mismatch(item, schema.items, path)));
+  return isObject(value) ? fieldMismatch(value, schema, path) : undefined;
+}
+
+function fieldMismatch(value: Record<string, unknown>, schema: StructuralSchema, path: string): Mismatch | undefined {
   for (const [key, child] of Object.entries(value)) {
     const isProperty = schema.properties !== undefined && Object.hasOwn(schema.properties, key);
     const field = fieldSchema(schema, key);

@@ -12,10 +12,10 @@ function complain(walk: Walk, value: unknown, rule: string): void {
 /** Length, pattern and format. Lengths count code points, as Go's runes do. */
 export function checkString(value: string, schema: StructuralSchema, walk: Walk): void {
   const { minLength, maxLength, pattern, format } = schema;
-  if (maxLength !== undefined && value.length > maxLength && [...value].length > maxLength) {
+  if (maxLength !== undefined && value.length > maxLength && runeCount(value) > maxLength) {
     walk.errors.push({ type: 'TooLong', path: renderPath(walk.stack), detail: `Too long: may not be longer than ${maxLength}` });
   }
-  if (minLength !== undefined && [...value].length < minLength) {
+  if (minLength !== undefined && runeCount(value) < minLength) {
     complain(walk, value, `be at least ${minLength} chars long`);
   }
   if (pattern !== undefined && !patternOf(pattern).test(value)) complain(walk, value, `match '${pattern}'`);
@@ -24,6 +24,13 @@ export function checkString(value: string, schema: StructuralSchema, walk: Walk)
     const shown = JSON.stringify(value);
     walk.errors.push(invalidType(path, shown, `${path} in body must be of type ${format}: ${shown}`));
   }
+}
+
+/** Code points. */
+function runeCount(text: string): number {
+  let count = 0;
+  for (const _rune of text) count++;
+  return count;
 }
 
 export function checkNumber(value: number, schema: StructuralSchema, walk: Walk): void {

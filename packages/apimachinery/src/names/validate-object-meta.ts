@@ -97,7 +97,9 @@ function validateOwnerReferences(references: readonly OwnerReference[], path: st
 
 function validateOwnerReference(reference: OwnerReference, all: readonly OwnerReference[], path: string): FieldError[] {
   const errors: FieldError[] = [];
-  const { apiVersion = '', kind = '', name = '', uid = '' } = reference;
+  // clients may leave out what the type requires
+  const given: Partial<OwnerReference> = reference;
+  const { apiVersion = '', kind = '', name = '', uid = '' } = given;
   const version = apiVersion.slice(apiVersion.indexOf('/') + 1);
   if (version === '') errors.push(invalidValue(`${path}.apiVersion`, apiVersion, 'version must not be empty'));
   if (kind === '') errors.push(invalidValue(`${path}.kind`, kind, 'kind must not be empty'));

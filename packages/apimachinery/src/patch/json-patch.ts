@@ -151,7 +151,7 @@ function editArray(
 
 function own<T extends JsonObject | unknown[]>(node: T, owned: Set<object>): T {
   if (owned.has(node)) return node;
-  const copy = (Array.isArray(node) ? [...node] : { ...node }) as T; // same shape, one level deep
+  const copy = (Array.isArray(node) ? node.slice() : Object.assign({}, node)) as T; // same shape, one level deep
   owned.add(copy);
   return copy;
 }

@@ -27,7 +27,8 @@ export function mergeObject(
   const directive = patch[PATCH_DIRECTIVE];
   if (directive === 'delete') return undefined;
   if (directive === 'replace') return stripDirectives(patch);
-  if (directive !== undefined && directive !== 'merge') throw badRequest(`Unknown patch type found: ${String(directive)}`);
+  if (directive !== undefined && directive !== 'merge')
+    throw badRequest(`Unknown patch type found: ${JSON.stringify(directive)}`);
 
   const result: JsonObject = { ...target };
   if (Array.isArray(patch[RETAIN_KEYS])) retainKeys(result, patch, patch[RETAIN_KEYS]);

@@ -40,12 +40,14 @@ function meets({ key, operator, values }: LabelRequirement, labels: Labels): boo
     case '!=':
       return value === undefined || !values.includes(value);
     case 'Gt':
-      return value !== undefined && isInteger(value) && BigInt(value) > BigInt(values[0] ?? 0);
+      return difference(value, values[0]) > 0n;
     case 'Lt':
-      return value !== undefined && isInteger(value) && BigInt(value) < BigInt(values[0] ?? 0);
+      return difference(value, values[0]) < 0n;
   }
 }
 
+/** 0 when either is no integer. */
+const difference = (a = '', b = ''): bigint => (isInteger(a) && isInteger(b) ? BigInt(a) - BigInt(b) : 0n);
 const isInteger = (text: string): boolean => /^[-+]?[0-9]{1,19}$/.test(text);
 
 /** The requirements of a `metav1.LabelSelector`; undefined (select nothing) when the object is absent. */

@@ -59,6 +59,12 @@ export interface BuiltinKind {
 
 export type SchemaLookup = (definition: string) => StructuralSchema;
 
+/** Without the members that are undefined. */
+function present<T extends object>(members: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(members).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> }; // filtered above
+}
+
 /** The declaration of a built-in kind. Clean-up of the wire form runs before the kind's own defaults. */
 export function define(kind: BuiltinKind, schemas: SchemaLookup): ResourceDefinition {
   const { group = '', version = 'v1', strategy = {}, selectableFields } = kind;
@@ -90,13 +96,16 @@ export function define(kind: BuiltinKind, schemas: SchemaLookup): ResourceDefini
         strategy.default?.(object);
       },
     },
-    ...(kind.columns && { columns: kind.columns }),
-    ...(kind.rowConditions && { rowConditions: kind.rowConditions }),
-    ...(selectableFields && { selectableFields, selectableFieldNames: Object.keys(selectableFields(empty)) }),
-    ...(kind.errorGroup !== undefined && { errorGroup: kind.errorGroup }),
-    ...(kind.storage && { storage: kind.storage }),
-    ...(kind.fromStorage && { fromStorage: kind.fromStorage }),
-    ...(kind.toStorage && { toStorage: kind.toStorage }),
+    ...present({
+      columns: kind.columns,
+      rowConditions: kind.rowConditions,
+      selectableFields,
+      selectableFieldNames: selectableFields && Object.keys(selectableFields(empty)),
+      errorGroup: kind.errorGroup,
+      storage: kind.storage,
+      fromStorage: kind.fromStorage,
+      toStorage: kind.toStorage,
+    }),
   };
 }
 

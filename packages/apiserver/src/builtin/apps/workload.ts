@@ -63,11 +63,15 @@ function validateWorkload({ spec = {} }: Workload, options: WorkloadOptions): Fi
     errors.push(invalidValue('spec.template.metadata.labels', labels ?? {}, '`selector` does not match template `labels`'));
   }
   errors.push(...validatePodSpec(template?.spec, 'spec.template.spec'));
-  const policy = template?.spec?.restartPolicy;
-  if (policy !== undefined && policy !== 'Always' && ['OnFailure', 'Never'].includes(policy)) {
-    errors.push(unsupportedValue('spec.template.spec.restartPolicy', policy, ['Always']));
-  }
-  return [...errors, ...(options.validateSpec?.(spec) ?? [])];
+  return [...errors, ...validateRestartPolicy(template), ...(options.validateSpec?.(spec) ?? [])];
+}
+
+function validateRestartPolicy(template: core.PodTemplateSpec | undefined): FieldError[] {
+  const policy = template?.spec?.restartPolicy ?? 'Always';
+  // other values are findings of the pod spec already
+  return policy === 'OnFailure' || policy === 'Never'
+    ? [unsupportedValue('spec.template.spec.restartPolicy', policy, ['Always'])]
+    : [];
 }
 
 function validateSelector(selector: LabelSelectorObject | undefined, { selectorText }: WorkloadOptions): FieldError[] {

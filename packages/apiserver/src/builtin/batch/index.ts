@@ -58,7 +58,8 @@ function defaultJobSpec(spec: JobSpec): void {
   spec.suspend ??= false;
   spec.template ??= {};
   defaultPodTemplate(spec.template);
-  if (spec.template.spec !== undefined && spec.template.spec.restartPolicy === 'Always') delete spec.template.spec.restartPolicy;
+  if (spec.template.spec !== undefined && spec.template.spec.restartPolicy === 'Always')
+    delete spec.template?.spec?.restartPolicy;
 }
 
 /** Jobs find their pods by labels that carry the Job's own uid. */
@@ -75,23 +76,24 @@ function generateSelector(object: UnstructuredObject): void {
 const nonNegative = (value: number | undefined, path: string): FieldError[] =>
   value !== undefined && value < 0 ? [invalidValue(path, value, 'must be greater than or equal to 0')] : [];
 
-function validateJobSpec(spec: JobSpec | undefined, path: string): FieldError[] {
+function validateJobSpec(given: JobSpec | undefined, path: string): FieldError[] {
+  const spec = given ?? {};
   const errors = [
-    ...nonNegative(spec?.parallelism, `${path}.parallelism`),
-    ...nonNegative(spec?.completions, `${path}.completions`),
-    ...nonNegative(spec?.activeDeadlineSeconds, `${path}.activeDeadlineSeconds`),
-    ...nonNegative(spec?.backoffLimit, `${path}.backoffLimit`),
-    ...nonNegative(spec?.ttlSecondsAfterFinished, `${path}.ttlSecondsAfterFinished`),
+    ...nonNegative(spec.parallelism, `${path}.parallelism`),
+    ...nonNegative(spec.completions, `${path}.completions`),
+    ...nonNegative(spec.activeDeadlineSeconds, `${path}.activeDeadlineSeconds`),
+    ...nonNegative(spec.backoffLimit, `${path}.backoffLimit`),
+    ...nonNegative(spec.ttlSecondsAfterFinished, `${path}.ttlSecondsAfterFinished`),
   ];
-  if (spec?.completionMode !== undefined && !COMPLETION_MODES.includes(spec.completionMode)) {
+  if (spec.completionMode !== undefined && !COMPLETION_MODES.includes(spec.completionMode)) {
     errors.push(unsupportedValue(`${path}.completionMode`, spec.completionMode, COMPLETION_MODES));
   }
-  if (spec?.completionMode === 'Indexed' && spec.completions === undefined) {
+  if (spec.completionMode === 'Indexed' && spec.completions === undefined) {
     errors.push(requiredValue(`${path}.completions`, 'when completion mode is Indexed'));
   }
-  errors.push(...validatePodSpec(spec?.template?.spec, `${path}.template.spec`));
+  errors.push(...validatePodSpec(spec.template?.spec, `${path}.template.spec`));
   const place = `${path}.template.spec.restartPolicy`;
-  const policy = spec?.template?.spec?.restartPolicy;
+  const policy = spec.template?.spec?.restartPolicy;
   if (policy === undefined || policy === 'Always') errors.push(requiredValue(place, 'valid values: "OnFailure", "Never"'));
   return errors;
 }

@@ -124,7 +124,7 @@ function validateJson(base64: string, path: string): FieldError[] {
 function jsonComplaint(text: string): string {
   for (const literal of ['null', 'true', 'false']) {
     if (text[0] !== literal[0]) continue;
-    const at = [...literal].findIndex((character, index) => text[index] !== character);
+    const at = literal.split('').findIndex((character, index) => text[index] !== character);
     if (at > 0) return `invalid character '${text[at]}' in literal ${literal} (expecting '${literal[at]}')`;
   }
   return text === '' ? 'unexpected end of JSON input' : `invalid character '${text[0]}' looking for beginning of value`;

@@ -1,4 +1,5 @@
 import type { core } from '@slipway/api';
+import { fillMissing } from '../fill.ts';
 
 /** `kubernetes-types` shapes, writable. */
 export type PodSpec = core.PodSpec;
@@ -6,12 +7,14 @@ export type Container = core.Container;
 
 /** Fills what a pod spec leaves out, in place. `isTemplate` keeps pod-only defaults out of templates. */
 export function defaultPodSpec(spec: PodSpec, isTemplate: boolean): void {
-  spec.restartPolicy ??= 'Always';
-  spec.terminationGracePeriodSeconds ??= 30;
-  spec.dnsPolicy ??= 'ClusterFirst';
-  spec.securityContext ??= {};
-  spec.schedulerName ??= 'default-scheduler';
-  if (!isTemplate) spec.enableServiceLinks ??= true;
+  fillMissing(spec, {
+    restartPolicy: 'Always',
+    terminationGracePeriodSeconds: 30,
+    dnsPolicy: 'ClusterFirst',
+    securityContext: {},
+    schedulerName: 'default-scheduler',
+    ...(!isTemplate && { enableServiceLinks: true }),
+  });
   if (spec.serviceAccountName === undefined && spec.serviceAccount !== undefined) spec.serviceAccountName = spec.serviceAccount;
   if (spec.serviceAccountName) spec.serviceAccount = spec.serviceAccountName;
   if (spec.hostNetwork === false) delete spec.hostNetwork;
@@ -21,18 +24,23 @@ export function defaultPodSpec(spec: PodSpec, isTemplate: boolean): void {
 }
 
 function defaultContainer(container: Container, hostNetwork: boolean, isTemplate: boolean): void {
-  container.resources ??= {};
-  container.terminationMessagePath ??= '/dev/termination-log';
-  container.terminationMessagePolicy ??= 'File';
-  container.imagePullPolicy ??= isLatest(container.image ?? '') ? 'Always' : 'IfNotPresent';
+  fillMissing(container, {
+    resources: {},
+    terminationMessagePath: '/dev/termination-log',
+    terminationMessagePolicy: 'File',
+    imagePullPolicy: isLatest(container.image ?? '') ? 'Always' : 'IfNotPresent',
+  });
   for (const port of container.ports ?? []) {
-    port.protocol ??= 'TCP';
-    if (hostNetwork) port.hostPort ??= port.containerPort;
+    fillMissing(port, { protocol: 'TCP', ...(hostNetwork && { hostPort: port.containerPort }) });
   }
   for (const variable of container.env ?? []) {
     if (variable.valueFrom?.fieldRef !== undefined) variable.valueFrom.fieldRef.apiVersion ??= 'v1';
   }
   if (!isTemplate) requestsFromLimits(container);
+  defaultHandlers(container);
+}
+
+function defaultHandlers(container: Container): void {
   for (const probe of [container.livenessProbe, container.readinessProbe, container.startupProbe]) {
     if (probe !== undefined) defaultProbe(probe);
   }
@@ -72,13 +80,11 @@ const FILE_MODE = 0o644;
 function defaultVolume(volume: core.Volume): void {
   const hasSource = Object.keys(volume).some((field) => field !== 'name');
   if (!hasSource) volume.emptyDir = {};
-  if (volume.secret !== undefined) volume.secret.defaultMode ??= FILE_MODE;
-  if (volume.configMap !== undefined) volume.configMap.defaultMode ??= FILE_MODE;
-  if (volume.hostPath !== undefined) volume.hostPath.type ??= '';
-  if (volume.downwardAPI !== undefined) {
-    volume.downwardAPI.defaultMode ??= FILE_MODE;
-    defaultDownwardItems(volume.downwardAPI.items);
+  for (const source of [volume.secret, volume.configMap, volume.downwardAPI]) {
+    if (source !== undefined) fillMissing<{ defaultMode?: number }>(source, { defaultMode: FILE_MODE });
   }
+  defaultDownwardItems(volume.downwardAPI?.items);
+  if (volume.hostPath !== undefined) volume.hostPath.type ??= '';
   if (volume.projected !== undefined) defaultProjected(volume.projected);
   if (volume.iscsi !== undefined) volume.iscsi.iscsiInterface ??= 'default';
   if (volume.ephemeral?.volumeClaimTemplate?.spec !== undefined)
@@ -108,17 +114,10 @@ export function defaultPodTemplate(template: core.PodTemplateSpec | undefined): 
 /** Quality of service from requests and limits of cpu and memory. */
 export function qosClassOf(spec: PodSpec): 'BestEffort' | 'Burstable' | 'Guaranteed' {
   const containers = [...(spec.containers ?? []), ...(spec.initContainers ?? [])];
-  const relevant = ['cpu', 'memory'];
-  let any = false;
-  let guaranteed = true;
-  for (const { resources } of containers) {
-    for (const name of relevant) {
-      const request = resources?.requests?.[name];
-      const limit = resources?.limits?.[name];
-      if ((request ?? '0') !== '0' || (limit ?? '0') !== '0') any = true;
-      if (limit === undefined || request !== limit) guaranteed = false;
-    }
-  }
-  if (!any) return 'BestEffort';
-  return guaranteed ? 'Guaranteed' : 'Burstable';
+  const pairs = containers.flatMap(({ resources }) =>
+    ['cpu', 'memory'].map((name) => ({ request: resources?.requests?.[name], limit: resources?.limits?.[name] })),
+  );
+  const isSet = (amount: string | undefined): boolean => amount !== undefined && amount !== '0';
+  if (!pairs.some(({ request, limit }) => isSet(request) || isSet(limit))) return 'BestEffort';
+  return pairs.every(({ request, limit }) => limit !== undefined && request === limit) ? 'Guaranteed' : 'Burstable';
 }

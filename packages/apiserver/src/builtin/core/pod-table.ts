@@ -15,14 +15,12 @@ export function podStatusText(pod: Pod): string {
 function initStatusText({ spec, status }: Pod): string | undefined {
   const statuses = status?.initContainerStatuses ?? [];
   const total = spec?.initContainers?.length ?? 0;
-  for (const [index, { state }] of statuses.entries()) {
-    if (state?.terminated?.exitCode === 0) continue;
-    if (state?.terminated !== undefined) return `Init:${terminatedText(state.terminated)}`;
-    const waiting = state?.waiting?.reason;
-    if (waiting && waiting !== 'PodInitializing') return `Init:${waiting}`;
-    return `Init:${index}/${total}`;
-  }
-  return undefined;
+  const index = statuses.findIndex(({ state }) => state?.terminated?.exitCode !== 0);
+  const state = statuses[index]?.state;
+  if (index < 0) return undefined;
+  if (state?.terminated !== undefined) return `Init:${terminatedText(state.terminated)}`;
+  const waiting = state?.waiting?.reason;
+  return waiting && waiting !== 'PodInitializing' ? `Init:${waiting}` : `Init:${index}/${total}`;
 }
 
 function terminatedText({ reason, signal, exitCode }: core.ContainerStateTerminated): string {
@@ -30,14 +28,16 @@ function terminatedText({ reason, signal, exitCode }: core.ContainerStateTermina
   return signal ? `Signal:${signal}` : `ExitCode:${exitCode}`;
 }
 
+function stoppedText(state: core.ContainerState | undefined): string | undefined {
+  if (state?.waiting?.reason) return state.waiting.reason;
+  return state?.terminated === undefined ? undefined : terminatedText(state.terminated);
+}
+
 function containerStatusText({ status }: Pod): string | undefined {
-  let text: string | undefined;
-  let hasRunning = false;
-  for (const { state, ready } of (status?.containerStatuses ?? []).toReversed()) {
-    if (state?.waiting?.reason) text = state.waiting.reason;
-    else if (state?.terminated !== undefined) text = terminatedText(state.terminated);
-    else if (ready && state?.running !== undefined) hasRunning = true;
-  }
+  const containers = status?.containerStatuses ?? [];
+  // the first container that is not running tells
+  const text = containers.map(({ state }) => stoppedText(state)).find((entry) => entry !== undefined);
+  const hasRunning = containers.some(({ state, ready }) => ready && state?.running !== undefined);
   if (text !== 'Completed' || !hasRunning) return text;
   const ready = status?.conditions?.some((condition) => condition.type === 'Ready' && condition.status === 'True') ?? false;
   return ready ? 'Running' : 'NotReady';

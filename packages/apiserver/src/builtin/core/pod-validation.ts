@@ -35,32 +35,32 @@ const ENV_FIELD_PATHS = new Set([
 ]);
 
 /** Findings of a pod spec, in a Pod or in a template. */
-export function validatePodSpec(spec: PodSpec | undefined, path: string): FieldError[] {
+export function validatePodSpec(given: PodSpec | undefined, path: string): FieldError[] {
   const errors: FieldError[] = [];
-  const volumes = new Set((spec?.volumes ?? []).map((volume) => volume.name));
-  errors.push(...validateVolumes(spec?.volumes ?? [], `${path}.volumes`));
-  if ((spec?.containers ?? []).length === 0) errors.push(requiredValue(`${path}.containers`));
-  const names = new Set<string>();
-  const context = { volumes, names, hostNetwork: spec?.hostNetwork === true };
-  (spec?.containers ?? []).forEach((container, index) =>
-    errors.push(...validateContainer(container, `${path}.containers[${index}]`, context)),
-  );
-  (spec?.initContainers ?? []).forEach((container, index) =>
-    errors.push(...validateContainer(container, `${path}.initContainers[${index}]`, context)),
-  );
-  oneOf(spec?.restartPolicy, RESTART_POLICIES, `${path}.restartPolicy`, errors);
-  oneOf(spec?.dnsPolicy, DNS_POLICIES, `${path}.dnsPolicy`, errors);
-  if (spec?.serviceAccountName) {
+  const spec: Partial<PodSpec> = given ?? {};
+  const { volumes = [], containers = [], initContainers = [], hostNetwork = false } = spec;
+  errors.push(...validateVolumes(volumes, `${path}.volumes`));
+  if (containers.length === 0) errors.push(requiredValue(`${path}.containers`));
+  const context = { volumes: new Set(volumes.map(({ name }) => name)), names: new Set<string>(), hostNetwork };
+  const validateAll = (list: readonly Container[], place: string): void =>
+    list.forEach((container, index) => errors.push(...validateContainer(container, `${place}[${index}]`, context)));
+  validateAll(containers, `${path}.containers`);
+  validateAll(initContainers, `${path}.initContainers`);
+  oneOf(spec.restartPolicy, RESTART_POLICIES, `${path}.restartPolicy`, errors);
+  oneOf(spec.dnsPolicy, DNS_POLICIES, `${path}.dnsPolicy`, errors);
+  if (spec.serviceAccountName) {
     for (const text of checkDns1123Subdomain(spec.serviceAccountName)) {
       errors.push(invalidValue(`${path}.serviceAccountName`, spec.serviceAccountName, text));
     }
   }
-  if (spec?.activeDeadlineSeconds !== undefined && (spec.activeDeadlineSeconds < 1 || spec.activeDeadlineSeconds > 2 ** 31 - 1)) {
-    errors.push(
-      invalidValue(`${path}.activeDeadlineSeconds`, spec.activeDeadlineSeconds, 'must be between 1 and 2147483647, inclusive'),
-    );
-  }
-  return errors;
+  return [...errors, ...validateDeadline(spec.activeDeadlineSeconds, `${path}.activeDeadlineSeconds`)];
+}
+
+const MAX_INT32 = 2 ** 31 - 1;
+
+function validateDeadline(seconds: number | undefined, path: string): FieldError[] {
+  if (seconds === undefined || (seconds >= 1 && seconds <= MAX_INT32)) return [];
+  return [invalidValue(path, seconds, `must be between 1 and ${MAX_INT32}, inclusive`)];
 }
 
 export function oneOf(value: string | undefined, supported: readonly string[], path: string, errors: FieldError[]): void {

@@ -14,6 +14,7 @@ import {
   requiredValue,
 } from '@slipway/apimachinery';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
+import { fillMissing } from '../fill.ts';
 import { oneOf } from './pod-validation.ts';
 import { type ServiceRanges, ServiceAllocator } from './service-addresses.ts';
 
@@ -23,19 +24,17 @@ const PROTOCOLS = ['SCTP', 'TCP', 'UDP'];
 export const NOT_AN_ADDRESS = 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)';
 
 function defaultService(service: Service): void {
-  service.status ??= { loadBalancer: {} };
-  service.status.loadBalancer ??= {};
-  const spec = (service.spec ??= {});
-  spec.type ??= 'ClusterIP';
-  spec.sessionAffinity ??= 'None';
-  if (spec.sessionAffinity === 'ClientIP') spec.sessionAffinityConfig ??= { clientIP: { timeoutSeconds: 10_800 } };
+  fillMissing(service, { status: {}, spec: {} });
+  fillMissing(service.status ?? {}, { loadBalancer: {} });
+  const spec = service.spec ?? {};
+  fillMissing(spec, { type: 'ClusterIP', sessionAffinity: 'None' });
+  if (spec.sessionAffinity === 'ClientIP') fillMissing(spec, { sessionAffinityConfig: { clientIP: { timeoutSeconds: 10_800 } } });
   for (const port of spec.ports ?? []) {
-    port.protocol ??= 'TCP';
-    port.targetPort ??= port.port;
+    fillMissing(port, { protocol: 'TCP', targetPort: port.port });
   }
-  if (spec.type !== 'ExternalName') spec.internalTrafficPolicy ??= 'Cluster';
-  if (spec.type === 'NodePort' || spec.type === 'LoadBalancer') spec.externalTrafficPolicy ??= 'Cluster';
-  if (spec.type === 'LoadBalancer') spec.allocateLoadBalancerNodePorts ??= true;
+  if (spec.type !== 'ExternalName') fillMissing(spec, { internalTrafficPolicy: 'Cluster' });
+  if (spec.type === 'NodePort' || spec.type === 'LoadBalancer') fillMissing(spec, { externalTrafficPolicy: 'Cluster' });
+  if (spec.type === 'LoadBalancer') fillMissing(spec, { allocateLoadBalancerNodePorts: true });
 }
 
 function validateService({ spec = {} }: Service): FieldError[] {
@@ -100,13 +99,18 @@ function carryOver(next: Service, old: Service): void {
     spec.clusterIP = before.clusterIP;
     spec.clusterIPs = before.clusterIPs ?? [before.clusterIP];
   }
-  if (before.ipFamilies) spec.ipFamilies ??= [...before.ipFamilies];
-  if (before.ipFamilyPolicy) spec.ipFamilyPolicy ??= before.ipFamilyPolicy;
-  if (spec.type === 'ClusterIP') {
-    if (before.type !== 'ClusterIP') for (const port of spec.ports ?? []) delete port.nodePort;
-    if (before.type !== 'ClusterIP') delete spec.externalTrafficPolicy;
-    return;
+  fillMissing(spec, {
+    ...(before.ipFamilies && { ipFamilies: [...before.ipFamilies] }),
+    ...(before.ipFamilyPolicy && { ipFamilyPolicy: before.ipFamilyPolicy }),
+  });
+  if (spec.type !== 'ClusterIP') carryNodePorts(spec, before);
+  else if (before.type !== 'ClusterIP') {
+    for (const port of spec.ports ?? []) delete port.nodePort;
+    delete spec.externalTrafficPolicy;
   }
+}
+
+function carryNodePorts(spec: core.ServiceSpec, before: core.ServiceSpec): void {
   for (const port of spec.ports ?? []) {
     if (port.nodePort) continue;
     const same = before.ports?.find((candidate) => candidate.port === port.port && candidate.protocol === port.protocol);

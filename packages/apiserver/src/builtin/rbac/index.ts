@@ -15,8 +15,9 @@ const SUBJECT_KINDS = ['ServiceAccount', 'User', 'Group'];
 
 function validateRule(rule: rbac.PolicyRule, path: string, namespaced: boolean): FieldError[] {
   const errors: FieldError[] = [];
-  const { verbs = [], nonResourceURLs = [], apiGroups = [], resources = [], resourceNames = [] } = rule;
-  if (verbs.length === 0) errors.push(requiredValue(`${path}.verbs`, 'verbs must contain at least one value'));
+  const { verbs, nonResourceURLs = [], apiGroups = [], resources = [], resourceNames = [] } = rule;
+  if (((verbs as string[] | undefined) ?? []).length === 0)
+    errors.push(requiredValue(`${path}.verbs`, 'verbs must contain at least one value'));
   if (nonResourceURLs.length > 0) {
     if (namespaced) {
       errors.push(invalidValue(`${path}.nonResourceURLs`, nonResourceURLs, 'namespaced rules cannot apply to non-resource URLs'));
