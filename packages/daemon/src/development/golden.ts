@@ -8,7 +8,8 @@ async function readStdin(): Promise<string> {
 
 /** `slipway dev domain-xml`: one recorded case on stdin, the domain XML that the node agent would define on stdout. */
 export async function domainXml(): Promise<void> {
-  process.stdout.write(goldenDomainXml(JSON.parse(await readStdin())));
+  const { GOLDEN_CONTEXT: context, GOLDEN_CONFIG: config } = process.env; // set by the comparison program
+  process.stdout.write(goldenDomainXml(JSON.parse(await readStdin()), { context, config }));
 }
 
 /** `slipway dev launcher-pod`: one recorded case on stdin, the launcher pod on stdout. */

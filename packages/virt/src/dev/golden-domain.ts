@@ -145,15 +145,18 @@ function recordedFacts(vmi: VirtualMachineInstance, context: RecordedContext, co
   };
 }
 
+/** What the comparison program gives beside the case, as JSON text. */
+export interface GoldenEnvironment {
+  readonly context?: string | undefined;
+  readonly config?: string | undefined;
+}
+
 /**
- * Domain XML of one recorded case, through the planner that real guests use. The text is the case (`input`, `config`,
- * `context`), or a defaulted VMI with the context and the configuration given apart.
+ * Domain XML of one recorded case, through the planner that real guests use. The case is a parsed document with `input`,
+ * `config` and `context`, or a defaulted VMI whose context and configuration come apart.
  */
-export function goldenDomainXml(
-  text: string,
-  extra: { readonly context?: string | undefined; readonly config?: string | undefined } = {},
-): string {
-  const recorded: GoldenCase = JSON.parse(text);
+export function goldenDomainXml(document: object, extra: GoldenEnvironment = {}): string {
+  const recorded: GoldenCase = document;
   const context: RecordedContext & Readonly<Record<string, unknown>> =
     recorded.context ?? (extra.context === undefined ? {} : JSON.parse(extra.context));
   const config = goldenConfig(recorded, extra.config);

@@ -1,6 +1,6 @@
 import type { kubevirt, PersistentVolumeClaim, VirtualMachineInstance } from '@slipway/api';
 import { clusterConfig } from '../config.ts';
-import type { LauncherContext, NetworkResource } from '../pod/context.ts';
+import type { LauncherContext, NetworkResource, RenderedPod } from '../pod/context.ts';
 import { renderLauncherPod } from '../pod/launcher-pod.ts';
 import { KUBEVIRT_1_1_PROFILE } from '../pod/profile.ts';
 import { renderHotplugPod } from '../pod/variants.ts';
@@ -41,13 +41,17 @@ function recordedLimits(recorded: RecordedPod, config: kubevirt.KubeVirtConfigur
   };
 }
 
-/** The pod of one recorded case, as JSON. `config` is the text of the KubeVirt configuration when the case only names it. */
-export function goldenLauncherPod(text: string, extra: { readonly config?: string | undefined } = {}): string {
-  const recorded: RecordedPod = JSON.parse(text);
+function configurationOf({ config }: RecordedPod, text: string | undefined): kubevirt.KubeVirtConfiguration {
+  if (typeof config === 'object') return config;
+  if (text !== undefined) return JSON.parse(text);
+  return config === 'default' ? {} : RECORDED_PERMISSIVE;
+}
+
+/** The pod of one recorded case. `config` is the KubeVirt configuration as JSON text, for cases that only name theirs. */
+export function goldenLauncherPod(document: object, extra: { readonly config?: string | undefined } = {}): RenderedPod {
+  const recorded = document as RecordedPod; // a case of the recording
   const { vmi } = recorded;
-  const given = typeof recorded.config === 'object' ? recorded.config : undefined;
-  const configuration: kubevirt.KubeVirtConfiguration =
-    given ?? (extra.config === undefined ? RECORDED_PERMISSIVE : JSON.parse(extra.config));
+  const configuration = configurationOf(recorded, extra.config);
   const autoLimits = recordedLimits(recorded, configuration);
   const context: LauncherContext = {
     config: clusterConfig(configuration),
@@ -56,10 +60,10 @@ export function goldenLauncherPod(text: string, extra: { readonly config?: strin
     networkResources: recordedNetworks(vmi),
     ...(autoLimits && { autoLimits }),
   };
-  return JSON.stringify(renderRecorded(recorded, context), undefined, 2);
+  return renderRecorded(recorded, context);
 }
 
-function renderRecorded(recorded: RecordedPod, context: LauncherContext) {
+function renderRecorded(recorded: RecordedPod, context: LauncherContext): RenderedPod {
   const { vmi, mode = 'launcher' } = recorded;
   // A recorded target is the plain rendering; labels and anti-affinity of the migration are added to it afterwards.
   if (mode !== 'hotplug-attachment') return renderLauncherPod(vmi, context);
