@@ -10,6 +10,7 @@ import {
 import type { Client } from '@slipway/client';
 import { type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { BIND_COMPLETED, BOUND_BY_CONTROLLER, provisionerAnnotations, SELECTED_NODE } from './claim-annotations.ts';
+import { nodesOfCloneSource } from './clone-source.ts';
 import { boundStatus, hasGrown } from './claim-status.ts';
 import { type ClaimFacts, planClaim } from './plan-claim.ts';
 import { CLAIM_PROTECTION, VOLUME_PROTECTION } from './protection.ts';
@@ -77,6 +78,10 @@ export class ClaimReconciler implements Reconciler {
         .filter((volume) => refersTo(volume.spec?.claimRef, claim) && !volume.metadata.deletionTimestamp),
       available: volumes.byIndex(BY_FREE_CLASS, storageClassName),
       nodes: nodes.list(),
+      sourceNodes: nodesOfCloneSource(claim, {
+        claim: (namespace, name) => this.deps.claims.get({ namespace, name }),
+        volume: (name) => volumes.get({ namespace: '', name }),
+      }),
       volumesOn: (node) => volumes.byIndex(BY_NODE, node).length,
     };
   }

@@ -1,16 +1,9 @@
 import { keyOf, type ObjectKey } from '@slipway/apimachinery';
-import {
-  NodeKind,
-  type PersistentVolume,
-  PersistentVolumeClaimKind,
-  PersistentVolumeKind,
-  type Pod,
-  PodKind,
-  StorageClassKind,
-} from '@slipway/api';
+import { NodeKind, PersistentVolumeClaimKind, PersistentVolumeKind, type Pod, PodKind, StorageClassKind } from '@slipway/api';
 import { type ControllerRegistration, type Informers, watchOf } from '@slipway/runtime';
 import { claimNames } from '../scheduler/pod-volumes.ts';
 import { BY_CLAIM_REF, BY_FREE_CLASS, BY_NODE, ClaimReconciler } from './claim-reconciler.ts';
+import { nodesOf } from './clone-source.ts';
 import { BY_USED_CLAIM, claimProtection, volumeProtection } from './protection.ts';
 import { VolumeReconciler } from './volume-reconciler.ts';
 
@@ -108,14 +101,4 @@ function volumeIndexes(informers: Informers) {
   volumes.addIndex(BY_FREE_CLASS, ({ spec }) => (spec?.claimRef ? [] : [spec?.storageClassName ?? '']));
   volumes.addIndex(BY_NODE, nodesOf);
   return volumes.lister;
-}
-
-/** Nodes that a volume's affinity names. */
-function nodesOf({ spec }: PersistentVolume): readonly string[] {
-  const terms = spec?.nodeAffinity?.required?.nodeSelectorTerms ?? [];
-  return terms.flatMap(({ matchExpressions = [] }) =>
-    matchExpressions.flatMap(({ key, operator, values = [] }) =>
-      key === 'kubernetes.io/hostname' && operator === 'In' ? values : [],
-    ),
-  );
 }

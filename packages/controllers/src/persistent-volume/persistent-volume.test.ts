@@ -1,5 +1,16 @@
 import { PersistentVolumeClaimKind, PersistentVolumeKind, PodKind } from '@slipway/api';
-import { type Built, node, pod, pv, pvc, startWithNodes, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
+import {
+  type Built,
+  node,
+  onNode,
+  pod,
+  pv,
+  pvc,
+  startWithNodes,
+  storageClass,
+  type TestWorld,
+  testWorld,
+} from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { nodeLifecycleController } from '../node-lifecycle/index.ts';
 import { claimController, claimProtectionController, volumeController, volumeProtectionController } from './index.ts';
@@ -47,6 +58,18 @@ describe('persistent volumes', () => {
       'volume.kubernetes.io/selected-node': 'node3',
       'volume.kubernetes.io/storage-provisioner': 'local.slipway.dev',
     });
+  });
+
+  it('clones a node-local volume on the node that holds it', async () => {
+    const source = pvc('a/golden', { spec: { storageClassName: 'now', volumeName: 'golden' }, status: { phase: 'Bound' } });
+    const clone = pvc('a/disk', {
+      spec: { storageClassName: 'now', dataSourceRef: { kind: 'PersistentVolumeClaim', name: 'golden' } },
+    });
+    const volume = pv('golden', {
+      spec: { storageClassName: 'now', nodeAffinity: onNode('node2'), claimRef: { ...claimRef, name: 'golden' } },
+    });
+    await worldWith(node('node1'), node('node2'), immediate, volume, source, clone);
+    expect((await claim()).metadata.annotations?.['volume.kubernetes.io/selected-node']).toBe('node2');
   });
 
   it('does not choose a node for other provisioners', async () => {

@@ -1,6 +1,7 @@
 import type { Node, PersistentVolume, PersistentVolumeClaim, StorageClass } from '@slipway/api';
 import { matchesNodeSelector, untoleratedTaint } from '../scheduler/node-selection.ts';
 import { BIND_COMPLETED, SELECTED_NODE, STORAGE_PROVISIONER } from './claim-annotations.ts';
+import { CLONE_REQUEST } from './clone-source.ts';
 import { bestVolume, refersTo } from './volume-match.ts';
 
 /** Provisioner of the node agents. It acts only on claims that name its node. */
@@ -14,6 +15,8 @@ export interface ClaimFacts {
   readonly reserved: readonly PersistentVolume[];
   /** Free volumes of the claim's class. */
   readonly available: readonly PersistentVolume[];
+  /** Nodes that may hold the volume, as far as a source to clone says; undefined: any. */
+  readonly sourceNodes: readonly string[] | undefined;
   readonly nodes: readonly Node[];
   /** How many volumes a node holds. */
   readonly volumesOn: (node: string) => number;
@@ -43,7 +46,8 @@ export function planClaim(claim: PersistentVolumeClaim, facts: ClaimFacts): Clai
   }
   // a populator fills a volume of its own making and then hands it to this claim
   if (hasPopulator(claim)) return { action: 'wait' };
-  const available = storageClass?.volumeBindingMode === 'WaitForFirstConsumer' ? undefined : bestVolume(facts.available, claim);
+  const isChosen = storageClass?.volumeBindingMode === 'WaitForFirstConsumer' || isClone(claim);
+  const available = isChosen ? undefined : bestVolume(facts.available, claim);
   if (available) return { action: 'bind', volume: available };
   return planProvisioning(claim, facts);
 }
@@ -60,7 +64,7 @@ function planNamed(claim: PersistentVolumeClaim, volume: PersistentVolume | unde
   return waitWith('warning', 'FailedBinding', `volume "${claim.spec?.volumeName}" already bound to a different claim.`);
 }
 
-function planProvisioning(claim: PersistentVolumeClaim, { storageClass, nodes, volumesOn }: ClaimFacts): ClaimPlan {
+function planProvisioning(claim: PersistentVolumeClaim, { storageClass, nodes, sourceNodes, volumesOn }: ClaimFacts): ClaimPlan {
   const name = claim.spec?.storageClassName;
   if (!name) {
     return waitWith('normal', 'FailedBinding', 'no persistent volumes available for this claim and no storage class is set');
@@ -72,8 +76,10 @@ function planProvisioning(claim: PersistentVolumeClaim, { storageClass, nodes, v
   if (provisioner === 'kubernetes.io/no-provisioner') {
     return waitWith('normal', 'FailedBinding', 'no persistent volumes available for this claim and its class provisions none');
   }
+  const candidates = nodes.filter(({ metadata }) => sourceNodes?.includes(metadata.name ?? '') ?? true);
   const node =
-    annotations[SELECTED_NODE] ?? (provisioner === LOCAL_PROVISIONER ? chooseNode(storageClass, nodes, volumesOn) : undefined);
+    annotations[SELECTED_NODE] ??
+    (provisioner === LOCAL_PROVISIONER ? chooseNode(storageClass, candidates, volumesOn) : undefined);
   if (provisioner === LOCAL_PROVISIONER && node === undefined) {
     return waitWith(
       'warning',
@@ -101,6 +107,10 @@ function chooseNode(storageClass: StorageClass, nodes: readonly Node[], volumesO
     .map((node) => node.metadata.name ?? '')
     .sort((a, b) => volumesOn(a) - volumesOn(b) || a.localeCompare(b))[0];
 }
+
+/** A claim with content of its own cannot take just any free volume. */
+const isClone = ({ spec, metadata }: PersistentVolumeClaim): boolean =>
+  spec?.dataSource !== undefined || spec?.dataSourceRef !== undefined || metadata.annotations?.[CLONE_REQUEST] !== undefined;
 
 /** A data source that is neither a snapshot nor a claim is filled by a populator. */
 function hasPopulator({ spec }: PersistentVolumeClaim): boolean {

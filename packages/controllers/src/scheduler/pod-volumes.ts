@@ -1,13 +1,14 @@
 import type { Node, PersistentVolume, PersistentVolumeClaim, Pod, StorageClass } from '@slipway/api';
 import { SELECTED_NODE } from '../persistent-volume/claim-annotations.ts';
+import { nodesOfCloneSource } from '../persistent-volume/clone-source.ts';
 import { fitsClaim } from '../persistent-volume/volume-match.ts';
 import { matchesNodeSelector } from './node-selection.ts';
 
 const NO_PROVISIONER = 'kubernetes.io/no-provisioner';
 
 export interface VolumeFacts {
-  claim(namespace: string, name: string): PersistentVolumeClaim | undefined;
-  volume(name: string): PersistentVolume | undefined;
+  readonly claim: (namespace: string, name: string) => PersistentVolumeClaim | undefined;
+  readonly volume: (name: string) => PersistentVolume | undefined;
   /** Volumes that no claim has taken. */
   availableVolumes(storageClass: string): readonly PersistentVolume[];
   storageClass(name: string): StorageClass | undefined;
@@ -18,6 +19,8 @@ export interface DelayedClaim {
   readonly claim: PersistentVolumeClaim;
   /** Where an earlier decision sent it. */
   readonly selectedNode: string | undefined;
+  /** Where the volume it is cloned from is; undefined when it is no clone. */
+  readonly sourceNodes: readonly string[] | undefined;
   readonly candidates: readonly PersistentVolume[];
   /** Name of the provisioner that can make it a volume. */
   readonly provisioner: string | undefined;
@@ -74,6 +77,7 @@ function delayedClaim(claim: PersistentVolumeClaim, storageClass: StorageClass, 
   return {
     claim,
     selectedNode: claim.metadata.annotations?.[SELECTED_NODE],
+    sourceNodes: nodesOfCloneSource(claim, facts),
     candidates: facts.availableVolumes(storageClass.metadata.name ?? '').filter((volume) => fitsClaim(volume, claim)),
     provisioner: storageClass.provisioner === NO_PROVISIONER ? undefined : storageClass.provisioner,
   };
@@ -88,8 +92,9 @@ export function isReachable(volume: PersistentVolume, node: Node): boolean {
 export function volumeFilter({ bound, delayed }: PodVolumes): (node: Node) => string | undefined {
   return (node) => {
     if (!bound.every((volume) => isReachable(volume, node))) return 'node(s) had volume node affinity conflict';
-    const isPossible = delayed.every(({ selectedNode, candidates, provisioner }) => {
+    const isPossible = delayed.every(({ selectedNode, sourceNodes, candidates, provisioner }) => {
       if (selectedNode !== undefined) return selectedNode === node.metadata.name;
+      if (sourceNodes !== undefined && !sourceNodes.includes(node.metadata.name ?? '')) return false;
       return provisioner !== undefined || candidates.some((volume) => isReachable(volume, node));
     });
     return isPossible ? undefined : "node(s) didn't find available persistent volumes to bind";
