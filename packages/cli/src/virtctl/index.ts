@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { addConsoleCommand } from './console.ts';
 import { connectToCluster, type Connect } from './context.ts';
 import { addExpandCommand } from './expand.ts';
+import { addExposeCommand } from './expose.ts';
 import { addGuestInfoCommands } from './guest-info.ts';
 import { CommandFailure, type VirtctlIo, warn } from './io.ts';
 import { addLifecycleCommands } from './lifecycle.ts';
@@ -30,6 +31,7 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
   addSshCommands(host);
   addGuestInfoCommands(host);
   addExpandCommand(host);
+  addExposeCommand(host);
   addVersionCommand(host);
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
   return program;

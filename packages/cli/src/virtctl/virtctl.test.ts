@@ -38,11 +38,15 @@ function fakeClient(requests: string[], { answers = {}, streams = never }: Setti
     get: async (kind: { group: string; plural: string }, key: { namespace: string; name: string }) => {
       const path = object(kind.group, kind.plural, key.namespace, key.name);
       requests.push(`GET ${path}`);
-      return answer('GET', path) ?? { metadata: { name: key.name } };
+      return answer('GET', path) ?? { metadata: { name: key.name }, spec: {} };
     },
     list: async (kind: { group: string; plural: string }, { namespace = '', labelSelector = '' }) => {
       requests.push(`GET ${object(kind.group, kind.plural, namespace, '')}?${labelSelector}`);
       return { items: answer('GET', object(kind.group, kind.plural, namespace, '')) ?? [] };
+    },
+    create: async (kind: { group: string; plural: string }, body: { spec?: unknown }) => {
+      requests.push(`POST ${kind.plural} ${JSON.stringify(body.spec)}`);
+      return body;
     },
     delete: async (kind: { group: string; plural: string }, key: { namespace: string; name: string }) => {
       requests.push(`DELETE ${object(kind.group, kind.plural, key.namespace, key.name)}`);
@@ -214,6 +218,30 @@ function stream(parts: { greeting?: string; received?: string[] }): MessageStrea
     close: () => void incoming.end(),
   };
 }
+
+describe('expose', () => {
+  const path = 'GET /apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances/web';
+
+  it('makes a service for the port that was asked for', async () => {
+    const line =
+      'expose vmi web --name=front --port=80 --target-port=8080 --port-name=http --type=NodePort --ip-family=ipv6,ipv4';
+    const { out, requests } = await virtctl(line);
+    expect(out).toBe('Service front successfully exposed for vmi web\n');
+    const ports = [{ name: 'http', protocol: 'TCP', port: 80, targetPort: 8080 }];
+    const spec = { ports, selector: { 'vmi.kubevirt.io/id': 'web' }, type: 'NodePort', ipFamilies: ['IPv6', 'IPv4'] };
+    expect(requests).toEqual([path, `POST services ${JSON.stringify(spec)}`]);
+  });
+
+  it('takes the ports of the interface on the pod network, or says that there are none', async () => {
+    const interfaces = [{ name: 'default', ports: [{ port: 22 }, { name: 'dns', port: 53, protocol: 'UDP' }] }];
+    const spec = { networks: [{ name: 'default', pod: {} }], domain: { devices: { interfaces } } };
+    const answers = { [path]: () => ({ metadata: { name: 'web' }, spec }) };
+    const { requests } = await virtctl('expose vmi web --name=front', { answers });
+    expect(requests[1]).toContain('[{"name":"port-1","protocol":"TCP","port":22},{"name":"dns","protocol":"UDP","port":53}]');
+    const none = await virtctl('expose vmi web --name=front', { answers: { [path]: () => ({ metadata: {}, spec: {} }) } });
+    expect(none).toMatchObject({ status: 1, err: "couldn't find port via --port flag or introspection\n" });
+  });
+});
 
 describe('streams', () => {
   it('joins the console with the terminal and ends with the input', async () => {
