@@ -16,7 +16,13 @@ import { schedulerController } from './scheduler/index.ts';
 import { serviceAccountController } from './service-account/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
-export { type AdmissionDeps, isPlatformUser, virtAdmissionHandlers, withInferredTypes } from './admission/index.ts';
+export {
+  type AdmissionDeps,
+  isPlatformUser,
+  platformUserIn,
+  virtAdmissionHandlers,
+  withInferredTypes,
+} from './admission/index.ts';
 export { expandVm, resolveTypes } from './instancetype/index.ts';
 export * from './persistent-volume/index.ts';
 export * from './scheduler/index.ts';

@@ -3,7 +3,7 @@ import type { Client } from '@slipway/client';
 import type { AdmissionRequest } from '@slipway/runtime';
 import { clusterConfig } from '@slipway/virt';
 import { describe, expect, it } from 'vitest';
-import { isPlatformUser, virtAdmissionHandlers } from './index.ts';
+import { isPlatformUser, platformUserIn, virtAdmissionHandlers } from './index.ts';
 
 const UUID = '00000000-0000-4000-8000-000000000001';
 
@@ -220,5 +220,18 @@ describe('migrations', () => {
       400,
       'admission webhook "migration-create-validator.kubevirt.io" denied the request: the VMI "shop/web" does not exist',
     ]);
+  });
+});
+
+describe('platformUserIn', () => {
+  it.each([
+    ['system:serviceaccount:install:virt-controller', true],
+    ['system:serviceaccount:tenant:virt-controller', false],
+    ['system:serviceaccount:install-2:x', false],
+    ['system:node:n1', true],
+    ['system:apiserver', true],
+    ['system:admin', false],
+  ])('%s: %s', (username, expected) => {
+    expect(platformUserIn(['install'])({ username, groups: ['system:masters'] })).toBe(expected);
   });
 });

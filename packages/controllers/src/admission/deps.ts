@@ -12,14 +12,20 @@ export interface AdmissionDeps {
   readonly isPlatform: (user: UserInfo) => boolean;
 }
 
-const PLATFORM_USERS = [
-  /^system:apiserver$/,
-  /^system:node:/,
-  /^system:slipway:/,
-  /^system:serviceaccount:(kubevirt|openshift-cnv|slipway-system):/,
-];
+const PLATFORM_USERS = [/^system:apiserver$/, /^system:node:/];
+const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):/;
 
-/** The users that the platform's components run as, in this product and on a cluster with KubeVirt's names. */
-export function isPlatformUser({ username }: UserInfo): boolean {
-  return PLATFORM_USERS.some((pattern) => pattern.test(username));
+/**
+ * Recognises the platform's components: the API server itself, node agents, and every service account of the
+ * namespaces the platform is installed in. Name no namespace that a tenant could create.
+ */
+export function platformUserIn(namespaces: readonly string[]): (user: UserInfo) => boolean {
+  return ({ username }) => {
+    const namespace = SERVICE_ACCOUNT.exec(username)?.[1];
+    if (namespace !== undefined) return namespaces.includes(namespace);
+    return PLATFORM_USERS.some((pattern) => pattern.test(username));
+  };
 }
+
+/** With the namespaces that KubeVirt and its operator are installed in by convention. */
+export const isPlatformUser = platformUserIn(['kubevirt', 'openshift-cnv']);

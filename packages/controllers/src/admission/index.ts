@@ -7,7 +7,7 @@ import { simpleHandlers } from './simple-handlers.ts';
 import { cloneHandler, restoreHandler } from './snapshot-handlers.ts';
 import { poolHandler, virtualMachineHandler } from './virtual-machine-handler.ts';
 
-export { type AdmissionDeps, isPlatformUser } from './deps.ts';
+export { type AdmissionDeps, isPlatformUser, platformUserIn } from './deps.ts';
 export { withInferredTypes } from './resolve-matchers.ts';
 
 /** Defaulting and validation of every KubeVirt kind, for the embedded API server and for webhooks alike. */

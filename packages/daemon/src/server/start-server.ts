@@ -15,7 +15,7 @@ import {
   clusterFacts,
   controllers,
   expandVm,
-  isPlatformUser,
+  platformUserIn,
   resolveTypes,
   virtAdmissionHandlers,
   virtualMachineSubresources,
@@ -102,7 +102,13 @@ async function createApi(
     bundledCrds: bundledCustomResourceDefinitions(),
     aggregatedApis: [nodes.api, virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, expandVm: expand })],
     admissionHandlers: [
-      ...virtAdmissionHandlers({ client, config, now: () => new Date(), newUuid: randomUUID, isPlatform: isPlatformUser }),
+      ...virtAdmissionHandlers({
+        client,
+        config,
+        now: () => new Date(),
+        newUuid: randomUUID,
+        isPlatform: platformUserIn([INSTALL_NAMESPACE]),
+      }),
       dataVolumeAdmission({ findClaim: (namespace, name) => findClaim(client, namespace, name) }),
     ],
     nodes,
