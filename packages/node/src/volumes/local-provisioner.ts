@@ -7,9 +7,10 @@ import {
   StorageClassKind,
   VolumeCloneSourceKind,
 } from '@slipway/api';
-import { isAlreadyExists, isNotFound, type ObjectKey } from '@slipway/apimachinery';
+import { isAlreadyExists, isNotFound, type ObjectKey, parseTime } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
+  type Clock,
   type ControllerRegistration,
   done,
   type EventRecorder,
@@ -38,6 +39,7 @@ export interface ProvisionerDeps {
 
 interface ReconcilerDeps extends ProvisionerDeps {
   readonly client: Client;
+  readonly clock: Clock;
   readonly events: EventRecorder;
   readonly claims: Lister<PersistentVolumeClaim>;
   readonly volumes: Lister<PersistentVolume>;
@@ -47,7 +49,7 @@ interface ReconcilerDeps extends ProvisionerDeps {
 /** Makes, clones and grows the node-local volumes of claims that were given to this node. */
 export const localProvisioner = (deps: ProvisionerDeps): ControllerRegistration => ({
   name: 'local-provisioner',
-  create: ({ client, events, informers }) => ({
+  create: ({ client, clock, events, informers }) => ({
     kind: PersistentVolumeClaimKind,
     concurrency: 4,
     watches: [
@@ -58,6 +60,7 @@ export const localProvisioner = (deps: ProvisionerDeps): ControllerRegistration 
     reconciler: new ProvisionReconciler({
       ...deps,
       client,
+      clock,
       events,
       claims: informers.lister(PersistentVolumeClaimKind),
       volumes: informers.lister(PersistentVolumeKind),
@@ -65,6 +68,10 @@ export const localProvisioner = (deps: ProvisionerDeps): ControllerRegistration 
     }),
   }),
 });
+
+const NO_GRANT = 'CloneNotAllowed';
+/** After this long a missing grant is news. Creation times are whole seconds. */
+const GRANT_DELAY_MS = 4000;
 
 class ProvisionReconciler implements Reconciler {
   private readonly deps: ReconcilerDeps;
@@ -86,10 +93,17 @@ class ProvisionReconciler implements Reconciler {
     try {
       await this.act(plan, claim, signal);
     } catch (error) {
-      if (error instanceof VolumeError) this.deps.events.warning(claim, error.reason, error.message);
+      if (error instanceof VolumeError && !this.isGrantUnderway(error, claim))
+        this.deps.events.warning(claim, error.reason, error.message);
       throw error; // tried again with back-off: the cause may go away
     }
     return done;
+  }
+
+  /** The grant names the claim's uid, so it always comes a moment after the claim. */
+  private isGrantUnderway({ reason }: VolumeError, claim: PersistentVolumeClaim): boolean {
+    const ageMs = this.deps.clock.now() - (parseTime(claim.metadata.creationTimestamp) ?? 0);
+    return reason === NO_GRANT && ageMs < GRANT_DELAY_MS;
   }
 
   private volumeOf(claim: PersistentVolumeClaim): PersistentVolume | undefined {
@@ -136,7 +150,7 @@ class ProvisionReconciler implements Reconciler {
     const { store } = this.deps;
     if (source.needsGrant && !(await this.hasGrant(source, claim, signal)))
       throw new VolumeError(
-        'CloneValidationFailed',
+        NO_GRANT,
         `Nobody allowed a clone of ${source.namespace}/${source.name} into this claim: create a DataVolume`,
       );
     const volume = await this.sourceVolume(source, signal);

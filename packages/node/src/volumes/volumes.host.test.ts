@@ -312,7 +312,7 @@ describe('volumes of a node', () => {
     await create(pvc('a/thief', { metadata: { name: 'thief', namespace: 'a', ...meta }, spec: { storageClassName: 'local' } }));
     const refusal = await until(async () => {
       const { items } = await client.list(EventKind, { namespace: 'a' });
-      return items.find(({ reason }) => reason === 'CloneValidationFailed');
+      return items.find(({ reason }) => reason === 'CloneNotAllowed');
     });
     expect(refusal.message).toContain('Nobody allowed a clone of images/golden');
     const thief = await client.get(PersistentVolumeClaimKind, { namespace: 'a', name: 'thief' });
