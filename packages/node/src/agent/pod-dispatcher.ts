@@ -102,6 +102,7 @@ export class PodDispatcher {
 
   private async end(pod: Pod, runner: PodRunner | undefined, signal: AbortSignal): Promise<void> {
     const uid = pod.metadata.uid ?? '';
+    if (this.ended.has(uid)) return; // a last change of a pod that went meanwhile
     const isGone = pod.metadata.deletionTimestamp === GONE;
     if (!isGone) this.ended.add(uid);
     try {

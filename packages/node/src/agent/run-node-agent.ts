@@ -23,7 +23,7 @@ import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities }
 import { nodeVolumes } from '../volumes/index.ts';
 import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
-import { keepHeartbeat, registerNode } from './node-registration.ts';
+import { keepHeartbeat, type NodeRegistrationDeps, registerNode } from './node-registration.ts';
 import { PodDispatcher } from './pod-dispatcher.ts';
 import { withPodLogs } from './pod-logs.ts';
 import { scopedClient } from './scoped-client.ts';
@@ -48,6 +48,18 @@ export interface NodeAgentOptions {
 
 const RETRY_MS = 3_000;
 const TOKEN_SECONDS = 3600;
+/** A host that was examined at an earlier start is known within this time. */
+const PATIENCE_MS = 200;
+const BEING_EXAMINED: NodeFacts['kvm'] = { state: 'absent', reason: 'this host is being examined' };
+const UNKNOWN_HOST: NodeFacts['host'] = {
+  machineTypes: [],
+  videoModels: [],
+  cpuModels: [],
+  hostModel: '',
+  hostVendor: '',
+  hostFeatures: [],
+  libvirtVersion: '',
+};
 
 /** Runs the agent of one node until aborted; guests stay. Rejects only for causes that no retry can heal. */
 export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSignal): Promise<void> {
@@ -64,7 +76,11 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   informers.start(signal);
   const networkStarted = network.start(signal);
   networkStarted.catch(() => {});
-  const { facts, sandboxes } = await retried(options, signal, () => examineHost(options, signal));
+  const examined = retried(options, signal, () => examineHost(options, signal));
+  examined.catch(() => {});
+  const isComplete = await registerEarly(options, examined, signal);
+  options.onReady?.();
+  const { facts, sandboxes } = await examined;
   await retried(options, signal, (attempt) => (attempt === 1 ? networkStarted : network.start(signal)));
   const launcher = new LauncherRunner({
     ...{ client, config, clock, random, log, events, network, sandboxes, facts, vmis },
@@ -81,14 +97,19 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     podOf: (uid) => pods.lister.list().find(({ metadata }) => metadata.uid === uid),
   });
   const background = [volumes.manager.run(signal), serve(options, client, handlers, signal)];
-  await Promise.all([pods.whenSynced(), vmis.whenSynced(), kubeVirts.whenSynced(), register(options, facts, signal)]);
+  await Promise.all([
+    pods.whenSynced(),
+    vmis.whenSynced(),
+    kubeVirts.whenSynced(),
+    isComplete || writeNode(options, facts, signal),
+  ]);
+  keepHeartbeat(registration(options, facts), signal).catch(() => {});
   new PodDispatcher({ ...{ client, pods, events, clock, random, log }, runners: [launcher, ...volumes.podRunners] }).start(
     signal,
   );
   collectGarbage({ pods, sandboxes, network, launcher, log }).catch((error: unknown) => {
     log.warn({ error: String(error) }, 'remains of earlier pods not removed');
   });
-  options.onReady?.();
   await aborted(signal);
   launcher.abandon();
   await Promise.allSettled([...background, informers.stopped(), events.flush()]);
@@ -147,13 +168,29 @@ async function examineHost(
   return { facts: { kvm, host: seeded.host, programs, firmware }, sandboxes };
 }
 
-async function register(options: NodeAgentOptions, facts: NodeFacts, signal: AbortSignal): Promise<void> {
+/**
+ * The first examination of a host takes seconds. The node is there before it has ended, so that the platform does not
+ * wait; its pods do.
+ */
+async function registerEarly(
+  options: NodeAgentOptions,
+  examined: Promise<{ readonly facts: NodeFacts }>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const known = await Promise.race([examined, sleep(options.clock, PATIENCE_MS, signal).then(() => undefined)]);
+  await writeNode(options, known?.facts ?? { kvm: BEING_EXAMINED, host: UNKNOWN_HOST }, signal);
+  return known !== undefined;
+}
+
+function writeNode(options: NodeAgentOptions, facts: Pick<NodeFacts, 'kvm' | 'host'>, signal: AbortSignal): Promise<void> {
+  return registerNode(registration(options, facts), signal);
+}
+
+function registration(options: NodeAgentOptions, { kvm, host }: Pick<NodeFacts, 'kvm' | 'host'>): NodeRegistrationDeps {
   const { client, config, clock, log, addresses, agentVersion } = options;
   const { nodeName, podCidrV4, podCidrV6, stateDir } = config;
-  const host = readNodeCapabilities({ stateDir, agentVersion, kvm: facts.kvm, qemu: facts.host });
-  const deps = { client, clock, log, host, identity: { nodeName, podCidrV4, podCidrV6, addresses } };
-  await registerNode(deps, signal);
-  keepHeartbeat(deps, signal).catch(() => {});
+  const capabilities = readNodeCapabilities({ stateDir, agentVersion, kvm, qemu: host });
+  return { client, clock, log, host: capabilities, identity: { nodeName, podCidrV4, podCidrV6, addresses } };
 }
 
 function serve({ config, clock, random, log }: NodeAgentOptions, client: Client, handlers: NodeHandlers, signal: AbortSignal) {

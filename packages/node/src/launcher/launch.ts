@@ -236,7 +236,9 @@ export class Launch {
 
   private onGuestEvent(event: GuestEvent): void {
     const { log } = this.deps;
-    const report = (error: unknown): void => log.warn({ pod: this.podKey, error: String(error) }, 'guest event not recorded');
+    const report = (error: unknown): void => {
+      if (!this.stopping.signal.aborted) log.warn({ pod: this.podKey, error: String(error) }, 'guest event not recorded');
+    };
     switch (event.type) {
       case 'ended':
         this.finish(event.phase, event.reason).catch(report);
@@ -333,10 +335,12 @@ export class Launch {
     const { clock, events, log } = this.deps;
     const vmi = this.writer.current;
     const isFinal = (now: VirtualMachineInstance): boolean => now.status?.phase === 'Succeeded' || now.status?.phase === 'Failed';
+    // until it is handed over, the VMI belongs to its controller
+    const isOurs = (now: VirtualMachineInstance): boolean => now.status?.nodeName === this.deps.config.nodeName;
     log.info({ vmi: `${vmi.metadata.namespace}/${vmi.metadata.name}`, phase: final, reason }, 'guest ended');
     const forever = new AbortController().signal;
     try {
-      await this.writer.update((now) => (isFinal(now) ? now : endedInstance(now, final, clock.now())), forever);
+      await this.writer.update((now) => (isFinal(now) || !isOurs(now) ? now : endedInstance(now, final, clock.now())), forever);
       if (this.isStarted && final === 'Succeeded') events.normal(vmi, 'Stopped', 'The VirtualMachineInstance was shut down.');
       else if (this.isStarted) events.warning(vmi, 'Stopped', `The VirtualMachineInstance crashed: ${reason}.`);
       await this.writePod({ phase: final, ...(final === 'Failed' && { message: `The guest ended: ${reason}` }) });
