@@ -33,7 +33,7 @@ function validateConfigMap(map: ConfigMap): FieldError[] {
   let bytes = 0;
   for (const value of Object.values(map.data ?? {})) bytes += Buffer.byteLength(value);
   for (const value of Object.values(map.binaryData ?? {})) bytes += decodedLength(value);
-  if (bytes > MAX_BYTES) errors.push(tooLarge('', MAX_BYTES));
+  if (bytes > MAX_BYTES) errors.push(tooLarge('[]', MAX_BYTES));
   return errors;
 }
 

@@ -10,6 +10,7 @@ import {
 } from '@slipway/apimachinery';
 import { isCidr } from '@slipway/schema';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
+import { fillMissing } from '../fill.ts';
 import { oneOf } from './pod-validation.ts';
 
 const EFFECTS = ['NoSchedule', 'PreferNoSchedule', 'NoExecute'];
@@ -129,7 +130,13 @@ export const namespaceKind: BuiltinKind = {
   strategy: {
     deleteReturnsObject: true,
     validateName: (name, prefix) => checkDns1123Label(prefix ? maskTrailingDash(name) : name),
-    default: (object) => labelName(typed<Namespace>(object)),
+    default(object) {
+      const namespace = typed<Namespace>(object);
+      labelName(namespace);
+      for (const condition of namespace.status?.conditions ?? []) {
+        fillMissing<{ lastTransitionTime?: string | null }>(condition, { lastTransitionTime: null });
+      }
+    },
     prepareForCreate(object) {
       const namespace = typed<Namespace>(object);
       namespace.status = { phase: 'Active' };

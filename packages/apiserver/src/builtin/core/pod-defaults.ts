@@ -18,7 +18,7 @@ export function defaultPodSpec(spec: PodSpec, isTemplate: boolean): void {
   if (spec.serviceAccountName === undefined && spec.serviceAccount !== undefined) spec.serviceAccountName = spec.serviceAccount;
   if (spec.serviceAccountName) spec.serviceAccount = spec.serviceAccountName;
   if (spec.hostNetwork === false) delete spec.hostNetwork;
-  const containers: Container[] = [...(spec.containers ?? []), ...(spec.initContainers ?? [])];
+  const containers = [...(spec.containers ?? []), ...(spec.initContainers ?? []), ...(spec.ephemeralContainers ?? [])];
   for (const container of containers) defaultContainer(container, spec.hostNetwork === true, isTemplate);
   for (const volume of spec.volumes ?? []) defaultVolume(volume);
 }

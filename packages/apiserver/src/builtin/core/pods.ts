@@ -2,6 +2,8 @@ import type { Pod } from '@slipway/api';
 import type { UnstructuredObject } from '@slipway/apimachinery';
 import type { ResourceStrategy } from '../../registry/resource-definition.ts';
 import type { BuiltinKind } from '../define.ts';
+import { fillMissing } from '../fill.ts';
+import { podWarnings } from './pod-warnings.ts';
 import { defaultPodSpec, defaultPodTemplate, qosClassOf } from './pod-defaults.ts';
 import { podColumns, podRowConditions } from './pod-table.ts';
 import { validatePodUpdate } from './pod-update.ts';
@@ -9,6 +11,9 @@ import { validatePodSpec } from './pod-validation.ts';
 
 const asPod = (object: UnstructuredObject): Pod => object as unknown as Pod; // served as this kind
 const DEFAULT_GRACE_SECONDS = 30;
+
+/** Times that the API server writes as null when they are unknown. */
+type NullableTimes = { lastProbeTime?: string | null; lastTransitionTime?: string | null };
 
 /** Bound pods get time to stop; unbound and finished ones have nothing to stop. */
 function graceSeconds(pod: Pod, requested: number | undefined): number {
@@ -23,6 +28,8 @@ const podStrategy: ResourceStrategy = {
   default(object) {
     const pod = asPod(object);
     if (pod.spec !== undefined) defaultPodSpec(pod.spec, false);
+    for (const condition of pod.status?.conditions ?? [])
+      fillMissing<NullableTimes>(condition, { lastProbeTime: null, lastTransitionTime: null });
   },
   prepareForCreate(object) {
     const pod = asPod(object);
@@ -39,6 +46,7 @@ const podStrategy: ResourceStrategy = {
     if (subresource === 'binding') return [];
     return spec === undefined || before === undefined ? [] : validatePodUpdate(spec, before);
   },
+  warnings: (object) => podWarnings(asPod(object).spec, 'spec'),
   graceful: (object, requested) => ({ gracePeriodSeconds: graceSeconds(asPod(object), requested) }),
   deleteReturnsObject: true,
 };
