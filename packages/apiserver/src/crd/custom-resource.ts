@@ -91,7 +91,7 @@ function hasDefaults(schema: StructuralSchema): boolean {
 }
 
 function columnsOf(columns: readonly CrdColumn[] | undefined): TableColumn[] {
-  if (columns === undefined || columns.length === 0) return [nameColumn, ageColumn];
+  if (columns === undefined || columns.length === 0) return [nameColumn, { ...ageColumn, type: 'date' }];
   return [nameColumn, ...columns.map(customColumn)];
 }
 
@@ -107,7 +107,7 @@ function customColumn({ name, type, format = '', description, priority = 0, json
   };
 }
 
-/** The first value, if it is of the column's type; several become a list in text. */
+/** The first value, if it is of the column's type. */
 function cellOf(type: string, values: readonly unknown[], nowMs: number): unknown {
   const [value] = values;
   if (value === undefined || value === null) return null;
@@ -121,7 +121,7 @@ function cellOf(type: string, values: readonly unknown[], nowMs: number): unknow
     case 'date':
       return typeof value !== 'string' ? null : parseTime(value) === undefined ? '<invalid>' : ageOf(value, nowMs);
     default:
-      return values.length > 1 ? values.map(textOf).join(',') : textOf(value);
+      return textOf(value);
   }
 }
 

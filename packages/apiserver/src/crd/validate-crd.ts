@@ -80,8 +80,8 @@ function versionListErrors({ spec }: Crd): FieldError[] {
   if (versions.filter(({ storage }) => storage).length !== 1) {
     errors.push(invalidValue('spec.versions', versions, 'must have exactly one version marked as storage version'));
   }
-  versions.forEach(({ name = '' }, index) => {
-    for (const text of checkDns1035Label(name)) errors.push(invalidValue(`spec.versions[${index}].name`, name, text));
+  versions.forEach(({ name }, index) => {
+    for (const text of checkDns1035Label(name || '')) errors.push(invalidValue(`spec.versions[${index}].name`, name, text));
     if (versions.findIndex((other) => other.name === name) !== index)
       errors.push(duplicateValue(`spec.versions[${index}].name`, name));
   });

@@ -1,4 +1,4 @@
-import { type UnstructuredObject, isObject } from '@slipway/apimachinery';
+import { type UnstructuredObject, badRequest, isObject } from '@slipway/apimachinery';
 import { dump as dumpYaml } from 'js-yaml';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { tableOf } from '../table/table.ts';
@@ -47,9 +47,15 @@ export function tableOptions(
   call: Call,
   accepted: Accepted,
 ): { readonly apiVersion: string; readonly includeObject: string; readonly nowMs: number } {
+  const includeObject = call.request.query.get('includeObject') || 'Metadata';
+  if (!['None', 'Metadata', 'Object'].includes(includeObject)) {
+    throw badRequest(
+      `Unable to convert to Table as requested: includeObject: Invalid value: ${JSON.stringify(includeObject)}: must be 'Metadata', 'Object', 'None', or empty`,
+    );
+  }
   return {
     apiVersion: metaVersion(accepted),
-    includeObject: call.request.query.get('includeObject') ?? 'Metadata',
+    includeObject,
     nowMs: call.server.nowMs(),
   };
 }

@@ -23,7 +23,6 @@ interface WatchParameters {
   readonly revision: number | undefined;
   readonly wantsBookmarks: boolean;
   readonly timeoutMs: number;
-  readonly sendsInitialEvents: boolean;
 }
 
 /** Checks the parameters of a watch and prepares it. Throws StatusError 400, 410, 422 or 504. */
@@ -41,8 +40,7 @@ export async function openWatch(
 }
 
 function parametersOf(definition: ResourceDefinition, namespace: string, query: URLSearchParams): WatchParameters {
-  const sendsInitialEvents = query.get('sendInitialEvents') === 'true';
-  refuseVersionMatch(query, sendsInitialEvents);
+  refuseVersionMatch(query);
   checkTimeout(query);
   const seconds = Number(query.get('timeoutSeconds') ?? 0);
   return {
@@ -51,19 +49,20 @@ function parametersOf(definition: ResourceDefinition, namespace: string, query: 
     revision: parseResourceVersion(query.get('resourceVersion')),
     wantsBookmarks: ['true', '1'].includes(query.get('allowWatchBookmarks') ?? ''),
     timeoutMs: seconds > 0 ? seconds * 1000 : DEFAULT_TIMEOUT_MS,
-    sendsInitialEvents,
   };
 }
 
-function refuseVersionMatch(query: URLSearchParams, sendsInitialEvents: boolean): void {
+function refuseVersionMatch(query: URLSearchParams): void {
   const match = query.get('resourceVersionMatch');
   if (!match) return;
   const errors: FieldError[] = [];
   const forbid = (detail: string): void => {
     errors.push({ type: 'Forbidden', path: 'resourceVersionMatch', detail: `Forbidden: ${detail}` });
   };
-  if (!sendsInitialEvents || match !== 'NotOlderThan') forbid('resourceVersionMatch is forbidden for watch');
-  if (errors.length > 0) throw invalid({ group: 'meta.k8s.io', kind: 'ListOptions' }, '', errors);
+  // 1.26 has no streaming lists: clients that try one fall back to list and watch when it is refused
+  forbid('resourceVersionMatch is forbidden for watch');
+  if (!query.get('resourceVersion')) forbid('resourceVersionMatch is forbidden unless resourceVersion is provided');
+  throw invalid({ group: 'meta.k8s.io', kind: 'ListOptions' }, '', errors);
 }
 
 interface Run {
@@ -79,8 +78,7 @@ function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): 
   const collection = registry.collectionOf(definition);
   const emit = (type: FrameType, stored: StoredObject): void => onFrame(frameOf(registry, definition, shape, type, stored));
   const onEvent = (event: CollectionEvent): void => deliver(registry, definition, parameters, event, emit);
-  const bookmark = (annotations?: Record<string, string>): void =>
-    onFrame(bookmarkFrame(definition, registry.cache.revision, annotations));
+  const bookmark = (): void => onFrame(bookmarkFrame(definition, registry.cache.revision));
 
   const finish = (): void => {
     unsubscribe();
@@ -94,7 +92,7 @@ function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): 
   if (failure !== undefined) {
     onFrame({ line: JSON.stringify({ type: 'ERROR', object: failure.status }), type: 'ERROR', object: failure.status });
     queueMicrotask(onEnd);
-  } else if (parameters.sendsInitialEvents) bookmark({ 'k8s.io/initial-events-end': 'true' });
+  }
   const timeout = setTimeout(() => {
     finish();
     onEnd();
@@ -185,11 +183,11 @@ class ObjectFrame implements WatchFrame {
   }
 }
 
-function bookmarkFrame(definition: ResourceDefinition, revision: number, annotations?: Record<string, string>): WatchFrame {
+function bookmarkFrame(definition: ResourceDefinition, revision: number): WatchFrame {
   const object = {
     kind: definition.kind,
     apiVersion: apiVersionOf(definition),
-    metadata: { resourceVersion: String(revision), ...(annotations && { annotations }) },
+    metadata: { resourceVersion: String(revision) },
   };
   return { type: 'BOOKMARK', object, line: JSON.stringify({ type: 'BOOKMARK', object }) };
 }

@@ -54,7 +54,6 @@ export async function createObject(
   body: UnstructuredObject,
   options: { readonly isApplied?: boolean } = {},
 ): Promise<StoredObject> {
-  const { definition } = context;
   const { generateName: prefix } = body.metadata;
   const generates = !body.metadata.name && prefix !== undefined && prefix !== '';
   for (let attempt = 1; ; attempt++) {

@@ -107,10 +107,10 @@ function finalizersFor(
 
 /** A grace period can be shortened later, never prolonged. */
 function graceOf(context: WriteContext, object: UnstructuredObject, requested: number | undefined): number {
-  const { graceful } = context.definition.strategy;
-  if (graceful === undefined) return 0;
+  const { strategy } = context.definition;
+  if (strategy.graceful === undefined) return 0;
   const wanted = requested !== undefined && requested < 0 ? 1 : requested;
-  const { gracePeriodSeconds } = graceful(object, wanted);
+  const { gracePeriodSeconds } = strategy.graceful(object, wanted);
   const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = object.metadata;
   if (deletionTimestamp === undefined) return gracePeriodSeconds;
   if (wanted === undefined) return deletionGracePeriodSeconds;
