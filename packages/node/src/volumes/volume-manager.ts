@@ -1,7 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { chown, lstat, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type kubevirt, type PersistentVolumeClaim, type Pod, PodKind, type VirtualMachineInstance } from '@slipway/api';
+import {
+  DataVolumeKind,
+  type kubevirt,
+  type PersistentVolumeClaim,
+  type Pod,
+  PodKind,
+  type VirtualMachineInstance,
+} from '@slipway/api';
+import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, type TimerClock } from '@slipway/runtime';
 import type { NodeConfig, PodRunner, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
@@ -67,6 +75,11 @@ interface ManagerDeps extends VolumeManagerDeps {
   readonly images: ImageStore;
   readonly isPodGone: (podUid: string) => boolean;
 }
+
+const IMPORT_SOURCE = 'cdi.kubevirt.io/storage.import.source';
+const IMPORT_ENDPOINT = 'cdi.kubevirt.io/storage.import.endpoint';
+const POD_PHASE = 'cdi.kubevirt.io/storage.pod.phase';
+const POPULATED_FOR = 'cdi.kubevirt.io/storage.populatedFor';
 
 interface Place {
   readonly vmi: VirtualMachineInstance;
@@ -258,11 +271,24 @@ class LocalVolumeManager implements VolumeManager {
       { namespace: vmi.metadata.namespace ?? '', name: claimName },
       signal,
     );
+    await this.checkPopulated(claim, signal);
     const volumeUid = volumeUidOf(volume);
     const record = await this.deps.store.get(volumeUid);
     if (record.state === 'filling')
       throw new VolumeError('FailedMount', `The disk of claim "${claimName}" is still being filled`);
     return { claim, volumeUid, record };
+  }
+
+  /** The launcher may be the first consumer of a claim: then the disk is here before its content is. */
+  private async checkPopulated({ metadata }: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
+    const { name = '', namespace = '', annotations = {} } = metadata;
+    const isImport = annotations[IMPORT_SOURCE] !== undefined || annotations[IMPORT_ENDPOINT] !== undefined;
+    const isPending = isImport && annotations[POD_PHASE] !== 'Succeeded' && annotations[POPULATED_FOR] === undefined;
+    const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'DataVolume');
+    const dataVolume =
+      owner && (await this.deps.client.get(DataVolumeKind, { namespace, name: owner.name }, { signal }).catch(ignoreNotFound));
+    const isFilling = dataVolume !== undefined && dataVolume.status?.phase !== 'Succeeded';
+    if (isPending || isFilling) throw new VolumeError('FailedMount', `The disk of claim "${name}" is still being filled`);
   }
 
   /** A directory that root alone can change and the sandbox alone can look into. */
@@ -275,6 +301,11 @@ class LocalVolumeManager implements VolumeManager {
     await chown(path, uid, uid);
   }
 }
+
+const ignoreNotFound = (error: unknown): undefined => {
+  if (isNotFound(error)) return undefined;
+  throw error;
+};
 
 const unreachable = (): Promise<never> => Promise.reject(new Error('The volume controllers reach no node'));
 

@@ -268,6 +268,15 @@ describe('volumes of a node', () => {
     await again();
   });
 
+  it('does not hand out the disk of an import that has not ended', async () => {
+    await boundClaim('a/disk', '8Mi', { 'cdi.kubevirt.io/storage.import.source': 'http' });
+    const volume = { name: 'root', persistentVolumeClaim: { claimName: 'disk' } };
+    await expect(prepare(volume)).rejects.toThrow('still being filled');
+    const metadata = { annotations: { 'cdi.kubevirt.io/storage.pod.phase': 'Succeeded' } };
+    await client.patch(PersistentVolumeClaimKind, { namespace: 'a', name: 'disk' }, { metadata }, { type: 'merge' });
+    await expect(prepare(volume)).resolves.toHaveLength(1);
+  });
+
   it('lets one pod write at a time', async () => {
     await boundClaim('a/disk');
     const first = await client.create(PodKind, built(PodKind, 'a/first', { spec: {} }).object as Pod);
