@@ -30,6 +30,8 @@ export interface DelayedClaim {
 export interface PodVolumes {
   /** Keeps the pod from every node. */
   readonly error?: string;
+  /** Claim and volume have found each other and only the last writes of the binding are missing. */
+  readonly isBinding?: boolean;
   readonly bound: readonly PersistentVolume[];
   readonly delayed: readonly DelayedClaim[];
 }
@@ -46,6 +48,7 @@ export function volumesOf(pod: Pod, facts: VolumeFacts): PodVolumes {
   const bound: PersistentVolume[] = [];
   const delayed: DelayedClaim[] = [];
   let error: string | undefined;
+  let isBinding = false;
   for (const name of claimNames(pod)) {
     const claim = facts.claim(pod.metadata.namespace ?? '', name);
     const problem = claimProblem(name, claim);
@@ -53,10 +56,11 @@ export function volumesOf(pod: Pod, facts: VolumeFacts): PodVolumes {
     const volume = boundVolume(claim, facts);
     const storageClass = facts.storageClass(claim.spec?.storageClassName ?? '');
     if (volume) bound.push(volume);
+    else if (claim.spec?.volumeName) isBinding = true;
     else if (storageClass && isDelayed(claim, storageClass)) delayed.push(delayedClaim(claim, storageClass, facts));
     else error = 'pod has unbound immediate PersistentVolumeClaims';
   }
-  return error === undefined ? { bound, delayed } : { error, bound, delayed };
+  return { bound, delayed, isBinding, ...(error !== undefined && { error }) };
 }
 
 function claimProblem(name: string, claim: PersistentVolumeClaim | undefined): string | undefined {

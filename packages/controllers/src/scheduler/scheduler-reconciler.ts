@@ -77,6 +77,8 @@ export class SchedulerReconciler implements Reconciler {
       return done;
     }
     const facts = this.facts(pod);
+    // a moment from now the pod can be judged; a complaint now would only worry people
+    if (facts.volumes.isBinding) return after(RETRY_MS);
     const { feasible, message } = explainScheduling(pod, facts);
     const best = feasible[0];
     if (best === undefined) {

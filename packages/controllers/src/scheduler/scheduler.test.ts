@@ -177,6 +177,16 @@ describe('scheduler', () => {
     expect(await nodeOf('a/web')).toBe('node1');
   });
 
+  it('does not complain about a claim whose binding is being written', async () => {
+    const binding = pvc('a/disk', { spec: { volumeName: 'volume' } });
+    await schedule(node('node1'), storageClass('local'), pv('volume'), binding, pod('a/web', { spec: mounting('disk') }));
+    expect(await scheduled('a/web')).toBeUndefined();
+    const claim = await world.get(PersistentVolumeClaimKind, 'a/disk');
+    await world.client.update(PersistentVolumeClaimKind, { ...claim, status: { phase: 'Bound' } }, { subresource: 'status' });
+    await world.settle();
+    expect(await world.events(pod('a/web'))).toEqual(['Normal Scheduled Successfully assigned a/web to node1']);
+  });
+
   it('reserves an existing volume rather than asking for a new one', async () => {
     await schedule(
       node('node1'),
