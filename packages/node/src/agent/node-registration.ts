@@ -15,6 +15,8 @@ export interface NodeRegistrationDeps {
 const LEASE_NAMESPACE = 'kube-node-lease';
 const LEASE_SECONDS = 40;
 const RENEW_MS = 10_000;
+/** Well below the lease's length. */
+const SILENCE_MS = 25_000;
 /** KubeVirt-compat: its handler writes the heartbeat annotation every minute or so. */
 const HEARTBEAT_MS = 60_000;
 const RETRY_MS = 200;
@@ -54,9 +56,13 @@ async function writeNode({ client, identity, host, clock }: NodeRegistrationDeps
 /** Renews the lease, and now and then the heartbeat annotation, until aborted. Failures are retried at the next beat. */
 export async function keepHeartbeat(deps: NodeRegistrationDeps, signal: AbortSignal): Promise<void> {
   let lastAnnotationMs = deps.clock.now();
+  let lastRenewalMs = deps.clock.now();
   while (!signal.aborted) {
     try {
       await renewLease(deps, signal);
+      // after a silence the server has marked the node Unknown, and only its agent can say that it is back
+      if (deps.clock.now() - lastRenewalMs >= SILENCE_MS) await writeNode(deps, signal);
+      lastRenewalMs = deps.clock.now();
       if (deps.clock.now() - lastAnnotationMs >= HEARTBEAT_MS) {
         lastAnnotationMs = deps.clock.now();
         await annotateHeartbeat(deps, signal);
