@@ -170,7 +170,7 @@ function checkSeconds(seconds: number): void {
 function boundObject(call: Call, reference: unknown): BoundObject | undefined {
   if (!isObject(reference)) return undefined;
   const kind = String(reference['kind']);
-  const name = String(reference['name'] ?? '');
+  const name = typeof reference['name'] === 'string' ? reference['name'] : '';
   const plural = kind === 'Pod' ? 'pods' : kind === 'Secret' ? 'secrets' : undefined;
   if (plural === undefined) {
     throw invalid({ group: 'authentication.k8s.io', kind: 'TokenRequest' }, '', [
@@ -183,7 +183,7 @@ function boundObject(call: Call, reference: unknown): BoundObject | undefined {
     throw new StatusError({
       code: 409,
       reason: 'Conflict',
-      message: `the UID in the bound object reference (${String(reference['uid'])}) does not match the UID in record (${uid})`,
+      message: `the UID in the bound object reference (${JSON.stringify(reference['uid'])}) does not match the UID in record (${uid})`,
     });
   }
   return { kind, name, uid };

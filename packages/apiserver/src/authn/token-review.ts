@@ -11,7 +11,7 @@ export function tokenReview(
   return async (_call, body) => {
     if (!isObject(body)) throw badRequest('the body of the request must be a TokenReview');
     const spec = isObject(body['spec']) ? body['spec'] : {};
-    const token = String(spec['token'] ?? '');
+    const token = typeof spec['token'] === 'string' ? spec['token'] : '';
     if (token === '') throw badRequest('token is required for TokenReview in authentication');
     const audiences = Array.isArray(spec['audiences']) ? spec['audiences'].map(String) : undefined;
     return { status: 201, value: { ...reviewOf(body), spec, status: await review(token, audiences, authenticators, tokens) } };

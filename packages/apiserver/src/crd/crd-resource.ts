@@ -1,7 +1,7 @@
 import { type UnstructuredObject, cloneJson, deepEqual } from '@slipway/apimachinery';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { nameColumn } from '../table/table.ts';
-import { CRD_CLEANUP_FINALIZER, CRD_GROUP, CRD_PLURAL, type Crd, asCrd } from './crd-types.ts';
+import { CRD_CLEANUP_FINALIZER, CRD_GROUP, CRD_PLURAL, type Crd, type CrdVersion, asCrd } from './crd-types.ts';
 import { validateCrd, validateCrdUpdate } from './validate-crd.ts';
 
 /** Fills what a CRD may leave out. */
@@ -11,10 +11,12 @@ export function defaultCrd(object: UnstructuredObject): void {
   spec.names.singular ||= (spec.names.kind ?? '').toLowerCase();
   spec.names.listKind ||= `${spec.names.kind ?? ''}List`;
   spec.conversion ??= { strategy: 'None' };
-  for (const version of spec.versions ?? []) {
-    for (const column of version.additionalPrinterColumns ?? []) if (column.priority === 0) delete column.priority;
-  }
+  for (const version of spec.versions ?? []) dropZeroPriorities(version);
   if (spec.preserveUnknownFields === false) delete spec.preserveUnknownFields;
+}
+
+function dropZeroPriorities({ additionalPrinterColumns = [] }: CrdVersion): void {
+  for (const column of additionalPrinterColumns) if (column.priority === 0) delete column.priority;
 }
 
 function storedVersionsOf(crd: Crd, before: readonly string[] = []): string[] {

@@ -32,20 +32,41 @@ export async function handleRequest(server: ServerContext, request: ApiRequest):
   } catch (error) {
     answer = failure(server, error, request);
   }
+  record(server, request, {
+    auditId,
+    startMs,
+    user: impersonator ?? user,
+    impersonated: impersonator && user,
+    info,
+    code: answer.status,
+  });
+  return complete(answer, auditId, warnings);
+}
+
+interface Outcome {
+  readonly auditId: string;
+  readonly startMs: number;
+  readonly user: UserInfo | undefined;
+  readonly impersonated: UserInfo | undefined;
+  readonly info: RequestInfo | undefined;
+  readonly code: number;
+}
+
+function record(server: ServerContext, request: ApiRequest, outcome: Outcome): void {
+  const { auditId, startMs, user, impersonated, info, code } = outcome;
   server.audit?.({
     auditId,
     time: new Date(startMs).toISOString(),
-    user: (impersonator ?? user)?.username ?? '',
-    groups: (impersonator ?? user)?.groups ?? [],
-    ...(impersonator && user && { impersonatedUser: user.username }),
+    user: user?.username ?? '',
+    groups: user?.groups ?? [],
+    ...(impersonated && { impersonatedUser: impersonated.username }),
     sourceAddress: request.remoteAddress,
     userAgent: request.headers['user-agent'] ?? '',
     verb: info?.verb ?? request.method.toLowerCase(),
     path: request.path,
-    code: answer.status,
+    code,
     latencyMs: server.nowMs() - startMs,
   });
-  return complete(answer, auditId, warnings);
 }
 
 /** The call of a request whose sender may do what it asks. Throws StatusError 401 and 403. */

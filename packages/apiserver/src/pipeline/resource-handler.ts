@@ -11,6 +11,7 @@ import { type DeleteResult, deleteObject } from '../registry/delete-object.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { checkIdentity, updateObject } from '../registry/update-object.ts';
 import { type WriteContext, refOf } from '../registry/write-context.ts';
+import type { RequestInfo } from '../routing/request-info.ts';
 import type { StoredObject } from '../watch-cache/stored-object.ts';
 import { tableOf } from '../table/table.ts';
 import { handleApply } from './apply.ts';
@@ -40,10 +41,7 @@ export async function handleResource(call: Call, definition: ResourceDefinition)
   const { info, request } = call;
   if (definition.deprecationWarning !== undefined) call.warnings.push(definition.deprecationWarning);
   const accepted = negotiate(request.headers['accept'], { isCustom: definition.custom, isCollection: info.name === '' });
-  if (['update', 'patch'].includes(info.verb) && info.name === '') throw methodNotAllowed();
-  if (info.subresource === 'status' && info.verb === 'create') throw methodNotAllowed();
-  if (!allowsVerb(definition, info.verb, info.subresource)) throw methodNotAllowed();
-  if (definition.namespaced && info.namespace === '' && !['list', 'watch'].includes(info.verb)) throw methodNotAllowed();
+  if (!allowsRequest(definition, info)) throw methodNotAllowed();
   switch (info.verb) {
     case 'get':
       return shapeObject(call, definition, await getObject(call, definition), accepted);
@@ -72,6 +70,12 @@ export async function handleResource(call: Call, definition: ResourceDefinition)
 }
 
 const scopeOf = (call: Call, definition: ResourceDefinition): string => (definition.namespaced ? call.info.namespace : '');
+
+function allowsRequest(definition: ResourceDefinition, { verb, name, namespace, subresource }: RequestInfo): boolean {
+  if (name === '' && (verb === 'update' || verb === 'patch')) return false;
+  if (definition.namespaced && namespace === '' && verb !== 'list' && verb !== 'watch') return false;
+  return allowsVerb(definition, verb, subresource);
+}
 
 function allowsVerb(definition: ResourceDefinition, verb: string, subresource: string): boolean {
   if (subresource === '') return definition.verbs.some((allowed) => allowed === verb);

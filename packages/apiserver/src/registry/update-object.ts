@@ -277,11 +277,11 @@ async function finishDeletion(
 /** Throws 400 unless the body's identity fits the URL. */
 export function checkIdentity(context: WriteContext, body: UnstructuredObject, name: string | undefined): void {
   const { definition, namespace } = context;
-  const meta = isObject(body.metadata) ? body.metadata : {};
-  if (name !== undefined && meta['name'] && meta['name'] !== name) {
-    throw badRequestStatus(`the name of the object (${String(meta['name'])}) does not match the name on the URL (${name})`);
+  const { metadata: meta } = body;
+  if (name !== undefined && meta.name && meta.name !== name) {
+    throw badRequestStatus(`the name of the object (${meta.name}) does not match the name on the URL (${name})`);
   }
-  if (definition.namespaced && meta['namespace'] && meta['namespace'] !== namespace) {
+  if (definition.namespaced && meta.namespace && meta.namespace !== namespace) {
     throw badRequestStatus('the namespace of the provided object does not match the namespace sent on the request');
   }
 }
