@@ -144,6 +144,6 @@ describe(`kill -9 at random moments (seed ${SEED}, ${ROUNDS} rounds)`, () => {
     wanted.clear();
     await converge();
     await platform.destroy();
-    expect(leftovers(before, takeHostSnapshot(['/run', '/var/lib']))).toEqual([]);
+    expect(leftovers(before, takeHostSnapshot(['/run', '/var/lib']), platform.dataDir)).toEqual([]);
   });
 });

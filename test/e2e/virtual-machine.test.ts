@@ -126,6 +126,6 @@ describe('the life of a virtual machine', () => {
     await platform.kubectl('delete', 'vm', 'web', '--timeout=90s');
     await platform.kubectl('wait', '--for=delete', 'vmi/web', 'pvc/web-root', '--timeout=60s');
     await platform.destroy();
-    expect(leftovers(before, takeHostSnapshot(['/etc', '/run', '/var/lib']))).toEqual([]);
+    expect(leftovers(before, takeHostSnapshot(['/etc', '/run', '/var/lib']), platform.dataDir)).toEqual([]);
   });
 });

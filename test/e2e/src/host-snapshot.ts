@@ -1,8 +1,23 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** Everything on a host that the platform could leave behind, as sorted lines per category. */
-export type HostSnapshot = Readonly<Record<string, readonly string[]>>;
+export interface HostSnapshot {
+  readonly lines: Readonly<Record<string, readonly string[]>>;
+  /** Installations with a process or guest on this host: what they bring and take meanwhile is their own business. */
+  readonly installations: readonly Installation[];
+}
+
+interface Installation {
+  readonly dataDir: string;
+  /** Texts of which each host object of the installation bears one. */
+  readonly marks: readonly string[];
+  readonly firstUid: number;
+}
+
+/** How many users `up` reserves for one installation, from the server's on. */
+const UIDS_PER_INSTALLATION = 8192 * 16;
 
 const run = (command: string, ...args: string[]): string => {
   try {
@@ -14,17 +29,44 @@ const run = (command: string, ...args: string[]): string => {
 
 const lines = (text: string): string[] => [...new Set(text.split('\n').filter((line) => line !== ''))].sort();
 
-function processes(): string[] {
+interface HostProcess {
+  readonly uid: number;
+  readonly command: string;
+}
+
+function allProcesses(): HostProcess[] {
   return readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry))
     .flatMap((pid) => {
       try {
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
-        return /slipway|libvirtd|virtqemud|qemu-system|swtpm|virtiofsd|nbdkit/.test(command) ? [command] : [];
+        return [{ uid: statSync(`/proc/${pid}`).uid, command }];
       } catch {
         return []; // ended meanwhile
       }
     });
+}
+
+const OF_A_PLATFORM = /\/bin\/(server|node|mover)\.mjs|\/sandboxes\/|libvirtd|virtqemud|qemu-system|swtpm|virtiofsd|nbdkit/;
+
+function installationsOf(processes: readonly HostProcess[]): Installation[] {
+  const dataDirs = processes.flatMap(
+    ({ command }) => command.match(/(\/\S+?)(?:\/bin\/(?:server|node)\.mjs|\/nodes\/[^/ ]+\/sandboxes\/)/)?.[1] ?? [],
+  );
+  return [...new Set(dataDirs)].flatMap((dataDir) => {
+    try {
+      const config: InstanceFile = JSON.parse(readFileSync(join(dataDir, 'instance.json'), 'utf8'));
+      const networks = config.nodes.flatMap((node) => [node.hostPrefix, node.podCidrV4, node.podCidrV6]);
+      return [{ dataDir, marks: [dataDir, ...networks], firstUid: config.serverUid }];
+    } catch {
+      return []; // it is being reset right now
+    }
+  });
+}
+
+interface InstanceFile {
+  readonly serverUid: number;
+  readonly nodes: readonly { hostPrefix: string; podCidrV4: string; podCidrV6: string }[];
 }
 
 const linkNames = (): string =>
@@ -35,23 +77,36 @@ const directories = (path: string): string =>
 
 /** Takes the snapshot; `files` are directories whose entries count too. */
 export function takeHostSnapshot(files: readonly string[]): HostSnapshot {
+  const processes = allProcesses();
+  const ofPlatforms = processes.filter(({ command }) => OF_A_PLATFORM.test(command));
   return {
-    processes: processes().sort(),
-    mounts: lines(readFileSync('/proc/self/mountinfo', 'utf8').replaceAll(/^\d+ \d+ \S+ /gm, '')),
-    namespaces: lines(run('ip', 'netns', 'list')),
-    links: lines(linkNames()),
-    routes: lines(`${run('ip', 'route')}${run('ip', '-6', 'route')}`),
-    nftTables: lines(run('nft', 'list', 'tables')),
-    cgroups: lines(directories('/sys/fs/cgroup')),
-    loopDevices: lines(run('losetup', '--noheadings', '--output', 'NAME,BACK-FILE')),
-    files: lines(files.map((directory) => (existsSync(directory) ? run('find', directory, '-maxdepth', '1') : '')).join('\n')),
+    installations: installationsOf(processes),
+    lines: {
+      processes: ofPlatforms.map(({ uid, command }) => `${uid} ${command}`).sort(),
+      mounts: lines(readFileSync('/proc/self/mountinfo', 'utf8').replaceAll(/^\d+ \d+ \S+ /gm, '')),
+      namespaces: lines(run('ip', 'netns', 'list')),
+      links: lines(linkNames()),
+      routes: lines(`${run('ip', 'route')}${run('ip', '-6', 'route')}`),
+      nftTables: lines(run('nft', 'list', 'tables')),
+      cgroups: lines(directories('/sys/fs/cgroup')),
+      loopDevices: lines(run('losetup', '--noheadings', '--output', 'NAME,BACK-FILE')),
+      files: lines(files.map((directory) => (existsSync(directory) ? run('find', directory, '-maxdepth', '1') : '')).join('\n')),
+    },
   };
 }
 
-/** What the second snapshot has that the first had not, one `category: line` each. */
-export function leftovers(before: HostSnapshot, after: HostSnapshot): string[] {
-  return Object.entries(after).flatMap(([category, entries]) => {
-    const known = new Set(before[category]);
-    return entries.filter((entry) => !known.has(entry)).map((entry) => `${category}: ${entry}`);
+/** What the second snapshot has that the first had not, one `category: line` each; other installations left out. */
+export function leftovers(before: HostSnapshot, after: HostSnapshot, ownDataDir: string): string[] {
+  const others = [...before.installations, ...after.installations].filter(({ dataDir }) => dataDir !== ownDataDir);
+  const isForeign = (line: string): boolean => {
+    const uid = Number(/^\d+ /.exec(line)?.[0]);
+    return others.some(
+      ({ marks, firstUid }) =>
+        marks.some((mark) => line.includes(mark)) || (uid >= firstUid && uid < firstUid + UIDS_PER_INSTALLATION),
+    );
+  };
+  return Object.entries(after.lines).flatMap(([category, entries]) => {
+    const known = new Set(before.lines[category]);
+    return entries.filter((entry) => !known.has(entry) && !isForeign(entry)).map((entry) => `${category}: ${entry}`);
   });
 }
