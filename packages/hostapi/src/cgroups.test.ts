@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { detectCgroupMode, limitProcess, planLimits } from './cgroups.ts';
+import { detectCgroupMode, planLimits, prepareCgroup } from './cgroups.ts';
 
 describe('cgroups', () => {
   let root: string;
@@ -20,17 +20,20 @@ describe('cgroups', () => {
     expect(detectCgroupMode(root)).toBe(mode);
   });
 
-  it('writes limits and the process where each version wants them', async () => {
+  it('writes limits where each version wants them', async () => {
     writeFileSync(join(root, 'cgroup.controllers'), 'memory cpu pids');
-    const options = { parent: 'ab12cd', name: 'pod', pid: 42, limits: { memoryBytes: 1024, cpus: 0.5 } };
-    expect(await limitProcess(options, root)).toEqual([]);
+    const options = { parent: 'ab12cd', name: 'pod', limits: { memoryBytes: 1024, cpus: 0.5 } };
+    expect(await prepareCgroup(options, root)).toEqual({
+      membershipFiles: [join(root, 'ab12cd/pod/cgroup.procs')],
+      missing: [],
+    });
     expect(readFileSync(join(root, 'ab12cd/pod/memory.max'), 'utf8')).toBe('1024');
     expect(readFileSync(join(root, 'ab12cd/pod/cpu.max'), 'utf8')).toBe('50000 100000');
-    expect(readFileSync(join(root, 'ab12cd/pod/cgroup.procs'), 'utf8')).toBe('42');
     expect(planLimits('hybrid', { processes: 7 }).get('pids')).toEqual([['pids.max', '7']]);
   });
 
   it('says which limits this host cannot set', async () => {
-    expect(await limitProcess({ parent: 'p', name: 'n', pid: 1, limits: { memoryBytes: 1 } }, root)).toEqual(['cgroups']);
+    const { missing } = await prepareCgroup({ parent: 'p', name: 'n', limits: { memoryBytes: 1 } }, root);
+    expect(missing).toEqual(['cgroups']);
   });
 });

@@ -54,18 +54,23 @@ function directories(mode: CgroupMode, root: string, parent: string, name: strin
   return V1_CONTROLLERS.map((controller) => join(root, controller, parent, name));
 }
 
-/**
- * Puts a process (and so its future children) into a group with limits. Answers which limits could not be set on this
- * host: that is a condition to report, not a failure.
- */
-export async function limitProcess(
-  options: { readonly parent: string; readonly name: string; readonly pid: number; readonly limits: CgroupLimits },
+export interface PreparedCgroup {
+  /** A process that writes `0` to each of these files joins the group, with its future children. */
+  readonly membershipFiles: readonly string[];
+  /** Limits that cannot be set on this host: a condition to report, not a failure. */
+  readonly missing: readonly string[];
+}
+
+/** Makes a group with limits, beneath a parent group of ours. */
+export async function prepareCgroup(
+  options: { readonly parent: string; readonly name: string; readonly limits: CgroupLimits },
   root = ROOT,
-): Promise<readonly string[]> {
-  const { parent, name, pid, limits } = options;
+): Promise<PreparedCgroup> {
+  const { parent, name, limits } = options;
   const mode = detectCgroupMode(root);
   const missing: string[] = [];
-  if (mode === 'none') return ['cgroups'];
+  const membershipFiles: string[] = [];
+  if (mode === 'none') return { membershipFiles, missing: ['cgroups'] };
   if (mode === 'v2') await enableControllers(root, parent);
   for (const [controller, files] of planLimits(mode, limits)) {
     const directory = join(root, controller, parent, name);
@@ -74,12 +79,12 @@ export async function limitProcess(
       for (const [file, value] of files) {
         await writeFile(join(directory, file), value).catch(() => missing.push(file));
       }
-      await writeFile(join(directory, 'cgroup.procs'), String(pid));
+      membershipFiles.push(join(directory, 'cgroup.procs'));
     } catch {
       missing.push(controller === '' ? 'cgroups' : controller);
     }
   }
-  return missing;
+  return { membershipFiles, missing };
 }
 
 async function enableControllers(root: string, parent: string): Promise<void> {

@@ -1,8 +1,9 @@
 import { isNotFound, keyOf, formatTime } from '@slipway/apimachinery';
 import { type Pod, PodKind, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
 import type { Client } from '@slipway/client';
+import type { CgroupLimits } from '@slipway/hostapi';
 import { backOffDelay, type EventRecorder, type Logger, sleep, type TimerClock } from '@slipway/runtime';
-import { type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
+import { bytesOf, type DomainPlan, milliOf, planDomain, renderDomain } from '@slipway/virt';
 import type { NodeConfig, PodNetwork, PodNetworkStatus, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
 import type { RunningSandbox, SandboxManager } from '../sandbox/index.ts';
 import { domainFacts } from './domain-facts.ts';
@@ -35,6 +36,8 @@ const DEFAULT_GRACE_SECONDS = 30;
 const POWER_BUTTON_EVERY_MS = 5_000;
 const AGENT_REFRESH_MS = 30_000;
 const AGENT_RETRY_MS = 1_000;
+/** Largest translation cache of QEMU: part of software emulation, not of what the pod asked for. */
+const TRANSLATION_CACHE_BYTES = 1024 ** 3;
 
 interface Signal {
   readonly promise: Promise<void>;
@@ -168,7 +171,10 @@ export class Launch {
     };
     const hostname = this.pod.spec?.hostname ?? this.pod.metadata.name ?? 'guest';
     const guest = { namespace: vmi.metadata.namespace ?? '', name: vmi.metadata.name ?? '' };
-    const sandbox = await sandboxes.create({ podUid, hostname, guest, onNamespace }, signal);
+    const sandbox = await sandboxes.create(
+      { podUid, hostname, guest, limits: limitsOf(this.pod, this.deps.facts), onNamespace },
+      signal,
+    );
     return { sandbox, network: (await setUp) ?? { podIPs: [], interfaces: [] } };
   }
 
@@ -394,6 +400,16 @@ export class Launch {
       }
     }
   }
+}
+
+/** Limits that the pod's first container asks for; none means none. */
+function limitsOf(pod: Pod, { kvm }: NodeFacts): CgroupLimits {
+  const slack = kvm.state === 'usable' ? 0 : TRANSLATION_CACHE_BYTES;
+  const { memory, cpu } = pod.spec?.containers[0]?.resources?.limits ?? {};
+  return {
+    ...(memory !== undefined && { memoryBytes: bytesOf(memory) + slack }),
+    ...(cpu !== undefined && { cpus: Number(milliOf(cpu)) / 1000 }),
+  };
 }
 
 const domainName = (vmi: VirtualMachineInstance): string => `${vmi.metadata.namespace ?? 'default'}_${vmi.metadata.name}`;

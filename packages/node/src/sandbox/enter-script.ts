@@ -3,7 +3,8 @@ export const INSIDE = '/run/vm';
 
 /**
  * Runs as root and PID 1 inside new mount, pid, ipc and uts namespaces and the pod's network namespace; arguments: private
- * directory, uid, host name, 1 when /dev/kvm works, path of the daemon, its configuration file, state directory of the node.
+ * directory, uid, host name, 1 when /dev/kvm works, path of the daemon, its configuration file, state directory of the node, and files
+ * of the control groups to join.
  *
  * It builds a small /dev, hides /run and /tmp of the host, drops every privilege and then is the reaping init that keeps
  * the daemon running: one shell, 0.3 MiB. A daemon that dies leaves QEMU alone and is started again.
@@ -11,6 +12,8 @@ export const INSIDE = '/run/vm';
 export const ENTER_SCRIPT = `
 set -eu
 dir=$1 uid=$2 host=$3 kvm=$4 daemon=$5 config=$6 state=$7
+shift 7
+for group; do echo 0 > "$group" || :; done
 echo "$host" > /proc/sys/kernel/hostname
 mount -t proc -o nosuid,nodev,noexec proc /proc
 mount -t sysfs -o nosuid,nodev,noexec,ro sysfs /sys

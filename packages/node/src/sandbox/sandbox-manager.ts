@@ -1,11 +1,13 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  type CgroupLimits,
   childPids,
   type CommandRunner,
   identifyProcess,
   isSameProcess,
   ipCommand,
+  prepareCgroup,
   type ProcessRecord,
   removeCgroup,
   signalProcess,
@@ -29,6 +31,7 @@ export interface SandboxRequest {
   readonly podUid: string;
   readonly guest?: { readonly namespace: string; readonly name: string };
   readonly hostname: string;
+  readonly limits?: CgroupLimits;
   /** Called as soon as the network namespace stands, so that the network can be set up meanwhile. */
   readonly onNamespace?: (sandbox: Sandbox) => void;
 }
@@ -45,6 +48,8 @@ export interface SandboxManagerDeps {
 /** Sandboxes take uids from here; the data movers' lie below. */
 const UID_OFFSET = 1000;
 const UID_COUNT = 4000;
+/** QEMU has a thread per processor and I/O worker; a compromised one shall not fill the process table. */
+const MAX_PROCESSES = 4096;
 const KILL_POLL_MS = 5;
 const KILL_WAIT_MS = 10_000;
 
@@ -68,7 +73,10 @@ export class SandboxManager {
   }
 
   /** Builds namespaces and starts libvirt in them; the network namespace exists but is empty. */
-  async create({ podUid, hostname, guest, onNamespace }: SandboxRequest, signal: AbortSignal): Promise<RunningSandbox> {
+  async create(
+    { podUid, hostname, guest, limits = {}, onNamespace }: SandboxRequest,
+    signal: AbortSignal,
+  ): Promise<RunningSandbox> {
     await this.load();
     await this.destroy(podUid);
     const { config, programs, runner, isKvmUsable, capabilities } = this.deps;
@@ -77,7 +85,8 @@ export class SandboxManager {
     const dir = join(this.root, podUid);
     // recorded before anything exists, so that a crash in between leaves nothing unknown
     await this.write({ podUid, uid, netns, dir, init: { pid: 0, startTicks: 0 } });
-    await Promise.all([
+    const [group] = await Promise.all([
+      prepareCgroup({ parent: this.cgroupParent, name: podUid, limits: { ...limits, processes: MAX_PROCESSES } }),
       ipCommand(runner)
         .exec(['netns', 'add', netns], signal)
         .then(() => onNamespace?.({ podUid, uid, netns, dir })),
@@ -89,7 +98,7 @@ export class SandboxManager {
         argv: [
           ...(['nsenter', `--net=/run/netns/${netns}`] as const),
           ...['unshare', '--mount', '--pid', '--ipc', '--uts', '--fork', '--propagation', 'private'],
-          ...['sh', ...enter, `${INSIDE}/etc/libvirt/${programs.configName}`, config.stateDir],
+          ...['sh', ...enter, `${INSIDE}/etc/libvirt/${programs.configName}`, config.stateDir, ...group.membershipFiles],
         ],
         logFile: join(this.root, `${podUid}.log`),
       },
@@ -113,9 +122,8 @@ export class SandboxManager {
     const record = await this.read(podUid);
     if (record === undefined) return;
     await kill(record.init);
-    const { config } = this.deps;
     await this.deleteNetns(record);
-    await removeCgroup(`slipway-${config.hostPrefix}`, podUid);
+    await removeCgroup(this.cgroupParent, podUid);
     await rm(join(this.root, podUid), { recursive: true, force: true });
     await rm(join(this.root, `${podUid}.log`), { force: true });
     await rm(join(this.root, `${podUid}.json`), { force: true });
@@ -140,6 +148,10 @@ export class SandboxManager {
   async podUids(): Promise<readonly string[]> {
     const names = await readdir(this.root).catch(() => []);
     return names.filter((name) => name.endsWith('.json') && !name.startsWith('.')).map((name) => name.slice(0, -5));
+  }
+
+  private get cgroupParent(): string {
+    return `slipway-${this.deps.config.hostPrefix}`;
   }
 
   private netnsOf(podUid: string): string {

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { childPids, hostRunner, identifyProcess, isSameProcess, signalProcess } from '@slipway/hostapi';
+import { childPids, hostRunner, identifyProcess, isSameProcess, removeCgroupTree, signalProcess } from '@slipway/hostapi';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { seedCapabilities } from './capability-cache.ts';
 import { findHostPrograms } from './host-programs.ts';
@@ -42,6 +42,7 @@ describe('a sandbox', () => {
   });
   afterEach(async () => {
     for (const uid of await manager().podUids()) await manager().destroy(uid);
+    await removeCgroupTree('slipway-fsbtst');
     rmSync(stateDir, { recursive: true, force: true });
   });
 
