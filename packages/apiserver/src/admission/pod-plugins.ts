@@ -51,13 +51,16 @@ export function serviceAccountPlugin(source: RbacSource, randomSuffix: () => str
       }
       spec.serviceAccountName = name;
       spec.serviceAccount = name;
-      const secrets = account['imagePullSecrets'];
-      if ((spec.imagePullSecrets?.length ?? 0) === 0 && Array.isArray(secrets) && secrets.length > 0)
-        spec.imagePullSecrets = [...(secrets as unknown[])];
+      inheritPullSecrets(spec, account['imagePullSecrets']);
       const mounts = spec.automountServiceAccountToken ?? account['automountServiceAccountToken'] ?? true;
       if (mounts === true) mountToken(spec, `kube-api-access-${randomSuffix()}`);
     },
   };
+}
+
+function inheritPullSecrets(spec: PodSpec, secrets: unknown): void {
+  if ((spec.imagePullSecrets?.length ?? 0) > 0 || !Array.isArray(secrets) || secrets.length === 0) return;
+  spec.imagePullSecrets = [...secrets];
 }
 
 function mountToken(spec: PodSpec, generatedName: string): void {

@@ -15,9 +15,8 @@ export function impersonate(request: ApiRequest, caller: UserInfo, authorizer: A
   const groups = splitHeader(headers['impersonate-group']);
   const uid = headers['impersonate-uid'];
   if (!username) {
-    if (groups.length > 0 || extraNames.length > 0 || uid) {
-      throw badRequest('impersonation of groups, uid or extra needs a user');
-    }
+    const asksForMore = groups.length > 0 || extraNames.length > 0 || Boolean(uid);
+    if (asksForMore) throw badRequest('impersonation of groups, uid or extra needs a user');
     return caller;
   }
   const may = checker(caller, authorizer);

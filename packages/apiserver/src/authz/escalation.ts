@@ -77,8 +77,8 @@ export function escalationPlugin(source: RbacSource, authorizer: () => Authorize
   return {
     name: 'RBACEscalation',
     validate({ operation, group, resource, namespace, name, user, object, oldObject }) {
-      if (group !== RBAC_GROUP || (operation !== 'CREATE' && operation !== 'UPDATE') || object === undefined) return;
-      if (user.groups.includes(MASTERS_GROUP)) return;
+      const isWrite = operation === 'CREATE' || operation === 'UPDATE';
+      if (group !== RBAC_GROUP || !isWrite || object === undefined || user.groups.includes(MASTERS_GROUP)) return;
       const may = (verb: string, target: string, targetName: string): boolean => {
         const request: AuthorizationRequest = {
           user,
@@ -94,8 +94,8 @@ export function escalationPlugin(source: RbacSource, authorizer: () => Authorize
         return authorizer()(request).verdict === 'allow';
       };
       if (ROLES.has(resource)) {
-        if (oldObject !== undefined && JSON.stringify(rulesIn(oldObject)) === JSON.stringify(rulesIn(object))) return;
-        if (!may('escalate', resource, name)) refuseUnheld(source, user, namespace, rulesIn(object), { resource, name });
+        if (!hasSameRules(oldObject, object) && !may('escalate', resource, name))
+          refuseUnheld(source, user, namespace, rulesIn(object), { resource, name });
       } else if (BINDINGS.has(resource)) {
         const role = object['roleRef'] as { kind?: string; name?: string } | undefined; // validated before
         const target = role?.kind === 'ClusterRole' ? 'clusterroles' : 'roles';
@@ -105,6 +105,9 @@ export function escalationPlugin(source: RbacSource, authorizer: () => Authorize
     },
   };
 }
+
+const hasSameRules = (before: UnstructuredObject | undefined, after: UnstructuredObject): boolean =>
+  before !== undefined && JSON.stringify(rulesIn(before)) === JSON.stringify(rulesIn(after));
 
 const rulesIn = (role: UnstructuredObject): PolicyRule[] => (Array.isArray(role['rules']) ? (role['rules'] as PolicyRule[]) : []); // validated before
 

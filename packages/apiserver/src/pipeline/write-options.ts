@@ -79,25 +79,9 @@ export interface DecodedDeleteOptions {
 export function deleteOptions(body: unknown, query: URLSearchParams): DecodedDeleteOptions {
   if (body !== undefined && body !== null && !isObject(body)) throw badRequest("couldn't get version/kind; json parse error");
   const fields = isObject(body) && Object.keys(body).length > 0 ? body : fieldsOfQuery(query);
-  const errors: FieldError[] = [];
-  const { kind, gracePeriodSeconds, propagationPolicy, orphanDependents, preconditions, dryRun } = fields;
-  if (kind !== undefined && kind !== 'DeleteOptions')
-    throw badRequest(`no kind "${String(kind)}" is registered for version "meta.k8s.io/v1"`);
-  const dryRuns = Array.isArray(dryRun) ? dryRun.map(String) : [];
-  if (dryRuns.some((value) => value !== 'All')) errors.push(unsupportedDryRun(dryRuns));
-  if (propagationPolicy !== undefined && !['Background', 'Foreground', 'Orphan', ''].includes(String(propagationPolicy))) {
-    errors.push({
-      ...unsupported('propagationPolicy', String(propagationPolicy), ['Foreground', 'Background', 'Orphan', 'nil']),
-    });
-  }
-  if (propagationPolicy !== undefined && orphanDependents !== undefined) {
-    errors.push({
-      type: 'Invalid',
-      path: 'propagationPolicy',
-      detail: `Invalid value: ${JSON.stringify(propagationPolicy)}: orphanDependents and deletionPropagation cannot be both set`,
-    });
-  }
-  if (errors.length > 0) throw invalid({ group: 'meta.k8s.io', kind: 'DeleteOptions' }, '', errors);
+  const { gracePeriodSeconds, propagationPolicy, orphanDependents, preconditions } = fields;
+  const dryRuns = Array.isArray(fields['dryRun']) ? fields['dryRun'].map(String) : [];
+  checkDeleteOptions(fields, dryRuns);
   const uid = isObject(preconditions) ? preconditions['uid'] : undefined;
   const resourceVersion = isObject(preconditions) ? preconditions['resourceVersion'] : undefined;
   return {
@@ -112,6 +96,25 @@ export function deleteOptions(body: unknown, query: URLSearchParams): DecodedDel
       },
     },
   };
+}
+
+/** Throws 400 for another kind of body, 422 for values that do not exist. */
+function checkDeleteOptions(fields: Record<string, unknown>, dryRuns: readonly string[]): void {
+  const { kind, propagationPolicy, orphanDependents } = fields;
+  const errors: FieldError[] = [];
+  if (kind !== undefined && kind !== 'DeleteOptions') {
+    throw badRequest(`no kind ${JSON.stringify(kind)} is registered for version "meta.k8s.io/v1"`);
+  }
+  if (dryRuns.some((value) => value !== 'All')) errors.push(unsupportedDryRun(dryRuns));
+  const policy = typeof propagationPolicy === 'string' ? propagationPolicy : '';
+  if (!['Background', 'Foreground', 'Orphan', ''].includes(policy)) {
+    errors.push(unsupported('propagationPolicy', policy, ['Foreground', 'Background', 'Orphan', 'nil']));
+  }
+  if (propagationPolicy !== undefined && orphanDependents !== undefined) {
+    const detail = `Invalid value: ${JSON.stringify(propagationPolicy)}: orphanDependents and deletionPropagation cannot be both set`;
+    errors.push({ type: 'Invalid', path: 'propagationPolicy', detail });
+  }
+  if (errors.length > 0) throw invalid({ group: 'meta.k8s.io', kind: 'DeleteOptions' }, '', errors);
 }
 
 function fieldsOfQuery(query: URLSearchParams): Record<string, unknown> {
