@@ -14,7 +14,7 @@ export interface BenchContext {
   /** The tiny guest, qcow2, as imported into the golden claim. */
   readonly image: string;
   readonly hideKvm: boolean;
-  report(text: string): void;
+  readonly report: (text: string) => void;
 }
 
 export type Benchmark = (context: BenchContext) => Promise<Row[]>;

@@ -18,7 +18,7 @@ export function parseForward(params: Readonly<Record<string, unknown>>): Omit<Fo
   const protocol = params['protocol'] ?? 'tcp';
   if (!Number.isInteger(port) || port < 1 || port > 65535)
     throw badRequest(`${String(params['port'])} is no port between 1 and 65535`);
-  if (protocol !== 'tcp' && protocol !== 'udp') throw badRequest(`${String(protocol)} is neither tcp nor udp`);
+  if (protocol !== 'tcp' && protocol !== 'udp') throw badRequest(`${JSON.stringify(protocol)} is neither tcp nor udp`);
   return { port, protocol };
 }
 

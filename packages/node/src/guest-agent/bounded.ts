@@ -30,7 +30,8 @@ export function records(value: unknown): GuestRecord[] {
 /** A printable text; control characters of a hostile guest never reach a terminal or a status. */
 export function text(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;
-  const printable = [...value].filter((character) => character >= ' ' && character !== '\x7f').join('');
+  // oxlint-disable-next-line no-control-regex -- they are what is removed
+  const printable = value.replaceAll(/[\u0000-\u001f\u007f]/g, '');
   return printable === '' ? undefined : printable.slice(0, MAX_TEXT);
 }
 
