@@ -1,0 +1,57 @@
+import type { VirtualMachineInstance } from '@slipway/api';
+import { describe, expect, it } from 'vitest';
+import { endedInstance, liveMigratable, pausedInstance, reportedInstance } from './instance-status.ts';
+
+const NOW = Date.parse('2026-01-02T03:04:05Z');
+
+function instance(status: VirtualMachineInstance['status'] = {}): VirtualMachineInstance {
+  return {
+    apiVersion: 'kubevirt.io/v1',
+    kind: 'VirtualMachineInstance',
+    metadata: { name: 'vm', namespace: 'default', uid: 'u' },
+    spec: {
+      networks: [{ name: 'default', pod: {} }],
+      domain: { devices: { interfaces: [{ name: 'default', masquerade: {} }] } },
+    },
+    status,
+  };
+}
+
+const report = {
+  os: { name: 'Tiny' },
+  interfaces: [{ name: 'enp1s0', mac: '02:00:00:00:00:01', ipAddresses: ['10.0.2.2'] }],
+};
+
+describe('status of an instance', () => {
+  it('takes addresses of the guest agent only where nothing else knows them', () => {
+    const known = { name: 'default', mac: '02:00:00:00:00:01', infoSource: 'domain' };
+    const behindNat = instance({ interfaces: [{ ...known, ipAddress: '10.244.0.5', ipAddresses: ['10.244.0.5'] }] });
+    const masquerade = reportedInstance(behindNat, report, NOW).status?.interfaces?.[0];
+    expect(masquerade).toMatchObject({ ipAddress: '10.244.0.5', interfaceName: 'enp1s0' });
+    const bridge = reportedInstance(instance({ interfaces: [known] }), report, NOW).status?.interfaces?.[0];
+    expect(bridge).toMatchObject({ ipAddress: '10.0.2.2', infoSource: 'domain, guest-agent' });
+  });
+
+  it('writes nothing when a report says the same again', () => {
+    const once = reportedInstance(instance({ interfaces: [] }), report, NOW);
+    expect(reportedInstance(once, report, NOW + 60_000)).toBe(once);
+    const disconnected = reportedInstance(once, undefined, NOW);
+    expect(disconnected.status?.conditions).toEqual([]);
+  });
+
+  it('keeps one entry per phase and drops what only a running guest has', () => {
+    const paused = pausedInstance(instance({ phase: 'Running' }), 'PausedByUser', NOW);
+    expect(pausedInstance(paused, 'PausedByUser', NOW)).toBe(paused);
+    const ended = endedInstance(endedInstance(paused, 'Failed', NOW), 'Failed', NOW + 1000);
+    expect(ended.status).toMatchObject({ phase: 'Failed', conditions: [] });
+    expect(ended.status?.phaseTransitionTimestamps).toEqual([
+      { phase: 'Failed', phaseTransitionTimestamp: '2026-01-02T03:04:05Z' },
+    ]);
+  });
+
+  it('says why a guest cannot move', () => {
+    expect(liveMigratable(instance())).toMatchObject({ status: 'True' });
+    const local = { name: 'd', target: '', persistentVolumeClaimInfo: { claimName: 'root', accessModes: ['ReadWriteOnce'] } };
+    expect(liveMigratable(instance({ volumeStatus: [local as never] }))).toMatchObject({ reason: 'DisksNotLiveMigratable' });
+  });
+});
