@@ -9,7 +9,7 @@ export interface PinnedPath {
   /** A path that leads to exactly this file whatever becomes of its name; valid until `close`. */
   readonly path: string;
   readonly kind: 'file' | 'directory' | 'socket' | 'other';
-  close(): void;
+  readonly close: () => void;
 }
 
 /**

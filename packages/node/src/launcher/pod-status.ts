@@ -28,43 +28,55 @@ function areGatesOpen(pod: Pod, isRunning: boolean): boolean {
   });
 }
 
-/** `status` of a pod whose containers are processes of this node. Pure. */
-export function podStatus(pod: Pod, { phase, podIPs, hostIP, message, now }: PodState): PodStatus {
+type PodSpec = NonNullable<Pod['spec']>;
+
+function runningOrEnded(pod: Pod, { phase, message, now }: PodState): NonNullable<PodStatus['containerStatuses']> {
   const isRunning = phase === 'Running';
-  const startTime = pod.status?.startTime ?? now;
+  const startedAt = pod.status?.startTime ?? now;
   const reason = phase === 'Succeeded' ? 'Completed' : 'Error';
-  const ended = {
-    exitCode: phase === 'Succeeded' ? 0 : 1,
-    reason,
-    startedAt: startTime,
-    finishedAt: now,
-    ...(message && { message }),
-  };
-  const isReady = isRunning && areGatesOpen(pod, isRunning);
-  const hasGate = (pod.spec?.readinessGates ?? []).some(({ conditionType }) => conditionType === UNPAUSED_GATE);
-  const knowsGate = pod.status?.conditions?.some(({ type }) => type === UNPAUSED_GATE);
-  const containers = (pod.spec?.containers ?? []).map(({ name, image = '' }) => ({
+  const ended = { exitCode: phase === 'Succeeded' ? 0 : 1, reason, startedAt, finishedAt: now, ...(message && { message }) };
+  return (pod.spec?.containers ?? []).map(({ name, image = '' }) => ({
     ...{ name, image, imageID: '', restartCount: 0, ready: isRunning, started: isRunning },
     containerID: `slipway://${pod.metadata.uid}/${name}`,
-    state: isRunning ? { running: { startedAt: startTime } } : { terminated: ended },
+    state: isRunning ? { running: { startedAt } } : { terminated: ended },
   }));
-  const init = (pod.spec?.initContainers ?? []).map(({ name, image = '' }) => ({
-    ...{ name, image, imageID: '', restartCount: 0, ready: true },
-    state: { terminated: { exitCode: 0, reason: 'Completed', startedAt: startTime, finishedAt: startTime } },
-  }));
+}
+
+/** Nothing runs before the guest: init containers have always completed. */
+function completed(containers: PodSpec['initContainers'], startedAt: string): Pick<PodStatus, 'initContainerStatuses'> {
+  if (containers === undefined || containers.length === 0) return {};
+  const state = { terminated: { exitCode: 0, reason: 'Completed', startedAt, finishedAt: startedAt } };
+  return {
+    initContainerStatuses: containers.map(({ name, image = '' }) => ({
+      ...{ name, image, imageID: '', restartCount: 0, ready: true, state },
+    })),
+  };
+}
+
+function conditionsOf(pod: Pod, isRunning: boolean, now: string): PodCondition[] {
+  const isReady = isRunning && areGatesOpen(pod, isRunning);
+  const hasGate = (pod.spec?.readinessGates ?? []).some(({ conditionType }) => conditionType === UNPAUSED_GATE);
+  const knowsGate = pod.status?.conditions?.some(({ type }) => type === UNPAUSED_GATE) === true;
+  return [
+    condition(pod, 'Initialized', true, now),
+    condition(pod, 'ContainersReady', isRunning, now, isRunning ? undefined : 'PodCompleted'),
+    condition(pod, 'Ready', isReady, now, isRunning ? 'ReadinessGatesNotReady' : 'PodCompleted'),
+    ...(hasGate && !knowsGate && isRunning ? [condition(pod, UNPAUSED_GATE, true, now)] : []),
+  ];
+}
+
+/** `status` of a pod whose containers are processes of this node. Pure. */
+export function podStatus(pod: Pod, state: PodState): PodStatus {
+  const { phase, podIPs, hostIP, now } = state;
+  const startTime = pod.status?.startTime ?? now;
   return {
     phase,
     startTime,
     hostIP,
     hostIPs: [{ ip: hostIP }],
     ...(podIPs[0] !== undefined && { podIP: podIPs[0], podIPs: podIPs.map((ip) => ({ ip })) }),
-    conditions: [
-      condition(pod, 'Initialized', true, now),
-      condition(pod, 'ContainersReady', isRunning, now, isRunning ? undefined : 'PodCompleted'),
-      condition(pod, 'Ready', isReady, now, isRunning ? 'ReadinessGatesNotReady' : 'PodCompleted'),
-      ...(hasGate && !knowsGate && isRunning ? [condition(pod, UNPAUSED_GATE, true, now)] : []),
-    ],
-    containerStatuses: containers,
-    ...(init.length > 0 && { initContainerStatuses: init }),
+    conditions: conditionsOf(pod, phase === 'Running', now),
+    containerStatuses: runningOrEnded(pod, state),
+    ...completed(pod.spec?.initContainers, startTime),
   };
 }
