@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { isNotFound } from '@slipway/apimachinery';
 import { KubeVirtKind, NetworkAttachmentDefinitionKind, PodKind, VirtualMachineInstanceKind } from '@slipway/api';
@@ -165,7 +166,7 @@ async function examineHost(
   const sandboxes = new SandboxManager({ config, runner: hostRunner, programs, isKvmUsable, capabilities: () => capabilities });
   const seeded = await seedCapabilities({ stateDir, programs, isKvmUsable, sandboxes }, signal);
   capabilities = seeded.directory;
-  return { facts: { kvm, host: seeded.host, programs, firmware }, sandboxes };
+  return { facts: { kvm, host: seeded.host, programs, firmware, memoryBytes: totalmem() }, sandboxes };
 }
 
 /**

@@ -37,6 +37,7 @@ export function domainFacts({ vmi, node, config, network, volumes }: DomainInput
     logs: {},
     nvramPath: `${INSIDE}/data/nvram.fd`,
     firmware: node.firmware,
+    hostMemoryBytes: node.memoryBytes,
     machineTypes: node.host.machineTypes,
     videoModels: node.host.videoModels,
     vhostNet: false,

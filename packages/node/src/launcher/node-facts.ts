@@ -10,6 +10,8 @@ export interface NodeFacts {
   readonly host: HostCapabilities;
   readonly programs: HostPrograms;
   readonly firmware: readonly FirmwareImage[];
+  /** RAM of the host. */
+  readonly memoryBytes: number;
 }
 
 /** The cluster's configuration at this moment. */

@@ -120,6 +120,8 @@ export interface DomainFacts {
   /** CPUs of the pod, for dedicated placement. */
   readonly cpuSet?: readonly number[];
   readonly topology?: HostTopology;
+  /** RAM of the host; absent: enough. */
+  readonly hostMemoryBytes?: number;
   /** Device plugin allocations: `PCI_RESOURCE_*`, `MDEV_PCI_RESOURCE_*`, `USB_RESOURCE_*`, `PCIDEVICE_*`, `KUBEVIRT_RESOURCE_NAME_*`. */
   readonly env?: Readonly<Record<string, string>>;
 }

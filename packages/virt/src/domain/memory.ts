@@ -9,21 +9,24 @@ export interface MemoryPlan {
   /** Upper bound of later memory hotplug. */
   readonly maxBytes: number | undefined;
   readonly hugepages: boolean;
-  /** Other processes (virtiofsd, passt) map the guest's memory. */
+  /** Other processes (virtiofsd, passt) map the guest's memory, or there is more of it than the host has. */
   readonly shared: boolean;
   readonly memfd: boolean;
   readonly realtime: boolean;
 }
 
 /** Size and backing of the guest's memory. */
-export function planMemory(vmi: VirtualMachineInstance): MemoryPlan {
+export function planMemory(vmi: VirtualMachineInstance, hostMemoryBytes = Number.POSITIVE_INFINITY): MemoryPlan {
   const { domain, architecture } = vmi.spec;
   const guestBytes = guestMemoryBytes(domain);
   const max = domain.memory?.maxGuest === undefined ? undefined : bytesOf(domain.memory.maxGuest);
   const hugepages = domain.memory?.hugepages !== undefined;
   const shared =
     (domain.devices.filesystems ?? []).some(({ virtiofs }) => virtiofs !== undefined) ||
-    (domain.devices.interfaces ?? []).some(({ passtBinding }) => passtBinding !== undefined);
+    (domain.devices.interfaces ?? []).some(({ passtBinding }) => passtBinding !== undefined) ||
+    // Linux refuses a private mapping larger than all of the RAM, however little will be touched; shared memory is
+    // accounted page by page
+    (guestBytes > hostMemoryBytes && !hugepages);
   const memfdWanted = vmi.metadata.annotations?.['kubevirt.io/memfd'] !== 'false';
   return {
     guestBytes,

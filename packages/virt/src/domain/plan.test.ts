@@ -57,6 +57,16 @@ describe('planDomain', () => {
     expect(xml).toContain('<log file="/run/serial0.log" append="on"/>');
   });
 
+  it('shares memory only when the guest has more of it than the host', () => {
+    const vmi = storedInstance({ domain: { memory: { guest: '4Gi' } } });
+    const backing = (gibibytes: number) =>
+      /<memoryBacking>.*<\/memoryBacking>/s.exec(
+        renderDomain(planDomain(vmi, { ...nodeFacts(vmi), hostMemoryBytes: gibibytes * 1024 ** 3 })),
+      )?.[0];
+    expect(backing(4)).toBeUndefined();
+    expect(backing(3)).toMatch(/<source type="memfd"\/>\s*<access mode="shared"\/>/);
+  });
+
   it('runs under software emulation without what only KVM has, and says so', () => {
     const vmi = storedInstance({
       domain: { cpu: { model: 'Haswell' }, features: { hyperv: { spinlocks: { spinlocks: 8191 } } }, devices: {} },

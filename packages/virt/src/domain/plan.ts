@@ -124,7 +124,7 @@ export function planDomain(vmi: VirtualMachineInstance, facts: DomainFacts): Dom
   const type = acceleratorOf(facts, notes);
   const firmware = planFirmware(vmi, facts, notes);
   const cpu = planCpu(vmi, facts, boot, notes);
-  const memory = planMemory(vmi);
+  const memory = planMemory(vmi, facts.hostMemoryBytes);
   const ioThreads = planIoThreads(domain);
   const pins = planPins(vmi, facts, {
     vcpus: cpu.count,
