@@ -52,6 +52,8 @@ export interface CrdRow {
   readonly plural: string;
   /** Space separated; a `*` marks the storage version, a `!` a deprecated one. Preferred order. */
   readonly versions: string;
+  /** What users of a deprecated version are told; default: that the version is going. */
+  readonly deprecationWarning?: string;
   readonly shortNames?: string;
   readonly cluster?: boolean;
   /** Listed by `kubectl get all`. */
@@ -99,7 +101,8 @@ export function customResourceDefinition(row: CrdRow): CustomResourceDefinition 
 function versionOf(row: CrdRow, marked: string): CustomResourceDefinitionVersion {
   const name = marked.replace(/[*!]/g, '');
   const subresources = { ...(row.status && { status: {} }), ...(row.scale && { scale: SCALE }) };
-  const deprecationWarning = `${row.group}/${name} is now deprecated and will be removed in a future release.`;
+  const deprecationWarning =
+    row.deprecationWarning ?? `${row.group}/${name} is now deprecated and will be removed in a future release.`;
   return {
     name,
     served: true,

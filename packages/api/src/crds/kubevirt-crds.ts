@@ -124,7 +124,12 @@ const ROWS: readonly Row[] = [
     ].join('; '),
   }),
   kubevirt(
-    { kind: 'VirtualMachineInstancePreset', plural: 'virtualmachineinstancepresets', shortNames: 'vmipreset vmipresets' },
+    {
+      kind: 'VirtualMachineInstancePreset',
+      plural: 'virtualmachineinstancepresets',
+      shortNames: 'vmipreset vmipresets',
+      deprecationWarning: 'kubevirt.io/v1 VirtualMachineInstancePresets is now deprecated and will be removed in v2.',
+    },
     'v1! v1alpha3*!',
   ),
   kubevirt({
