@@ -20,6 +20,19 @@ describe('decodeProtobuf', () => {
     });
   });
 
+  it('leaves out what JSON would leave out, and lifts embedded messages', () => {
+    const number = (field: number, value: number): Buffer => Buffer.from([field << 3, value]);
+    const port = Buffer.concat([field(1, 'web'), number(3, 80), number(5, 0)]);
+    const service = field(2, Buffer.concat([field(1, port), field(8, '')]));
+    expect(decodeProtobuf(envelope('Service', service))).toMatchObject({ spec: { ports: [{ name: 'web', port: 80 }] } });
+    expect(JSON.stringify(decodeProtobuf(envelope('Service', service)))).not.toMatch(/nodePort|loadBalancerIP/);
+    const http = field(1, field(1, field(1, '/a')));
+    const ingress = field(2, field(3, Buffer.concat([field(1, 'host'), field(2, http)])));
+    expect(decodeProtobuf(envelope('Ingress', ingress))).toMatchObject({
+      spec: { rules: [{ host: 'host', http: { paths: [{ path: '/a' }] } }] },
+    });
+  });
+
   it.each([
     ['no envelope', Buffer.from('{}')],
     ['an unknown kind', envelope('Mystery', Buffer.alloc(0))],

@@ -80,6 +80,9 @@ function decodeMessage(message: string, bytes: Buffer, depth: number): JsonObjec
   return object;
 }
 
+/** This encoding has no way to leave out a plain boolean or integer; JSON has, and an absent string or time is always empty. */
+const ABSENT_WHEN_ZERO: ReadonlySet<string> = new Set(['o', 'n']);
+
 function assign(object: JsonObject, field: ProtoField, value: bigint | Buffer, depth: number): void {
   const { name, type, isMap, isRepeated } = field;
   if (isMap) {
@@ -90,8 +93,9 @@ function assign(object: JsonObject, field: ProtoField, value: bigint | Buffer, d
     list.push(scalar(type, value, depth));
   } else {
     const decoded = scalar(type, value, depth);
-    // an empty string or a zero time is how this encoding writes an absent value
-    if (decoded !== '' && decoded !== null) object[name] = decoded;
+    const isAbsent = decoded === '' || decoded === null || (ABSENT_WHEN_ZERO.has(type) && !decoded);
+    if (name === '&') Object.assign(object, decoded);
+    else if (!isAbsent) object[name] = decoded;
   }
 }
 
@@ -107,7 +111,7 @@ function mapEntry(type: string, value: bigint | Buffer, depth: number): [string,
 }
 
 function scalar(type: string, value: bigint | Buffer, depth: number): unknown {
-  if (!Buffer.isBuffer(value)) return type === '?' ? value !== 0n : Number(value);
+  if (!Buffer.isBuffer(value)) return type === '?' || type === 'o' ? value !== 0n : Number(value);
   switch (type) {
     case 's':
       return value.toString('utf8');

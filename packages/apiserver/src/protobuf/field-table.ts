@@ -1,11 +1,12 @@
 /**
  * Field numbers of the published .proto files, for the kinds kubectl creates through typed clients. A message is
  * `number name type` per line entry; types: `s` string, `b` bytes, `i` integer, `?` boolean, `t` time, `q` quantity,
- * `x` int-or-string, `-` accepted and dropped, else another message. `*` repeats, `{s}` and `{b}`, `{q}` are maps.
+ * `o` boolean and `n` integer that are absent when false or zero, `x` int-or-string, `-` accepted and dropped, else another message. `*` repeats, `{s}` and `{b}`, `{q}` are maps;
+ * a message named `&` is part of the one around it.
  */
 const TABLE: Readonly<Record<string, string>> = {
   ObjectMeta:
-    '1 name s,2 generateName s,3 namespace s,4 selfLink s,5 uid s,6 resourceVersion s,7 generation i,8 creationTimestamp t,' +
+    '1 name s,2 generateName s,3 namespace s,4 selfLink s,5 uid s,6 resourceVersion s,7 generation n,8 creationTimestamp t,' +
     '9 deletionTimestamp t,10 deletionGracePeriodSeconds i,11 labels {s},12 annotations {s},13 ownerReferences OwnerReference*,' +
     '14 finalizers s*,17 managedFields -',
   OwnerReference: '1 kind s,3 name s,4 uid s,5 apiVersion s,6 controller ?,7 blockOwnerDeletion ?',
@@ -27,8 +28,20 @@ const TABLE: Readonly<Record<string, string>> = {
   Service: '1 metadata ObjectMeta,2 spec ServiceSpec,3 status -',
   ServiceSpec:
     '1 ports ServicePort*,2 selector {s},3 clusterIP s,4 type s,5 externalIPs s*,7 sessionAffinity s,8 loadBalancerIP s,' +
-    '9 loadBalancerSourceRanges s*,10 externalName s,11 externalTrafficPolicy s,13 publishNotReadyAddresses ?,18 clusterIPs s*',
-  ServicePort: '1 name s,2 protocol s,3 port i,4 targetPort x,5 nodePort i,6 appProtocol s',
+    '9 loadBalancerSourceRanges s*,10 externalName s,11 externalTrafficPolicy s,12 healthCheckNodePort n,13 publishNotReadyAddresses o,18 clusterIPs s*',
+  ServicePort: '1 name s,2 protocol s,3 port i,4 targetPort x,5 nodePort n,6 appProtocol s',
+
+  Ingress: '1 metadata ObjectMeta,2 spec IngressSpec,3 status -',
+  IngressSpec: '1 defaultBackend IngressBackend,2 tls IngressTLS*,3 rules IngressRule*,4 ingressClassName s',
+  IngressTLS: '1 hosts s*,2 secretName s',
+  IngressRule: '1 host s,2 & IngressRuleValue',
+  IngressRuleValue: '1 http HTTPIngressRuleValue',
+  HTTPIngressRuleValue: '1 paths HTTPIngressPath*',
+  HTTPIngressPath: '1 path s,2 backend IngressBackend,3 pathType s',
+  IngressBackend: '3 resource TypedLocalObjectReference,4 service IngressServiceBackend',
+  IngressServiceBackend: '1 name s,2 port ServiceBackendPort',
+  ServiceBackendPort: '1 name s,2 number n',
+  TypedLocalObjectReference: '1 apiGroup s,2 kind s,3 name s',
 
   PolicyRule: '1 verbs s*,2 apiGroups s*,3 resources s*,4 resourceNames s*,5 nonResourceURLs s*',
   Role: '1 metadata ObjectMeta,2 rules PolicyRule*',
@@ -56,21 +69,28 @@ const TABLE: Readonly<Record<string, string>> = {
   PodDisruptionBudgetSpec: '1 minAvailable x,2 selector LabelSelector,3 maxUnavailable x',
   Deployment: '1 metadata ObjectMeta,2 spec DeploymentSpec,3 status -',
   DeploymentSpec:
-    '1 replicas i,2 selector LabelSelector,3 template PodTemplateSpec,4 strategy DeploymentStrategy,5 minReadySeconds i,' +
-    '6 revisionHistoryLimit i,7 paused ?,9 progressDeadlineSeconds i',
+    '1 replicas i,2 selector LabelSelector,3 template PodTemplateSpec,4 strategy DeploymentStrategy,5 minReadySeconds n,' +
+    '6 revisionHistoryLimit i,7 paused o,9 progressDeadlineSeconds i',
   DeploymentStrategy: '1 type s',
   Job: '1 metadata ObjectMeta,2 spec JobSpec,3 status -',
   JobSpec:
     '1 parallelism i,2 completions i,3 activeDeadlineSeconds i,4 selector LabelSelector,5 manualSelector ?,6 template PodTemplateSpec,' +
-    '7 backoffLimit i,8 ttlSecondsAfterFinished i',
+    '7 backoffLimit i,8 ttlSecondsAfterFinished i,9 completionMode s,10 suspend ?',
+  CronJob: '1 metadata ObjectMeta,2 spec CronJobSpec,3 status -',
+  CronJobSpec:
+    '1 schedule s,2 startingDeadlineSeconds i,3 concurrencyPolicy s,4 suspend ?,5 jobTemplate JobTemplateSpec,' +
+    '6 successfulJobsHistoryLimit i,7 failedJobsHistoryLimit i,8 timeZone s',
+  JobTemplateSpec: '1 metadata ObjectMeta,2 spec JobSpec',
   PodTemplateSpec: '1 metadata ObjectMeta,2 spec PodSpec',
   PodSpec:
     '2 containers Container*,3 restartPolicy s,4 terminationGracePeriodSeconds i,5 activeDeadlineSeconds i,6 dnsPolicy s,' +
-    '7 nodeSelector {s},8 serviceAccountName s,9 serviceAccount s,10 nodeName s,11 hostNetwork ?,14 securityContext -,19 schedulerName s',
+    '7 nodeSelector {s},8 serviceAccountName s,9 serviceAccount s,10 nodeName s,11 hostNetwork o,12 hostPID o,13 hostIPC o,' +
+    '14 securityContext -,15 imagePullSecrets LocalObjectReference*,16 hostname s,17 subdomain s,19 schedulerName s,' +
+    '24 priorityClassName s',
   Container:
     '1 name s,2 image s,3 command s*,4 args s*,5 workingDir s,6 ports ContainerPort*,7 env EnvVar*,8 resources ResourceRequirements,' +
-    '13 terminationMessagePath s,14 imagePullPolicy s,16 stdin ?,17 stdinOnce ?,18 tty ?',
-  ContainerPort: '1 name s,2 hostPort i,3 containerPort i,4 protocol s,5 hostIP s',
+    '13 terminationMessagePath s,14 imagePullPolicy s,16 stdin o,17 stdinOnce o,18 tty o,20 terminationMessagePolicy s',
+  ContainerPort: '1 name s,2 hostPort n,3 containerPort i,4 protocol s,5 hostIP s',
   EnvVar: '1 name s,2 value s',
   ResourceRequirements: '1 limits {q},2 requests {q}',
 };
