@@ -195,15 +195,21 @@ export const VolumeSnapshotContentKind = kind(
 export const VolumeSnapshotClassKind = kind('snapshot.storage.k8s.io/v1', 'VolumeSnapshotClass', 'volumesnapshotclasses', false);
 export const ApplicationKind = kind('argoproj.io/v1alpha1', 'Application', 'applications');
 export const AppProjectKind = kind('argoproj.io/v1alpha1', 'AppProject', 'appprojects');
-export const DeploymentKind = kind('apps/v1', 'Deployment', 'deployments');
-export const StatefulSetKind = kind('apps/v1', 'StatefulSet', 'statefulsets');
-export const DaemonSetKind = kind('apps/v1', 'DaemonSet', 'daemonsets');
-export const JobKind = kind('batch/v1', 'Job', 'jobs');
-export const CronJobKind = kind('batch/v1', 'CronJob', 'cronjobs');
-export const EndpointsKind = kind('v1', 'Endpoints', 'endpoints');
+export const DeploymentKind = kind<core.Deployment>('apps/v1', 'Deployment', 'deployments');
+export const ReplicaSetKind = kind<core.ReplicaSet>('apps/v1', 'ReplicaSet', 'replicasets');
+export const StatefulSetKind = kind<core.StatefulSet>('apps/v1', 'StatefulSet', 'statefulsets');
+export const DaemonSetKind = kind<core.DaemonSet>('apps/v1', 'DaemonSet', 'daemonsets');
+export const JobKind = kind<core.Job>('batch/v1', 'Job', 'jobs');
+export const CronJobKind = kind<core.CronJob>('batch/v1', 'CronJob', 'cronjobs');
+export const HorizontalPodAutoscalerKind = kind<core.HorizontalPodAutoscaler>(
+  'autoscaling/v2',
+  'HorizontalPodAutoscaler',
+  'horizontalpodautoscalers',
+);
+export const EndpointsKind = kind<core.Endpoints>('v1', 'Endpoints', 'endpoints');
 export const LimitRangeKind = kind('v1', 'LimitRange', 'limitranges');
-export const ResourceQuotaKind = kind('v1', 'ResourceQuota', 'resourcequotas');
-export const PodDisruptionBudgetKind = kind('policy/v1', 'PodDisruptionBudget', 'poddisruptionbudgets');
+export const ResourceQuotaKind = kind<core.ResourceQuota>('v1', 'ResourceQuota', 'resourcequotas');
+export const PodDisruptionBudgetKind = kind<core.PodDisruptionBudget>('policy/v1', 'PodDisruptionBudget', 'poddisruptionbudgets');
 export const PriorityClassKind = kind('scheduling.k8s.io/v1', 'PriorityClass', 'priorityclasses', false);
 export const EndpointSliceKind = kind('discovery.k8s.io/v1', 'EndpointSlice', 'endpointslices');
 export const NetworkPolicyKind = kind('networking.k8s.io/v1', 'NetworkPolicy', 'networkpolicies');

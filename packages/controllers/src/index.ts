@@ -1,6 +1,8 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { SLIPWAY_PROFILE } from '@slipway/virt';
-import { endpointSliceController } from './endpoints/index.ts';
+import { clusterRoleAggregationController } from './cluster-role-aggregation/index.ts';
+import { disruptionController } from './disruption/index.ts';
+import { endpointSliceController, endpointsController } from './endpoints/index.ts';
 import { garbageCollectorController } from './garbage-collector/index.ts';
 import { namespaceController } from './namespace/index.ts';
 import { nodeLifecycleController } from './node-lifecycle/index.ts';
@@ -12,8 +14,10 @@ import {
 } from './persistent-volume/index.ts';
 import { podGcController } from './pod-gc/index.ts';
 import { replicaSetVmiController } from './replica-set-vmi/index.ts';
+import { resourceQuotaController } from './resource-quota/index.ts';
 import { schedulerController } from './scheduler/index.ts';
 import { serviceAccountController } from './service-account/index.ts';
+import { serviceAccountTokenController } from './service-account-token/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
 export {
@@ -38,6 +42,11 @@ export const controllers: readonly ControllerRegistration[] = [
   nodeLifecycleController,
   podGcController,
   endpointSliceController,
+  endpointsController,
+  clusterRoleAggregationController,
+  serviceAccountTokenController,
+  disruptionController,
+  resourceQuotaController,
   schedulerController,
   claimController,
   volumeController,

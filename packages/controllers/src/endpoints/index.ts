@@ -1,8 +1,10 @@
-import { deepEqual, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
-import { type Pod, PodKind, type Service, ServiceKind } from '@slipway/api';
-import { type ControllerRegistration, done, type InformerEvent, owned, watchOf } from '@slipway/runtime';
-import { type EndpointSlice, EndpointSliceKind, hasSelector, isReady, isSelected, planSlice } from './plan-endpoints.ts';
+import { deepEqual, isNotFound, keyOf } from '@slipway/apimachinery';
+import { PodKind, type Service, ServiceKind } from '@slipway/api';
+import { type ControllerRegistration, done, owned, watchOf } from '@slipway/runtime';
+import { type EndpointSlice, EndpointSliceKind, hasSelector, isSelected, planSlice } from './plan-endpoints.ts';
+import { concernsServices, servicesOf } from './services-of-pod.ts';
 
+export { endpointsController } from './legacy-endpoints.ts';
 export { type EndpointSlice, EndpointSliceKind } from './plan-endpoints.ts';
 
 /** Lists the pods behind each service. */
@@ -12,12 +14,6 @@ export const endpointSliceController: ControllerRegistration = {
     const services = informers.lister(ServiceKind);
     const pods = informers.lister(PodKind);
     const slices = informers.lister(EndpointSliceKind);
-
-    const servicesOf = (pod: Pod): readonly ObjectKey[] =>
-      services
-        .list(pod.metadata.namespace)
-        .filter((service) => hasSelector(service) && isSelected(service, pod))
-        .map(keyOf);
 
     const write = async (slice: EndpointSlice, signal: AbortSignal): Promise<void> => {
       const current = slices.get(keyOf(slice));
@@ -30,7 +26,7 @@ export const endpointSliceController: ControllerRegistration = {
 
     return {
       kind: ServiceKind,
-      watches: [watchOf(PodKind, servicesOf, concernsServices), owned(EndpointSliceKind, ServiceKind)],
+      watches: [watchOf(PodKind, (pod) => servicesOf(services, pod), concernsServices), owned(EndpointSliceKind, ServiceKind)],
       reconciler: {
         async reconcile(key, signal) {
           const service = services.get(key);
@@ -52,16 +48,4 @@ export const endpointSliceController: ControllerRegistration = {
 function familiesOf({ spec }: Service): readonly ('IPv4' | 'IPv6')[] {
   const families = (spec?.ipFamilies ?? []).filter((family) => family === 'IPv4' || family === 'IPv6');
   return families.length > 0 ? families : ['IPv4', 'IPv6'];
-}
-
-function concernsServices({ type, object, old }: InformerEvent<Pod>): boolean {
-  if (type !== 'updated') return true;
-  const shape = (pod: Pod): unknown => [
-    pod.metadata.labels,
-    pod.metadata.deletionTimestamp,
-    pod.status?.phase,
-    pod.status?.podIPs,
-    isReady(pod),
-  ];
-  return !deepEqual(shape(object), shape(old));
 }

@@ -81,12 +81,14 @@ function endpointOf({ spec }: Service, pod: Pod, addressType: 'IPv4' | 'IPv6'): 
   };
 }
 
-function addressOf({ status }: Pod, addressType: 'IPv4' | 'IPv6'): string | undefined {
+/** Address of the pod in one family. */
+export function addressOf({ status }: Pod, addressType: 'IPv4' | 'IPv6'): string | undefined {
   const addresses = status?.podIPs?.map(({ ip }) => ip ?? '') ?? (status?.podIP ? [status.podIP] : []);
   return addresses.find((address) => address !== '' && address.includes(':') === (addressType === 'IPv6'));
 }
 
-function targetPort(port: Port, pod: Pod | undefined): number | undefined {
+/** Number of the port of the pod that a port of a service leads to. */
+export function targetPort(port: Port, pod: Pod | undefined): number | undefined {
   const target = port.targetPort ?? port.port;
   if (typeof target === 'number') return target;
   const containers = pod?.spec?.containers ?? [];
