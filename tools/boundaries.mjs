@@ -37,6 +37,7 @@ const OWNERS = {
   'tar-stream': ['cdi'],
   pino: ['daemon'],
   commander: ['cli'],
+  croner: ['controllers'],
 };
 
 const root = fileURLToPath(new URL('..', import.meta.url));
