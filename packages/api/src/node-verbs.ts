@@ -31,3 +31,22 @@ export interface VmiCallParams {
   /** Of the VMI: the agent refuses when another instance has taken the name. */
   readonly uid: string;
 }
+
+/** Streams of one pod; params are `PodCallParams` and what is said below. */
+export const PodVerb = {
+  /** The log as bytes. */
+  log: 'pod-log',
+  /** `command` in the pod's sandbox; `stdin`, `stdout`, `stderr`, `tty` as asked. The bytes are channel frames. */
+  exec: 'pod-exec',
+  /** The serial console of a launcher's guest, the output of a mover. The bytes are channel frames. */
+  attach: 'pod-attach',
+  /** Bytes of a TCP connection to `port` at the pod's address. */
+  portForward: 'pod-portforward',
+} as const;
+
+export interface PodCallParams {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly podUid: string;
+  readonly container: string;
+}

@@ -96,6 +96,13 @@ async function enableControllers(root: string, parent: string): Promise<void> {
   }
 }
 
+/** Files of an existing group, see `PreparedCgroup.membershipFiles`; empty when there is none. */
+export function membershipFilesOf(parent: string, name: string, root = ROOT): readonly string[] {
+  return directories(detectCgroupMode(root), root, parent, name)
+    .map((directory) => join(directory, 'cgroup.procs'))
+    .filter((file) => existsSync(file));
+}
+
 /** Removes a group whose processes have ended; no error when it is not there or still busy. */
 export async function removeCgroup(parent: string, name: string, root = ROOT): Promise<void> {
   for (const directory of directories(detectCgroupMode(root), root, parent, name)) await rmdir(directory).catch(() => {});

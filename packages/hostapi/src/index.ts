@@ -13,3 +13,4 @@ export * from './atomic-file.ts';
 export * from './cgroups.ts';
 export * from './safe-path.ts';
 export * from './session-process.ts';
+export * from './command-process.ts';

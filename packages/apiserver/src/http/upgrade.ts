@@ -4,10 +4,11 @@ import { StatusError, internalError } from '@slipway/apimachinery';
 import { WebSocketServer } from 'ws';
 import type { ApiRequest } from '../pipeline/request.ts';
 import type { ServerContext } from '../pipeline/server-context.ts';
-import { openStream } from '../routing/streams.ts';
+import { openSpdy, openStream } from '../routing/streams.ts';
+import { acceptSpdy, isSpdyUpgrade } from './spdy-upgrade.ts';
 import { messageStream } from './web-socket-stream.ts';
 
-/** Answers a WebSocket request: everything is checked before the protocol changes hands. */
+/** Answers a WebSocket or SPDY request: everything is checked before the protocol changes hands. */
 export async function handleUpgrade(
   server: ServerContext,
   apiRequest: ApiRequest,
@@ -17,6 +18,14 @@ export async function handleUpgrade(
 ): Promise<void> {
   socket.on('error', () => socket.destroy());
   try {
+    if (isSpdyUpgrade(request.headers.upgrade)) {
+      const spdy = await openSpdy(server, apiRequest);
+      acceptSpdy(spdy, socket, head).catch((error: unknown) => {
+        server.logError(error, `stream ${apiRequest.path}`);
+        socket.destroy();
+      });
+      return;
+    }
     const acceptor = await openStream(server, apiRequest);
     const sockets = new WebSocketServer({
       noServer: true,

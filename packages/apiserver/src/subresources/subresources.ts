@@ -1,4 +1,4 @@
-import { notFound } from '@slipway/apimachinery';
+import { badRequest, notFound } from '@slipway/apimachinery';
 import { decodeValue } from '../pipeline/decode-body.ts';
 import { handleResource, methodNotAllowed, resourceNotFound } from '../pipeline/resource-handler.ts';
 import type { Answer, Call, VirtualHandler } from '../pipeline/server-context.ts';
@@ -41,7 +41,9 @@ async function handlePodSubresource(call: Call, definition: ResourceDefinition):
     const pod = call.server.registry.get(definition, namespace, name)?.object;
     if (pod === undefined) throw notFound(refOf(definition), name);
     nodeOf(pod);
-    throw methodNotAllowed();
+    if (verb !== 'get' && verb !== 'create') throw methodNotAllowed();
+    if (subresource === 'proxy') throw methodNotAllowed();
+    throw badRequest('Upgrade request required');
   }
   if (subresource === 'log') {
     if (verb !== 'get') throw methodNotAllowed();

@@ -1,8 +1,7 @@
-import { PassThrough } from 'node:stream';
-import type { Duplex } from 'node:stream';
-import { notFound } from '@slipway/apimachinery';
-import type { Pod } from '@slipway/api';
-import type { NodeHandlers } from '@slipway/runtime';
+import { type Duplex, PassThrough, Readable } from 'node:stream';
+import { badRequest, notFound } from '@slipway/apimachinery';
+import { type Pod, PodVerb } from '@slipway/api';
+import { type NodeHandlers, sleep, type TimerClock } from '@slipway/runtime';
 import { imageName } from './pod-dispatcher.ts';
 
 export interface PodLogSources {
@@ -11,10 +10,11 @@ export interface PodLogSources {
   readonly moverLog: (podUid: string) => Promise<string>;
   /** Follows the console of a running guest from now on; undefined when there is none. */
   readonly followConsole: (podUid: string) => Duplex | undefined;
+  /** Output of a data mover from its start, until it ends. */
+  readonly followMover: (podUid: string, signal: AbortSignal) => Readable;
   readonly podOf: (uid: string) => Pod | undefined;
 }
 
-export const POD_LOG_VERB = 'pod-log';
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /** The end of a log as `tailLines` and `limitBytes` ask for it. */
@@ -40,13 +40,23 @@ export function withPodLogs(handlers: NodeHandlers, sources: PodLogSources): Nod
   return {
     call: (call, signal) => handlers.call(call, signal),
     async open(call, signal) {
-      if (call.verb !== POD_LOG_VERB) return handlers.open(call, signal);
+      if (call.verb !== PodVerb.log) return handlers.open(call, signal);
       const podUid = String(call.params['podUid']);
       const pod = sources.podOf(podUid);
       if (pod === undefined) throw notFound({ group: '', resource: 'pods' }, String(call.params['pod']));
+      if (call.params['previous'] === true)
+        throw badRequest(
+          `previous terminated container ${JSON.stringify(call.params['container'])} in pod ${JSON.stringify(pod.metadata.name)} not found`,
+        );
       const isLauncher = imageName(pod.spec?.containers[0]?.image ?? '') === 'slipway/virt-launcher';
       const text = isLauncher ? sources.consoleLog(podUid) : Buffer.from(await sources.moverLog(podUid));
       const [tailLines, limitBytes] = [numberOf(call.params['tailLines']), numberOf(call.params['limitBytes']) ?? MAX_BYTES];
+      if (!isLauncher && call.params['follow'] === true) {
+        const stop = new AbortController();
+        const followed = sources.followMover(podUid, stop.signal).pipe(new PassThrough());
+        followed.once('close', () => stop.abort());
+        return followed;
+      }
       const stream = new PassThrough();
       stream.write(cutLog(text, { ...(tailLines !== undefined && { tailLines }), limitBytes }));
       const live = call.params['follow'] === true && isLauncher ? sources.followConsole(podUid) : undefined;
@@ -58,4 +68,29 @@ export function withPodLogs(handlers: NodeHandlers, sources: PodLogSources): Nod
       return stream;
     },
   };
+}
+
+const FOLLOW_POLL_MS = 500;
+
+/** A text that grows until its writer is done; what was read before is not shown again. */
+export function followText(
+  deps: { readonly read: () => Promise<string>; readonly isDone: () => boolean; readonly clock: TimerClock },
+  signal: AbortSignal,
+): Readable {
+  async function* pieces(): AsyncGenerator<string> {
+    let shown = '';
+    while (!signal.aborted) {
+      const isLast = deps.isDone();
+      const text = await deps.read();
+      // the start is cut off when the text grows beyond what is kept: go on after the last line that was shown
+      const tail = shown.slice(-1024);
+      const kept = text.lastIndexOf(tail);
+      const from = text.startsWith(shown) ? shown.length : kept < 0 ? 0 : kept + tail.length;
+      if (text.length > from) yield text.slice(from);
+      shown = text;
+      if (isLast) return;
+      await sleep(deps.clock, FOLLOW_POLL_MS, signal).catch(() => undefined);
+    }
+  }
+  return Readable.from(pieces(), { objectMode: false });
 }

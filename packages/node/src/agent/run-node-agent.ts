@@ -1,12 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { isNotFound } from '@slipway/apimachinery';
-import { KubeVirtKind, NetworkAttachmentDefinitionKind, PodKind, VirtualMachineInstanceKind } from '@slipway/api';
+import { KubeVirtKind, NetworkAttachmentDefinitionKind, type Pod, PodKind, VirtualMachineInstanceKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { hostRunner } from '@slipway/hostapi';
 import {
   CoreEventRecorder,
+  type Informer,
   InformerFactory,
   type Logger,
   type NodeHandlers,
@@ -26,7 +28,8 @@ import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
 import { keepHeartbeat, type NodeRegistrationDeps, registerNode } from './node-registration.ts';
 import { PodDispatcher } from './pod-dispatcher.ts';
-import { withPodLogs } from './pod-logs.ts';
+import { followText, withPodLogs } from './pod-logs.ts';
+import { withPodStreams } from './pod-streams.ts';
 import { scopedClient } from './scoped-client.ts';
 
 export interface NodeAgentOptions {
@@ -91,12 +94,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     consoleLogOf: (podUid) => consoleLogFile(config, podUid),
   });
   const pods = informers.for(PodKind);
-  const handlers = withPodLogs(launcherHandlers({ find: (...key) => launcher.find(...key), clock }), {
-    consoleLog: (podUid) => readConsoleLog(consoleLogFile(config, podUid)),
-    followConsole: (podUid) => launcher.consoleOf(podUid),
-    moverLog: (podUid) => volumes.logTail(podUid),
-    podOf: (uid) => pods.lister.list().find(({ metadata }) => metadata.uid === uid),
-  });
+  const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes });
   const background = [volumes.manager.run(signal), serve(options, client, handlers, signal)];
   await Promise.all([
     pods.whenSynced(),
@@ -114,6 +112,33 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   await aborted(signal);
   launcher.abandon();
   await Promise.allSettled([...background, informers.stopped(), events.flush()]);
+}
+
+interface PodParts {
+  readonly launcher: LauncherRunner;
+  readonly pods: Informer<Pod>;
+  readonly sandboxes: SandboxManager;
+  readonly volumes: ReturnType<typeof nodeVolumes>;
+}
+
+/** What this node answers about its guests and its pods. */
+function podHandlers({ clock, config, log }: NodeAgentOptions, { launcher, pods, sandboxes, volumes }: PodParts): NodeHandlers {
+  const podOf = (uid: string): Pod | undefined => pods.lister.list().find(({ metadata }) => metadata.uid === uid);
+  const moverLog = (podUid: string): Promise<string> => volumes.logTail(podUid);
+  const guests = launcherHandlers({ find: (...key) => launcher.find(...key), clock });
+  const isMoverDone = (uid: string): boolean => /^(Succeeded|Failed)$/.test(podOf(uid)?.status?.phase ?? 'Failed');
+  const followMover = (podUid: string, signal: AbortSignal): Readable =>
+    followText({ read: () => moverLog(podUid), isDone: () => isMoverDone(podUid), clock }, signal);
+  const withLogs = withPodLogs(guests, {
+    consoleLog: (podUid) => readConsoleLog(consoleLogFile(config, podUid)),
+    followConsole: (podUid) => launcher.consoleOf(podUid),
+    moverLog,
+    followMover,
+    podOf,
+  });
+  const console = (podUid: string) => launcher.consoleOf(podUid);
+  const addressesOf = (podUid: string) => launcher.addressesOf(podUid);
+  return withPodStreams(withLogs, { podOf, sandboxes, console, addressesOf, followMover, runner: hostRunner, log });
 }
 
 /** Everything the agent writes about a pod that the pod itself cannot reach. */

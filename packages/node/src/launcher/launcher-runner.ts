@@ -84,6 +84,11 @@ export class LauncherRunner implements PodRunner {
     return this.launches.get(podUid)?.session?.console?.attach();
   }
 
+  /** Addresses of this pod, once it has its network. */
+  addressesOf(podUid: string): readonly string[] {
+    return this.launches.get(podUid)?.addresses ?? [];
+  }
+
   private async end(pod: Pod, podUid: string, signal: AbortSignal): Promise<void> {
     const launch = this.launches.get(podUid) ?? (await this.adoptForEnding(pod, podUid, signal));
     await launch?.stop(pod.metadata.deletionGracePeriodSeconds === 0);

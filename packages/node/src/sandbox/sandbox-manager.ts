@@ -6,6 +6,7 @@ import {
   type CommandRunner,
   identifyProcess,
   isSameProcess,
+  membershipFilesOf,
   ipCommand,
   prepareCgroup,
   type ProcessRecord,
@@ -109,6 +110,11 @@ export class SandboxManager {
     const sandbox = { podUid, uid, netns, dir, init, ...(guest && { guest }) };
     await this.write(sandbox);
     return sandbox;
+  }
+
+  /** A process that writes `0` to each of these files is limited together with the sandbox. */
+  membershipFiles(podUid: string): readonly string[] {
+    return membershipFilesOf(this.cgroupParent, podUid);
   }
 
   /** Ends every process of the sandbox; its files and namespace stay. */
