@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -35,10 +36,16 @@ max_core=0
 set_process_name=0
 `;
 
-/** Binds private directories over libvirt's, hides a KVM that cannot run guests, and reaps as PID 1 of its namespace. */
+/**
+ * Binds private directories over libvirt's, hides a KVM that cannot run guests, and reaps as PID 1 of its namespace. A
+ * read-only file in the place of /dev/kvm is what libvirt takes for no KVM: with a device there it would examine QEMU
+ * anew for each guest.
+ */
 const START = `
 mount --bind $D/etc /etc/libvirt && mount --bind $D/var /var/lib/libvirt && mount --bind $D/cache /var/cache/libvirt &&
-mount --bind $D/log /var/log/libvirt && mount --bind $D/run /run/libvirt && { [ -z "$HIDE_KVM" ] || mount --bind /dev/null /dev/kvm; } || exit 1
+mount --bind $D/log /var/log/libvirt && mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/libvirt &&
+mount --bind $D/run /run/libvirt && mount --bind $D/hosts /etc/hosts && 
+{ [ -z "$HIDE_KVM" ] || [ ! -e /dev/kvm ] || { mount --bind $D/hosts /dev/kvm && mount -o remount,bind,ro /dev/kvm; }; } || exit 1
 /usr/sbin/libvirtd -f /etc/libvirt/libvirtd.conf -p /run/libvirt/libvirtd.pid & child=$!
 while kill -0 $child 2>/dev/null; do wait; done
 `;
@@ -48,6 +55,8 @@ export async function startPlainLibvirt(hideKvm: boolean): Promise<PlainLibvirt>
   for (const name of ['etc', 'var', 'cache', 'log', 'run']) mkdirSync(join(dir, name));
   writeFileSync(join(dir, 'etc/libvirtd.conf'), LIBVIRTD_CONF);
   writeFileSync(join(dir, 'etc/qemu.conf'), QEMU_CONF);
+  // libvirt looks its own host name up at each start of a guest; where no name server knows it, that takes seconds
+  writeFileSync(join(dir, 'hosts'), `127.0.0.1 localhost ${hostname()}\n::1 localhost\n`);
   const daemon = spawn(
     'unshare',
     ['-m', '-p', '-f', '--kill-child', '--mount-proc', '--propagation', 'private', 'sh', '-c', START],
@@ -89,7 +98,7 @@ export async function startPlainLibvirt(hideKvm: boolean): Promise<PlainLibvirt>
       const overlay = await makeOverlay(dir, name, image);
       const startedAt = performance.now();
       await run('virt-install', [
-        ...['--connect', uri, '--name', name, '--memory', '128', '--import', '--osinfo', 'linux2022,require=off'],
+        ...['--connect', uri, '--name', name, '--memory', '128', '--import', '--osinfo', 'detect=off,require=off'],
         ...['--disk', `path=${overlay},format=qcow2,bus=virtio`, '--network', 'none', '--graphics', 'none', '--noautoconsole'],
         ...['--virt-type', hideKvm ? 'qemu' : 'kvm', '--check', 'all=off'],
       ]);
