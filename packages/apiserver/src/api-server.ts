@@ -3,6 +3,7 @@ import type { Client } from '@slipway/client';
 import type { AdmissionHandler, AggregatedApi, NodeConnector, UserInfo } from '@slipway/runtime';
 import type { Store } from '@slipway/store';
 import { createAdmissionChain, type AdmissionPlugin } from './admission/admission-chain.ts';
+import { webhookAdmission } from './admission/webhooks/webhook-admission.ts';
 import { staticTokens, type TokenAuthenticator } from './authn/authenticator.ts';
 import { type ServiceAccountTokens, serviceAccountTokens } from './authn/service-account-tokens.ts';
 import { tokenReview } from './authn/token-review.ts';
@@ -87,10 +88,12 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const tokenAuthenticators: TokenAuthenticator[] = [...others, async (token) => (await accounts.authenticate(token))?.user];
   const context: ServerContext = {
     registry,
-    admission: createAdmissionChain(
-      [...builtInPlugins(registry, () => context.authorizer), ...(options.admissionPlugins ?? [])],
-      options.admissionHandlers ?? [],
-    ),
+    admission: createAdmissionChain({
+      plugins: [...builtInPlugins(registry, () => context.authorizer), ...(options.admissionPlugins ?? [])],
+      handlers: options.admissionHandlers ?? [],
+      dynamic: [webhookAdmission({ registry, uid: randomUUID, logError })],
+      last: [],
+    }),
     authorizer: authorizers([mastersAuthorizer, nodeAuthorizer(registry), rbacAuthorizer(registry)]),
     tokenAuthenticators,
     aggregatedApis: options.aggregatedApis ?? [],

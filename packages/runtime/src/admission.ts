@@ -22,6 +22,8 @@ export interface AdmissionRequest {
   readonly name: string;
   readonly user: UserInfo;
   readonly dryRun: boolean;
+  /** `CreateOptions`, `UpdateOptions` or `DeleteOptions` of the request, for webhooks. */
+  readonly options?: Readonly<Record<string, unknown>>;
   /** Absent on DELETE. */
   readonly object?: UnstructuredObject;
   /** Absent on CREATE. */

@@ -10,3 +10,4 @@ export { ratchetErrors } from './ratchet.ts';
 export { validateStructuralSchema } from './structural.ts';
 export { typeName, validateValue } from './validate.ts';
 export { validateRuleSources, validateRules } from './cel/validate-rules.ts';
+export { type CompiledExpression, type ExpressionCompilation, compileExpression, toCel } from './cel/expression.ts';

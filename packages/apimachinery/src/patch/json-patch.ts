@@ -12,10 +12,10 @@ interface Operation {
 }
 
 /** The answer to an operation that does not fit the document: 422 without details. */
-function rejected(cause: string): StatusError {
+function rejected(cause: string | Error): StatusError {
   return new StatusError(
     { code: 422, reason: 'Invalid', message: 'the server rejected our request due to an error in our request', details: {} },
-    new Error(cause),
+    typeof cause === 'string' ? new Error(cause) : cause,
   );
 }
 
@@ -45,6 +45,22 @@ function parseOperations(patch: unknown): Operation[] {
 }
 
 function applyOperation(document: unknown, operation: Operation, owned: Set<object>): unknown {
+  try {
+    return performOperation(document, operation, owned);
+  } catch (error) {
+    if (!(error instanceof StatusError) || !(error.cause instanceof MissingPath)) throw error;
+    throw rejected(
+      `${operation.op} operation does not apply: doc is missing path: ${JSON.stringify(operation.path)}: missing value`,
+    );
+  }
+}
+
+/** A part of the pointer that the document lacks. */
+class MissingPath extends Error {}
+
+const missing = (part: string): StatusError => rejected(new MissingPath(part));
+
+function performOperation(document: unknown, operation: Operation, owned: Set<object>): unknown {
   const path = parsePointer(operation.path);
   switch (operation.op) {
     case 'add':
@@ -104,9 +120,9 @@ function read(document: unknown, path: readonly string[], lenient: boolean): unk
   path.forEach((part, depth) => {
     if (Array.isArray(current)) current = current[indexOf(part, current.length, 'read')];
     else if (isObject(current)) {
-      if (!Object.hasOwn(current, part) && !(lenient && depth === path.length - 1)) throw rejected(`missing path: ${part}`);
+      if (!Object.hasOwn(current, part) && !(lenient && depth === path.length - 1)) throw missing(part);
       current = getOwn(current, part);
-    } else throw rejected(`missing path: ${part}`);
+    } else throw missing(part);
   });
   return current;
 }
@@ -120,13 +136,13 @@ function edit(node: unknown, path: readonly string[], owned: Set<object>, action
     return value;
   }
   if (Array.isArray(node)) return editArray(node, part, rest, owned, action, value);
-  if (!isObject(node)) throw rejected(`missing path: ${part}`);
+  if (!isObject(node)) throw missing(part);
   const copy = own(node, owned);
   if (rest.length > 0) {
-    if (!Object.hasOwn(copy, part)) throw rejected(`missing path: ${part}`);
+    if (!Object.hasOwn(copy, part)) throw missing(part);
     setOwn(copy, part, edit(copy[part], rest, owned, action, value));
   } else if (action === 'add') setOwn(copy, part, value);
-  else if (!Object.hasOwn(copy, part)) throw rejected(`missing path: ${part}`);
+  else if (!Object.hasOwn(copy, part)) throw missing(part);
   else if (action === 'remove') delete copy[part];
   else setOwn(copy, part, value);
   return copy;

@@ -9,10 +9,25 @@ export interface AdmissionPlugin {
   validate?(request: AdmissionRequest, warn: (text: string) => void): Promise<void> | void;
 }
 
+/** Brings what a webhook made of an object into form: unknown fields dropped, defaults filled. */
+export type Normalize = (object: UnstructuredObject) => UnstructuredObject;
+
+/** Admission that is configured by objects in the cluster: webhooks and policies. */
+export interface DynamicAdmission {
+  /** Resolves with `object` itself when nobody changed it. */
+  mutate?(
+    object: UnstructuredObject,
+    request: AdmissionRequest,
+    warn: (text: string) => void,
+    normalize: Normalize,
+  ): Promise<UnstructuredObject>;
+  validate?(request: AdmissionRequest, warn: (text: string) => void): Promise<void>;
+}
+
 /** What stands between a request and the store: mutating steps in order, later the validating ones. */
 export interface AdmissionChain {
   /** The object to go on with: `request.object` itself (a private copy of the request) or a changed copy. */
-  mutate(request: AdmissionRequest, warn: (text: string) => void): Promise<UnstructuredObject | undefined>;
+  mutate(request: AdmissionRequest, warn: (text: string) => void, normalize: Normalize): Promise<UnstructuredObject | undefined>;
   validate(request: AdmissionRequest, warn: (text: string) => void): Promise<void>;
 }
 
@@ -24,19 +39,36 @@ const matches = (handler: AdmissionHandler, request: AdmissionRequest): boolean 
   );
 };
 
-/** Plug-ins run before handlers when mutating and before them when validating, each in the order given. */
-export function createAdmissionChain(plugins: readonly AdmissionPlugin[], handlers: readonly AdmissionHandler[]): AdmissionChain {
+export interface AdmissionParts {
+  readonly plugins: readonly AdmissionPlugin[];
+  readonly handlers: readonly AdmissionHandler[];
+  readonly dynamic: readonly DynamicAdmission[];
+  /** Validate after everybody else has agreed (quota: what is refused must not count). */
+  readonly last: readonly AdmissionPlugin[];
+}
+
+/**
+ * Plug-ins come first, then handlers, then what the cluster configures. When the latter changes an object, the
+ * former see it once more.
+ */
+export function createAdmissionChain({ plugins, handlers, dynamic, last }: AdmissionParts): AdmissionChain {
+  const mutateInProcess = async (start: UnstructuredObject, request: AdmissionRequest): Promise<UnstructuredObject> => {
+    let object = start;
+    for (const plugin of plugins) await plugin.mutate?.(object, { ...request, object });
+    for (const handler of handlers) {
+      if (handler.mutate === undefined || !matches(handler, request)) continue;
+      const changed = await handler.mutate({ ...request, object });
+      if (changed !== undefined) object = Object.isFrozen(changed) ? cloneJson(changed) : changed;
+    }
+    return object;
+  };
   return {
-    async mutate(request, _warn) {
-      let { object } = request;
-      if (object === undefined) return undefined;
-      for (const plugin of plugins) await plugin.mutate?.(object, { ...request, object });
-      for (const handler of handlers) {
-        if (handler.mutate === undefined || !matches(handler, request)) continue;
-        const changed = await handler.mutate({ ...request, object });
-        if (changed !== undefined) object = Object.isFrozen(changed) ? cloneJson(changed) : changed;
-      }
-      return object;
+    async mutate(request, warn, normalize) {
+      if (request.object === undefined) return undefined;
+      const first = await mutateInProcess(request.object, request);
+      let object = first;
+      for (const part of dynamic) object = (await part.mutate?.(object, request, warn, normalize)) ?? object;
+      return object === first ? first : mutateInProcess(object, request);
     },
     async validate(request, warn) {
       for (const plugin of plugins) await plugin.validate?.(request, warn);
@@ -44,6 +76,8 @@ export function createAdmissionChain(plugins: readonly AdmissionPlugin[], handle
         if (handler.validate === undefined || !matches(handler, request)) continue;
         for (const warning of await handler.validate(request)) warn(warning);
       }
+      for (const part of dynamic) await part.validate?.(request, warn);
+      for (const plugin of last) await plugin.validate?.(request, warn);
     },
   };
 }

@@ -24,6 +24,7 @@ export function writeContext(
     dryRun: overrides.dryRun ?? query.getAll('dryRun').some((value) => value !== ''),
     fieldManager: query.get('fieldManager') || managerOf(request.headers['user-agent']),
     fieldValidation: (query.get('fieldValidation') || 'Warn') as FieldValidation, // checkOptions refused others
+    options: optionsObject(query, request.method),
     subresource: overrides.subresource ?? info.subresource,
     nowMs: server.nowMs,
     uid: server.uid,
@@ -32,6 +33,22 @@ export function writeContext(
       if (!warnings.includes(text)) warnings.push(text);
     },
     signal: request.signal,
+  };
+}
+
+const WEBHOOK_OPTIONS: Readonly<Record<string, string>> = { POST: 'CreateOptions', DELETE: 'DeleteOptions' };
+
+/** The options as webhooks are shown them. */
+function optionsObject(query: URLSearchParams, method: string): Record<string, unknown> {
+  const dryRun = query.getAll('dryRun').filter((value) => value !== '');
+  const fieldManager = query.get('fieldManager');
+  const fieldValidation = query.get('fieldValidation');
+  return {
+    kind: WEBHOOK_OPTIONS[method] ?? 'UpdateOptions',
+    apiVersion: 'meta.k8s.io/v1',
+    ...(dryRun.length > 0 && { dryRun }),
+    ...(fieldManager && { fieldManager }),
+    ...(fieldValidation && { fieldValidation }),
   };
 }
 

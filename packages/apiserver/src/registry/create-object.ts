@@ -19,7 +19,7 @@ import { trackUpdate } from './managed-fields.ts';
 import { cleanMetadata } from './clean-metadata.ts';
 import { generateName } from './names.ts';
 import { metaErrors } from './update-object.ts';
-import { applySchema, schemaErrors } from './schema-pass.ts';
+import { applySchema, normalized, schemaErrors } from './schema-pass.ts';
 import { type WriteContext, putObject, refOf, strategyContext } from './write-context.ts';
 
 const MAX_GENERATE_ATTEMPTS = 8;
@@ -43,6 +43,7 @@ export function admissionRequest(
     name,
     user: context.user,
     dryRun: context.dryRun,
+    ...(context.options && { options: context.options }),
     ...(objects.object && { object: objects.object }),
     ...(objects.oldObject && { oldObject: objects.oldObject }),
   };
@@ -94,11 +95,12 @@ async function createOnce(
   let object = applySchema(context, body);
   strategy.default?.(object);
   cleanMetadata(object, context.warn);
+  const name = object.metadata.name ?? '';
+  const request = admissionRequest(context, 'CREATE', name, { object });
+  object = (await context.admission.mutate(request, context.warn, (changed) => normalized(context, changed))) ?? object;
   strategy.prepareForCreate?.(object, strategyCtx);
   if (strategy.hasGeneration) object.metadata.generation = 1;
   else if (definition.custom) delete object.metadata.generation;
-  const name = object.metadata.name ?? '';
-  object = (await context.admission.mutate(admissionRequest(context, 'CREATE', name, { object }), context.warn)) ?? object;
   throwInvalid(context, object, createErrors(context, object));
   if (!isApplied) trackUpdate(context, object, undefined);
   for (const warning of strategy.warnings?.(object, undefined) ?? []) context.warn(warning);

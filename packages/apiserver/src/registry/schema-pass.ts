@@ -20,6 +20,13 @@ export function applySchema(context: WriteContext, body: UnstructuredObject): Un
   return applyDefaults(dropNulls(value, schema), schema);
 }
 
+/** What a webhook made of an object: unknown fields are dropped without a word, defaults filled. */
+export function normalized(context: WriteContext, object: UnstructuredObject): UnstructuredObject {
+  const next = applySchema({ ...context, fieldValidation: 'Ignore' }, object);
+  context.definition.strategy.default?.(next);
+  return next;
+}
+
 /** Built-in objects are read field by field, and their metadata comes first. */
 function metadataFirst(paths: readonly string[]): string[] {
   const isMetadata = (path: string): boolean => path.startsWith('metadata.');

@@ -16,7 +16,7 @@ import { StoredObject, deepFreeze, serializeObject } from '../watch-cache/stored
 import { cleanMetadata } from './clean-metadata.ts';
 import { admissionRequest, createObject, missingVersionError, throwInvalid } from './create-object.ts';
 import { onlyManagedFieldsChanged, trackUpdate } from './managed-fields.ts';
-import { applySchema, schemaErrors } from './schema-pass.ts';
+import { applySchema, normalized, schemaErrors } from './schema-pass.ts';
 import {
   OPTIMISTIC_LOCK_MESSAGE,
   type WriteContext,
@@ -73,7 +73,7 @@ async function updateOnce(
 ): Promise<UpdateResult | undefined> {
   const { definition, registry } = context;
   const key = registry.keyOf(definition, context.namespace, old.name);
-  const next = await admitted(context, old.object, prepare(context, old.object, body, options));
+  const next = await admitted(context, old.object, decoded(context, old.object, body, options));
   throwInvalid(context, next, updateErrors(context, next, old.object));
   if (options.isApplied !== true) trackUpdate(context, next, old.object);
   for (const warning of definition.strategy.warnings?.(next, old.object) ?? []) context.warn(warning);
@@ -96,30 +96,34 @@ async function updateOnce(
 const preview = (old: StoredObject, next: UnstructuredObject): StoredObject =>
   new StoredObject(old.key, old.revision, serializeObject(next), deepFreeze(next));
 
-function prepare(
+function decoded(
   context: WriteContext,
   old: UnstructuredObject,
   body: UnstructuredObject,
   options: UpdateOptions,
 ): UnstructuredObject {
-  const { definition, subresource } = context;
-  const { strategy } = definition;
   checkPreconditions(context, old, body, options);
   keepSystemFields(context, old, body);
   const next = applySchema(context, body);
-  strategy.default?.(next);
+  context.definition.strategy.default?.(next);
   cleanMetadata(next, context.warn);
+  return next;
+}
+
+/** Takes back what this kind of write may not change; webhooks are no exception. */
+function restrict(context: WriteContext, next: UnstructuredObject, old: UnstructuredObject): void {
+  const { definition, subresource } = context;
+  const { strategy } = definition;
   const strategyCtx = strategyContext(context);
   if (subresource === 'status') {
     if (strategy.prepareForStatusUpdate) strategy.prepareForStatusUpdate(next, old, strategyCtx);
     else keepAllButStatus(definition.custom, next, old);
     // upstream: a status write of a Deployment keeps its labels, one of other built-in kinds may change them
     if (definition.group === 'apps' && definition.plural === 'deployments') keepLabels(next, old);
-    return next;
+    return;
   }
   if (definition.subresources.status && subresource === '') restore(next, old, 'status');
   strategy.prepareForUpdate?.(next, old, strategyCtx);
-  return next;
 }
 
 function keepLabels(next: UnstructuredObject, old: UnstructuredObject): void {
@@ -195,7 +199,10 @@ function keepOptional<K extends 'deletionTimestamp' | 'deletionGracePeriodSecond
 
 async function admitted(context: WriteContext, old: UnstructuredObject, next: UnstructuredObject): Promise<UnstructuredObject> {
   const request = admissionRequest(context, 'UPDATE', old.metadata.name ?? '', { object: next, oldObject: old });
-  const object = (await context.admission.mutate(request, context.warn)) ?? next;
+  const normalize = (changed: UnstructuredObject): UnstructuredObject => normalized(context, changed);
+  const object = (await context.admission.mutate(request, context.warn, normalize)) ?? next;
+  keepSystemFields(context, old, object);
+  restrict(context, object, old);
   if (bumpsGeneration(context, object, old)) object.metadata.generation = (old.metadata.generation ?? 0) + 1;
   return object;
 }

@@ -21,6 +21,8 @@ export interface WriteContext {
   /** Name for managedFields. */
   readonly fieldManager: string;
   readonly fieldValidation: FieldValidation;
+  /** The options of the request as an object, for webhooks. */
+  readonly options?: Readonly<Record<string, unknown>>;
   /** `''`, `status`, `scale` … */
   readonly subresource: string;
   readonly nowMs: () => number;

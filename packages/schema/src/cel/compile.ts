@@ -14,7 +14,8 @@ export interface CompiledRule {
   readonly nodes: number;
 }
 
-const LIMITS = { maxAstNodes: 10_000, maxDepth: 200, maxListElements: 1000, maxMapEntries: 1000, maxCallArguments: 32 };
+/** What one expression may contain. */
+export const LIMITS = { maxAstNodes: 10_000, maxDepth: 200, maxListElements: 1000, maxMapEntries: 1000, maxCallArguments: 32 };
 const LOOPS = new Set(['all', 'exists', 'exists_one', 'existsOne', 'map', 'filter', 'transformList', 'transformMap']);
 const environments = new Map<string, Environment>();
 
@@ -77,7 +78,7 @@ function compile(source: string, schema: StructuralSchema, wanted: Wanted, isOpt
     rule: {
       run: (variables) => parsed(variables),
       usesOldSelf: findNode(parsed.ast, (node) => node.op === 'id' && node.args === 'oldSelf') !== undefined,
-      loopDepth: loopDepth(parsed.ast),
+      loopDepth: loopDepthOf(parsed.ast),
       nodes: countNodes(parsed.ast),
     },
   };
@@ -149,8 +150,9 @@ function findNode(node: ASTNode, matches: (node: ASTNode) => boolean): ASTNode |
   return matches(node) ? node : undefined;
 }
 
-function loopDepth(node: ASTNode): number {
-  const below = Math.max(0, ...childrenOf(node).map(loopDepth));
+/** Nesting of loops in an expression. */
+export function loopDepthOf(node: ASTNode): number {
+  const below = Math.max(0, ...childrenOf(node).map(loopDepthOf));
   return node.op === 'rcall' && LOOPS.has(node.args[0]) ? below + 1 : below;
 }
 
