@@ -30,6 +30,7 @@ import { directClient } from './direct/direct-client.ts';
 import { type ListenOptions, type Listener, listen } from './http/http-server.ts';
 import { handleRequest } from './pipeline/pipeline.ts';
 import type { ApiRequest, ApiResponse } from './pipeline/request.ts';
+import { RequestMetrics } from './pipeline/request-metrics.ts';
 import type { AuditEvent, ServerContext, VirtualHandler } from './pipeline/server-context.ts';
 import { Registry } from './registry/registry.ts';
 import type { ResourceDefinition } from './registry/resource-definition.ts';
@@ -86,6 +87,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     lookup: (...key) => registry.lookup(...key),
   });
   const tokenAuthenticators: TokenAuthenticator[] = [...others, async (token) => (await accounts.authenticate(token))?.user];
+  const metrics = new RequestMetrics();
   const context: ServerContext = {
     registry,
     admission: createAdmissionChain({
@@ -103,7 +105,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     nowMs,
     uid: randomUUID,
     random: (limit) => randomInt(limit),
-    audit: options.audit,
+    metrics,
+    audit(event) {
+      metrics.count(event);
+      options.audit?.(event);
+    },
     logError,
     isReady: () => true,
   };

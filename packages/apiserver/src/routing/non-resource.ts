@@ -5,6 +5,7 @@ import type { Answer, Call } from '../pipeline/server-context.ts';
 import { methodNotAllowed } from '../pipeline/resource-handler.ts';
 
 const TEXT = { 'content-type': 'text/plain; charset=utf-8' };
+const METRICS_TEXT = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' };
 export const pageNotFound = (): Answer => ({
   status: 404,
   headers: { ...TEXT, 'x-content-type-options': 'nosniff' },
@@ -31,6 +32,7 @@ const CHECKS = ['ping', 'log', 'etcd'];
 export async function handleNonResource(call: Call): Promise<Answer> {
   const { path, method } = call.request;
   if (path === '/version' || path === '/version/') return method === 'GET' ? { status: 200, value: VERSION } : pageNotFound();
+  if (path === '/metrics') return { status: 200, headers: METRICS_TEXT, text: call.server.metrics.render() };
   const health = HEALTH.exec(path);
   if (health !== null) return healthAnswer(call, health[1] ?? '', health[2]);
   if (path === '/.well-known/openid-configuration')
@@ -59,6 +61,7 @@ const rootPaths = (): string[] => [
   '/apis',
   '/healthz',
   '/livez',
+  '/metrics',
   '/openapi/v2',
   '/openapi/v3',
   '/readyz',

@@ -1,0 +1,46 @@
+import { describe, expect, it } from 'vitest';
+import { RequestMetrics } from './request-metrics.ts';
+import type { AuditEvent } from './server-context.ts';
+
+const event = (overrides: Partial<AuditEvent>): AuditEvent => ({
+  ...{ auditId: '', time: '', user: 'me', groups: [], sourceAddress: '127.0.0.1', userAgent: 'kubectl/1' },
+  ...{ verb: 'get', path: '/api/v1/namespaces/default/pods/one', code: 200, latencyMs: 1 },
+  ...overrides,
+});
+
+const rendered = (...events: AuditEvent[]): string[] => {
+  const metrics = new RequestMetrics();
+  for (const one of events) metrics.count(one);
+  return metrics
+    .render()
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'));
+};
+
+describe('request metrics', () => {
+  it('sums requests that differ in names alone', () => {
+    expect(rendered(event({}), event({ path: '/api/v1/namespaces/other/pods/two' }))).toEqual([
+      'apiserver_request_total{client="other",code="200",group="",resource="pods",subresource="",verb="get"} 2',
+    ]);
+  });
+
+  it('tells controllers, nodes and subresources apart', () => {
+    const path = '/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances/vm/status';
+    const lines = rendered(
+      event({ path, verb: 'update', sourceAddress: 'in-process', userAgent: 'vm-controller' }),
+      event({ path: '/api/v1/nodes/n', verb: 'patch', user: 'system:node:n' }),
+      event({ path: '/api/v1/namespaces/default', verb: 'delete' }),
+    );
+    expect(lines).toEqual([
+      'apiserver_request_total{client="node",code="200",group="",resource="nodes",subresource="",verb="patch"} 1',
+      'apiserver_request_total{client="other",code="200",group="",resource="namespaces",subresource="",verb="delete"} 1',
+      'apiserver_request_total{client="vm-controller",code="200",group="kubevirt.io",resource="virtualmachineinstances",subresource="status",verb="update"} 1',
+    ]);
+  });
+
+  it('keeps what strangers make up out of the labels', () => {
+    expect(rendered(event({ path: '/apis/evil"/v1/x', code: 404 }), event({ path: '/apis/b/v1/y', code: 404 }))).toEqual([
+      'apiserver_request_total{client="other",code="404",group="",resource="",subresource="",verb="get"} 2',
+    ]);
+  });
+});
