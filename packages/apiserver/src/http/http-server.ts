@@ -9,6 +9,7 @@ import type { ServerContext } from '../pipeline/server-context.ts';
 import { readBody } from './read-body.ts';
 import { handleUpgrade } from './upgrade.ts';
 import { writeError, writeResponse } from './write-response.ts';
+import { WatchQueue } from './write-watch.ts';
 
 export interface ListenOptions {
   readonly host: string;
@@ -36,6 +37,7 @@ type AnyResponse = ServerResponse | Http2ServerResponse;
 /** Serves HTTP/1.1 and HTTP/2 on one TLS port. Rejects when the port is taken. */
 export async function listen(server: ServerContext, { host, port, tls }: ListenOptions): Promise<Listener> {
   const secureOptions = (current: ListenOptions['tls']) => ({ key: current.key, cert: current.cert, ca: current.clientCa });
+  const watches = new WatchQueue();
   const http = createSecureServer(
     {
       ...secureOptions(tls),
@@ -45,10 +47,10 @@ export async function listen(server: ServerContext, { host, port, tls }: ListenO
       minVersion: 'TLSv1.2',
       settings: { maxConcurrentStreams: 1000 },
     },
-    (request, response) => void serve(server, request, response),
+    (request, response) => void serve(server, watches, request, response),
   );
   http.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    void handleUpgrade(server, apiRequest(request, Buffer.alloc(0), abortOnClose(socket)), request, socket, head);
+    void handleUpgrade(server, new HttpApiRequest(request, NO_BODY, new Departure(socket)), request, socket, head);
   });
   const sockets = new Set<Socket>();
   http.on('secureConnection', (socket: TLSSocket) => {
@@ -73,44 +75,110 @@ export async function listen(server: ServerContext, { host, port, tls }: ListenO
   };
 }
 
-function abortOnClose(stream: { once(event: 'close', listener: () => void): unknown }): AbortSignal {
-  const controller = new AbortController();
-  stream.once('close', () => controller.abort());
-  return controller.signal;
+interface Closeable {
+  once(event: 'close', listener: () => void): unknown;
+  readonly writableFinished?: boolean;
 }
 
-async function serve(server: ServerContext, request: AnyRequest, response: AnyResponse): Promise<void> {
-  const signal = abortOnClose(response);
+/** Made once: an error with a stack for each request would cost more than many a request. */
+const CLIENT_GONE = Object.freeze(new Error('The client closed the connection'));
+
+/** Tells when the client goes away. The signal is made when somebody asks for it: most requests never do. */
+class Departure {
+  isGone = false;
+  private controller: AbortController | undefined;
+
+  constructor(stream: Closeable) {
+    stream.once('close', () => {
+      this.isGone = true;
+      if (stream.writableFinished !== true) this.controller?.abort(CLIENT_GONE);
+    });
+  }
+
+  get signal(): AbortSignal {
+    if (this.controller === undefined) {
+      this.controller = new AbortController();
+      if (this.isGone) this.controller.abort(CLIENT_GONE);
+    }
+    return this.controller.signal;
+  }
+}
+
+async function serve(server: ServerContext, watches: WatchQueue, request: AnyRequest, response: AnyResponse): Promise<void> {
+  const departure = new Departure(response);
   try {
-    const body = await readBody(request);
-    const apiCall = apiRequest(request, body, signal);
-    await writeResponse(apiCall, await handleRequest(server, apiCall), response);
+    const body = hasBody(request) ? await readBody(request) : NO_BODY;
+    const apiCall = new HttpApiRequest(request, body, departure);
+    await writeResponse(apiCall, await handleRequest(server, apiCall), response, watches);
   } catch (error) {
-    if (!signal.aborted) writeError(error, response);
+    if (!departure.isGone) writeError(error, response);
   }
 }
 
-function apiRequest(request: AnyRequest, bytes: Buffer, signal: AbortSignal): ApiRequest {
-  const target = request.url ?? '/';
-  const mark = target.indexOf('?');
-  return {
-    method: request.method ?? 'GET',
-    path: mark < 0 ? target : target.slice(0, mark),
-    query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)),
-    headers: headersOf(request),
-    body: bytes.length === 0 ? { type: 'none' } : { type: 'bytes', bytes },
-    identity: identityOf(request.socket as TLSSocket), // this server speaks TLS only
-    remoteAddress: request.socket.remoteAddress ?? '',
-    signal,
-  };
+const NO_BODY = Buffer.alloc(0);
+const NO_QUERY = new URLSearchParams();
+
+/** HTTP/2 needs no length for a body, so there only the method tells. */
+function hasBody({ method, headers }: AnyRequest): boolean {
+  if (headers['content-length'] !== undefined) return headers['content-length'] !== '0';
+  return headers['transfer-encoding'] !== undefined || (method !== 'GET' && method !== 'HEAD');
 }
 
-function headersOf(request: AnyRequest): Record<string, string | undefined> {
-  const headers: Record<string, string | undefined> = {};
-  for (const [name, value] of Object.entries(request.headers)) {
-    headers[name] = Array.isArray(value) ? value.join(',') : value;
+/** What is costly and often not needed is worked out when it is asked for. */
+class HttpApiRequest implements ApiRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  readonly body: ApiRequest['body'];
+  readonly identity: ChannelIdentity;
+  readonly remoteAddress: string;
+  private readonly departure: Departure;
+
+  constructor(request: AnyRequest, bytes: Buffer, departure: Departure) {
+    const target = request.url ?? '/';
+    const mark = target.indexOf('?');
+    const peer = peerOf(request);
+    this.method = request.method ?? 'GET';
+    this.path = mark < 0 ? target : target.slice(0, mark);
+    this.query = mark < 0 ? NO_QUERY : new URLSearchParams(target.slice(mark + 1));
+    this.headers = headersOf(request);
+    this.body = bytes.length === 0 ? { type: 'none' } : { type: 'bytes', bytes };
+    this.identity = peer.identity;
+    this.remoteAddress = peer.address;
+    this.departure = departure;
   }
-  return headers;
+
+  get signal(): AbortSignal {
+    return this.departure.signal;
+  }
+}
+
+function headersOf({ headers }: AnyRequest): Readonly<Record<string, string | undefined>> {
+  for (const name in headers) {
+    const value = headers[name];
+    if (Array.isArray(value)) headers[name] = value.join(',');
+  }
+  return headers as Record<string, string | undefined>; // no list is left
+}
+
+interface Peer {
+  readonly identity: ChannelIdentity;
+  readonly address: string;
+}
+
+/** Who is at the other end cannot change while a connection lasts (TLS renegotiation is refused). */
+const peers = new WeakMap<object, Peer>();
+
+function peerOf(request: AnyRequest): Peer {
+  // the socket of an HTTP/2 request is a wrapper that is made anew each time; its session is not
+  const connection = ('stream' in request && request.stream.session) || request.socket;
+  const known = peers.get(connection);
+  if (known !== undefined) return known;
+  const socket = request.socket as TLSSocket; // this server speaks TLS only
+  const peer = { identity: identityOf(socket), address: socket.remoteAddress ?? '' };
+  peers.set(connection, peer);
+  return peer;
 }
 
 /** The identity of a client certificate that our authority signed: common name and organizations. */

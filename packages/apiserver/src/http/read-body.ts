@@ -10,24 +10,39 @@ const tooLarge = (): StatusError =>
     message: `Request entity too large: limit is ${MAX_BODY_BYTES}`,
   });
 
-interface Readable extends AsyncIterable<Buffer> {
+interface Readable {
   readonly headers: { readonly 'content-encoding'?: string | string[] | undefined };
-  resume(): unknown;
+  on(event: 'data', listener: (chunk: Buffer) => void): unknown;
+  once(event: 'end' | 'close', listener: () => void): unknown;
+  once(event: 'error', listener: (error: Error) => void): unknown;
+  pause(): unknown;
 }
 
 /** The whole body, unpacked. Throws StatusError 413 beyond the limit. */
 export async function readBody(request: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request) {
-    size += chunk.length;
-    if (size <= MAX_BODY_BYTES) chunks.push(chunk);
-    else chunks.length = 0; // read on, so that the client gets to see the answer
-    if (size > 4 * MAX_BODY_BYTES) break;
-  }
-  if (size > MAX_BODY_BYTES) throw tooLarge();
-  const body = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks); // length was checked
+  const body = await collect(request);
   return request.headers['content-encoding'] === 'gzip' ? unpack(body) : body;
+}
+
+function collect(request: Readable): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    request.on('data', (chunk) => {
+      size += chunk.length;
+      if (size <= MAX_BODY_BYTES) chunks.push(chunk);
+      else chunks.length = 0; // read on, so that the client gets to see the answer
+      if (size <= 4 * MAX_BODY_BYTES) return;
+      request.pause();
+      reject(tooLarge());
+    });
+    request.once('end', () => {
+      if (size > MAX_BODY_BYTES) reject(tooLarge());
+      else resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)); // length was checked
+    });
+    request.once('error', reject);
+    request.once('close', () => reject(badRequest('the connection was closed before the whole body had arrived')));
+  });
 }
 
 function unpack(body: Buffer): Buffer {

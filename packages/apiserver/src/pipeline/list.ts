@@ -3,6 +3,7 @@ import { CompactedError } from '@slipway/store';
 import type { Registry } from '../registry/registry.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { type StoredObject, typePrefix } from '../watch-cache/stored-object.ts';
+import type { TextParts } from './request.ts';
 import { parseResourceVersion, readPast, waitForRevision } from './resource-version.ts';
 import { type Selection, isSelected, selectionOf } from './selection.ts';
 
@@ -164,13 +165,32 @@ function page(
 }
 
 /** The list as JSON text, put together from the stored texts. */
-export function listText(definition: ResourceDefinition, result: ListResult): string {
+export function listText(definition: ResourceDefinition, { items, ...result }: ListResult): TextParts {
   const apiVersion = apiVersionOf(definition);
   const metadata: Record<string, unknown> = { resourceVersion: String(result.revision) };
   if (result.continue !== undefined || definition.custom) metadata['continue'] = result.continue ?? '';
   if (result.remainingItemCount !== undefined) metadata['remainingItemCount'] = result.remainingItemCount;
   // items of built-in kinds come without kind and apiVersion
   const cut = definition.custom ? 0 : typePrefix(definition.kind, apiVersion).length;
-  const items = result.items.map(({ json }) => (cut === 0 ? json : `{${json.slice(cut)}`));
-  return `${typePrefix(definition.listKind, apiVersion)}"metadata":${JSON.stringify(metadata)},"items":[${items.join(',')}]}`;
+  const start = `${typePrefix(definition.listKind, apiVersion)}"metadata":${JSON.stringify(metadata)},"items":[`;
+  const commas = Math.max(0, items.length - 1);
+  const ownBytes = Buffer.byteLength(start) + commas + 2; // and the end
+  const opening = cut === 0 ? 0 : 1 - cut;
+  const byteLength = items.reduce((sum, item) => sum + item.byteLength + opening, ownBytes);
+  return { byteLength, pieces: pieces(start, items, cut) };
+}
+
+function* pieces(start: string, items: readonly StoredObject[], cut: number): Generator<string> {
+  yield start;
+  let isFirst = true;
+  for (const { json } of items) {
+    if (!isFirst) yield ',';
+    isFirst = false;
+    if (cut === 0) yield json;
+    else {
+      yield '{';
+      yield json.slice(cut);
+    }
+  }
+  yield ']}';
 }

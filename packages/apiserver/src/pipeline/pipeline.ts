@@ -6,7 +6,7 @@ import { authorizationRequest, forbiddenError } from '../authz/authorizer.ts';
 import { type RequestInfo, requestInfo } from '../routing/request-info.ts';
 import { authorizedInfo } from '../routing/aggregated.ts';
 import { dispatch } from '../routing/dispatch.ts';
-import type { ApiRequest, ApiResponse } from './request.ts';
+import type { ApiRequest, ApiResponse, BodyStream, TextParts, WatchSession } from './request.ts';
 import type { Answer, Call, ServerContext } from './server-context.ts';
 
 /** Paths anybody may read, with or without credentials. */
@@ -40,7 +40,7 @@ export async function handleRequest(server: ServerContext, request: ApiRequest):
     info,
     code: answer.status,
   });
-  return complete(answer, auditId, warnings);
+  return new CompleteResponse(answer, auditId, warnings);
 }
 
 interface Outcome {
@@ -94,14 +94,43 @@ function authorize({ server, user, info, request }: Call): void {
   if (verdict !== 'allow') throw forbiddenError(wanted, reason);
 }
 
-/** Keeps lazy `text` and `value` properties lazy. */
-function complete(answer: Answer, auditId: string, warnings: readonly string[]): ApiResponse {
-  const headers: Record<string, string> = { 'audit-id': auditId, 'cache-control': 'no-cache, private', ...answer.headers };
-  return Object.defineProperties({} as ApiResponse, {
-    ...Object.getOwnPropertyDescriptors(answer),
-    headers: { value: headers, enumerable: true },
-    warnings: { value: warnings, enumerable: true },
-  });
+/** An answer with what every response carries; the answer's own properties may be lazy and stay so. */
+class CompleteResponse implements ApiResponse {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly warnings: readonly string[];
+  private readonly answer: Answer;
+
+  constructor(answer: Answer, auditId: string, warnings: readonly string[]) {
+    this.status = answer.status;
+    this.headers = { 'audit-id': auditId, 'cache-control': 'no-cache, private', ...answer.headers };
+    this.warnings = warnings;
+    this.answer = answer;
+  }
+
+  get value(): unknown {
+    return this.answer.value;
+  }
+
+  get text(): string | undefined {
+    return this.answer.text;
+  }
+
+  get parts(): TextParts | undefined {
+    return this.answer.parts;
+  }
+
+  get bytes(): Uint8Array | undefined {
+    return this.answer.bytes;
+  }
+
+  get watch(): WatchSession | undefined {
+    return this.answer.watch;
+  }
+
+  get stream(): BodyStream | undefined {
+    return this.answer.stream;
+  }
 }
 
 function failure(server: ServerContext, error: unknown, request: ApiRequest): Answer {

@@ -26,13 +26,15 @@ export interface ApiRequest {
   readonly signal: AbortSignal;
 }
 
-/** One event of a watch, ready as text and as value. */
+/** One event of a watch, as value and in the forms in which it is sent. */
 export interface WatchFrame {
-  /** `{"type":…,"object":…}` without line end. */
-  readonly line: string;
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
   /** Frozen. */
   readonly object: unknown;
+  /** `{"type":…,"object":…}` and a line end. */
+  readonly line: Buffer;
+  /** The line as a chunk of an HTTP/1.1 body. */
+  readonly chunk: Buffer;
 }
 
 /** A running watch: `start` delivers frames until the returned function is called or `onEnd` fires. */
@@ -48,13 +50,21 @@ export interface ApiResponse {
   readonly headers: Record<string, string>;
   /** Texts of `Warning` headers. */
   readonly warnings: readonly string[];
-  /** JSON value; may be frozen and shared. */
+  /** JSON value; may be frozen and shared. May be worked out on access, like the next two. */
   readonly value?: unknown;
   /** Complete text of the body, when it exists already. */
-  readonly text?: string;
-  readonly bytes?: Uint8Array;
-  readonly watch?: WatchSession;
-  readonly stream?: BodyStream;
+  readonly text?: string | undefined;
+  /** The text in parts, where it is too long to be put together. */
+  readonly parts?: TextParts | undefined;
+  readonly bytes?: Uint8Array | undefined;
+  readonly watch?: WatchSession | undefined;
+  readonly stream?: BodyStream | undefined;
+}
+
+/** A long text as it is stored: in pieces, with its length in UTF-8. */
+export interface TextParts {
+  readonly byteLength: number;
+  readonly pieces: Iterable<string>;
 }
 
 export function ok(value: unknown, status = 200): Pick<ApiResponse, 'status' | 'value'> {

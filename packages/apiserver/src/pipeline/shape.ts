@@ -39,7 +39,7 @@ export function shapeObject(
     case 'PartialObjectMetadataList':
       throw notAcceptable(['application/json', 'application/yaml']);
     default:
-      return withFormat({ status, text: stored.json, value: stored.object }, accepted);
+      return withFormat(new ObjectAnswer(status, stored), accepted);
   }
 }
 
@@ -82,18 +82,34 @@ export function shapeList(call: Call, definition: ResourceDefinition, list: List
     case 'PartialObjectMetadata':
       throw notAcceptable(['application/json', 'application/yaml']);
     default:
-      return withFormat({ status: 200, ...lazyList(definition, list, metadata) }, accepted);
+      return withFormat(lazyList(definition, list, metadata), accepted);
   }
 }
 
 /** In-process callers take the value, HTTP the text; neither pays for the other. */
-function lazyList(
-  definition: ResourceDefinition,
-  list: ListResult,
-  metadata: Record<string, unknown>,
-): Pick<Answer, 'text' | 'value'> {
+class ObjectAnswer implements Answer {
+  readonly status: number;
+  private readonly stored: StoredObject;
+
+  constructor(status: number, stored: StoredObject) {
+    this.status = status;
+    this.stored = stored;
+  }
+
+  get text(): string {
+    return this.stored.json;
+  }
+
+  get value(): unknown {
+    return this.stored.object;
+  }
+}
+
+/** As above. */
+function lazyList(definition: ResourceDefinition, list: ListResult, metadata: Record<string, unknown>): Answer {
   return {
-    get text() {
+    status: 200,
+    get parts() {
       return listText(definition, list);
     },
     get value() {
@@ -106,7 +122,7 @@ function lazyList(
 function withFormat(answer: Answer, accepted: Accepted): Answer {
   if (accepted.format === 'json') return answer;
   const value: unknown = answer.text === undefined ? answer.value : JSON.parse(answer.text);
-  return { ...answer, text: toYaml(value), headers: { 'content-type': 'application/yaml' } };
+  return { status: answer.status, text: toYaml(value), headers: { 'content-type': 'application/yaml' } };
 }
 
 export function toYaml(value: unknown): string {

@@ -2,6 +2,7 @@ import { type FieldError, StatusError, apiVersionOf, invalid } from '@slipway/ap
 import type { Registry } from '../registry/registry.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import type { Collection, CollectionEvent } from '../watch-cache/collection.ts';
+import { ObjectFrame, frameOfValue } from '../watch-cache/object-frame.ts';
 import type { StoredObject } from '../watch-cache/stored-object.ts';
 import { checkTimeout } from './list.ts';
 import type { WatchFrame, WatchSession } from './request.ts';
@@ -9,6 +10,7 @@ import { parseResourceVersion, readPast, tooOld, waitForRevision } from './resou
 import { type Selection, isSelected, selectionOf } from './selection.ts';
 
 type FrameType = 'ADDED' | 'MODIFIED' | 'DELETED';
+type Emit = (type: FrameType, stored: StoredObject, event?: CollectionEvent) => void;
 /** Another shape for the objects of a stream (Table, PartialObjectMetadata); undefined: the object itself. */
 export type FrameShape = (type: WatchFrame['type'], stored: StoredObject) => unknown;
 
@@ -76,7 +78,7 @@ interface Run {
 
 function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): () => void {
   const collection = registry.collectionOf(definition);
-  const emit = (type: FrameType, stored: StoredObject): void => onFrame(frameOf(registry, definition, shape, type, stored));
+  const emit: Emit = (type, stored, event) => onFrame(frameOf(shape, type, stored, event));
   const onEvent = (event: CollectionEvent): void => deliver(registry, definition, parameters, event, emit);
   const bookmark = (): void => onFrame(bookmarkFrame(definition, registry.cache.revision));
 
@@ -90,7 +92,7 @@ function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): 
   const failure = catchUp(registry, definition, collection, parameters, emit, onEvent);
   const unsubscribe = failure === undefined ? collection.subscribe(onEvent) : () => undefined;
   if (failure !== undefined) {
-    onFrame({ line: JSON.stringify({ type: 'ERROR', object: failure.status }), type: 'ERROR', object: failure.status });
+    onFrame(frameOfValue('ERROR', failure.status));
     queueMicrotask(onEnd);
   }
   const timeout = setTimeout(() => {
@@ -110,7 +112,7 @@ function catchUp(
   definition: ResourceDefinition,
   collection: Collection,
   { namespace, selection, revision }: WatchParameters,
-  emit: (type: FrameType, stored: StoredObject) => void,
+  emit: Emit,
   onEvent: (event: CollectionEvent) => void,
 ): StatusError | undefined {
   if (revision === undefined || revision === 0) {
@@ -136,58 +138,40 @@ function deliver(
   definition: ResourceDefinition,
   { namespace, selection }: WatchParameters,
   event: CollectionEvent,
-  emit: (type: FrameType, stored: StoredObject) => void,
+  emit: Emit,
 ): void {
   const { current, previous } = event;
   if (namespace !== '' && (current ?? previous)?.namespace !== namespace) return;
+  if (selection.isEverything) {
+    if (current === undefined) emit('DELETED', registry.view(definition, event.departed), event);
+    else emit(previous === undefined ? 'ADDED' : 'MODIFIED', registry.view(definition, current), event);
+    return;
+  }
   const matches = (stored: StoredObject | undefined): StoredObject | undefined => {
     const shown = stored && registry.view(definition, stored);
     return shown && isSelected(definition, selection, shown) ? shown : undefined;
   };
   const now = matches(current);
   const before = matches(previous);
-  if (now !== undefined) emit(before === undefined ? 'ADDED' : 'MODIFIED', now);
-  else if (before !== undefined) emit('DELETED', registry.view(definition, event.departed));
+  if (now !== undefined) emit(before === undefined ? 'ADDED' : 'MODIFIED', now, event);
+  else if (before !== undefined) emit('DELETED', registry.view(definition, event.departed), event);
 }
 
+/** Watchers of the same event share its frame; each has its own of a shape. */
 function frameOf(
-  registry: Registry,
-  definition: ResourceDefinition,
   shape: FrameShape | undefined,
   type: FrameType,
   stored: StoredObject,
+  event: CollectionEvent | undefined,
 ): WatchFrame {
-  if (shape !== undefined) {
-    const object = shape(type, stored);
-    return { type, object, line: JSON.stringify({ type, object }) };
-  }
-  return new ObjectFrame(type, stored);
-}
-
-/** Puts its parts together only when the transport asks. */
-class ObjectFrame implements WatchFrame {
-  readonly type: FrameType;
-  private readonly stored: StoredObject;
-
-  constructor(type: FrameType, stored: StoredObject) {
-    this.type = type;
-    this.stored = stored;
-  }
-
-  get line(): string {
-    return `{"type":"${this.type}","object":${this.stored.json}}`;
-  }
-
-  get object(): unknown {
-    return this.stored.object;
-  }
+  if (shape !== undefined) return frameOfValue(type, shape(type, stored));
+  return event === undefined ? new ObjectFrame(type, stored) : event.frame(type, stored);
 }
 
 function bookmarkFrame(definition: ResourceDefinition, revision: number): WatchFrame {
-  const object = {
+  return frameOfValue('BOOKMARK', {
     kind: definition.kind,
     apiVersion: apiVersionOf(definition),
     metadata: { resourceVersion: String(revision) },
-  };
-  return { type: 'BOOKMARK', object, line: JSON.stringify({ type: 'BOOKMARK', object }) };
+  });
 }

@@ -1,4 +1,5 @@
 import type { Entry, Store, StoreEvent } from '@slipway/store';
+import { ObjectFrame } from './object-frame.ts';
 import { StoredObject, serializeObject, storePrefix } from './stored-object.ts';
 
 /** A change of one object: `previous` is absent on creation, `current` on deletion. */
@@ -7,6 +8,7 @@ export class CollectionEvent {
   readonly current: StoredObject | undefined;
   readonly previous: StoredObject | undefined;
   private departedObject: StoredObject | undefined;
+  private readonly frames: ObjectFrame[] = [];
 
   constructor({ revision, entry, previous }: StoreEvent) {
     this.revision = revision;
@@ -19,6 +21,16 @@ export class CollectionEvent {
     if (this.previous === undefined) throw new Error('Nothing departs with a creation');
     this.departedObject ??= atRevision(this.previous, this.revision);
     return this.departedObject;
+  }
+
+  /** The frame of this event with `stored` (a view of the object) in it; the same one for every watcher. */
+  frame(type: ObjectFrame['type'], stored: StoredObject): ObjectFrame {
+    let frame = this.frames.find((known) => known.type === type && known.source === stored);
+    if (frame === undefined) {
+      frame = new ObjectFrame(type, stored);
+      this.frames.push(frame);
+    }
+    return frame;
   }
 }
 

@@ -26,6 +26,7 @@ export class StoredObject {
   readonly revision: number;
   readonly json: string;
   private parsed: UnstructuredObject | undefined;
+  private bytes = -1;
 
   constructor(key: string, revision: number, json: string, parsed?: UnstructuredObject) {
     const [namespace = '', name = ''] = key.slice(key.indexOf('//') + 2).split('/');
@@ -35,6 +36,12 @@ export class StoredObject {
     this.revision = revision;
     this.json = json;
     this.parsed = parsed;
+  }
+
+  /** Of the text in UTF-8. */
+  get byteLength(): number {
+    if (this.bytes < 0) this.bytes = Buffer.byteLength(this.json);
+    return this.bytes;
   }
 
   /** Deeply frozen. */
