@@ -1,4 +1,5 @@
 import type { BuildPlan, BuildStep } from './build-plan.ts';
+import { SIGNED_BOOT_PACKAGES, signedBootSteps } from './signed-boot.ts';
 
 const BASE = 'systemd-sysv udev dbus ifupdown iproute2 isc-dhcp-client netbase ca-certificates'.split(' ');
 const PACKAGES = (
@@ -77,41 +78,28 @@ function configurationSteps(): BuildStep[] {
 
 function bootSteps(): BuildStep[] {
   const title = 'Make the boot loader';
-  const mkimage = (format: string, output: string, modules: string): BuildStep => ({
-    kind: 'command',
-    title,
-    argv: [
-      ...([
-        'grub-mkimage',
-        '-d',
-        `grub/usr/lib/grub/${format}`,
-        '-O',
-        format,
-        '-p',
-        '/',
-        '-c',
-        'boot.cfg',
-        '-o',
-        output,
-      ] as const),
-      ...`${modules} part_msdos ext2 linux normal echo search search_label`.split(' '),
-    ],
-  });
+  const format = 'i386-pc';
+  const modules = ['biosdisk', 'part_msdos', 'ext2', 'linux', 'normal', 'echo', 'search', 'search_label'];
   return [
     {
       kind: 'packages',
       title: 'Download the boot loader',
-      names: ['grub-pc-bin', 'grub-efi-amd64-bin'],
+      names: ['grub-pc-bin', ...SIGNED_BOOT_PACKAGES],
       withLibraries: [],
       target: 'grub',
     },
     { kind: 'file', title, path: 'boot.cfg', content: GRUB },
-    mkimage('i386-pc', 'core.img', 'biosdisk'),
-    mkimage('x86_64-efi', 'bootx64.efi', 'part_gpt fat'),
+    {
+      kind: 'command',
+      title,
+      argv: [
+        ...(['grub-mkimage', '-d', `grub/usr/lib/grub/${format}`, '-O', format] as const),
+        ...['-p', '/', '-c', 'boot.cfg', '-o', 'core.img', ...modules],
+      ],
+    },
     { kind: 'command', title, argv: ['truncate', '-s', `${ESP_MIB}M`, 'esp.img'] },
     { kind: 'command', title, argv: ['mkfs.vfat', '-n', 'ESP', '-i', '51197702', '--invariant', 'esp.img'] },
-    { kind: 'command', title, argv: ['mmd', '-i', 'esp.img', '::/EFI', '::/EFI/BOOT'] },
-    { kind: 'command', title, argv: ['mcopy', '-i', 'esp.img', 'bootx64.efi', '::/EFI/BOOT/BOOTX64.EFI'] },
+    ...signedBootSteps({ title, partition: 'esp.img', packages: 'grub', config: 'boot.cfg' }),
   ];
 }
 

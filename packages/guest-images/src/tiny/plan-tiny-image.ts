@@ -1,6 +1,7 @@
 import type { BuildPlan, BuildStep, HostTool } from '../build-plan.ts';
 import { GUEST_SCRIPTS } from './guest-scripts.ts';
 import { SEED_SCRIPTS } from './seed-scripts.ts';
+import { SIGNED_BOOT_PACKAGES, signedBootSteps } from '../signed-boot.ts';
 
 const BOOT_MODULES = [
   'virtio_pci',
@@ -52,7 +53,8 @@ const TOOLS: readonly HostTool[] = [
 ];
 
 const EARLY_BIOS = 'set root=(hd0,msdos1)\nset prefix=($root)/\nconfigfile /grub.cfg\n';
-const EARLY_EFI = 'search --file --set=root /grub.cfg\nset prefix=($root)/\nconfigfile /grub.cfg\n';
+// The signed GRUB carries a disk in memory with a /grub.cfg of its own: the search is for something it does not have.
+const EARLY_EFI = 'search --file --set=root /vmlinuz\nconfigfile ($root)/grub.cfg\n';
 
 /** Kernel command line of the tiny guests, also for a direct kernel boot. */
 export const TINY_KERNEL_ARGUMENTS = 'console=tty0 console=ttyS0,115200 quiet loglevel=3 panic=5 rdinit=/init';
@@ -79,7 +81,7 @@ export function planTinyImage(kernel: 'cloud' | 'generic'): BuildPlan {
           kernel === 'cloud' ? 'linux-image-cloud-amd64' : 'linux-image-amd64',
           'busybox-static',
           'grub-pc-bin',
-          'grub-efi-amd64-bin',
+          ...SIGNED_BOOT_PACKAGES,
         ],
         withLibraries: ['dropbear-bin', 'qemu-guest-agent'],
         target: 'root',
@@ -107,25 +109,20 @@ export function planTinyImage(kernel: 'cloud' | 'generic'): BuildPlan {
 }
 
 function bootLoaderSteps(): BuildStep[] {
-  const mkimage = (format: string, prefix: string, config: string, output: string, modules: string): BuildStep => ({
-    kind: 'command',
-    title: `Make the boot loader ${output}`,
-    argv: ['grub-mkimage', '-d', `root/usr/lib/grub/${format}`, '-O', format, '-p', prefix, '-c', config, '-o', output].concat(
-      modules.split(' '),
-    ) as [string, ...string[]], // concat() forgets that the list is not empty
-  });
+  const format = 'i386-pc';
+  const modules = ['biosdisk', 'part_msdos', 'fat', 'linux', 'normal', 'echo', 'configfile'];
   return [
     { kind: 'file', title: 'Configure the boot loader', path: 'early-bios.cfg', content: EARLY_BIOS },
     { kind: 'file', title: 'Configure the boot loader', path: 'early-efi.cfg', content: EARLY_EFI },
     { kind: 'file', title: 'Configure the boot loader', path: 'grub.cfg', content: GRUB_CFG },
-    mkimage('i386-pc', '(hd0,msdos1)/', 'early-bios.cfg', 'core.img', 'biosdisk part_msdos fat linux normal echo configfile'),
-    mkimage(
-      'x86_64-efi',
-      '/',
-      'early-efi.cfg',
-      'bootx64.efi',
-      'part_msdos part_gpt fat linux normal echo configfile search search_fs_file',
-    ),
+    {
+      kind: 'command',
+      title: 'Make the boot loader for BIOS',
+      argv: [
+        ...(['grub-mkimage', '-d', `root/usr/lib/grub/${format}`, '-O', format] as const),
+        ...['-p', '(hd0,msdos1)/', '-c', 'early-bios.cfg', '-o', 'core.img', ...modules],
+      ],
+    },
   ];
 }
 
@@ -134,9 +131,8 @@ function bootPartitionSteps(sizeMiB: number): BuildStep[] {
   return [
     { kind: 'command', title, argv: ['truncate', '-s', `${sizeMiB}M`, 'boot.img'] },
     { kind: 'command', title, argv: ['mkfs.vfat', '-n', 'TINYBOOT', '-i', '51197701', '--invariant', 'boot.img'] },
-    { kind: 'command', title, argv: ['mmd', '-i', 'boot.img', '::/EFI', '::/EFI/BOOT'] },
     { kind: 'command', title, argv: ['mcopy', '-i', 'boot.img', 'vmlinuz', 'initrd.gz', 'grub.cfg', '::/'] },
-    { kind: 'command', title, argv: ['mcopy', '-i', 'boot.img', 'bootx64.efi', '::/EFI/BOOT/BOOTX64.EFI'] },
+    ...signedBootSteps({ title, partition: 'boot.img', packages: 'root', config: 'early-efi.cfg' }),
   ];
 }
 
