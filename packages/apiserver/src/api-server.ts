@@ -32,6 +32,7 @@ import { handleRequest } from './pipeline/pipeline.ts';
 import type { ApiRequest, ApiResponse } from './pipeline/request.ts';
 import { RequestMetrics } from './pipeline/request-metrics.ts';
 import type { AuditEvent, ServerContext, VirtualHandler } from './pipeline/server-context.ts';
+import { createBinding } from './subresources/pod-actions.ts';
 import { Registry } from './registry/registry.ts';
 import type { ResourceDefinition } from './registry/resource-definition.ts';
 import type { WriteContext } from './registry/write-context.ts';
@@ -151,6 +152,7 @@ function virtualHandlers(
     ['authentication.k8s.io/tokenreviews', tokenReview(authenticators, accounts)],
     ['authentication.k8s.io/selfsubjectreviews', selfSubjectReview],
     ['/serviceaccounts/token', accounts.tokenRequest],
+    ['/bindings', createBinding],
   ]);
 }
 
@@ -162,7 +164,7 @@ function builtInPlugins(registry: Registry, authorizer: () => Authorizer): Admis
     defaultStorageClassPlugin(registry),
     storageProtectionPlugin(),
     nodeTaintPlugin(),
-    nodeRestriction(),
+    nodeRestriction(registry),
     escalationPlugin(registry, authorizer),
   ];
 }

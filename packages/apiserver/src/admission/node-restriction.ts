@@ -1,29 +1,91 @@
-import { forbidden } from '@slipway/apimachinery';
-import { nodeNameOf, nodeOfObject } from '../authz/node-authorizer.ts';
+import { deepEqual, forbidden, isObject, type UnstructuredObject } from '@slipway/apimachinery';
+import type { AdmissionRequest } from '@slipway/runtime';
+import { nodeNameOf, nodeOfObject, sourceHostOf } from '../authz/node-authorizer.ts';
+import type { RbacSource } from '../authz/rbac.ts';
 import type { AdmissionPlugin } from './admission-chain.ts';
 
-/** Objects a node agent writes must be its own: its Node, its Lease, pods and instances bound to it. */
-export function nodeRestriction(): AdmissionPlugin {
+const SELECTED_NODE = 'volume.kubernetes.io/selected-node';
+/** Kinds of volume sources that a node's provisioner may offer: directories of its own. */
+const OWN_SOURCE = 'local';
+/** What the fields of a volume other than its source are called. */
+const VOLUME_FIELDS: readonly string[] = [
+  'accessModes',
+  'capacity',
+  'claimRef',
+  'mountOptions',
+  'nodeAffinity',
+  'persistentVolumeReclaimPolicy',
+  'storageClassName',
+  'volumeAttributesClassName',
+  'volumeMode',
+];
+
+type Check = (request: AdmissionRequest, node: string, source: RbacSource) => string | undefined;
+
+/** By `group/resource`: why a node may not write this; undefined when it may. */
+const CHECKS: Readonly<Record<string, Check>> = {
+  '/nodes': ownName,
+  'coordination.k8s.io/leases': (request, node) =>
+    ownName(request, node) ??
+    (request.namespace === 'kube-node-lease' ? undefined : 'node leases are kept in the namespace "kube-node-lease"'),
+  '/pods': (request, node) => onNode(request, node) ?? sameSpec(request),
+  'kubevirt.io/virtualmachineinstances': (request, node) => onNode(request, node) ?? sameSpec(request),
+  '/persistentvolumes': (request, node, source) => onNode(request, node) ?? volumeComplaint(request, node, source),
+  '/events': ({ object, oldObject }, node) =>
+    [object, oldObject].every((one) => one === undefined || sourceHostOf(one) === node)
+      ? undefined
+      : `it was not reported by node ${JSON.stringify(node)}`,
+};
+
+/**
+ * Objects a node agent writes must be its own: its Node, its Lease, pods and instances bound to it, volumes that lie on
+ * it, events that it reports. What others decide about them stays as it is.
+ */
+export function nodeRestriction(source: RbacSource): AdmissionPlugin {
   return {
     name: 'NodeRestriction',
-    validate({ user, resource, group, operation, name, object, oldObject, namespace }) {
+    validate(request) {
+      const { user, resource, group, name } = request;
       const node = nodeNameOf(user);
-      if (node === undefined) return;
-      const refuse = (why: string) => forbidden({ resource, group }, name, why);
-      if (resource === 'nodes' || (resource === 'leases' && group === 'coordination.k8s.io')) {
-        if (name !== node)
-          throw refuse(`node ${JSON.stringify(node)} is not allowed to modify ${resource} ${JSON.stringify(name)}`);
-        if (resource === 'leases' && namespace !== 'kube-node-lease') {
-          throw refuse('node leases are kept in the namespace "kube-node-lease"');
-        }
-      }
-      const isBound =
-        (resource === 'pods' && group === '') || (resource === 'virtualmachineinstances' && group === 'kubevirt.io');
-      if (!isBound) return;
-      for (const one of [object, oldObject]) {
-        if (one !== undefined && nodeOfObject(one) !== node)
-          throw refuse(`it is not on node ${JSON.stringify(node)} (${operation})`);
-      }
+      const complaint = node === undefined ? undefined : CHECKS[`${group}/${resource}`]?.(request, node, source);
+      if (complaint !== undefined) throw forbidden({ resource, group }, name, complaint);
     },
   };
+}
+
+function ownName({ resource, name }: AdmissionRequest, node: string): string | undefined {
+  if (name === node) return undefined;
+  return `node ${JSON.stringify(node)} is not allowed to modify ${resource} ${JSON.stringify(name)}`;
+}
+
+function onNode({ object, oldObject, operation }: AdmissionRequest, node: string): string | undefined {
+  const isOwn = [object, oldObject].every((one) => one === undefined || nodeOfObject(one) === node);
+  return isOwn ? undefined : `it is not on node ${JSON.stringify(node)} (${operation})`;
+}
+
+/** A node that could change what shall run could refer to secrets, and then read them. */
+function sameSpec({ object, oldObject }: AdmissionRequest): string | undefined {
+  if (object === undefined || oldObject === undefined) return undefined;
+  return deepEqual(object['spec'], oldObject['spec']) ? undefined : 'a node may not change its spec';
+}
+
+/** A volume is made for the claim that was given to this node; afterwards only its size changes. */
+function volumeComplaint({ object, oldObject }: AdmissionRequest, node: string, source: RbacSource): string | undefined {
+  if (object === undefined) return undefined;
+  if (oldObject !== undefined) {
+    const fixed = (volume: UnstructuredObject): object => ({ ...specOf(volume), capacity: undefined });
+    return deepEqual(fixed(object), fixed(oldObject)) ? undefined : 'a node may only change the capacity of a volume';
+  }
+  const spec = specOf(object);
+  const foreign = Object.keys(spec).find((field) => field !== OWN_SOURCE && !VOLUME_FIELDS.includes(field));
+  if (foreign !== undefined) return `a node offers local volumes only, not ${JSON.stringify(foreign)}`;
+  const { claimRef } = spec;
+  if (!isObject(claimRef)) return 'a node makes volumes for claims only';
+  const claim = source.lookup('', 'persistentvolumeclaims', String(claimRef['namespace']), String(claimRef['name']));
+  const isGiven = claim?.metadata.uid === claimRef['uid'] && claim?.metadata.annotations?.[SELECTED_NODE] === node;
+  return isGiven ? undefined : `its claim was not given to node ${JSON.stringify(node)}`;
+}
+
+function specOf(object: UnstructuredObject): Record<string, unknown> {
+  return isObject(object['spec']) ? object['spec'] : {};
 }

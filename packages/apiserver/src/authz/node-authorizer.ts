@@ -19,7 +19,7 @@ interface NodeRule {
   readonly group: string;
   readonly resources: readonly string[];
   readonly verbs: readonly string[];
-  readonly scope: 'any' | 'own-node' | 'referenced' | 'own-name';
+  readonly scope: 'any' | 'own-node' | 'referenced' | 'own-name' | 'own-source';
 }
 
 /**
@@ -40,13 +40,11 @@ const RULES: readonly NodeRule[] = [
   { group: '', resources: ['serviceaccounts/token'], verbs: ['create'], scope: 'referenced' },
   {
     group: '',
-    resources: ['persistentvolumes', 'persistentvolumes/status'],
-    verbs: ['create', ...CHANGE, 'delete'],
-    scope: 'any',
+    resources: ['persistentvolumes'],
+    verbs: ['create', 'update', 'patch', 'delete'],
+    scope: 'own-node',
   },
-  { group: '', resources: ['persistentvolumeclaims', 'persistentvolumeclaims/status'], verbs: CHANGE, scope: 'any' },
-  { group: '', resources: ['events'], verbs: ['create', 'update', 'patch'], scope: 'any' },
-  { group: 'events.k8s.io', resources: ['events'], verbs: ['create', 'update', 'patch'], scope: 'any' },
+  { group: '', resources: ['events'], verbs: ['create', 'update', 'patch'], scope: 'own-source' },
   { group: 'coordination.k8s.io', resources: ['leases'], verbs: [...CHANGE, 'create', 'delete'], scope: 'own-name' },
   {
     group: 'storage.k8s.io',
@@ -103,21 +101,50 @@ function isInScope({ scope }: NodeRule, request: AuthorizationRequest, node: str
     case 'own-name':
       // a create names its object in the body: admission compares it
       return request.name === node || (request.verb === 'create' && request.name === '');
-    case 'own-node': {
+    case 'own-node':
+    case 'own-source': {
       const object = source.lookup(request.group, request.resource, request.namespace, request.name);
       // what does not exist is answered with 404 further on; admission looks again at what a write really meets
-      return object === undefined || nodeOfObject(object) === node;
+      return object === undefined || (scope === 'own-node' ? nodeOfObject(object) : sourceHostOf(object)) === node;
     }
     case 'referenced':
       return request.name !== '' && isReferenced(request, node, source);
   }
 }
 
-/** Node an object belongs to: where a pod is bound, where an instance runs. */
+/** Node an object belongs to: where a pod is bound, where an instance runs, where a volume is. */
 export function nodeOfObject(object: UnstructuredObject): string | undefined {
-  const field = (part: unknown): string | undefined =>
-    isObject(part) && typeof part['nodeName'] === 'string' ? part['nodeName'] : undefined;
-  return field(object['spec']) ?? field(object['status']);
+  const { spec, status } = object;
+  if (object.kind === 'PersistentVolume') return nodeOfVolume(spec);
+  return fieldOf(spec, 'nodeName') ?? fieldOf(status, 'nodeName');
+}
+
+/** Node that reported an event. */
+export function sourceHostOf(event: UnstructuredObject): string | undefined {
+  return fieldOf(event['source'], 'host');
+}
+
+function fieldOf(part: unknown, name: string): string | undefined {
+  return isObject(part) && typeof part[name] === 'string' ? part[name] : undefined;
+}
+
+const HOSTNAME_LABEL = 'kubernetes.io/hostname';
+
+/** The one node on which a volume can be used; undefined when there may be more or when it is bound to none. */
+function nodeOfVolume(spec: unknown): string | undefined {
+  if (!isObject(spec) || !isObject(spec['nodeAffinity']) || !isObject(spec['nodeAffinity']['required'])) return undefined;
+  const terms = listOf(spec['nodeAffinity']['required']['nodeSelectorTerms']);
+  const names = terms.flatMap((term) => {
+    const wanted = listOf(term['matchExpressions']).find((one) => one['key'] === HOSTNAME_LABEL && one['operator'] === 'In');
+    const values: unknown = wanted?.['values'];
+    return Array.isArray(values) && values.length > 0 ? values : [undefined];
+  });
+  const [first] = names;
+  return typeof first === 'string' && names.every((name) => name === first) ? first : undefined;
+}
+
+function listOf(value: unknown): Record<string, unknown>[] {
+  return Array.isArray(value) ? value.filter(isObject) : [];
 }
 
 /** True when a pod or instance of the node names the object anywhere in its spec. */

@@ -1,0 +1,217 @@
+import {
+  EventKind,
+  LeaseKind,
+  NamespaceKind,
+  NodeKind,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  PodKind,
+  SecretKind,
+  VirtualMachineInstanceKind,
+  bundledCustomResourceDefinitions,
+} from '@slipway/api';
+import type { Client } from '@slipway/client';
+import { memoryStoreFs, openStore } from '@slipway/store';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type ApiServer, createApiServer } from '../api-server.ts';
+import { builtinResources } from '../builtin/index.ts';
+
+const SELECTED_NODE = 'volume.kubernetes.io/selected-node';
+const OWN = 'n1';
+const OTHER = 'n2';
+const nodeUser = (name: string) => ({ username: `system:node:${name}`, groups: ['system:nodes', 'system:authenticated'] });
+const named = (name: string) => ({ namespace: 'a', name });
+
+let server: ApiServer;
+let admin: Client;
+let agent: Client;
+const claimUids = new Map<string, string>();
+
+const volumeOf = (
+  name: string,
+  node: string,
+  { claim = `claim-${node}`, source = { local: { path: '/v' } } as object } = {},
+) => ({
+  apiVersion: 'v1',
+  kind: 'PersistentVolume',
+  metadata: { name },
+  spec: {
+    accessModes: ['ReadWriteOnce'],
+    capacity: { storage: '1Gi' },
+    claimRef: { apiVersion: 'v1', kind: 'PersistentVolumeClaim', namespace: 'a', name: claim, uid: claimUids.get(claim) ?? '' },
+    nodeAffinity: {
+      required: {
+        nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [node] }] }],
+      },
+    },
+    persistentVolumeReclaimPolicy: 'Delete',
+    storageClassName: 'local',
+    ...source,
+  },
+});
+
+const eventOf = (name: string, host: string) => ({
+  apiVersion: 'v1',
+  kind: 'Event',
+  metadata: { name, namespace: 'a' },
+  involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace: 'a', name: 'p' },
+  reason: 'Tested',
+  message: 'said',
+  type: 'Normal',
+  source: { component: 'virt-handler', host },
+});
+
+const podOf = (name: string, nodeName: string, secret: string) => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name, namespace: 'a' },
+  spec: {
+    nodeName,
+    containers: [{ name: 'c', image: 'slipway/virt-launcher' }],
+    volumes: [{ name: 's', secret: { secretName: secret } }],
+  },
+});
+
+const instanceOf = (name: string, nodeName: string) => ({
+  apiVersion: 'kubevirt.io/v1',
+  kind: 'VirtualMachineInstance',
+  metadata: { name, namespace: 'a' },
+  spec: { domain: { devices: {} } },
+  status: { nodeName, phase: 'Scheduled' },
+});
+
+async function seed(): Promise<void> {
+  await admin.create(NamespaceKind, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'a' } });
+  for (const node of [OWN, OTHER]) {
+    await admin.create(NodeKind, { apiVersion: 'v1', kind: 'Node', metadata: { name: node } });
+    const claim = await admin.create(PersistentVolumeClaimKind, {
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      metadata: { name: `claim-${node}`, namespace: 'a', annotations: { [SELECTED_NODE]: node } },
+      spec: { accessModes: ['ReadWriteOnce'], storageClassName: 'local', resources: { requests: { storage: '1Gi' } } },
+    });
+    claimUids.set(`claim-${node}`, claim.metadata.uid ?? '');
+    await admin.create(PersistentVolumeKind, volumeOf(`volume-${node}`, node));
+    await admin.create(EventKind, eventOf(`event-${node}`, node));
+    await admin.create(SecretKind, { apiVersion: 'v1', kind: 'Secret', metadata: { name: `secret-${node}`, namespace: 'a' } });
+    await admin.create(PodKind, podOf(`pod-${node}`, node, `secret-${node}`));
+    await admin.create(VirtualMachineInstanceKind, instanceOf(`vmi-${node}`, node));
+  }
+}
+
+/** `allowed`, or the reason of the refusal. */
+const outcome = (attempt: Promise<unknown>): Promise<string> =>
+  attempt.then(
+    () => 'allowed',
+    (error: { reason?: string }) => error.reason ?? String(error),
+  );
+
+describe('what a node agent may write', () => {
+  beforeEach(async () => {
+    server = await createApiServer({
+      store: await openStore({ fs: memoryStoreFs(), now: Date.now }),
+      definitions: builtinResources(),
+      bundledCrds: bundledCustomResourceDefinitions(),
+    });
+    admin = server.client({ username: 'admin', groups: ['system:masters'] });
+    agent = server.client(nodeUser(OWN));
+    await seed();
+  });
+  afterEach(() => server.close());
+
+  const annotated = { metadata: { annotations: { note: 'x' } } };
+  const merge = { type: 'merge' } as const;
+
+  const WRITES: readonly (readonly [string, (node: string) => Promise<unknown>])[] = [
+    ['annotates a Node', (node) => agent.patch(NodeKind, { namespace: '', name: node }, annotated, merge)],
+    [
+      'creates a Lease',
+      (node) =>
+        agent.create(LeaseKind, {
+          apiVersion: 'coordination.k8s.io/v1',
+          kind: 'Lease',
+          metadata: { name: node, namespace: 'kube-node-lease' },
+        }),
+    ],
+    ['annotates a pod', (node) => agent.patch(PodKind, named(`pod-${node}`), annotated, merge)],
+    [
+      'writes the status of a pod',
+      (node) => agent.patch(PodKind, named(`pod-${node}`), { status: { phase: 'Running' } }, { ...merge, subresource: 'status' }),
+    ],
+    ['deletes a pod', (node) => agent.delete(PodKind, named(`pod-${node}`), { gracePeriodSeconds: 0 })],
+    [
+      'writes the status of an instance',
+      (node) => agent.patch(VirtualMachineInstanceKind, named(`vmi-${node}`), { status: { phase: 'Running' } }, merge),
+    ],
+    ['creates a volume', (node) => agent.create(PersistentVolumeKind, volumeOf(`made-${node}`, node))],
+    [
+      'grows a volume',
+      (node) =>
+        agent.patch(
+          PersistentVolumeKind,
+          { namespace: '', name: `volume-${node}` },
+          { spec: { capacity: { storage: '2Gi' } } },
+          merge,
+        ),
+    ],
+    ['deletes a volume', (node) => agent.delete(PersistentVolumeKind, { namespace: '', name: `volume-${node}` })],
+    ['reports an event', (node) => agent.create(EventKind, eventOf('new', node))],
+    ['counts an event', (node) => agent.patch(EventKind, named(`event-${node}`), { count: 2 }, merge)],
+    ['reads a secret its pod uses', (node) => agent.get(SecretKind, named(`secret-${node}`))],
+  ];
+
+  it.each(WRITES)('%s of its own, never of another node', async (_what, attempt) => {
+    expect([await outcome(attempt(OWN)), await outcome(attempt(OTHER))]).toEqual(['allowed', 'Forbidden']);
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    [
+      'a volume for a claim of another node',
+      () => agent.create(PersistentVolumeKind, volumeOf('v', OWN, { claim: `claim-${OTHER}` })),
+    ],
+    ['a volume for a claim that is not there', () => agent.create(PersistentVolumeKind, volumeOf('v', OWN, { claim: 'none' }))],
+    [
+      'a volume of another driver',
+      () => agent.create(PersistentVolumeKind, volumeOf('v', OWN, { source: { hostPath: { path: '/etc' } } })),
+    ],
+    [
+      'another claim for a volume',
+      () =>
+        agent.patch(
+          PersistentVolumeKind,
+          { namespace: '', name: `volume-${OWN}` },
+          { spec: { claimRef: { name: `claim-${OTHER}`, uid: claimUids.get(`claim-${OTHER}`) ?? '' } } },
+          merge,
+        ),
+    ],
+    [
+      'another node for a volume',
+      () =>
+        agent.patch(
+          PersistentVolumeKind,
+          { namespace: '', name: `volume-${OWN}` },
+          { spec: { nodeAffinity: volumeOf('v', OTHER).spec.nodeAffinity } },
+          merge,
+        ),
+    ],
+    ['a claim', () => agent.patch(PersistentVolumeClaimKind, named(`claim-${OWN}`), annotated, merge)],
+    ['another reporter of its event', () => agent.patch(EventKind, named(`event-${OWN}`), { source: { host: OTHER } }, merge)],
+    [
+      'the spec of its instance',
+      () =>
+        agent.patch(
+          VirtualMachineInstanceKind,
+          named(`vmi-${OWN}`),
+          { spec: { volumes: [{ name: 's', secret: { secretName: `secret-${OTHER}` } }] } },
+          merge,
+        ),
+    ],
+    [
+      'the node of its instance',
+      () => agent.patch(VirtualMachineInstanceKind, named(`vmi-${OWN}`), { status: { nodeName: OTHER } }, merge),
+    ],
+    ['the list of secrets', () => agent.list(SecretKind, { namespace: 'a' })],
+  ])('is refused %s', async (_what, attempt) => {
+    expect(await outcome(attempt())).toBe('Forbidden');
+  });
+});
