@@ -3,6 +3,7 @@ import type { Answer, Call, ServerContext } from '../pipeline/server-context.ts'
 import type { Registry } from '../registry/registry.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { operationV2, operationV3, pathsOf, schemasOf } from './documents.ts';
+import { PROTOBUF_V2_TYPE, encodeOpenApiV2 } from './protobuf-v2.ts';
 import { schemaName } from './schema-names.ts';
 
 interface Document {
@@ -83,17 +84,29 @@ function groupDocument(definitions: readonly ResourceDefinition[]): unknown {
 
 function v2Answer(call: Call): Answer {
   const { text, hash } = document(call.server, 'v2', () => v2Document(call.server));
-  if (
-    /proto-openapi/.test(call.request.headers['accept'] ?? '') &&
-    !/application\/json/.test(call.request.headers['accept'] ?? '')
-  ) {
-    // only clients that name nothing else; all of them read JSON as well when they list it
-    return {
-      status: 406,
-      value: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', reason: 'NotAcceptable', code: 406 },
-    };
-  }
+  if (prefersProtobuf(call.request.headers['accept'] ?? '')) return protobufAnswer(call, text, hash);
   return withEtag(call, { text, hash });
+}
+
+/** True when the protobuf form stands before JSON in an Accept list. */
+function prefersProtobuf(accept: string): boolean {
+  const json = accept.indexOf('application/json');
+  const protobuf = accept.indexOf(PROTOBUF_V2_TYPE);
+  return protobuf >= 0 && (json < 0 || protobuf < json);
+}
+
+const encoded = new WeakMap<Registry, { readonly hash: string; readonly bytes: Buffer }>();
+
+function protobufAnswer({ server: { registry }, request }: Call, text: string, hash: string): Answer {
+  const etag = `"${hash}-pb"`;
+  const headers = { etag, vary: 'Accept', 'content-type': 'application/octet-stream' };
+  if (request.headers['if-none-match'] === etag) return { status: 304, headers, bytes: new Uint8Array() };
+  let known = encoded.get(registry);
+  if (known?.hash !== hash) {
+    known = { hash, bytes: encodeOpenApiV2(JSON.parse(text)) };
+    encoded.set(registry, known);
+  }
+  return { status: 200, headers, bytes: known.bytes };
 }
 
 function v2Document(server: ServerContext): unknown {
