@@ -25,6 +25,7 @@ export interface DownloadDeps {
   readonly log: (line: string) => void;
 }
 
+const ATTEMPTS_WITHOUT_DATA = 3;
 const RETRIED_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** The bytes of one file, in order, over as many connections as it takes. */
@@ -73,7 +74,9 @@ export class Download {
 
   private async pause(error: unknown, failures: number, position: number, signal: AbortSignal): Promise<void> {
     const { retry, clock, random, log } = this.deps;
-    if (failures >= retry.attempts) throw error instanceof RetriedStatus ? error.final : explainConnectError(error, this.url);
+    // a server that never gave a byte is waited for by the pod's restarts, which say why
+    if (failures >= (position === 0 ? Math.min(retry.attempts, ATTEMPTS_WITHOUT_DATA) : retry.attempts))
+      throw error instanceof RetriedStatus ? error.final : explainConnectError(error, this.url);
     const delayMs = Math.max(backOffDelay(failures, { ...retry, jitter: 0.3 }, random), retryAfterMs(error));
     const cause = error instanceof Error ? error.message : String(error);
     log(`download interrupted at byte ${position} (${cause}); continuing in ${Math.round(delayMs)} ms`);

@@ -10,6 +10,8 @@ const OUTCOME_FD = 3;
 export async function moverProcess(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
   const stop = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort());
+  // timers of the clock do not keep a process alive, and between two attempts nothing else does
+  setInterval(() => {}, 60_000);
   const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} ${line}\n`);
   const io = {
     tools: await hostImageTools(log, stop.signal),
