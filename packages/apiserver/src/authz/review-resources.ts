@@ -8,6 +8,7 @@ const review = (group: string, kind: string, plural: string, namespaced = false)
 export function reviewResources(): ResourceDefinition[] {
   const authorization = 'authorization.k8s.io';
   return [
+    review('', 'Binding', 'bindings', true),
     review(authorization, 'SelfSubjectAccessReview', 'selfsubjectaccessreviews'),
     review(authorization, 'SelfSubjectRulesReview', 'selfsubjectrulesreviews'),
     review(authorization, 'SubjectAccessReview', 'subjectaccessreviews'),

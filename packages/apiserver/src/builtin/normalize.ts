@@ -8,6 +8,7 @@ import {
   isObject,
 } from '@slipway/apimachinery';
 import { isQuantitySchema } from '@slipway/api';
+import { WrongType } from '../registry/resource-definition.ts';
 
 /**
  * Brings an object to the form in which the API server itself would write it: wrong JSON types are refused (400),
@@ -17,10 +18,8 @@ export function normalizeBuiltin(object: UnstructuredObject, schema: StructuralS
   normalizeFields(object, schema, object.kind);
 }
 
-function refuse(kind: string, path: string, found: string, wanted: string): never {
-  throw badRequest(
-    `${kind} in version cannot be handled as a ${kind}: json: cannot unmarshal ${found} into Go struct field ${path} of type ${wanted}`,
-  );
+function refuse(path: string, found: string, wanted: string): never {
+  throw new WrongType(`json: cannot unmarshal ${found} into Go struct field ${path} of type ${wanted}`);
 }
 
 function normalizeFields(object: JsonObject, schema: StructuralSchema, path: string): void {
@@ -56,8 +55,7 @@ function normalizeList(items: unknown[], schema: StructuralSchema, path: string)
 }
 
 function quantity(value: unknown, path: string): string {
-  if (typeof value !== 'string' && typeof value !== 'number')
-    return refuse(path.split('.')[0] ?? '', path, typeName(value), 'resource.Quantity');
+  if (typeof value !== 'string' && typeof value !== 'number') return refuse(path, typeName(value), 'resource.Quantity');
   try {
     return canonicalQuantity(value);
   } catch (error) {
@@ -76,13 +74,13 @@ const GO_TYPES: Readonly<Record<string, string>> = { string: 'string', integer: 
 function checkType(value: unknown, schema: StructuralSchema, path: string): void {
   const found = typeName(value);
   if (schema['x-kubernetes-int-or-string'] === true) {
-    if (found !== 'string' && !Number.isInteger(value)) refuse(path.split('.')[0] ?? '', path, found, 'intstr.IntOrString');
+    if (found !== 'string' && !Number.isInteger(value)) refuse(path, found, 'intstr.IntOrString');
     return;
   }
   const { type } = schema;
   if (type === undefined) return;
   const fits = type === 'integer' ? Number.isInteger(value) : type === found || (type === 'boolean' && found === 'bool');
-  if (!fits) refuse(path.split('.')[0] ?? '', path, found, GO_TYPES[type] ?? type);
+  if (!fits) refuse(path, found, GO_TYPES[type] ?? type);
   if (schema.format === 'byte' && !isBase64(value as string)) {
     // type is string by now
     throw badRequest(`${path}: illegal base64 data`);

@@ -25,7 +25,6 @@ export async function handleApply(call: Call, context: WriteContext, name: strin
   const config = decodeConfiguration(call, context);
   checkIdentity(context, config, name);
   config.metadata.name = name;
-  if (context.definition.namespaced) config.metadata.namespace = context.namespace;
   const force = query.get('force') === 'true' || query.get('force') === '1';
   const { resourceVersion } = config.metadata;
   const next = (old: UnstructuredObject): UnstructuredObject => {
@@ -53,9 +52,10 @@ function decodeConfiguration({ request }: Call, { definition }: WriteContext): U
         : undefined;
   if (!isObject(value)) throw badRequest('error decoding YAML: the applied configuration must be an object');
   const expected = apiVersionOf(definition);
-  const given = String(value['apiVersion'] ?? '');
+  const given = value['apiVersion'];
   if (given !== expected) {
-    throw badRequest(`Incorrect version specified in apply patch. Specified patch version: ${given}, expected: ${expected}`);
+    const shown = typeof given === 'string' ? given : '';
+    throw badRequest(`Incorrect version specified in apply patch. Specified patch version: ${shown}, expected: ${expected}`);
   }
   return asObject(value, definition);
 }

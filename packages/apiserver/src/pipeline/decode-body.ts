@@ -1,8 +1,8 @@
 import { StatusError, type UnstructuredObject, apiVersionOf, badRequest, cloneJson, isObject } from '@slipway/apimachinery';
-import { load as loadYaml } from 'js-yaml';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { PROTOBUF_TYPE, decodeProtobuf } from '../protobuf/decode.ts';
 import type { ApiRequest } from './request.ts';
+import { parseYaml } from './yaml.ts';
 
 /** Kinds of the core group that are often mixed up: known, but not the one asked for. */
 const BUILT_IN_NEIGHBOURS: ReadonlySet<string> = new Set([
@@ -35,11 +35,7 @@ export function parseText(text: string, type: 'json' | 'yaml'): unknown {
   } catch (error) {
     if (type === 'json') throw badRequest(jsonErrorText(text, error));
   }
-  try {
-    return loadYaml(text);
-  } catch (error) {
-    throw badRequest(`error converting YAML to JSON: ${error instanceof Error ? error.message : String(error)}`);
-  }
+  return parseYaml(text);
 }
 
 function jsonErrorText(text: string, _error: unknown): string {

@@ -18,7 +18,8 @@ import { handleApply } from './apply.ts';
 import { decodeObject, decodeValue } from './decode-body.ts';
 import { listObjects } from './list.ts';
 import { type Accepted, negotiate } from './negotiate.ts';
-import { APPLY_PATCH, patchType, patcher } from './patch.ts';
+import { mapText, patchRefusal, patchedText } from './patch-refusal.ts';
+import { APPLY_PATCH, STRATEGIC_PATCH, patchType, patcher } from './patch.ts';
 import { parseResourceVersion, waitForRevision } from './resource-version.ts';
 import type { Answer, Call } from './server-context.ts';
 import { partialMetadata, shapeList, shapeObject, tableOptions } from './shape.ts';
@@ -141,15 +142,19 @@ async function replace(call: Call, definition: ResourceDefinition, accepted: Acc
 }
 
 async function patch(call: Call, definition: ResourceDefinition, accepted: Accepted): Promise<Answer> {
-  const context = writeContext(call, definition);
+  const written = writeContext(call, definition);
   const { name } = call.info;
-  if (patchType(call, definition) === APPLY_PATCH) {
-    const applied = await handleApply(call, context, name);
-    return shapeWritten(call, context, applied.stored, accepted, applied.isCreated ? 201 : 200);
+  const type = patchType(call, definition);
+  if (type === APPLY_PATCH) {
+    const applied = await handleApply(call, written, name);
+    return shapeWritten(call, written, applied.stored, accepted, applied.isCreated ? 201 : 200);
   }
   const apply = patcher(call, definition, strategicPatch);
+  let shown = '';
+  const context: WriteContext = { ...written, decodingError: (why) => patchRefusal(shown, why) };
   const next = (old: UnstructuredObject): UnstructuredObject => {
     const patched = apply(old);
+    shown = type === STRATEGIC_PATCH ? mapText(decodeValue(call.request)) : patchedText(patched, definition);
     checkIdentity(context, patched, name);
     return patched;
   };

@@ -2,6 +2,7 @@ import { type FieldError, StatusError, badRequest, forbiddenField, invalid, isOb
 import type { DeleteRequestOptions } from '../registry/delete-object.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import type { FieldValidation, WriteContext } from '../registry/write-context.ts';
+import { duplicateFields } from './duplicate-fields.ts';
 import type { Call } from './server-context.ts';
 
 const FIELD_VALIDATION: readonly string[] = ['Ignore', 'Warn', 'Strict'];
@@ -24,6 +25,7 @@ export function writeContext(
     dryRun: overrides.dryRun ?? query.getAll('dryRun').some((value) => value !== ''),
     fieldManager: query.get('fieldManager') || managerOf(request.headers['user-agent']),
     fieldValidation: (query.get('fieldValidation') || 'Warn') as FieldValidation, // checkOptions refused others
+    textFindings: query.get('fieldValidation') === 'Ignore' ? [] : textFindings(request),
     options: optionsObject(query, request.method),
     subresource: overrides.subresource ?? info.subresource,
     nowMs: server.nowMs,
@@ -32,8 +34,16 @@ export function writeContext(
     warn: (text) => {
       if (!warnings.includes(text)) warnings.push(text);
     },
-    signal: request.signal,
+    get signal() {
+      return request.signal;
+    },
   };
+}
+
+/** Fields that a JSON body gives more than once: parsing keeps the last of them. */
+function textFindings({ body, headers }: Call['request']): string[] {
+  if (body.type !== 'bytes' || body.bytes.length === 0 || !/json/.test(headers['content-type'] ?? 'json')) return [];
+  return duplicateFields(body.bytes.toString('utf8')).map((path) => `duplicate field ${JSON.stringify(path)}`);
 }
 
 const WEBHOOK_OPTIONS: Readonly<Record<string, string>> = { POST: 'CreateOptions', DELETE: 'DeleteOptions' };

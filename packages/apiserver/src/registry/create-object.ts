@@ -19,7 +19,7 @@ import { trackUpdate } from './managed-fields.ts';
 import { cleanMetadata } from './clean-metadata.ts';
 import { generateName } from './names.ts';
 import { metaErrors } from './update-object.ts';
-import { applySchema, normalized, schemaErrors } from './schema-pass.ts';
+import { applyDefaulting, applySchema, normalized, schemaErrors } from './schema-pass.ts';
 import { type WriteContext, putObject, refOf, strategyContext } from './write-context.ts';
 
 const MAX_GENERATE_ATTEMPTS = 8;
@@ -93,7 +93,7 @@ async function createOnce(
   requireNamespace(context, body.metadata.name ?? '');
   fillSystemFields(context, body);
   let object = applySchema(context, body);
-  strategy.default?.(object);
+  applyDefaulting(context, object);
   cleanMetadata(object, context.warn);
   const name = object.metadata.name ?? '';
   const request = admissionRequest(context, 'CREATE', name, { object });

@@ -62,7 +62,8 @@ async function deleteOnce(
   const key = registry.keyOf(definition, context.namespace, old.name);
   const finalizers = finalizersFor(old.object, options, strategy.defaultPropagation);
   const grace = graceOf(context, old.object, options.gracePeriodSeconds);
-  const isRemovable = strategy.isRemovable?.(old.object) ?? true;
+  const waitsForSecond = strategy.deletesInTwoSteps === true && old.object.metadata.deletionTimestamp === undefined;
+  const isRemovable = !waitsForSecond && (strategy.isRemovable?.(old.object) ?? true);
   if (grace === 0 && finalizers.length === 0 && isRemovable) return removeNow(context, key, old);
 
   const next = markDeleted(context, old.object, grace, finalizers);

@@ -21,6 +21,8 @@ export class Registry {
   private readonly definitions = new Map<string, ResourceDefinition>();
   private groups: { readonly generation: number; readonly names: ReadonlySet<string> } | undefined;
   private readonly views = new WeakMap<StoredObject, Map<ResourceDefinition, StoredObject>>();
+  /** Revision at which each definition came into force. */
+  private readonly since = new WeakMap<ResourceDefinition, number>();
 
   constructor(store: Store) {
     this.store = store;
@@ -30,6 +32,7 @@ export class Registry {
   /** Adds definitions or replaces those of the same group, version and plural. */
   add(definitions: readonly ResourceDefinition[]): void {
     for (const definition of definitions) {
+      this.since.set(definition, this.store.revision);
       this.definitions.set(definitionKey(definition.group, definition.version, definition.plural), definition);
     }
     this.generation++;
@@ -104,7 +107,7 @@ export class Registry {
 
   /** A stored object in the version of `definition`, with today's defaults. Computed once per object and definition. */
   view(definition: ResourceDefinition, stored: StoredObject): StoredObject {
-    if (isStorageForm(definition)) return stored;
+    if (isStorageForm(definition) && (!definition.readDefaults || this.isDefaulted(definition, stored))) return stored;
     const known = this.views.get(stored);
     const ready = known?.get(definition);
     if (ready !== undefined) return ready;
@@ -114,17 +117,22 @@ export class Registry {
     return made;
   }
 
+  /** Written by this process since the definition is what it is: the defaults of today were filled in then. */
+  private isDefaulted(definition: ResourceDefinition, stored: StoredObject): boolean {
+    return stored.isWritten && stored.revision > (this.since.get(definition) ?? Number.POSITIVE_INFINITY);
+  }
+
   close(): void {
     this.cache.close();
   }
 }
 
+/** As stored, but perhaps for defaults that are younger than the object. */
 function isStorageForm(definition: ResourceDefinition): boolean {
   return (
     (definition.storageVersion === undefined || definition.storageVersion === definition.version) &&
     definition.storage === undefined &&
     definition.fromStorage === undefined &&
-    definition.readDefaults === undefined &&
     definition.strategy.decorate === undefined
   );
 }
@@ -135,7 +143,8 @@ function makeView(definition: ResourceDefinition, stored: StoredObject): StoredO
   object.apiVersion = apiVersionOf(definition);
   if (definition.readDefaults) object = definition.readDefaults(object);
   if (definition.strategy.decorate) object = definition.strategy.decorate(object);
-  return new StoredObject(stored.key, stored.revision, serializeObject(object), deepFreeze(object));
+  const json = serializeObject(object);
+  return json === stored.json ? stored : new StoredObject(stored.key, stored.revision, json, deepFreeze(object));
 }
 
 /** The form in which an object of `definition` goes to the store. */

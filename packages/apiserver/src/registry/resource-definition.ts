@@ -4,6 +4,9 @@ import type { UserInfo } from '@slipway/runtime';
 /** Verbs a resource can serve; discovery lists exactly these. */
 export type ResourceVerb = 'create' | 'delete' | 'deletecollection' | 'get' | 'list' | 'patch' | 'update' | 'watch';
 
+/** Thrown by a strategy's `default` for a value of a type that its field cannot hold; the message says which. */
+export class WrongType extends Error {}
+
 /** What a strategy may know about the request it serves. */
 export interface StrategyContext {
   readonly user: UserInfo;
@@ -67,6 +70,8 @@ export interface ResourceStrategy {
   checkDelete?(obj: UnstructuredObject, ctx: StrategyContext): void;
   /** Finalizers-like field outside metadata: spec.finalizers of Namespaces must be empty before removal. */
   isRemovable?(obj: UnstructuredObject): boolean;
+  /** The first DELETE only marks the object, whatever holds it; another one, or the last finalizer's removal, takes it away. */
+  deletesInTwoSteps?: boolean;
   /** Changes the object when deletion is requested but it stays (Namespace phase Terminating). */
   onDeletionRequested?(obj: UnstructuredObject): void;
   /** Cleans up or reacts after a durable write; runs in the server, must not throw. */

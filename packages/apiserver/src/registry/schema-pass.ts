@@ -8,6 +8,7 @@ import {
   validateRules,
   validateValue,
 } from '@slipway/schema';
+import { WrongType } from './resource-definition.ts';
 import type { WriteContext } from './write-context.ts';
 
 /** Drops unknown fields (warning or refusing as the client wishes) and fills the schema's defaults. */
@@ -23,7 +24,7 @@ export function applySchema(context: WriteContext, body: UnstructuredObject): Un
 /** What a webhook made of an object: unknown fields are dropped without a word, defaults filled. */
 export function normalized(context: WriteContext, object: UnstructuredObject): UnstructuredObject {
   const next = applySchema({ ...context, fieldValidation: 'Ignore' }, object);
-  context.definition.strategy.default?.(next);
+  applyDefaulting(context, next);
   return next;
 }
 
@@ -33,27 +34,39 @@ function metadataFirst(paths: readonly string[]): string[] {
   return [...paths.filter(isMetadata), ...paths.filter((path) => !isMetadata(path))];
 }
 
-function requireMetadataTypes({ definition }: WriteContext, body: UnstructuredObject, schema: StructuralSchema): void {
+function requireMetadataTypes(context: WriteContext, body: UnstructuredObject, schema: StructuralSchema): void {
   const complaint = metadataTypeComplaint(body, schema);
   if (complaint === undefined) return;
-  throw badRequest(
-    `${definition.kind} in version "${definition.version}" cannot be handled as a ${definition.kind}: ${complaint}`,
-  );
+  throw decodingError(context, complaint);
 }
 
 function reportUnknown(context: WriteContext, paths: readonly string[]): void {
-  if (paths.length === 0 || context.fieldValidation === 'Ignore') return;
-  const texts = paths.map((path) => `unknown field "${path}"`);
+  const { textFindings = [], fieldValidation } = context;
+  if (paths.length + textFindings.length === 0 || fieldValidation === 'Ignore') return;
+  const texts = [...textFindings, ...paths.map((path) => `unknown field "${path}"`)];
   if (context.fieldValidation === 'Warn') return texts.forEach(context.warn);
   throw strictError(context, texts);
 }
 
 /** Refusal under `fieldValidation=Strict`. */
 export function strictError(context: WriteContext, texts: readonly string[]): StatusError {
-  const { definition } = context;
-  return badRequest(
-    `${definition.kind} in version "${definition.version}" cannot be handled as a ${definition.kind}: strict decoding error: ${texts.join(', ')}`,
-  );
+  return decodingError(context, `strict decoding error: ${texts.join(', ')}`);
+}
+
+/** Refusal of a body that cannot be read as the kind it should be. */
+export function decodingError(context: WriteContext, why: string): StatusError {
+  const { kind, version } = context.definition;
+  return context.decodingError?.(why) ?? badRequest(`${kind} in version "${version}" cannot be handled as a ${kind}: ${why}`);
+}
+
+/** Fills the kind's own defaults, which also checks the types of built-in kinds. Throws as `decodingError` says. */
+export function applyDefaulting(context: WriteContext, object: UnstructuredObject): void {
+  try {
+    context.definition.strategy.default?.(object);
+  } catch (error) {
+    if (error instanceof WrongType) throw decodingError(context, error.message);
+    throw error;
+  }
 }
 
 /** Findings of the schema, and of its rules when it has none. Unchanged places count, as in 1.26. */

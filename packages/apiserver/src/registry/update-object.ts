@@ -16,7 +16,7 @@ import { StoredObject, deepFreeze, serializeObject } from '../watch-cache/stored
 import { cleanMetadata } from './clean-metadata.ts';
 import { admissionRequest, createObject, missingVersionError, throwInvalid } from './create-object.ts';
 import { onlyManagedFieldsChanged, trackUpdate } from './managed-fields.ts';
-import { applySchema, normalized, schemaErrors } from './schema-pass.ts';
+import { applyDefaulting, applySchema, normalized, schemaErrors } from './schema-pass.ts';
 import {
   OPTIMISTIC_LOCK_MESSAGE,
   type WriteContext,
@@ -105,7 +105,7 @@ function decoded(
   checkPreconditions(context, old, body, options);
   keepSystemFields(context, old, body);
   const next = applySchema(context, body);
-  context.definition.strategy.default?.(next);
+  applyDefaulting(context, next);
   cleanMetadata(next, context.warn);
   return next;
 }
@@ -156,7 +156,10 @@ function checkPreconditions(
   const name = old.metadata.name ?? '';
   const { resourceVersion, uid } = next.metadata;
   if (uid && uid !== old.metadata.uid) {
-    if (!isReplacement) throw invalid(definition, name, [invalidValue('metadata.uid', uid, 'field is immutable')]);
+    if (!isReplacement) {
+      const finding = invalidValue('metadata.uid', uid, 'field is immutable');
+      throw invalid(definition, name, [finding, finding]);
+    }
     throw conflict(
       refOf(definition),
       name,
@@ -224,12 +227,20 @@ export function metaErrors({ definition }: WriteContext, errors: readonly FieldE
   return errors.filter(({ detail }) => !detail.endsWith('name is neither a standard finalizer name nor is it fully qualified'));
 }
 
+/**
+ * Kubernetes-compat: several layers look at the metadata of a built-in kind's update, and each reports what it finds.
+ */
+function repeatedFindings({ definition }: WriteContext, errors: readonly FieldError[]): FieldError[] {
+  if (definition.custom) return [...errors];
+  return errors.flatMap((error) => new Array<FieldError>(error.detail.endsWith('field is immutable') ? 2 : 4).fill(error));
+}
+
 function updateErrors(context: WriteContext, next: UnstructuredObject, old: UnstructuredObject): FieldError[] {
   const { definition, subresource } = context;
   const { strategy } = definition;
   const strategyCtx = strategyContext(context);
   const errors = [
-    ...metaErrors(context, validateObjectMetaUpdate(next.metadata, old.metadata)),
+    ...repeatedFindings(context, metaErrors(context, validateObjectMetaUpdate(next.metadata, old.metadata))),
     ...schemaErrors(context, next, old),
   ];
   // the server itself is the author of a binding, and of the number of a scale

@@ -21,6 +21,10 @@ export interface WriteContext {
   /** Name for managedFields. */
   readonly fieldManager: string;
   readonly fieldValidation: FieldValidation;
+  /** Complaints about the text of the body, from before it was decoded. */
+  readonly textFindings?: readonly string[];
+  /** How a body that does not decode is refused; absent: 400 that names the kind. */
+  readonly decodingError?: (why: string) => StatusError;
   /** The options of the request as an object, for webhooks. */
   readonly options?: Readonly<Record<string, unknown>>;
   /** `''`, `status`, `scale` … */

@@ -60,5 +60,7 @@ export async function handleAggregated(call: Call): Promise<Answer | undefined> 
   const { status, body, contentType } = await handler(routeRequest(call, matched.rest, decodeValue(call.request)));
   if (contentType === undefined) return { status, ...(body !== undefined && { value: body }) };
   const headers = { 'content-type': contentType };
-  return body instanceof Uint8Array ? { status, headers, bytes: body } : { status, headers, text: String(body ?? '') };
+  return body instanceof Uint8Array
+    ? { status, headers, bytes: body }
+    : { status, headers, text: typeof body === 'string' ? body : '' };
 }

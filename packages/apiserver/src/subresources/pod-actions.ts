@@ -38,10 +38,10 @@ function withCondition(pod: UnstructuredObject, condition: PodCondition): void {
 export async function handleBinding(call: Call, definition: ResourceDefinition, body: unknown): Promise<Answer> {
   const { name } = call.info;
   const target = isObject(body) ? body['target'] : undefined;
-  if (!isObject(target) || (target['kind'] && target['kind'] !== 'Node') || !target['name']) {
+  const nodeName = isObject(target) && (!target['kind'] || target['kind'] === 'Node') ? target['name'] : undefined;
+  if (typeof nodeName !== 'string' || nodeName === '') {
     throw invalid({ group: '', kind: 'Binding' }, name, [requiredValue('target.name')]);
   }
-  const nodeName = String(target['name']);
   const annotations = isObject(body) && isObject(body['metadata']) ? body['metadata']['annotations'] : undefined;
   const context = writeContext(call, definition, { subresource: 'binding' });
   await updateObject(context, name, {
@@ -66,6 +66,15 @@ export async function handleBinding(call: Call, definition: ResourceDefinition, 
     },
   });
   return success;
+}
+
+/** POST `bindings`, the older form: the body names the pod. */
+export async function createBinding(call: Call, body: unknown): Promise<Answer> {
+  const definition = call.server.registry.find('', 'v1', 'pods');
+  const name = isObject(body) && isObject(body['metadata']) ? body['metadata']['name'] : undefined;
+  if (definition === undefined || typeof name !== 'string' || name === '') throw badRequest('name is required');
+  const info = { ...call.info, resource: 'pods', name, subresource: 'binding' };
+  return handleBinding({ ...call, info }, definition, body);
 }
 
 const bindingConflict = (name: string, message: string): StatusError =>
@@ -149,6 +158,6 @@ export function containerOf(pod: UnstructuredObject, wanted: string | null): str
 /** Node a pod runs on. Throws 400 when it has none. */
 export function nodeOf(pod: UnstructuredObject): string {
   const nodeName = isObject(pod['spec']) ? pod['spec']['nodeName'] : undefined;
-  if (!nodeName) throw badRequest(`pod ${pod.metadata.name} does not have a host assigned`);
-  return String(nodeName);
+  if (typeof nodeName !== 'string' || nodeName === '') throw badRequest(`pod ${pod.metadata.name} does not have a host assigned`);
+  return nodeName;
 }

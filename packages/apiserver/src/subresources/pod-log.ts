@@ -24,10 +24,10 @@ export async function handlePodLog(call: Call, definition: ResourceDefinition): 
   };
   const headers = { 'content-type': 'text/plain' };
   const nodeName = isObject(pod['spec']) ? pod['spec']['nodeName'] : undefined;
-  if (!nodeName) return { status: 200, headers, text: '' };
+  if (typeof nodeName !== 'string' || nodeName === '') return { status: 204, bytes: new Uint8Array() };
   if (server.nodes === undefined)
-    throw new StatusError({ code: 503, reason: 'ServiceUnavailable', message: `node ${String(nodeName)} is not connected` });
-  const stream = await server.nodes.open(String(nodeName), { verb: 'pod-log', params }, request.signal);
+    throw new StatusError({ code: 503, reason: 'ServiceUnavailable', message: `node ${nodeName} is not connected` });
+  const stream = await server.nodes.open(nodeName, { verb: 'pod-log', params }, request.signal);
   return { status: 200, headers, stream };
 }
 

@@ -129,6 +129,7 @@ export const namespaceKind: BuiltinKind = {
   custom: [{ name: 'finalize', kind: 'Namespace', verbs: ['update'] }],
   strategy: {
     deleteReturnsObject: true,
+    deletesInTwoSteps: true,
     validateName: (name, prefix) => checkDns1123Label(prefix ? maskTrailingDash(name) : name),
     default(object) {
       const namespace = typed<Namespace>(object);
