@@ -1,6 +1,7 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { SLIPWAY_PROFILE } from '@slipway/virt';
 import { clusterRoleAggregationController } from './cluster-role-aggregation/index.ts';
+import { deploymentController } from './deployment/index.ts';
 import { disruptionController } from './disruption/index.ts';
 import { endpointSliceController, endpointsController } from './endpoints/index.ts';
 import { garbageCollectorController } from './garbage-collector/index.ts';
@@ -13,6 +14,7 @@ import {
   volumeProtectionController,
 } from './persistent-volume/index.ts';
 import { podGcController } from './pod-gc/index.ts';
+import { replicaSetController } from './replica-set/index.ts';
 import { replicaSetVmiController } from './replica-set-vmi/index.ts';
 import { resourceQuotaController } from './resource-quota/index.ts';
 import { schedulerController } from './scheduler/index.ts';
@@ -47,6 +49,8 @@ export const controllers: readonly ControllerRegistration[] = [
   serviceAccountTokenController,
   disruptionController,
   resourceQuotaController,
+  replicaSetController,
+  deploymentController,
   schedulerController,
   claimController,
   volumeController,

@@ -1,7 +1,7 @@
-import { PodKind, ServiceKind } from '@slipway/api';
+import { EndpointsKind, PodKind, ServiceKind } from '@slipway/api';
 import { built, pod, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
-import { EndpointSliceKind, endpointSliceController } from './index.ts';
+import { EndpointSliceKind, endpointSliceController, endpointsController } from './index.ts';
 
 let world: TestWorld;
 afterEach(() => world.close());
@@ -55,5 +55,26 @@ describe('endpoint slices', () => {
     );
     await world.settle();
     expect(await world.list(EndpointSliceKind)).toEqual([]);
+  });
+});
+
+describe('legacy endpoints', () => {
+  it('carry the name of the service and go with it', async () => {
+    world = await testWorld({ api: 'server', controllers: [endpointsController] }).with(
+      service({ selector: { app: 'web' }, ports: [{ name: 'http', port: 80, targetPort: 'http' }] }),
+      running('one', ['10.0.0.1', 'fd10::1']),
+      running('two', ['10.0.0.2'], 'False'),
+    );
+    await world.settle();
+    const { subsets = [] } = await world.get(EndpointsKind, 'a/web');
+    expect(subsets).toHaveLength(1);
+    expect(subsets[0]).toMatchObject({
+      addresses: [{ ip: '10.0.0.1', nodeName: 'node1', targetRef: { kind: 'Pod', name: 'one' } }],
+      notReadyAddresses: [{ ip: '10.0.0.2' }],
+      ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
+    });
+    await world.client.delete(ServiceKind, { namespace: 'a', name: 'web' });
+    await world.settle();
+    expect(await world.exists(EndpointsKind, 'a/web')).toBe(false);
   });
 });

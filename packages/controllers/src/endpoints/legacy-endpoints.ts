@@ -54,6 +54,17 @@ const isOurs = (object: Endpoints | undefined): boolean => object?.metadata.labe
 
 /** Pods with the same ports share a subset; ready and other addresses are told apart in it. */
 export function planEndpoints(service: Service, pods: readonly Pod[]): Endpoints {
+  const { name = '', namespace = '', labels = {} } = service.metadata;
+  const headless = service.spec?.clusterIP === 'None' && { 'service.kubernetes.io/headless': '' };
+  return {
+    apiVersion: 'v1',
+    kind: 'Endpoints',
+    metadata: { name, namespace, labels: { ...labels, ...headless, [OURS]: 'endpoint-controller' } },
+    subsets: subsetsOf(service, pods),
+  };
+}
+
+function subsetsOf(service: Service, pods: readonly Pod[]): Subset[] {
   const family = service.spec?.ipFamilies?.[0] === 'IPv6' ? 'IPv6' : 'IPv4';
   const subsets = new Map<string, Subset>();
   for (const pod of [...pods].sort((a, b) => compareAddresses(addressOf(a, family), addressOf(b, family)))) {
@@ -62,20 +73,15 @@ export function planEndpoints(service: Service, pods: readonly Pod[]): Endpoints
     const ports = portsFor(service, pod);
     const id = JSON.stringify(ports);
     const subset: Subset = subsets.get(id) ?? { ...(ports.length > 0 && { ports }) };
-    const isReadyNow = service.spec?.publishNotReadyAddresses === true || (isReady(pod) && !pod.metadata.deletionTimestamp);
-    const list = isReadyNow ? 'addresses' : 'notReadyAddresses';
+    const list = isServed(service, pod) ? 'addresses' : 'notReadyAddresses';
     subset[list] = [...(subset[list] ?? []), addressEntry(pod, ip)];
     subsets.set(id, subset);
   }
-  const { name = '', namespace = '', labels = {} } = service.metadata;
-  const headless = service.spec?.clusterIP === 'None' && { 'service.kubernetes.io/headless': '' };
-  return {
-    apiVersion: 'v1',
-    kind: 'Endpoints',
-    metadata: { name, namespace, labels: { ...labels, ...headless, [OURS]: 'endpoint-controller' } },
-    subsets: [...subsets.values()],
-  };
+  return [...subsets.values()];
 }
+
+const isServed = ({ spec }: Service, pod: Pod): boolean =>
+  spec?.publishNotReadyAddresses === true || (isReady(pod) && !pod.metadata.deletionTimestamp);
 
 const isOver = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
 

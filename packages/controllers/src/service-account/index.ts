@@ -4,6 +4,9 @@ import { type ControllerDeps, type ControllerRegistration, done, watchOf } from 
 
 const DEFAULT_ACCOUNT = 'default';
 const CA_CONFIG_MAP = 'kube-root-ca.crt';
+/** The text that every cluster has here; tools compare it. */
+const CA_DESCRIPTION =
+  'Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.';
 
 /** Gives every namespace its `default` ServiceAccount and the CA that pods use to trust the API server. */
 export const serviceAccountController: ControllerRegistration = {
@@ -35,7 +38,9 @@ export const serviceAccountController: ControllerRegistration = {
           const current = configMaps.get({ namespace, name: CA_CONFIG_MAP });
           const data = { 'ca.crt': settings.caBundle };
           if (!current) {
-            const configMap = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: CA_CONFIG_MAP, namespace }, data };
+            const annotations = { 'kubernetes.io/description': CA_DESCRIPTION };
+            const metadata = { name: CA_CONFIG_MAP, namespace, annotations };
+            const configMap = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data };
             await createMissing(deps, ConfigMapKind, configMap, signal);
           } else if (current.data?.['ca.crt'] !== settings.caBundle) {
             await deps.client.update(ConfigMapKind, { ...current, data }, { signal });
