@@ -24,7 +24,6 @@ const common = {
   sourcemap: false,
   legalComments: 'none',
   logLevel: 'warning',
-  keepNames: true,
   minifySyntax: true,
   minifyWhitespace: true,
   // Bundled CommonJS packages (ws, pino) ask for Node's own modules by require().

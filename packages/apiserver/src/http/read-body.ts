@@ -28,6 +28,7 @@ function collect(request: Readable): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
+    let isComplete = false;
     request.on('data', (chunk) => {
       size += chunk.length;
       if (size <= MAX_BODY_BYTES) chunks.push(chunk);
@@ -37,11 +38,14 @@ function collect(request: Readable): Promise<Buffer> {
       reject(tooLarge());
     });
     request.once('end', () => {
+      isComplete = true;
       if (size > MAX_BODY_BYTES) reject(tooLarge());
       else resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)); // length was checked
     });
     request.once('error', reject);
-    request.once('close', () => reject(badRequest('the connection was closed before the whole body had arrived')));
+    request.once('close', () => {
+      if (!isComplete) reject(badRequest('the connection was closed before the whole body had arrived'));
+    });
   });
 }
 

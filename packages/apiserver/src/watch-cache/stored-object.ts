@@ -25,17 +25,21 @@ export class StoredObject {
   readonly name: string;
   readonly revision: number;
   readonly json: string;
+  /** Made by this process, not read from the disk. */
+  readonly isWritten: boolean;
   private parsed: UnstructuredObject | undefined;
   private bytes = -1;
 
   constructor(key: string, revision: number, json: string, parsed?: UnstructuredObject) {
-    const [namespace = '', name = ''] = key.slice(key.indexOf('//') + 2).split('/');
+    const scope = key.indexOf('//') + 2;
+    const slash = key.indexOf('/', scope);
     this.key = key;
-    this.namespace = namespace;
-    this.name = name;
+    this.namespace = key.slice(scope, slash);
+    this.name = key.slice(slash + 1);
     this.revision = revision;
     this.json = json;
     this.parsed = parsed;
+    this.isWritten = parsed !== undefined;
   }
 
   /** Of the text in UTF-8. */

@@ -1,4 +1,5 @@
 import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
+import { cloneJson } from '@slipway/apimachinery';
 import type { ClusterConfig } from '../config.ts';
 import { cpuTopology, guestMemory, isAmd64, isArm64, isS390x } from '../domain/shape.ts';
 import { milliOf, unitsOf } from '../quantity.ts';
@@ -75,7 +76,7 @@ export function defaultInstance(
   config: ClusterConfig,
   inputs: DefaultingInputs,
 ): VirtualMachineInstance {
-  const vmi = structuredClone(original);
+  const vmi = cloneJson(original);
   const { spec } = vmi;
   spec.architecture ||= config.defaultArchitecture;
   spec.domain ??= { devices: {} };

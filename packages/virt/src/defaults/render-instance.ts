@@ -1,4 +1,5 @@
 import type { kubevirt, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
+import { cloneJson } from '@slipway/apimachinery';
 import type { ClusterConfig } from '../config.ts';
 import { applyInstancetype } from '../instancetype/apply.ts';
 import { applyPreference, type PreferenceInput } from '../instancetype/preference.ts';
@@ -123,7 +124,7 @@ function skeleton(vm: VirtualMachine, spec: kubevirt.VirtualMachineInstanceSpec,
  * addresses) that survives restarts. Owner references and status are the controller's. Throws InstancetypeConflict.
  */
 export function renderInstance(vm: VirtualMachine, config: ClusterConfig, inputs: RenderInputs = {}): VirtualMachineInstance {
-  const spec: kubevirt.VirtualMachineInstanceSpec = structuredClone(vm.spec.template.spec ?? { domain: { devices: {} } });
+  const spec: kubevirt.VirtualMachineInstanceSpec = cloneJson(vm.spec.template.spec ?? { domain: { devices: {} } });
   spec.domain ??= { devices: {} };
   spec.domain.devices ??= {};
   const vmi = skeleton(vm, spec, inputs);
