@@ -22,10 +22,18 @@ export interface NodeSettings {
   readonly allowedImportAddresses: readonly string[];
 }
 
+/** The command of the server process. */
+export const serverArgv = (paths: InstancePaths, files: ProgramFiles): [string, ...string[]] => [
+  files.node,
+  ...NODE_FLAGS,
+  join(files.bundles, 'server.mjs'),
+  paths.dataDir,
+];
+
 export function serverSpec(config: InstanceConfig, paths: InstancePaths, files: ProgramFiles): ComponentSpec {
   return {
     name: SERVER,
-    argv: [files.node, ...NODE_FLAGS, join(files.bundles, 'server.mjs'), paths.dataDir],
+    argv: serverArgv(paths, files),
     logFile: join(paths.logs, 'server.out'),
     cwd: paths.server,
     env: ENVIRONMENT,
