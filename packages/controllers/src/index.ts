@@ -24,6 +24,7 @@ import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
 export {
   type AdmissionDeps,
+  cachedPresets,
   isPlatformUser,
   platformUserIn,
   virtAdmissionHandlers,

@@ -1,3 +1,4 @@
+import type { kubevirt } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import type { UserInfo } from '@slipway/runtime';
 import type { ClusterConfig } from '@slipway/virt';
@@ -6,6 +7,8 @@ import type { ClusterConfig } from '@slipway/virt';
 export interface AdmissionDeps {
   readonly client: Client;
   readonly config: () => ClusterConfig;
+  /** Presets of a namespace from a cache; absent, or undefined while the cache is empty: they are asked for. */
+  readonly presets?: (namespace: string) => readonly kubevirt.VirtualMachineInstancePreset[] | undefined;
   readonly now: () => Date;
   readonly newUuid: () => string;
   /** Whether this user is one of the platform's own components. */

@@ -7,6 +7,7 @@ import { simpleHandlers } from './simple-handlers.ts';
 import { cloneHandler, restoreHandler } from './snapshot-handlers.ts';
 import { poolHandler, virtualMachineHandler } from './virtual-machine-handler.ts';
 
+export { cachedPresets } from './cached-presets.ts';
 export { type AdmissionDeps, isPlatformUser, platformUserIn } from './deps.ts';
 export { withInferredTypes } from './resolve-matchers.ts';
 

@@ -35,8 +35,8 @@ function isShapedLikeInstance(object: UnstructuredObject): boolean {
 
 async function presetsFor(deps: AdmissionDeps, vmi: VirtualMachineInstance, namespace: string) {
   if (vmi.metadata.annotations?.[EXCLUDE] === 'true') return [];
-  const { items } = await deps.client.list(PresetKind, { namespace });
-  return items.filter(({ spec }) => {
+  const presets = deps.presets?.(namespace) ?? (await deps.client.list(PresetKind, { namespace })).items;
+  return presets.filter(({ spec }) => {
     const selector = selectorOf(spec?.selector as LabelSelectorObject | undefined); // published type differs in optionality only
     return selector !== undefined && matchesLabels(selector, vmi.metadata.labels ?? {});
   });

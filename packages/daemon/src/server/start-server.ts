@@ -11,6 +11,8 @@ import { type ApiServer, builtinResources, createApiServer, type ListenOptions }
 import { cdiControllers, dataVolumeAdmission } from '@slipway/cdi';
 import type { Client } from '@slipway/client';
 import {
+  type AdmissionDeps,
+  cachedPresets,
   type ClusterFacts,
   clusterFacts,
   controllers,
@@ -105,6 +107,7 @@ async function createApi(
       ...virtAdmissionHandlers({
         client,
         config,
+        presets: latePresets(late),
         now: () => new Date(),
         newUuid: randomUUID,
         isPlatform: platformUserIn([INSTALL_NAMESPACE]),
@@ -127,6 +130,15 @@ function lateConfig(late: LateParts): () => ClusterConfig {
   return () => {
     if (late.manager !== undefined) facts ??= clusterFacts(late.manager.informers, options);
     return facts === undefined ? clusterConfig({}, options) : facts.config();
+  };
+}
+
+/** Presets from the controllers' caches as soon as these exist. */
+function latePresets(late: LateParts): NonNullable<AdmissionDeps['presets']> {
+  let presets: AdmissionDeps['presets'];
+  return (namespace) => {
+    if (late.manager !== undefined) presets ??= cachedPresets(late.manager.informers);
+    return presets?.(namespace);
   };
 }
 

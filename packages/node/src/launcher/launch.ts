@@ -371,12 +371,10 @@ export class Launch {
     const { client } = this.deps;
     const key = keyOf(this.pod);
     try {
-      const patch = { metadata: { uid: this.pod.metadata.uid }, status: this.statusOf(state) };
+      // a status write of a pod takes annotations too
+      const metadata = { uid: this.pod.metadata.uid, ...(network?.annotations && { annotations: network.annotations }) };
+      const patch = { metadata, status: this.statusOf(state) };
       await client.patch(PodKind, key, patch, { type: 'strategic', subresource: 'status' });
-      if (network?.annotations) {
-        const annotations = { metadata: { uid: this.pod.metadata.uid, annotations: network.annotations } };
-        await client.patch(PodKind, key, annotations, { type: 'merge' });
-      }
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }

@@ -283,7 +283,8 @@ class LocalVolumeManager implements VolumeManager {
   private async checkPopulated({ metadata }: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
     const { name = '', namespace = '', annotations = {} } = metadata;
     const isImport = annotations[IMPORT_SOURCE] !== undefined || annotations[IMPORT_ENDPOINT] !== undefined;
-    const isPending = isImport && annotations[POD_PHASE] !== 'Succeeded' && annotations[POPULATED_FOR] === undefined;
+    if (isImport && annotations[POD_PHASE] === 'Succeeded') return;
+    const isPending = isImport && annotations[POPULATED_FOR] === undefined;
     const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'DataVolume');
     const dataVolume =
       owner && (await this.deps.client.get(DataVolumeKind, { namespace, name: owner.name }, { signal }).catch(ignoreNotFound));
