@@ -1,43 +1,58 @@
 /** Where the sandbox sees its private directory: short, because libvirt puts sockets with long names below it. */
 export const INSIDE = '/run/vm';
 
+/** Directories of the node's state that hold disks. Their entries are root's, and each can be entered by its user alone. */
+export const DISK_DIRECTORIES = ['volumes', 'podvolumes'] as const;
+
 /**
  * Runs as root and PID 1 inside new mount, pid, ipc and uts namespaces and the pod's network namespace; arguments: private
  * directory, uid, host name, 1 when /dev/kvm works, path of the daemon, its configuration file, state directory of the node, and files
  * of the control groups to join.
  *
- * It builds a small /dev, hides /run and /tmp of the host, drops every privilege and then is the reaping init that keeps
- * the daemon running: one shell, 0.3 MiB. A daemon that dies leaves QEMU alone and is started again.
+ * It builds a root of its own: programs and configuration of the host to read, a small /dev, the private directory and
+ * the disks, and nothing else of the host. Then it drops every privilege and is the reaping init that keeps the daemon
+ * running: one shell, 0.3 MiB. A daemon that dies leaves QEMU alone and is started again.
  */
 export const ENTER_SCRIPT = `
 set -eu
+umask 022
 dir=$1 uid=$2 host=$3 kvm=$4 daemon=$5 config=$6 state=$7
 shift 7
 for group; do echo 0 > "$group" || :; done
 echo "$host" > /proc/sys/kernel/hostname
-mount -t proc -o nosuid,nodev,noexec proc /proc
-mount -t sysfs -o nosuid,nodev,noexec,ro sysfs /sys
-d=$dir/dev
-mount -t tmpfs -o nosuid,noexec,mode=755,size=64k tmpfs "$d"
-node() { mknod -m "$2" "$d/$1" c "$3" "$4"; }
+root=$dir/root
+mount -t tmpfs -o nosuid,mode=755,size=1m tmpfs "$root"
+cd "$root"
+mkdir -p dev/pts dev/shm dev/net etc host proc sys tmp usr var .${INSIDE}
+mount -o rbind,ro /usr usr
+mount -o bind,ro /etc etc
+for file in passwd group hosts; do mount --bind "$dir/etc-$file" "etc/$file"; done
+links=
+for name in bin sbin lib lib32 lib64 libx32; do
+  if [ -L "/$name" ]; then links="$links /$name"
+  elif [ -d "/$name" ]; then mkdir "$name"; mount -o rbind,ro "/$name" "$name"; fi
+done
+[ -z "$links" ] || cp -P $links .
+ln -s ../tmp var/tmp
+mount -t proc -o nosuid,nodev,noexec proc proc
+mount -t sysfs -o nosuid,nodev,noexec,ro sysfs sys
+node() { mknod -m "$2" "dev/$1" c "$3" "$4"; }
 node null 666 1 3; node zero 666 1 5; node full 666 1 7; node random 666 1 8; node urandom 666 1 9; node tty 666 5 0
-mkdir "$d/pts" "$d/shm" "$d/net"
-mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$d/pts"
-ln -s pts/ptmx "$d/ptmx"; ln -s /proc/self/fd "$d/fd"
-mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs "$d/shm"
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
+ln -s pts/ptmx dev/ptmx; ln -s /proc/self/fd dev/fd
+mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs dev/shm
 node net/tun 666 10 200
-if [ "$kvm" = 1 ]; then node kvm 600 10 232; chown "$uid" "$d/kvm"; fi
-mount --move "$d" /dev
-for file in passwd group hosts; do mount --bind "$dir/etc-$file" "/etc/$file"; done
-# disks stay where they are when the data directory itself is in a place that is hidden below
-hidden=; case $state in /tmp/* | /run/*) hidden=1; mkdir /dev/state; mount --bind "$state" /dev/state ;; esac
-cd "$dir"
-mount -t tmpfs -o nosuid,nodev,mode=755,size=1m tmpfs /run
-mkdir ${INSIDE}
-mount --bind . ${INSIDE}
+if [ "$kvm" = 1 ]; then node kvm 600 10 232; chown "$uid" dev/kvm; fi
+mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs tmp
+mount -o bind,nosuid,nodev,noexec "$dir" .${INSIDE}
+for name in ${DISK_DIRECTORIES.join(' ')}; do
+  mkdir -p "./$state/$name"
+  mount -o bind,nosuid,nodev,noexec "$state/$name" "./$state/$name"
+done
+pivot_root . host
 cd ${INSIDE}
-mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /tmp
-if [ -n "$hidden" ]; then mkdir -p "$state"; mount --move /dev/state "$state"; rmdir /dev/state; fi
+umount -l /host
+mount -o remount,bind,ro,nosuid /
 umask 077
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=${INSIDE} \\
   XDG_RUNTIME_DIR=${INSIDE}/run XDG_CONFIG_HOME=${INSIDE}/etc XDG_CACHE_HOME=${INSIDE}/cache XDG_DATA_HOME=${INSIDE}/data \\

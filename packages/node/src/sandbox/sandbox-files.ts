@@ -61,7 +61,7 @@ export async function writeSandboxFiles({ dir, uid, hostname, programs, capabili
     await mkdir(join(dir, name), { mode: 0o700 });
   }
   await Promise.all([
-    mkdir(join(dir, 'dev')),
+    mkdir(join(dir, 'root')),
     mkdir(join(dir, 'drivers')).then(() => symlink(programs.qemuDriver, join(dir, 'drivers/libvirt_driver_qemu.so'))),
     writeFile(join(dir, 'etc-passwd'), `root:x:0:0::/root:/bin/sh\nqemu:x:${uid}:${uid}::${INSIDE}:/bin/false\n`),
     writeFile(join(dir, 'etc-group'), `root:x:0:\nqemu:x:${uid}:\n`),

@@ -16,7 +16,7 @@ import {
   writeFileAtomic,
 } from '@slipway/hostapi';
 import type { NodeConfig, Sandbox } from '../contracts.ts';
-import { ENTER_SCRIPT, INSIDE } from './enter-script.ts';
+import { DISK_DIRECTORIES, ENTER_SCRIPT, INSIDE } from './enter-script.ts';
 import type { HostPrograms } from './host-programs.ts';
 import { writeSandboxFiles } from './sandbox-files.ts';
 
@@ -177,7 +177,8 @@ export class SandboxManager {
 
   private load(): Promise<void> {
     this.loaded ??= (async () => {
-      await mkdir(this.root, { recursive: true, mode: 0o711 });
+      for (const name of ['sandboxes', ...DISK_DIRECTORIES])
+        await mkdir(join(this.deps.config.stateDir, name), { recursive: true, mode: 0o711 });
       for (const podUid of await this.podUids()) {
         const record = await this.read(podUid);
         if (record) this.uids.set(podUid, record.uid);

@@ -1,9 +1,10 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { childPids, hostRunner, identifyProcess, isSameProcess, removeCgroupTree, signalProcess } from '@slipway/hostapi';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { seedCapabilities } from './capability-cache.ts';
+import { enterSandbox } from '../exec/plan-command.ts';
 import { findHostPrograms } from './host-programs.ts';
 import { connectLibvirt } from './libvirt-socket.ts';
 import { type RunningSandbox, SandboxManager } from './sandbox-manager.ts';
@@ -39,6 +40,8 @@ describe('a sandbox', () => {
 
   beforeEach(() => {
     stateDir = mkdtempSync(join(tmpdir(), 'slipway-sandbox-'));
+    chmodSync(stateDir, 0o711);
+    capabilities = undefined;
   });
   afterEach(async () => {
     for (const uid of await manager().podUids()) await manager().destroy(uid);
@@ -80,5 +83,39 @@ describe('a sandbox', () => {
     expect(existsSync(sandbox.dir)).toBe(false);
     expect(existsSync(`/run/netns/${sandbox.netns}`)).toBe(false);
     expect(await manager().podUids()).toEqual([]);
+  });
+
+  it('shows a guest its own disks and directory, and lets it write nowhere else', async () => {
+    const own = await manager().create({ podUid, hostname: 'vm' }, signal);
+    const other = await manager().create({ podUid: podUid.replace('1', '2'), hostname: 'other' }, signal);
+    const diskOf = ({ uid }: RunningSandbox): string => {
+      const directory = join(stateDir, 'volumes', `of-${uid}`);
+      mkdirSync(directory, { mode: 0o710 });
+      chownSync(directory, 0, uid);
+      chmodSync(directory, 0o710);
+      writeFileSync(join(directory, 'disk.img'), 'content');
+      chownSync(join(directory, 'disk.img'), uid, uid);
+      return join(directory, 'disk.img');
+    };
+    const run = async (script: string): Promise<string> => {
+      const argv = enterSandbox(own, ['sh', '-c', `{ ${script}; } 2>&1; true`]);
+      return (await hostRunner.run(argv, {}, signal)).stdout.trim();
+    };
+
+    const disk = diskOf(own);
+    expect(await run(`cat ${disk}; echo more >> ${disk}`)).toBe('content');
+    expect(readFileSync(disk, 'utf8')).toBe('contentmore\n');
+    expect(await run(`cat ${diskOf(other)}`)).toMatch(/Permission denied/);
+    expect(await run(`ls ${join(stateDir, 'volumes')}`)).toMatch(/Permission denied/);
+    const hidden = [other.dir, join(stateDir, 'sandboxes'), '/root', '/home', '/var/lib', '/boot', '/host/etc'];
+    expect(await run(`for path in ${hidden.join(' ')}; do [ ! -e $path ] || echo $path; done`)).toBe('');
+    expect(await run('ps -e -o uid= | sort -u')).toBe(String(own.uid));
+
+    const writable = (await run('find / -writable ! -type l -not -path "/proc/*" -not -path "/sys/*"')).split('\n');
+    const elsewhere = writable.filter((path) => !/^(\/dev|\/run\/vm|\/tmp)(\/|$)|Permission denied|No such file/.test(path));
+    expect(elsewhere).toEqual([]);
+    expect(await run('touch /usr/here /etc/here /here /run/here; mount -o remount,rw /')).toMatch(
+      /^(.*(Read-only|superuser).*\n?){5}/,
+    );
   });
 });
