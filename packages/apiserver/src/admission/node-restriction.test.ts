@@ -103,7 +103,7 @@ async function seed(): Promise<void> {
 const outcome = (attempt: Promise<unknown>): Promise<string> =>
   attempt.then(
     () => 'allowed',
-    (error: { reason?: string }) => error.reason ?? String(error),
+    (error: { reason?: string }) => error.reason ?? 'failed',
   );
 
 describe('what a node agent may write', () => {
