@@ -28,7 +28,17 @@ process.on('unhandledRejection', (reason) => {
 });
 
 const stop = terminationSignal();
-const server = await startServer({ config, paths, log, tls: readTls(), tokenKey: readFileSync(files.tokenKey, 'utf8') }, stop);
+const server = await startServer(
+  {
+    config,
+    paths,
+    log,
+    tls: readTls(),
+    tokenKey: readFileSync(files.tokenKey, 'utf8'),
+    serviceAccountKey: readFileSync(files.serviceAccountKey, 'utf8'),
+  },
+  stop,
+);
 const renewal = setInterval(() => {
   const authority = { cert: readFileSync(files.authority, 'utf8'), key: readFileSync(files.authorityKey, 'utf8') };
   ensureServing(config, files, authority).then(

@@ -19,7 +19,10 @@ export async function test(options: { yes?: boolean; long?: boolean }): Promise<
   try {
     for (const suite of planTests({ root, reportDir, long: options.long ?? false })) {
       console.log(`\n== ${suite.name}`);
-      const status = await runAttached(suite.argv, { cwd: root, env: { ...process.env, ...suite.env, SLIPWAY_ROOT: root } });
+      const status = await runAttached(suite.argv, {
+        cwd: root,
+        env: { ...process.env, NO_COLOR: '1', ...suite.env, SLIPWAY_ROOT: root },
+      });
       const suiteCounts = countSuite(status, readReport(suite));
       counts = addCounts(counts, suiteCounts);
       if (suiteCounts.failed > 0) failures.push(suite.name);

@@ -2,7 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { chownSync, existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { type CertificateOptions, createAuthority, expiryOf, issueCertificate, type KeyPair } from '@slipway/apiserver';
+import {
+  type CertificateOptions,
+  createAuthority,
+  expiryOf,
+  generateServiceAccountKey,
+  issueCertificate,
+  type KeyPair,
+} from '@slipway/apiserver';
 import { renderKubeconfig } from '@slipway/client';
 import type { InstanceConfig } from './instance-config.ts';
 import { replaceFile } from './instance-store.ts';
@@ -22,6 +29,8 @@ export interface PkiFiles {
   readonly serving: string;
   readonly servingKey: string;
   readonly tokenKey: string;
+  /** Signs service account tokens; they survive a restart of the server. */
+  readonly serviceAccountKey: string;
 }
 
 export function pkiFiles(paths: InstancePaths): PkiFiles {
@@ -32,6 +41,7 @@ export function pkiFiles(paths: InstancePaths): PkiFiles {
     serving: file('serving.crt'),
     servingKey: file('serving.key'),
     tokenKey: file('token.key'),
+    serviceAccountKey: file('service-account.key'),
   };
 }
 
@@ -44,6 +54,8 @@ export async function ensureCredentials(config: InstanceConfig, paths: InstanceP
   const authority = await ensureAuthority(config, files);
   await ensureServing(config, files, authority);
   if (!existsSync(files.tokenKey)) writeOwned(files.tokenKey, randomBytes(32).toString('base64'), 0o600, config.serverUid);
+  if (!existsSync(files.serviceAccountKey))
+    writeOwned(files.serviceAccountKey, generateServiceAccountKey(), 0o600, config.serverUid);
   const client = async (path: string, name: string, commonName: string, organizations: string[]) => {
     const kubeconfig = await clientKubeconfig(authority, config, path, { name, commonName, organizations });
     if (kubeconfig !== undefined) replaceFile(path, kubeconfig, 0o600);

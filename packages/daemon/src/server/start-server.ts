@@ -40,6 +40,7 @@ export interface ServerInput {
   readonly log: DaemonLog;
   readonly tls: ListenOptions['tls'];
   readonly tokenKey: string;
+  readonly serviceAccountKey: string;
 }
 
 export interface RunningServer {
@@ -85,7 +86,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
 }
 
 async function createApi(
-  { paths, tokenKey }: ServerInput,
+  { paths, tokenKey, serviceAccountKey }: ServerInput,
   store: Awaited<ReturnType<typeof openStore>>,
   nodes: TunnelServer,
   log: Logger,
@@ -115,6 +116,7 @@ async function createApi(
       dataVolumeAdmission({ findClaim: (namespace, name) => findClaim(client, namespace, name) }),
     ],
     nodes,
+    serviceAccountKey,
     tokenAuthenticators: [async (token) => checkToken(token, tokenKey, Date.now())],
     audit: createAuditLog(join(paths.server, 'audit.log')),
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
