@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { makeRow, median } from './rows.ts';
+import { formatRows, makeRow, median } from './rows.ts';
 
 describe('bench rows', () => {
   it('takes the median', () => {
@@ -17,6 +17,12 @@ describe('bench rows', () => {
     });
     expect(makeRow({ ...input, floor: { name: 'libvirt', runs: [0.1] } }).met).toBe(false);
     expect(() => makeRow(input)).toThrow(/needs a floor/);
+  });
+
+  it('does not judge what is not promised', () => {
+    const row = makeRow({ promise: 'S1', name: 'x', unit: 's', runs: [2] });
+    expect(row).not.toHaveProperty('met');
+    expect(formatRows([row])).not.toMatch(/met|MISSED/);
   });
 
   it('judges a value', () => {

@@ -11,9 +11,9 @@ export interface Row {
   readonly floorName?: string;
   /** value / floor. */
   readonly ratio?: number;
-  /** In words, for example `≤ 0.6 s` or `≤ 2.5 × floor`. */
-  readonly goal: string;
-  readonly met: boolean;
+  /** In words, for example `≤ 0.6 s` or `≤ 2.5 × floor`; absent where nothing is promised. */
+  readonly goal?: string;
+  readonly met?: boolean;
   readonly runs: readonly number[];
 }
 
@@ -23,7 +23,8 @@ export interface RowInput {
   readonly unit: Row['unit'];
   readonly runs: readonly number[];
   readonly floor?: { readonly name: string; readonly runs: readonly number[] };
-  readonly goal: { readonly max: number; readonly of: 'value' | 'ratio' };
+  /** Absent: the row informs. */
+  readonly goal?: { readonly max: number; readonly of: 'value' | 'ratio' };
 }
 
 export function median(values: readonly number[]): number {
@@ -40,8 +41,8 @@ export function makeRow({ promise, name, unit, runs, floor, goal }: RowInput): R
   const value = median(runs);
   const floorValue = floor && median(floor.runs);
   const ratio = floorValue === undefined ? undefined : value / floorValue;
-  if (goal.of === 'ratio' && ratio === undefined) throw new Error(`${promise} ${name}: a ratio goal needs a floor`);
-  const judged = goal.of === 'ratio' ? (ratio as number) : value; // checked above
+  const judged = goal?.of === 'ratio' ? ratio : value;
+  if (judged === undefined) throw new Error(`${promise} ${name}: a ratio goal needs a floor`);
   return {
     promise,
     name,
@@ -49,8 +50,7 @@ export function makeRow({ promise, name, unit, runs, floor, goal }: RowInput): R
     value: rounded(value),
     ...(floor && floorValue !== undefined && { floor: rounded(floorValue), floorName: floor.name }),
     ...(ratio !== undefined && { ratio: rounded(ratio) }),
-    goal: goal.of === 'ratio' ? `≤ ${goal.max} × floor` : `≤ ${goal.max} ${unit}`,
-    met: judged <= goal.max,
+    ...(goal && { goal: goal.of === 'ratio' ? `≤ ${goal.max} × floor` : `≤ ${goal.max} ${unit}`, met: judged <= goal.max }),
     runs: runs.map(rounded),
   };
 }
@@ -63,8 +63,8 @@ export function formatRows(rows: readonly Row[]): string {
     `${row.value} ${row.unit}`,
     row.floor === undefined ? '–' : `${row.floor} ${row.unit} (${row.floorName})`,
     row.ratio === undefined ? '–' : row.ratio.toFixed(2),
-    row.goal,
-    row.met ? 'met' : 'MISSED',
+    row.goal ?? '–',
+    row.met === undefined ? '' : row.met ? 'met' : 'MISSED',
   ]);
   const table = [['promise', 'what', 'value', 'floor or peer, same run', 'ratio', 'goal', ''], ...cells];
   const widths = table[0]?.map((_, column) => Math.max(...table.map((line) => line[column]?.length ?? 0))) ?? [];
