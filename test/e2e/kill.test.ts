@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StatusReport } from '@slipway/daemon';
 import { type HostSnapshot, leftovers, takeHostSnapshot } from './src/host-snapshot.ts';
+import { idleVm } from './src/manifests.ts';
 import { type Platform, startPlatform } from './src/platform.ts';
 
 /** `SLIPWAY_KILL_ROUNDS=200` is the nightly run. */
@@ -24,27 +25,6 @@ function randomNumbers(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
 }
-
-/** A VM that needs no image: its firmware finds nothing to boot and waits, which is all a kill test needs. */
-const idleVm = (name: string) => ({
-  apiVersion: 'kubevirt.io/v1',
-  kind: 'VirtualMachine',
-  metadata: { name, namespace: 'default' },
-  spec: {
-    runStrategy: 'Always',
-    template: {
-      spec: {
-        domain: {
-          memory: { guest: '64Mi' },
-          devices: { disks: [{ name: 'scratch', disk: { bus: 'virtio' } }], interfaces: [{ name: 'default', masquerade: {} }] },
-        },
-        networks: [{ name: 'default', pod: {} }],
-        terminationGracePeriodSeconds: 0,
-        volumes: [{ name: 'scratch', emptyDisk: { capacity: '16Mi' } }],
-      },
-    },
-  },
-});
 
 describe(`kill -9 at random moments (seed ${SEED}, ${ROUNDS} rounds)`, () => {
   const random = randomNumbers(SEED);

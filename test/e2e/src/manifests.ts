@@ -41,3 +41,24 @@ export function importedVm(name: string, imageUrl: string, options: { runStrateg
     },
   };
 }
+
+/** A VM that needs no image: its firmware finds nothing to boot and waits, which is all that many tests need. */
+export const idleVm = (name: string): object => ({
+  apiVersion: 'kubevirt.io/v1',
+  kind: 'VirtualMachine',
+  metadata: { name, namespace: 'default' },
+  spec: {
+    runStrategy: 'Always',
+    template: {
+      spec: {
+        domain: {
+          memory: { guest: '64Mi' },
+          devices: { disks: [{ name: 'scratch', disk: { bus: 'virtio' } }], interfaces: [{ name: 'default', masquerade: {} }] },
+        },
+        networks: [{ name: 'default', pod: {} }],
+        terminationGracePeriodSeconds: 0,
+        volumes: [{ name: 'scratch', emptyDisk: { capacity: '16Mi' } }],
+      },
+    },
+  },
+});
