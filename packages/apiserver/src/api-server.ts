@@ -4,6 +4,9 @@ import type { AdmissionHandler, AggregatedApi, NodeConnector, UserInfo } from '@
 import type { Store } from '@slipway/store';
 import { createAdmissionChain, type AdmissionPlugin } from './admission/admission-chain.ts';
 import { webhookAdmission } from './admission/webhooks/webhook-admission.ts';
+import { limitRangerPlugin } from './admission/limits/limit-ranger.ts';
+import { podSecurityPlugin } from './admission/pod-security/pod-security-plugin.ts';
+import { quotaPlugin } from './admission/quota/quota-plugin.ts';
 import { staticTokens, type TokenAuthenticator } from './authn/authenticator.ts';
 import { type ServiceAccountTokens, serviceAccountTokens } from './authn/service-account-tokens.ts';
 import { tokenReview } from './authn/token-review.ts';
@@ -31,6 +34,7 @@ import { type ListenOptions, type Listener, listen } from './http/http-server.ts
 import { handleRequest } from './pipeline/pipeline.ts';
 import type { ApiRequest, ApiResponse } from './pipeline/request.ts';
 import { RequestMetrics } from './pipeline/request-metrics.ts';
+import { createServerMetrics } from './pipeline/server-metrics.ts';
 import type { AuditEvent, ServerContext, VirtualHandler } from './pipeline/server-context.ts';
 import { createBinding } from './subresources/pod-actions.ts';
 import { Registry } from './registry/registry.ts';
@@ -88,14 +92,17 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     lookup: (...key) => registry.lookup(...key),
   });
   const tokenAuthenticators: TokenAuthenticator[] = [...others, async (token) => (await accounts.authenticate(token))?.user];
-  const metrics = new RequestMetrics();
+  const requests = new RequestMetrics();
+  const metrics = createServerMetrics({ registry, requests });
   const context: ServerContext = {
     registry,
     admission: createAdmissionChain({
       plugins: [...builtInPlugins(registry, () => context.authorizer), ...(options.admissionPlugins ?? [])],
       handlers: options.admissionHandlers ?? [],
       dynamic: [webhookAdmission({ registry, uid: randomUUID, logError })],
-      last: [],
+      last: [
+        quotaPlugin({ registry, quotaContext: (namespace) => systemContexts(context)('', 'v1', 'resourcequotas', namespace) }),
+      ],
     }),
     authorizer: authorizers([mastersAuthorizer, nodeAuthorizer(registry), rbacAuthorizer(registry)]),
     tokenAuthenticators,
@@ -108,7 +115,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     random: (limit) => randomInt(limit),
     metrics,
     audit(event) {
-      metrics.count(event);
+      requests.count(event);
       options.audit?.(event);
     },
     logError,
@@ -135,6 +142,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       await Promise.all(listeners.map((listener) => listener.close()));
       crds.close();
       await crds.settled();
+      metrics.close();
       registry.close();
     },
   };
@@ -161,6 +169,8 @@ function builtInPlugins(registry: Registry, authorizer: () => Authorizer): Admis
     serviceAccountPlugin(registry, () => generateName('', (limit) => randomInt(limit))),
     defaultTolerationSecondsPlugin(),
     priorityPlugin(registry),
+    limitRangerPlugin(registry),
+    podSecurityPlugin(registry),
     defaultStorageClassPlugin(registry),
     storageProtectionPlugin(),
     nodeTaintPlugin(),

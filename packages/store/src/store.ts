@@ -24,6 +24,14 @@ export interface StoreOptions {
   readonly segmentBytes?: number;
 }
 
+export interface StoreCounters {
+  /** Transactions that became durable. */
+  readonly writes: number;
+  readonly syncs: number;
+  readonly failedWrites: number;
+  readonly bytesWritten: number;
+}
+
 interface Queued {
   readonly events: readonly StoreEvent[];
   readonly resolve: () => void;
@@ -74,6 +82,7 @@ export class Store {
   private needsRepair = false;
   private snapshotting: Promise<void> | undefined;
   private closed = false;
+  private readonly counts = { writes: 0, syncs: 0, failedWrites: 0, bytesWritten: 0 };
 
   constructor(
     options: StoreOptions,
@@ -100,6 +109,11 @@ export class Store {
 
   get size(): number {
     return this.entries.size;
+  }
+
+  /** Sums since the store was opened. */
+  get counters(): StoreCounters {
+    return this.counts;
   }
 
   get(key: string): Entry | undefined {
@@ -227,6 +241,9 @@ export class Store {
     await this.file.sync();
     this.needsRepair = false;
     this.position += frame.length;
+    this.counts.syncs++;
+    this.counts.writes += batch.length;
+    this.counts.bytesWritten += frame.length;
   }
 
   private commit(batch: readonly Queued[]): void {
@@ -247,6 +264,7 @@ export class Store {
     this.queue = [];
     this.staged.clear();
     this.stagedRevision = this.durableRevision;
+    this.counts.failedWrites += batch.length;
     for (const { reject } of batch) reject(error);
   }
 

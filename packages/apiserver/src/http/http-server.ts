@@ -186,14 +186,8 @@ function identityOf(socket: TLSSocket): ChannelIdentity {
   if (!socket.authorized) return { type: 'none' };
   const { subject } = socket.getPeerCertificate();
   if (subject?.CN === undefined) return { type: 'none' };
-  const organizations: unknown = subject.O;
-  return {
-    type: 'certificate',
-    commonName: String(subject.CN),
-    organizations: Array.isArray(organizations)
-      ? organizations.map(String)
-      : organizations === undefined
-        ? []
-        : [String(organizations)],
-  };
+  const organizations: unknown = subject.O; // one text, or a list when there are several
+  const list: unknown[] = Array.isArray(organizations) ? organizations : [organizations];
+  const names = list.filter((name) => typeof name === 'string');
+  return { type: 'certificate', commonName: String(subject.CN), organizations: names };
 }

@@ -5,7 +5,7 @@ import type { ServiceAccountTokens } from '../authn/service-account-tokens.ts';
 import type { Authorizer } from '../authz/authorizer.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ApiRequest, ApiResponse } from './request.ts';
-import type { RequestMetrics } from './request-metrics.ts';
+import type { ServerMetrics } from './server-metrics.ts';
 import type { RequestInfo } from '../routing/request-info.ts';
 
 /** A line of the audit log: who, what, when, verdict, latency. Never bodies, tokens or query strings. */
@@ -36,7 +36,7 @@ export interface ServerContext {
   readonly nowMs: () => number;
   readonly uid: () => string;
   readonly random: (limit: number) => number;
-  readonly metrics: RequestMetrics;
+  readonly metrics: ServerMetrics;
   readonly audit: ((event: AuditEvent) => void) | undefined;
   readonly logError: (error: unknown, what: string) => void;
   readonly isReady: () => boolean;

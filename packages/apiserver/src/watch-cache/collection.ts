@@ -51,6 +51,12 @@ export class Collection {
     for (const entry of store.range(this.prefix).entries) this.objects.set(entry.key, storedObjectOf(entry));
   }
 
+  /** Plural and group, as `kubectl` names it. */
+  get resource(): string {
+    const [group = '', plural = ''] = this.prefix.split('/');
+    return group === '' ? plural : `${plural}.${group}`;
+  }
+
   get size(): number {
     return this.objects.size;
   }

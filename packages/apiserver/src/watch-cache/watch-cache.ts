@@ -31,6 +31,10 @@ export class WatchCache {
     return collection;
   }
 
+  all(): readonly Collection[] {
+    return [...this.collections.values()];
+  }
+
   /** Resolves true once the cache has reached `revision`, false when the time is over first. */
   waitFor(revision: number, timeoutMs: number): Promise<boolean> {
     if (this.revision >= revision) return Promise.resolve(true);
