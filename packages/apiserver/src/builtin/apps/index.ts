@@ -121,6 +121,12 @@ export const statefulSetKind = workloadKind({
     }
   },
   validateSpec: validateStatefulSet,
+  addedVolumes: (spec) =>
+    ((spec['volumeClaimTemplates'] ?? []) as core.PersistentVolumeClaim[]) // a list by schema
+      .map(({ metadata }) => ({
+        name: metadata?.name ?? '',
+        persistentVolumeClaim: { claimName: metadata?.name ?? '' },
+      })),
   columns: [
     nameColumn,
     column('Ready', (object) => `${statusNumber(object, 'readyReplicas')}/${wantedReplicas(object)}`),

@@ -44,6 +44,8 @@ export interface WorkloadOptions {
   readonly columns?: readonly TableColumn[];
   readonly defaultSpec: (spec: WorkloadSpec, object: UnstructuredObject) => void;
   readonly validateSpec?: (spec: WorkloadSpec) => FieldError[];
+  /** Volumes that pods get besides those of the template; containers may mount them. */
+  readonly addedVolumes?: (spec: WorkloadSpec) => readonly core.Volume[];
   /** Spec fields that an update may change; undefined: all but the selector. */
   readonly mutable?: readonly string[];
   readonly generationCountsAnnotations?: boolean;
@@ -62,8 +64,14 @@ function validateWorkload({ spec = {} }: Workload, options: WorkloadOptions): Fi
   if (requirements === undefined || !matchesLabels(requirements, labels)) {
     errors.push(invalidValue('spec.template.metadata.labels', labels ?? {}, '`selector` does not match template `labels`'));
   }
-  errors.push(...validatePodSpec(template?.spec, 'spec.template.spec'));
+  errors.push(...validatePodSpec(withVolumes(template?.spec, options.addedVolumes?.(spec) ?? []), 'spec.template.spec'));
   return [...errors, ...validateRestartPolicy(template), ...(options.validateSpec?.(spec) ?? [])];
+}
+
+function withVolumes(spec: core.PodSpec | undefined, added: readonly core.Volume[]): core.PodSpec | undefined {
+  if (spec === undefined || added.length === 0) return spec;
+  const own = spec.volumes ?? [];
+  return { ...spec, volumes: [...own, ...added.filter(({ name }) => !own.some((volume) => volume.name === name))] };
 }
 
 function validateRestartPolicy(template: core.PodTemplateSpec | undefined): FieldError[] {
