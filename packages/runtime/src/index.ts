@@ -16,3 +16,15 @@ export * from './node-tunnel/index.ts';
 export * from './object-cache.ts';
 export * from './reconciler.ts';
 export * from './work-queue.ts';
+export {
+  claimUsage,
+  countUsage,
+  isInScopes,
+  podUsage,
+  type QuotaName,
+  quotaNameOf,
+  quotaStatus,
+  serviceUsage,
+  sumUsage,
+  type Usage,
+} from './quota/quota-usage.ts';

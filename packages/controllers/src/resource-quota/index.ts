@@ -11,6 +11,15 @@ import {
 } from '@slipway/api';
 import { discoverKinds } from '@slipway/client';
 import {
+  claimUsage,
+  countUsage,
+  isInScopes,
+  podUsage,
+  quotaNameOf,
+  quotaStatus,
+  serviceUsage,
+  sumUsage,
+  type Usage,
   type ControllerDeps,
   type ControllerRegistration,
   done,
@@ -21,17 +30,6 @@ import {
 } from '@slipway/runtime';
 import { isFinished } from '../workload/pod-state.ts';
 import { writeStatus } from '../workload/write-status.ts';
-import {
-  claimUsage,
-  countUsage,
-  isInScopes,
-  podUsage,
-  quotaNameOf,
-  quotaStatus,
-  serviceUsage,
-  sumUsage,
-  type Usage,
-} from './quota-usage.ts';
 
 /** Keeps `status.used` of ResourceQuotas at what their namespaces really use. */
 export const resourceQuotaController: ControllerRegistration = {

@@ -8,7 +8,7 @@ import {
   type Quantity,
 } from '@slipway/apimachinery';
 import type { core, PersistentVolumeClaim, Pod, ResourceQuota, Service } from '@slipway/api';
-import { isFinished } from '../workload/pod-state.ts';
+const isFinished = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';
 
 /** What objects of a namespace take, by the names that quotas use. */
 export type Usage = Map<string, Quantity>;
