@@ -99,6 +99,7 @@ function isInScope({ scope }: NodeRule, request: AuthorizationRequest, node: str
     case 'any':
       return true;
     case 'own-name':
+      if (request.group === 'coordination.k8s.io' && request.namespace !== 'kube-node-lease') return false;
       // a create names its object in the body: admission compares it
       return request.name === node || (request.verb === 'create' && request.name === '');
     case 'own-node':

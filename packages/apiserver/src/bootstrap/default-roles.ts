@@ -1,5 +1,17 @@
 import type { UnstructuredObject } from '@slipway/apimachinery';
 import { type PolicyRule, RBAC_GROUP } from '../authz/rbac.ts';
+import {
+  CDI_CLONE_SOURCER,
+  CDI_CONFIG_READER,
+  CDI_EDIT,
+  CDI_VIEW,
+  INSTANCETYPE_VIEW,
+  KUBEVIRT_ADMIN,
+  KUBEVIRT_DEFAULT,
+  KUBEVIRT_EDIT,
+  KUBEVIRT_MIGRATE,
+  KUBEVIRT_VIEW,
+} from './virtualization-roles.ts';
 
 const API_VERSION = `${RBAC_GROUP}/v1`;
 const BOOTSTRAP = { 'kubernetes.io/bootstrapping': 'rbac-defaults' };
@@ -54,90 +66,6 @@ function binding(name: string, roleName: string, groups: readonly string[], user
     ],
   });
 }
-
-const KUBEVIRT_RULES_VIEW = [
-  rule(
-    [
-      'kubevirt.io',
-      'snapshot.kubevirt.io',
-      'clone.kubevirt.io',
-      'export.kubevirt.io',
-      'pool.kubevirt.io',
-      'instancetype.kubevirt.io',
-      'migrations.kubevirt.io',
-    ],
-    ALL,
-    READ,
-  ),
-  rule(
-    ['subresources.kubevirt.io'],
-    [
-      'virtualmachineinstances/guestosinfo',
-      'virtualmachineinstances/filesystemlist',
-      'virtualmachineinstances/userlist',
-      'virtualmachines/expand-spec',
-    ],
-    ['get'],
-  ),
-  rule(['cdi.kubevirt.io'], ALL, READ),
-];
-const KUBEVIRT_RULES_EDIT = [
-  rule(
-    ['kubevirt.io'],
-    [
-      'virtualmachines',
-      'virtualmachineinstances',
-      'virtualmachineinstancepresets',
-      'virtualmachineinstancereplicasets',
-      'virtualmachineinstancemigrations',
-    ],
-    WRITE,
-  ),
-  rule(
-    ['snapshot.kubevirt.io', 'clone.kubevirt.io', 'export.kubevirt.io', 'pool.kubevirt.io', 'instancetype.kubevirt.io'],
-    ALL,
-    WRITE,
-  ),
-  rule(
-    ['subresources.kubevirt.io'],
-    [
-      'virtualmachineinstances/console',
-      'virtualmachineinstances/vnc',
-      'virtualmachineinstances/vnc/screenshot',
-      'virtualmachineinstances/portforward',
-      'virtualmachines/portforward',
-      'virtualmachineinstances/usbredir',
-    ],
-    ['get'],
-  ),
-  rule(
-    ['subresources.kubevirt.io'],
-    [
-      'virtualmachines/start',
-      'virtualmachines/stop',
-      'virtualmachines/restart',
-      'virtualmachines/migrate',
-      'virtualmachines/addvolume',
-      'virtualmachines/removevolume',
-      'virtualmachines/memorydump',
-      'virtualmachineinstances/pause',
-      'virtualmachineinstances/unpause',
-      'virtualmachineinstances/freeze',
-      'virtualmachineinstances/unfreeze',
-      'virtualmachineinstances/softreboot',
-      'virtualmachineinstances/addvolume',
-      'virtualmachineinstances/removevolume',
-    ],
-    ['update'],
-  ),
-  rule(
-    ['cdi.kubevirt.io'],
-    ['datavolumes', 'dataimportcrons', 'datasources', 'volumeimportsources', 'volumeuploadsources', 'volumeclonesources'],
-    WRITE,
-  ),
-  rule(['cdi.kubevirt.io'], ['datavolumes/source'], ['create']),
-  rule(['upload.cdi.kubevirt.io'], ['uploadtokenrequests'], ['create']),
-];
 
 const VIEW_RULES = [
   rule(
@@ -244,14 +172,10 @@ const ADMIN_RULES = [
   rule([RBAC_GROUP], ['rolebindings', 'roles'], [...WRITE, ...READ]),
 ];
 
-const kubevirt = (name: string, rules: readonly PolicyRule[], labels: Record<string, string> = {}): UnstructuredObject => ({
-  ...clusterRole(name, rules, labels),
-});
-
 /** Cluster roles every Kubernetes cluster has, and those of KubeVirt and CDI. */
 export function defaultClusterRoles(): UnstructuredObject[] {
-  const view = [...VIEW_RULES, ...KUBEVIRT_RULES_VIEW];
-  const edit = [...EDIT_RULES, ...KUBEVIRT_RULES_EDIT, ...view];
+  const view = [...VIEW_RULES, ...KUBEVIRT_VIEW, ...CDI_VIEW];
+  const edit = [...EDIT_RULES, ...KUBEVIRT_EDIT, ...CDI_EDIT, ...view];
   return [
     clusterRole('cluster-admin', [rule(ALL, ALL, ALL), urls(ALL, ALL)]),
     clusterRole('system:discovery', [
@@ -279,16 +203,23 @@ export function defaultClusterRoles(): UnstructuredObject[] {
       rule(['authentication.k8s.io'], ['tokenreviews'], ['create']),
       rule(['authorization.k8s.io'], ['subjectaccessreviews'], ['create']),
     ]),
-    aggregated('admin', [...ADMIN_RULES, ...edit]),
+    aggregated('admin', [...ADMIN_RULES, ...KUBEVIRT_ADMIN, ...edit]),
     aggregated('edit', edit, aggregate('admin')),
     aggregated('view', view, aggregate('edit')),
     clusterRole('system:aggregate-to-admin', ADMIN_RULES, aggregate('admin')),
     clusterRole('system:aggregate-to-edit', EDIT_RULES, aggregate('edit')),
     clusterRole('system:aggregate-to-view', VIEW_RULES, aggregate('view')),
-    kubevirt('kubevirt.io:view', KUBEVIRT_RULES_VIEW, aggregate('view')),
-    kubevirt('kubevirt.io:edit', [...KUBEVIRT_RULES_EDIT, ...KUBEVIRT_RULES_VIEW], aggregate('edit')),
-    kubevirt('kubevirt.io:admin', [...KUBEVIRT_RULES_EDIT, ...KUBEVIRT_RULES_VIEW], aggregate('admin')),
-    kubevirt('kubevirt.io:default', [rule(['subresources.kubevirt.io'], ['version', 'guestfs'], ['get', 'list'])]),
+    clusterRole('kubevirt.io:view', KUBEVIRT_VIEW, aggregate('view')),
+    clusterRole('kubevirt.io:edit', KUBEVIRT_EDIT, aggregate('edit')),
+    clusterRole('kubevirt.io:admin', KUBEVIRT_ADMIN, aggregate('admin')),
+    clusterRole('kubevirt.io:migrate', KUBEVIRT_MIGRATE),
+    clusterRole('kubevirt.io:default', KUBEVIRT_DEFAULT),
+    clusterRole('instancetype.kubevirt.io:view', INSTANCETYPE_VIEW),
+    clusterRole('cdi.kubevirt.io:view', CDI_VIEW, aggregate('view')),
+    clusterRole('cdi.kubevirt.io:edit', CDI_EDIT, aggregate('edit')),
+    clusterRole('cdi.kubevirt.io:admin', CDI_EDIT, aggregate('admin')),
+    clusterRole('cdi.kubevirt.io:config-reader', CDI_CONFIG_READER),
+    clusterRole('cdi.kubevirt.io:clone-sourcer', CDI_CLONE_SOURCER),
   ];
 }
 
@@ -301,5 +232,7 @@ export function defaultClusterRoleBindings(): UnstructuredObject[] {
     binding('system:basic-user', 'system:basic-user', authenticated),
     binding('system:service-account-issuer-discovery', 'system:service-account-issuer-discovery', ['system:serviceaccounts']),
     binding('kubevirt.io:default', 'kubevirt.io:default', authenticated),
+    binding('instancetype.kubevirt.io:view', 'instancetype.kubevirt.io:view', authenticated),
+    binding('cdi.kubevirt.io:config-reader', 'cdi.kubevirt.io:config-reader', authenticated),
   ];
 }
