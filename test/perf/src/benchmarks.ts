@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { HyperConvergedKind } from '@slipway/api';
 import { startPlatform } from '../../e2e/src/platform.ts';
+import { benchmarkApi } from './api-benchmark.ts';
 import { type BenchWorld, connect, createAndWait, deleteAndWait, NAMESPACE } from './bench-world.ts';
 import { measureRawQemuBoot, startPlainLibvirt } from './floors.ts';
 import { makeRow, type Row } from './rows.ts';
@@ -243,9 +244,18 @@ function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
-export const BENCHMARKS: Readonly<Record<string, { readonly run: Benchmark; readonly needsWorld: boolean }>> = {
+interface BenchmarkEntry {
+  readonly run: Benchmark;
+  /** A platform that all such benchmarks share. */
+  readonly needsWorld: boolean;
+  /** False: no guest is started. */
+  readonly needsImage?: boolean;
+}
+
+export const BENCHMARKS: Readonly<Record<string, BenchmarkEntry>> = {
   S1: { run: startUp, needsWorld: false },
   S6: { run: idlePlatform, needsWorld: false },
+  api: { run: benchmarkApi, needsWorld: false, needsImage: false },
   S2: { run: createToRunning, needsWorld: true },
   S3: { run: createToLogin, needsWorld: true },
   S5: { run: overheadPerVm, needsWorld: true },

@@ -16,8 +16,8 @@ async function main(argv: readonly string[]): Promise<void> {
   const chosen = Object.entries(BENCHMARKS).filter(([name]) => names.length === 0 || names.includes(name));
   const rows: Row[] = [];
   const report = (text: string) => process.stderr.write(`  ${text}\n`);
-  report('building the tiny guest');
-  const { qcow2Path } = await guestImage('tiny');
+  if (chosen.some(([, { needsImage }]) => needsImage !== false)) report('building the tiny guest');
+  const qcow2Path = chosen.some(([, { needsImage }]) => needsImage !== false) ? (await guestImage('tiny')).qcow2Path : '';
   const alone: BenchContext = { world: undefined as never, image: qcow2Path, hideKvm: true, report }; // not read by those
   for (const [, { run, needsWorld }] of chosen) if (!needsWorld) rows.push(...(await run(alone)));
   if (chosen.some(([, { needsWorld }]) => needsWorld))

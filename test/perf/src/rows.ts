@@ -5,7 +5,7 @@ export interface Row {
   readonly name: string;
   /** Median over the runs, unless the name says otherwise. */
   readonly value: number;
-  readonly unit: 's' | 'ms' | 'MiB' | '%' | 'count';
+  readonly unit: 's' | 'ms' | 'MiB' | '%' | 'count' | '/s';
   /** The floor or peer measured in the same run; absent where the promise has none. */
   readonly floor?: number;
   readonly floorName?: string;
@@ -24,8 +24,11 @@ export interface RowInput {
   readonly runs: readonly number[];
   readonly floor?: { readonly name: string; readonly runs: readonly number[] };
   /** Absent: the row informs. */
-  readonly goal?: { readonly max: number; readonly of: 'value' | 'ratio' };
+  readonly goal?: Goal;
 }
+
+/** A limit from above, or from below where more is better. */
+export type Goal = { readonly of: 'value' | 'ratio' } & ({ readonly max: number } | { readonly min: number });
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -50,9 +53,14 @@ export function makeRow({ promise, name, unit, runs, floor, goal }: RowInput): R
     value: rounded(value),
     ...(floor && floorValue !== undefined && { floor: rounded(floorValue), floorName: floor.name }),
     ...(ratio !== undefined && { ratio: rounded(ratio) }),
-    ...(goal && { goal: goal.of === 'ratio' ? `≤ ${goal.max} × floor` : `≤ ${goal.max} ${unit}`, met: judged <= goal.max }),
+    ...(goal && { goal: goalText(goal, unit), met: 'max' in goal ? judged <= goal.max : judged >= goal.min }),
     runs: runs.map(rounded),
   };
+}
+
+function goalText(goal: Goal, unit: Row['unit']): string {
+  const limit = 'max' in goal ? `≤ ${goal.max}` : `≥ ${goal.min}`;
+  return goal.of === 'ratio' ? `${limit} × floor` : `${limit} ${unit}`;
 }
 
 /** The rows as a table for people. */

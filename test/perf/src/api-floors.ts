@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { runLoad } from './api-load.ts';
+import type { ServerProcess } from './api-process.ts';
+import { openConnections } from './api-wire.ts';
+
+/** Appends of 512 bytes that one writer can make durable in a second: no single client can be faster. */
+export function measureSyncedAppends(ms: number): number {
+  const directory = mkdtempSync('/tmp/sw-api-floor-');
+  const file = openSync(join(directory, 'log'), 'w');
+  const block = Buffer.alloc(512, 'x');
+  const startedAt = performance.now();
+  let count = 0;
+  try {
+    while (performance.now() - startedAt < ms) {
+      writeSync(file, block);
+      fdatasyncSync(file);
+      count++;
+    }
+    return (count / (performance.now() - startedAt)) * 1000;
+  } finally {
+    closeSync(file);
+    rmSync(directory, { recursive: true });
+  }
+}
+
+const BARE_SERVER = `
+import { createServer } from 'node:https';
+import { readFileSync } from 'node:fs';
+const [pki] = process.argv.slice(-1);
+const read = (name) => readFileSync(pki + '/' + name);
+const body = JSON.stringify({ text: 'x'.repeat(600) });
+const headers = { 'content-type': 'application/json', 'content-length': String(body.length) };
+const server = createServer({ key: read('serving.key'), cert: read('serving.crt') }, (request, response) => {
+  response.writeHead(200, headers);
+  response.end(body);
+});
+server.listen(0, '127.0.0.1', () => process.stdout.write(server.address().port + '\\n'));
+`;
+
+/** Answers a second that a node:https server gives which does nothing else, with the same load. */
+export async function measureBareHttps({ tls, paths }: ServerProcess, clients: number, ms: number): Promise<number> {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', BARE_SERVER, '--', paths.pki], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    const [port] = (await once(child.stdout, 'data')) as [Buffer];
+    const connections = await openConnections(clients, Number(port), tls);
+    try {
+      const { perSecond } = await runLoad(connections, { ms, count: 1_000_000 }, (connection) => connection.request('GET', '/'));
+      return perSecond;
+    } finally {
+      for (const connection of connections) connection.close();
+    }
+  } finally {
+    child.kill();
+    await once(child, 'exit');
+  }
+}
