@@ -37,6 +37,7 @@ import { RequestMetrics } from './pipeline/request-metrics.ts';
 import { createServerMetrics } from './pipeline/server-metrics.ts';
 import type { AuditEvent, ServerContext, VirtualHandler } from './pipeline/server-context.ts';
 import { createBinding } from './subresources/pod-actions.ts';
+import { ApiServiceController } from './api-services/api-service-controller.ts';
 import { Registry } from './registry/registry.ts';
 import type { ResourceDefinition } from './registry/resource-definition.ts';
 import type { WriteContext } from './registry/write-context.ts';
@@ -52,6 +53,8 @@ export interface ApiServerOptions {
   readonly aggregatedApis?: readonly AggregatedApi[];
   /** How logs, exec and port-forward reach a node. */
   readonly nodes?: NodeConnector;
+  /** Certificate shown to servers behind APIServices, which believe its identity headers. */
+  readonly frontProxy?: { readonly cert: string; readonly key: string };
   /** Static bearer tokens. */
   readonly tokens?: ReadonlyMap<string, UserInfo>;
   readonly tokenAuthenticators?: readonly TokenAuthenticator[];
@@ -108,6 +111,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     tokenAuthenticators,
     aggregatedApis: options.aggregatedApis ?? [],
     nodes: options.nodes,
+    frontProxy: options.frontProxy,
     virtualHandlers: virtualHandlers(others, accounts),
     serviceAccountTokens: accounts,
     nowMs,
@@ -125,8 +129,18 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const isNew = options.store.revision === 0;
   await bootstrap(options.store, { nowMs, uid: context.uid });
   if (options.bundledCrds !== undefined) await installCrds(options.store, options.bundledCrds, { nowMs, uid: context.uid });
-  if (isNew) registry.oldestWatchRevision = options.store.revision;
   const crds = new CrdController({ registry, systemContext, nowMs, logError });
+  const apiServices = new ApiServiceController({
+    registry,
+    aggregatedApis: context.aggregatedApis,
+    context: () => systemContext('apiregistration.k8s.io', 'v1', 'apiservices', ''),
+    nowMs,
+    uid: context.uid,
+    logError,
+  });
+  apiServices.syncSoon();
+  await apiServices.settled();
+  if (isNew) registry.oldestWatchRevision = options.store.revision;
   const listeners: Listener[] = [];
   return {
     registry,
@@ -141,6 +155,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     async close() {
       await Promise.all(listeners.map((listener) => listener.close()));
       crds.close();
+      apiServices.close();
+      await apiServices.settled();
       await crds.settled();
       metrics.close();
       registry.close();

@@ -4,6 +4,7 @@ import { resourceNotFound } from '../pipeline/resource-handler.ts';
 import type { Answer, Call, ServerContext } from '../pipeline/server-context.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { toYaml } from '../pipeline/shape.ts';
+import { isAvailable, serviceOf } from '../api-services/plan-api-services.ts';
 import { compareVersions } from './versions.ts';
 
 interface ApiResource {
@@ -29,6 +30,11 @@ function groupsOf(server: ServerContext): Map<string, string[]> {
   for (const { group, versions, routes } of server.aggregatedApis) {
     // a group with nothing to list would be an error for clients that read every group
     if (routes.some(({ discoverable }) => discoverable)) for (const version of versions) add(group, version);
+  }
+  for (const { object } of server.registry.cache.collection({ group: 'apiregistration.k8s.io', plural: 'apiservices' }).list()) {
+    if (serviceOf(object) === undefined || !isAvailable(object)) continue;
+    const { group = '', version = '' } = object['spec'] as { group?: string; version?: string }; // validated on write
+    add(group, version);
   }
   return new Map([...groups].map(([group, versions]) => [group, [...versions].sort(compareVersions)]));
 }

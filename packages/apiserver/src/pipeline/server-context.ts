@@ -32,6 +32,8 @@ export interface ServerContext {
   readonly serviceAccountTokens: ServiceAccountTokens;
   readonly aggregatedApis: readonly AggregatedApi[];
   readonly nodes: NodeConnector | undefined;
+  /** Certificate by which servers behind APIServices know that identity headers come from us. */
+  readonly frontProxy: { readonly cert: string; readonly key: string } | undefined;
   readonly virtualHandlers: ReadonlyMap<string, VirtualHandler>;
   readonly nowMs: () => number;
   readonly uid: () => string;

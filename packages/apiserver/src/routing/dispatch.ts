@@ -1,5 +1,6 @@
 import type { Answer, Call } from '../pipeline/server-context.ts';
 import { handleResource, resourceNotFound } from '../pipeline/resource-handler.ts';
+import { handleApiService } from '../api-services/proxy.ts';
 import { handleAggregated } from './aggregated.ts';
 import { handleNonResource, pageNotFound } from './non-resource.ts';
 import { handleSubresource } from '../subresources/subresources.ts';
@@ -7,6 +8,8 @@ import { handleSubresource } from '../subresources/subresources.ts';
 /** Sends an authorized request to the code that answers it. Throws StatusError. */
 export async function dispatch(call: Call): Promise<Answer> {
   const { info, server } = call;
+  const proxied = await handleApiService(call);
+  if (proxied !== undefined) return proxied;
   if (!info.isResource) return handleNonResource(call);
   const aggregated = await handleAggregated(call);
   if (aggregated !== undefined) return aggregated;
