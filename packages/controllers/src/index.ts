@@ -1,6 +1,7 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { SLIPWAY_PROFILE } from '@slipway/virt';
 import { clusterRoleAggregationController } from './cluster-role-aggregation/index.ts';
+import { daemonSetController } from './daemon-set/index.ts';
 import { deploymentController } from './deployment/index.ts';
 import { disruptionController } from './disruption/index.ts';
 import { endpointSliceController, endpointsController } from './endpoints/index.ts';
@@ -20,6 +21,7 @@ import { resourceQuotaController } from './resource-quota/index.ts';
 import { schedulerController } from './scheduler/index.ts';
 import { serviceAccountController } from './service-account/index.ts';
 import { serviceAccountTokenController } from './service-account-token/index.ts';
+import { statefulSetController } from './stateful-set/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
 export {
@@ -52,6 +54,8 @@ export const controllers: readonly ControllerRegistration[] = [
   resourceQuotaController,
   replicaSetController,
   deploymentController,
+  statefulSetController,
+  daemonSetController,
   schedulerController,
   claimController,
   volumeController,

@@ -25,7 +25,7 @@ const deployment = (spec: object, image = 'app:1') =>
   });
 
 const pods = (): Promise<readonly Pod[]> => world.list(PodKind, 'a');
-const images = async () => (await pods()).map(({ spec }) => spec?.containers[0]?.image).sort();
+const images = async () => (await pods()).map(({ spec }) => spec?.containers[0]?.image ?? '').sort((a, b) => a.localeCompare(b));
 const sets = (): Promise<readonly ReplicaSet[]> => world.list(ReplicaSetKind, 'a');
 const get = (): Promise<Deployment> => world.get(DeploymentKind, KEY);
 const conditions = async () =>
@@ -97,7 +97,9 @@ describe('Deployment', () => {
     await setImage('app:2');
     await setImage('app:1');
     expect((await get()).metadata.annotations?.[REVISION]).toBe('3');
-    expect((await sets()).map(({ metadata }) => metadata.annotations?.[REVISION]).sort()).toEqual(['2', '3']);
+    expect(
+      (await sets()).map(({ metadata }) => metadata.annotations?.[REVISION] ?? '').sort((a, b) => a.localeCompare(b)),
+    ).toEqual(['2', '3']);
     const back = (await sets()).find(({ metadata }) => metadata.annotations?.[REVISION] === '3');
     expect(back?.metadata.annotations?.['deployment.kubernetes.io/revision-history']).toBe('1');
   });
@@ -150,7 +152,7 @@ describe('Deployment', () => {
     await setImage('app:2');
     expect(await images()).toHaveLength(6);
     await change({ replicas: 8 });
-    const sizes = (await sets()).map(({ spec }) => spec?.replicas ?? 0).sort();
+    const sizes = (await sets()).map(({ spec }) => spec?.replicas ?? 0).sort((a, b) => a - b);
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(10);
     expect(sizes[0]).toBeGreaterThan(2);
   });

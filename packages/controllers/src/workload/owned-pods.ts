@@ -1,6 +1,7 @@
 import {
   controllerOf,
   controllerReference,
+  isAlreadyExists,
   isNotFound,
   type KubeObject,
   keyOf,
@@ -104,6 +105,8 @@ export class OwnedPods<O extends Workload> {
     } catch (error) {
       this.expectations.creationObserved(key);
       if (signal.aborted) throw error;
+      // a pod with a fixed name is there, or is on its way out: its next change tells
+      if (isAlreadyExists(error) && pod.metadata.name) return undefined;
       const message = error instanceof Error ? error.message : String(error);
       this.events.warning(owner, 'FailedCreate', `Error creating: ${message}`);
       return { reason: 'FailedCreate', message };
