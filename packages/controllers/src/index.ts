@@ -1,11 +1,13 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { SLIPWAY_PROFILE } from '@slipway/virt';
 import { clusterRoleAggregationController } from './cluster-role-aggregation/index.ts';
+import { cronJobController } from './cron-job/index.ts';
 import { daemonSetController } from './daemon-set/index.ts';
 import { deploymentController } from './deployment/index.ts';
 import { disruptionController } from './disruption/index.ts';
 import { endpointSliceController, endpointsController } from './endpoints/index.ts';
 import { garbageCollectorController } from './garbage-collector/index.ts';
+import { jobController } from './job/index.ts';
 import { namespaceController } from './namespace/index.ts';
 import { nodeLifecycleController } from './node-lifecycle/index.ts';
 import {
@@ -56,6 +58,8 @@ export const controllers: readonly ControllerRegistration[] = [
   deploymentController,
   statefulSetController,
   daemonSetController,
+  jobController,
+  cronJobController,
   schedulerController,
   claimController,
   volumeController,

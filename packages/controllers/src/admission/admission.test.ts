@@ -152,21 +152,6 @@ describe('virtual machines', () => {
     expect(await admit(structuredClone(posted))).toEqual(posted);
   });
 
-  it('lose the null times of their templates', async () => {
-    const dataVolume = { metadata: { name: 'root', creationTimestamp: null }, spec: { source: { blank: {} }, storage: {} } };
-    const posted = vm({ dataVolumeTemplates: [dataVolume] });
-    const { template } = posted['spec'] as { template: { metadata: object; spec: { domain: object; volumes: object[] } } };
-    template.metadata = { creationTimestamp: null, labels: { a: 'b' } };
-    template.spec.domain = { devices: { disks: [{ name: 'root', disk: {} }] }, memory: { guest: '1Gi' } };
-    template.spec.volumes = [{ name: 'root', dataVolume: { name: 'root' } }];
-    const { spec } = await admit(posted);
-    expect(spec).toMatchObject({
-      dataVolumeTemplates: [{ metadata: { name: 'root' } }],
-      template: { metadata: { labels: { a: 'b' } } },
-    });
-    expect(JSON.stringify(spec)).not.toContain('creationTimestamp');
-  });
-
   it('need the instance type they name', async () => {
     const posted = vm({ instancetype: { name: 'small' }, template: { spec: { domain: { devices: {} } } } });
     const missing = await refusal(admit(posted));

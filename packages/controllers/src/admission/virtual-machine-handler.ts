@@ -34,17 +34,16 @@ function warningsFor({ spec }: VirtualMachine): readonly string[] {
   return spec.running === undefined ? [] : ['spec.running is deprecated, please use spec.runStrategy instead.'];
 }
 
-/** VMs are checked and stored as sent, but for times that are null. */
+/** VMs are checked and stored exactly as sent. */
 export function virtualMachineHandler(deps: AdmissionDeps, checkShape: ShapeCheck): AdmissionHandler {
   return {
     name: 'virtual-machine',
     rules: [{ group: 'kubevirt.io', resources: ['virtualmachines'], operations: ['CREATE', 'UPDATE'] }],
 
-    // The one step that comes before the schema check.
+    // Changes nothing; it is the one step that comes before the schema check.
     async mutate({ object }) {
-      if (object === undefined) return undefined;
-      checkShape(MUTATOR, object);
-      return withoutNullTimes(object);
+      if (object !== undefined) checkShape(MUTATOR, object);
+      return undefined;
     },
 
     async validate({ object, oldObject, user }) {
@@ -56,26 +55,6 @@ export function virtualMachineHandler(deps: AdmissionDeps, checkShape: ShapeChec
       return warningsFor(vm);
     },
   };
-}
-
-interface Template {
-  readonly metadata?: { readonly creationTimestamp?: unknown };
-}
-
-const hasNullTime = (template: Template | undefined): boolean => template?.metadata?.creationTimestamp === null;
-
-/**
- * The object without `creationTimestamp: null` in its templates, which tools written in Go leave there; undefined when it
- * has none. kubectl does not send a null inside a list a second time: one that was stored would be a difference for ever.
- */
-export function withoutNullTimes(object: UnstructuredObject): UnstructuredObject | undefined {
-  const { template, dataVolumeTemplates = [] } = asVm(object).spec;
-  if (![template, ...dataVolumeTemplates].some(hasNullTime)) return undefined;
-  const copy = structuredClone(object);
-  const { spec } = asVm(copy);
-  for (const entry of [spec.template, ...(spec.dataVolumeTemplates ?? [])])
-    if (entry.metadata && hasNullTime(entry)) Reflect.deleteProperty(entry.metadata, 'creationTimestamp');
-  return copy;
 }
 
 async function poolCauses(deps: AdmissionDeps, request: AdmissionRequest, object: UnstructuredObject): Promise<readonly Cause[]> {

@@ -1,0 +1,86 @@
+import { isNotFound, keyOf } from '@slipway/apimachinery';
+import { type core, type Job, JobKind, type Pod } from '@slipway/api';
+import { after, type ControllerDeps, type ControllerRegistration, done, type Reconciler, type Result } from '@slipway/runtime';
+import { OwnedPods, podFromTemplate } from '../workload/owned-pods.ts';
+import { writeStatus } from '../workload/write-status.ts';
+import { INDEX_ANNOTATION } from './completion-indexes.ts';
+import { endOf, type JobPlan, planJob, removalInMs } from './plan-job.ts';
+
+/** Runs the pods of Jobs until enough of them have succeeded, and removes Jobs whose time after that is over. */
+export const jobController: ControllerRegistration = {
+  name: 'job-controller',
+  create(deps) {
+    const pods = new OwnedPods<Job>(deps, JobKind);
+    const jobs = deps.informers.lister(JobKind);
+    return { kind: JobKind, watches: pods.watches(jobs), reconciler: jobReconciler(deps, pods) };
+  },
+};
+
+function jobReconciler({ client, clock, events, informers }: ControllerDeps, owned: OwnedPods<Job>): Reconciler {
+  const jobs = informers.lister(JobKind);
+
+  const act = async (job: Job, pods: readonly Pod[], signal: AbortSignal): Promise<Result> => {
+    const plan = planJob(job, pods, clock.now());
+    if (plan.ending?.type === 'Failed') events.warning(job, plan.ending.reason ?? '', plan.ending.message ?? '');
+    else if (plan.ending?.type === 'Complete') events.normal(job, 'Completed', 'Job completed');
+    else if (plan.ending) events.normal(job, plan.ending.reason ?? '', plan.ending.message ?? '');
+    const fresh = owned.isSettled(job) ? plan.create.map((index) => podOf(job, index)) : [];
+    const failure = (await owned.create(job, fresh, signal)) ?? (await owned.remove(job, plan.remove, signal));
+    await writeStatus(client, JobKind, job, withStarted(plan, failure ? 0 : fresh.length), signal);
+    if (failure) throw new Error(`${failure.reason}: ${failure.message}`);
+    return plan.retryInMs === undefined ? done : after(plan.retryInMs);
+  };
+
+  return {
+    async reconcile(key, signal) {
+      const job = jobs.get(key);
+      if (job === undefined) {
+        owned.forget(key);
+        return done;
+      }
+      if (job.metadata.deletionTimestamp) return done;
+      const removalMs = removalInMs(job, clock.now());
+      if (removalMs === 0) return remove(client, job, signal);
+      const result = await act(job, await owned.of(job, signal), signal);
+      return endOf(job) && removalMs !== undefined ? after(removalMs) : result;
+    },
+  };
+}
+
+/** Pods that were just made count as active, so that the Job never looks idle. */
+const withStarted = ({ status }: JobPlan, made: number): JobPlan['status'] =>
+  made === 0 ? status : { ...status, active: (status.active ?? 0) + made };
+
+async function remove(client: ControllerDeps['client'], job: Job, signal: AbortSignal): Promise<Result> {
+  try {
+    const preconditions = { uid: job.metadata.uid ?? '' };
+    await client.delete(JobKind, keyOf(job), { propagationPolicy: 'Foreground', preconditions, signal });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+  return done;
+}
+
+function podOf(job: Job, index: number | undefined): Pod {
+  if (index === undefined) return podFromTemplate(job, JobKind, job.spec?.template);
+  const name = `${job.metadata.name}-${index}`;
+  const pod = podFromTemplate(job, JobKind, job.spec?.template, { generateName: `${name}-` });
+  const numbered = (containers: readonly core.Container[] = []) =>
+    containers.map((container) => ({ ...container, env: [...(container.env ?? []), indexVariable] }));
+  const { initContainers } = pod.spec ?? {};
+  return {
+    ...pod,
+    metadata: { ...pod.metadata, annotations: { ...pod.metadata.annotations, [INDEX_ANNOTATION]: String(index) } },
+    spec: {
+      ...pod.spec,
+      hostname: name,
+      containers: numbered(pod.spec?.containers),
+      ...(initContainers && { initContainers: numbered(initContainers) }),
+    },
+  };
+}
+
+const indexVariable: core.EnvVar = {
+  name: 'JOB_COMPLETION_INDEX',
+  valueFrom: { fieldRef: { fieldPath: `metadata.annotations['${INDEX_ANNOTATION}']` } },
+};
