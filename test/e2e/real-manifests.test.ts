@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -73,6 +73,7 @@ const hasAgent = (vmi: Vmi): boolean =>
 describe('the manifests that users bring', () => {
   let platform: Platform;
   let images: ImageServer;
+  const scratch = mkdtempSync('/tmp/sw-e2e-manifests-');
 
   beforeAll(async () => {
     const [rhel9, generic] = await Promise.all([guestImage(isLong ? 'debian' : 'tiny'), guestImage('tiny-generic')]);
@@ -95,6 +96,7 @@ describe('the manifests that users bring', () => {
   });
 
   afterAll(async () => {
+    rmSync(scratch, { recursive: true, force: true });
     await images?.close();
     await platform?.destroy();
   });
@@ -116,12 +118,17 @@ describe('the manifests that users bring', () => {
       return vm.metadata.generation as number;
     };
     const generation = await version();
-    expect(await platform.apply(manifestOf(name))).toMatch(/unchanged/);
+    // kubectl never sends the null times in server2019's list of disks, finds them missing, and says "configured" for ever
+    expect(await platform.apply(manifestOf(name))).toMatch(name === 'server2019' ? /configured|unchanged/ : /unchanged/);
     await platform.apply(manifestOf(name), '--server-side', '--force-conflicts');
     await platform.apply(manifestOf(name), '--server-side');
     expect(await version()).toBe(generation);
-    const diff = await platform.tryKubectl('diff', '-f', join(ROOT, 'test/e2e/fixtures', 'windows10.yaml'));
-    expect(diff.code, diff.stdout + diff.stderr).toBe(0);
+    const file = join(scratch, `${name}.yaml`);
+    writeFileSync(file, manifestOf(name));
+    for (const side of [[], ['--server-side']]) {
+      const diff = await platform.tryKubectl('diff', ...side, '-f', file);
+      expect(diff.code, diff.stdout + diff.stderr).toBe(0);
+    }
   });
 
   it('gives the Windows machines their second interface', async () => {
@@ -136,7 +143,7 @@ describe('the manifests that users bring', () => {
       ...process.env,
       KUBECONFIG: platform.kubeconfig,
     });
-    const bootMs = isLong ? 280_000 : 90_000;
+    const bootMs = isLong ? 280_000 : 240_000;
     try {
       await console.expect(/Successfully connected/);
       console.type('\n');
