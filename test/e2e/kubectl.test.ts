@@ -27,6 +27,9 @@ describe('kubectl', () => {
 
   beforeAll(async () => {
     scratch = mkdtempSync('/tmp/sw-e2e-kubectl-');
+    const editor = file('editor.sh', '#!/bin/sh\nsed -i \'s/merge: "1"/merge: edited/\' "$1"\n');
+    chmodSync(editor, 0o755);
+    process.env['KUBE_EDITOR'] = editor; // the platform's commands take the environment of this moment
     platform = await startPlatform();
     await platform.apply(idleVm('idle'));
     await platform.until<Vmi>('vmi idle', (vmi) => vmi.status?.phase === 'Running', 120_000);
@@ -34,6 +37,7 @@ describe('kubectl', () => {
   });
 
   afterAll(async () => {
+    delete process.env['KUBE_EDITOR'];
     rmSync(scratch, { recursive: true, force: true });
     await platform?.destroy();
   });
@@ -116,14 +120,7 @@ describe('kubectl', () => {
     await quiet('annotate', '--overwrite', 'vm', 'idle', 'note=second');
     await quiet('patch', 'vm', 'idle', '--type=merge', '-p', '{"metadata":{"labels":{"merge":"1"}}}');
     await quiet('patch', 'vm', 'idle', '--type=json', '-p', '[{"op":"add","path":"/metadata/labels/json","value":"1"}]');
-    const editor = file('editor.sh', '#!/bin/sh\nsed -i "s/merge: \\"1\\"/merge: edited/" "$1"\n');
-    chmodSync(editor, 0o755);
-    process.env['KUBE_EDITOR'] = editor;
-    try {
-      expect(await quiet('edit', 'vm', 'idle')).toMatch(/edited/);
-    } finally {
-      delete process.env['KUBE_EDITOR'];
-    }
+    expect(await quiet('edit', 'vm', 'idle')).toMatch(/edited/);
     const vm = JSON.parse(await quiet('get', 'vm', 'idle', '-o', 'json')); // a VM, checked below
     expect(vm.metadata.labels).toMatchObject({ tier: 'web', merge: 'edited', json: '1' });
     expect(vm.metadata.annotations).toMatchObject({ note: 'second' });

@@ -60,7 +60,8 @@ describe('the life of a virtual machine', () => {
       console.type('demo\n');
       await console.expect(/[Pp]assword:/);
       console.type('secret\n');
-      await console.expect(/\$ |# /);
+      const greeting = await console.expect(/[Ii]ncorrect|[$#] $/);
+      expect(greeting).not.toMatch(/[Ii]ncorrect/);
       console.type('echo six times seven is $((6*7))\n');
       await console.expect(/six times seven is 42/);
     } finally {
@@ -79,6 +80,11 @@ describe('the life of a virtual machine', () => {
     expect(await platform.kubectl('get', 'vm', 'web', '-o', 'jsonpath={.metadata.resourceVersion}:{.metadata.generation}')).toBe(
       first,
     );
+  });
+
+  it('waited for its disk without a warning', async () => {
+    const events = await platform.kubectl('get', 'events', '--field-selector=type=Warning', '-o', 'jsonpath={.items[*].message}');
+    expect(events).toBe('');
   });
 
   it('reports what the guest agent says', async () => {
