@@ -24,12 +24,9 @@ export function impersonate(request: ApiRequest, caller: UserInfo, authorizer: A
   if (account !== null) may({ resource: 'serviceaccounts', namespace: account[1] ?? '', name: account[2] ?? '' });
   else may({ resource: 'users', name: username });
   for (const group of groups) may({ resource: 'groups', name: group });
-  const extra: Record<string, string[]> = {};
-  for (const header of extraNames) {
-    const key = decodeURIComponent(header.slice(EXTRA.length));
-    extra[key] = splitHeader(headers[header]);
-    for (const value of extra[key])
-      may({ resource: 'userextras', subresource: key, name: value, group: 'authentication.k8s.io' });
+  const extra = extraOf(headers, extraNames);
+  for (const [key, values] of Object.entries(extra)) {
+    for (const value of values) may({ resource: 'userextras', subresource: key, name: value, group: 'authentication.k8s.io' });
   }
   if (uid) may({ resource: 'uids', name: uid, group: 'authentication.k8s.io' });
   return withAuthenticated({
@@ -39,6 +36,9 @@ export function impersonate(request: ApiRequest, caller: UserInfo, authorizer: A
     ...(extraNames.length > 0 && { extra }),
   });
 }
+
+const extraOf = (headers: ApiRequest['headers'], names: readonly string[]): Record<string, string[]> =>
+  Object.fromEntries(names.map((name) => [decodeURIComponent(name.slice(EXTRA.length)), splitHeader(headers[name])]));
 
 const defaultGroups = (namespace: string | undefined): string[] =>
   namespace === undefined ? [] : ['system:serviceaccounts', `system:serviceaccounts:${namespace}`];

@@ -83,7 +83,7 @@ function checkType(value: unknown, schema: StructuralSchema, path: string): void
   if (!fits) refuse(path, found, GO_TYPES[type] ?? type);
   if (schema.format === 'byte' && !isBase64(value as string)) {
     // type is string by now
-    throw badRequest(`${path}: illegal base64 data`);
+    throw new WrongType(`${path}: illegal base64 data`);
   }
 }
 

@@ -71,6 +71,12 @@ function formatOf(type: string): Accepted['format'] | undefined {
   return type === 'application/yaml' ? 'yaml' : undefined;
 }
 
+/** True when the client would rather read YAML; failures are written in the form a client asked for, too. */
+export function prefersYaml(header: string | undefined): boolean {
+  if (header === undefined || !header.includes('yaml')) return false;
+  return parseAccept(header).find(({ type }) => formatOf(type) !== undefined)?.type === 'application/yaml';
+}
+
 export function notAcceptable(mediaTypes: readonly string[]): StatusError {
   return new StatusError({
     code: 406,

@@ -6,6 +6,8 @@ import { authorizationRequest, forbiddenError } from '../authz/authorizer.ts';
 import { type RequestInfo, requestInfo } from '../routing/request-info.ts';
 import { authorizedInfo } from '../routing/aggregated.ts';
 import { dispatch } from '../routing/dispatch.ts';
+import { prefersYaml } from './negotiate.ts';
+import { toYaml } from './write-yaml.ts';
 import type { ApiRequest, ApiResponse, BodyStream, TextParts, WatchSession } from './request.ts';
 import type { Answer, Call, ServerContext } from './server-context.ts';
 
@@ -30,7 +32,7 @@ export async function handleRequest(server: ServerContext, request: ApiRequest):
     authorize(call);
     answer = await dispatch(call);
   } catch (error) {
-    answer = failure(server, error, request);
+    answer = inWantedForm(failure(server, error, request), request);
   }
   record(server, request, {
     auditId,
@@ -139,6 +141,11 @@ function failure(server: ServerContext, error: unknown, request: ApiRequest): An
     return statusAnswer(new StatusError({ code: 499, reason: 'ClientClosedRequest', message: 'Client went away' }));
   server.logError(error, `${request.method} ${request.path}`);
   return statusAnswer(internalError('unexpected failure, see the log of the server', error));
+}
+
+function inWantedForm(answer: Answer, { headers }: ApiRequest): Answer {
+  if (!prefersYaml(headers['accept'])) return answer;
+  return { ...answer, text: toYaml(answer.value), headers: { ...answer.headers, 'content-type': 'application/yaml' } };
 }
 
 function statusAnswer(error: StatusError): Answer {

@@ -17,7 +17,7 @@ import { tableOf } from '../table/table.ts';
 import { handleApply } from './apply.ts';
 import { decodeObject, decodeValue } from './decode-body.ts';
 import { listObjects } from './list.ts';
-import { type Accepted, negotiate } from './negotiate.ts';
+import { type Accepted, negotiate, notAcceptable } from './negotiate.ts';
 import { mapText, patchRefusal, patchedText } from './patch-refusal.ts';
 import { APPLY_PATCH, STRATEGIC_PATCH, patchType, patcher } from './patch.ts';
 import { parseResourceVersion, waitForRevision } from './resource-version.ts';
@@ -93,6 +93,9 @@ async function getObject(call: Call, definition: ResourceDefinition): Promise<St
 }
 
 async function watchObjects(call: Call, definition: ResourceDefinition, accepted: Accepted): Promise<Answer> {
+  if (accepted.format !== 'json') {
+    throw notAcceptable(['application/json;stream=watch', 'application/vnd.kubernetes.protobuf;stream=watch']);
+  }
   const shape = accepted.as === undefined ? undefined : watchShape(call, definition, accepted);
   const watch = await openWatch(call.server.registry, definition, scopeOf(call, definition), watchQueryOf(call), shape);
   return { status: 200, watch };

@@ -1,11 +1,11 @@
-import { type UnstructuredObject, badRequest, isObject } from '@slipway/apimachinery';
-import { dump as dumpYaml } from 'js-yaml';
+import { type UnstructuredObject, badRequest } from '@slipway/apimachinery';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { tableOf } from '../table/table.ts';
 import type { StoredObject } from '../watch-cache/stored-object.ts';
 import { type ListResult, listText } from './list.ts';
 import { type Accepted, notAcceptable } from './negotiate.ts';
 import type { Answer, Call } from './server-context.ts';
+import { toYaml } from './write-yaml.ts';
 
 const metaVersion = (accepted: Accepted): string => `meta.k8s.io/${accepted.asVersion}`;
 
@@ -123,10 +123,4 @@ function withFormat(answer: Answer, accepted: Accepted): Answer {
   if (accepted.format === 'json') return answer;
   const value: unknown = answer.text === undefined ? answer.value : JSON.parse(answer.text);
   return { status: answer.status, text: toYaml(value), headers: { 'content-type': 'application/yaml' } };
-}
-
-export function toYaml(value: unknown): string {
-  return isObject(value) || Array.isArray(value)
-    ? dumpYaml(value, { noRefs: true, lineWidth: -1, quotingType: '"', sortKeys: true })
-    : `${String(value)}\n`;
 }

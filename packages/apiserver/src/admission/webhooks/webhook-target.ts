@@ -64,25 +64,35 @@ interface SliceLike {
   readonly ports?: readonly { readonly name?: string; readonly port?: number }[];
 }
 
+interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
 /** A ready endpoint from the Service's Endpoints object or its slices. */
-function endpointOf(
-  registry: Registry,
-  namespace: string,
-  name: string,
-  port: string | undefined,
-): { address: string; port: number } | undefined {
+function endpointOf(registry: Registry, namespace: string, name: string, port: string | undefined): Endpoint | undefined {
+  return fromEndpoints(registry, namespace, name, port) ?? fromSlices(registry, namespace, name, port);
+}
+
+const fitsPort = (candidate: { readonly name?: string }, port: string | undefined): boolean =>
+  (candidate.name ?? '') === (port ?? '');
+
+function fromEndpoints(registry: Registry, namespace: string, name: string, port: string | undefined): Endpoint | undefined {
   const endpoints = registry.lookup('', 'endpoints', namespace, name);
   const subsets = Array.isArray(endpoints?.['subsets']) ? (endpoints['subsets'] as SubsetLike[]) : []; // validated on write
-  const fits = (candidate: { readonly name?: string }): boolean => (candidate.name ?? '') === (port ?? '');
   for (const { addresses = [], ports = [] } of subsets) {
-    const number = (ports.find(fits) ?? (ports.length === 1 ? ports[0] : undefined))?.port;
+    const number = (ports.find((candidate) => fitsPort(candidate, port)) ?? (ports.length === 1 ? ports[0] : undefined))?.port;
     if (addresses[0] !== undefined && number !== undefined) return { address: addresses[0].ip, port: number };
   }
+  return undefined;
+}
+
+function fromSlices(registry: Registry, namespace: string, name: string, port: string | undefined): Endpoint | undefined {
   for (const slice of registry.lookupAll('discovery.k8s.io', 'endpointslices', namespace)) {
     if (slice.metadata.labels?.['kubernetes.io/service-name'] !== name) continue;
     const { endpoints: found = [], ports = [] } = slice as unknown as SliceLike; // validated on write
     const ready = found.find(({ conditions }) => conditions?.ready !== false);
-    const number = ports.find(fits)?.port;
+    const number = ports.find((candidate) => fitsPort(candidate, port))?.port;
     if (ready?.addresses[0] !== undefined && number !== undefined) return { address: ready.addresses[0], port: number };
   }
   return undefined;

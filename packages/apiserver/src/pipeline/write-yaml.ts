@@ -1,0 +1,83 @@
+import { isObject } from '@slipway/apimachinery';
+
+const WIDTH = 80;
+/** Texts that a reader of YAML 1.1 would take for something else than text. */
+const LOOKS_TYPED =
+  /^(?:~|null|Null|NULL|true|True|TRUE|false|False|FALSE|y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF|<<|=|[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?)$/;
+const STARTS_SPECIAL = /^(?:[,[\]{}#&*!|>'"%@`]|[-?:](?:\s|$)|\s|---)/;
+const HAS_SPECIAL = /: |:$| #|\s$|\t/;
+const UNPRINTABLE = /[^\t\n -~\u0085\u00a0-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
+
+/** A value as YAML in the layout of the reference implementation: sorted keys, lists at the level of their key. */
+export function toYaml(value: unknown): string {
+  if (isObject(value) && Object.keys(value).length > 0) return `${mapLines(value, 0).join('\n')}\n`;
+  if (Array.isArray(value) && value.length > 0) return `${listLines(value, 0).join('\n')}\n`;
+  return `${scalar(value, 0, 0)}\n`;
+}
+
+const pad = (indent: number): string => ' '.repeat(indent);
+
+function mapLines(map: Readonly<Record<string, unknown>>, indent: number): string[] {
+  return Object.keys(map)
+    .filter((key) => map[key] !== undefined)
+    .sort()
+    .flatMap((key) => memberLines(scalar(key, 0, Number.NEGATIVE_INFINITY), map[key], indent));
+}
+
+function memberLines(key: string, value: unknown, indent: number): string[] {
+  const head = `${pad(indent)}${key}:`;
+  if (Array.isArray(value) && value.length > 0) return [head, ...listLines(value, indent)];
+  if (isObject(value) && Object.keys(value).length > 0) return [head, ...mapLines(value, indent + 2)];
+  return [`${head} ${scalar(value, indent + 2, head.length + 1)}`];
+}
+
+function listLines(items: readonly unknown[], indent: number): string[] {
+  return items.flatMap((item) => {
+    const isNested = typeof item === 'object' && item !== null && Object.keys(item).length > 0;
+    if (!isNested) return [`${pad(indent)}- ${scalar(item, indent + 2, indent + 2)}`];
+    const lines = Array.isArray(item) ? listLines(item, indent + 2) : mapLines(item as Record<string, unknown>, indent + 2); // an object, see above
+    return [`${pad(indent)}- ${(lines[0] ?? '').trimStart()}`, ...lines.slice(1)];
+  });
+}
+
+/** `column` is where the scalar starts: long text is folded. */
+function scalar(value: unknown, indent: number, column: number): string {
+  if (value === null || value === undefined) return 'null';
+  if (Array.isArray(value)) return '[]';
+  if (typeof value === 'object') return '{}';
+  return typeof value === 'string' ? text(value, indent, column) : String(value as number | boolean);
+}
+
+function text(value: string, indent: number, column: number): string {
+  if (value === '' || LOOKS_TYPED.test(value) || UNPRINTABLE.test(value)) return JSON.stringify(value);
+  if (value.includes('\n')) return block(value, indent);
+  if (STARTS_SPECIAL.test(value) || HAS_SPECIAL.test(value)) {
+    return fold(`'${value.replaceAll("'", "''")}'`, indent, column);
+  }
+  return fold(value, indent, column);
+}
+
+function block(value: string, indent: number): string {
+  if (/[ \t]\n|[ \t]$|^\s/.test(value)) return JSON.stringify(value);
+  const chomp = value.endsWith('\n\n') ? '+' : value.endsWith('\n') ? '' : '-';
+  const lines = value.replace(/\n$/, '').split('\n');
+  return [`|${chomp}`, ...lines.map((line) => (line === '' ? '' : `${pad(indent)}${line}`))].join('\n');
+}
+
+/** Breaks at the first single space after each full line. */
+function fold(value: string, indent: number, column: number): string {
+  let result = '';
+  let at = column;
+  for (let i = 0; i < value.length; i++) {
+    const isBreak =
+      value[i] === ' ' && at > WIDTH && value[i + 1] !== ' ' && value[i - 1] !== ' ' && i > 0 && i < value.length - 1;
+    if (isBreak) {
+      result += `\n${pad(indent)}`;
+      at = indent;
+    } else {
+      result += value[i];
+      at++;
+    }
+  }
+  return result;
+}
