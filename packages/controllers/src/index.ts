@@ -7,6 +7,7 @@ import { deploymentController } from './deployment/index.ts';
 import { disruptionController } from './disruption/index.ts';
 import { endpointSliceController, endpointsController } from './endpoints/index.ts';
 import { garbageCollectorController } from './garbage-collector/index.ts';
+import { horizontalPodAutoscalerController } from './horizontal-pod-autoscaler/index.ts';
 import { jobController } from './job/index.ts';
 import { namespaceController } from './namespace/index.ts';
 import { nodeLifecycleController } from './node-lifecycle/index.ts';
@@ -24,6 +25,7 @@ import { schedulerController } from './scheduler/index.ts';
 import { serviceAccountController } from './service-account/index.ts';
 import { serviceAccountTokenController } from './service-account-token/index.ts';
 import { statefulSetController } from './stateful-set/index.ts';
+import { taintEvictionController } from './taint-eviction/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
 export {
@@ -60,6 +62,8 @@ export const controllers: readonly ControllerRegistration[] = [
   daemonSetController,
   jobController,
   cronJobController,
+  horizontalPodAutoscalerController,
+  taintEvictionController,
   schedulerController,
   claimController,
   volumeController,

@@ -21,6 +21,7 @@ import {
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { explainScheduling, type SchedulingFacts } from './explain-scheduling.ts';
+import { planPreemption, type Preemption } from './plan-preemption.ts';
 import type { PlacedPod } from './pod-affinity.ts';
 import { provisionerAnnotations, SELECTED_NODE } from '../persistent-volume/claim-annotations.ts';
 import { type DelayedClaim, isReachable, volumesOf } from './pod-volumes.ts';
@@ -79,9 +80,11 @@ export class SchedulerReconciler implements Reconciler {
     const facts = this.facts(pod);
     // a moment from now the pod can be judged; a complaint now would only worry people
     if (facts.volumes.isBinding) return after(RETRY_MS);
-    const { feasible, message } = explainScheduling(pod, facts);
+    const { feasible, message, refusals } = explainScheduling(pod, facts);
     const best = feasible[0];
     if (best === undefined) {
+      const preemption = planPreemption(pod, facts, refusals);
+      if (preemption) await this.preempt(pod, preemption, signal);
       if (await this.refuse(pod, 'Unschedulable', message, signal)) this.deps.events.warning(pod, 'FailedScheduling', message);
       return after(RETRY_MS);
     }
@@ -155,6 +158,30 @@ export class SchedulerReconciler implements Reconciler {
       throw error;
     }
     this.deps.events.normal(pod, 'Scheduled', `Successfully assigned ${key.namespace}/${key.name} to ${node}`);
+  }
+
+  /** Ends the victims; their room brings the pod back. */
+  private async preempt(pod: Pod, { node, victims }: Preemption, signal: AbortSignal): Promise<void> {
+    const { client, clock, events } = this.deps;
+    const nomination = { status: { nominatedNodeName: node } };
+    await client.patch(PodKind, keyParts(pod), nomination, { type: 'merge', subresource: 'status', signal });
+    const condition = {
+      type: 'DisruptionTarget',
+      status: 'True',
+      reason: 'PreemptionByKubeScheduler',
+      message: `Kube-scheduler: preempting to accommodate a higher priority pod: ${keyString(keyParts(pod))}`,
+      lastTransitionTime: formatTime(clock.now()),
+    };
+    for (const victim of victims.filter(({ metadata }) => !metadata.deletionTimestamp)) {
+      try {
+        const patch = { status: { conditions: [condition] } };
+        await client.patch(PodKind, keyParts(victim), patch, { type: 'strategic', subresource: 'status', signal });
+        events.normal(victim, 'Preempted', `Preempted by pod ${pod.metadata.uid} on node ${node}`);
+        await client.delete(PodKind, keyParts(victim), { preconditions: { uid: victim.metadata.uid ?? '' }, signal });
+      } catch (error) {
+        if (!isNotFound(error)) throw error;
+      }
+    }
   }
 
   /** Writes why the pod waits. Returns false when the pod says so already. */

@@ -1,6 +1,7 @@
-import { PersistentVolumeClaimKind, PersistentVolumeKind, type Pod, PodKind } from '@slipway/api';
+import { PersistentVolumeClaimKind, PersistentVolumeKind, type Pod, PodKind, PriorityClassKind } from '@slipway/api';
 import {
   type Built,
+  built,
   namespace,
   node,
   onNode,
@@ -233,5 +234,35 @@ describe('scheduler', () => {
     await world.settle();
     expect(await scheduled('a/gated')).toMatchObject({ status: 'False', reason: 'SchedulingGated' });
     expect(await nodeOf('a/gated')).toBeUndefined();
+  });
+});
+
+describe('preemption', () => {
+  const sized = (name: string, priority: number, cpu: string) =>
+    pod(`a/${name}`, { spec: { ...asking({ cpu }), priorityClassName: `p${priority}` } });
+  const classes = [0, 5, 10].map((value) => built(PriorityClassKind, `p${value}`, { value }));
+
+  it('ends the least important pods that are in the way, and no more', async () => {
+    await schedule(node('node1'), ...classes);
+    await world.with(sized('low', 0, '2'), sized('middle', 5, '1'));
+    await world.settle();
+    await world.with(sized('high', 10, '2500m'));
+    await world.settle();
+    expect((await world.get(PodKind, 'a/low')).metadata.deletionTimestamp).toBeDefined();
+    expect((await world.get(PodKind, 'a/middle')).metadata.deletionTimestamp).toBeUndefined();
+    expect((await world.get(PodKind, 'a/high')).status?.nominatedNodeName).toBe('node1');
+    await world.client.delete(PodKind, { namespace: 'a', name: 'low' }, { gracePeriodSeconds: 0 });
+    await world.settle();
+    expect(await nodeOf('a/high')).toBe('node1');
+  });
+
+  it('leaves pods of the same priority alone', async () => {
+    await schedule(node('node1'), ...classes);
+    await world.with(sized('one', 5, '3'));
+    await world.settle();
+    await world.with(sized('two', 5, '3'));
+    await world.settle();
+    expect((await world.get(PodKind, 'a/one')).metadata.deletionTimestamp).toBeUndefined();
+    expect(await nodeOf('a/two')).toBeUndefined();
   });
 });
