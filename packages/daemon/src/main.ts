@@ -8,6 +8,7 @@ function buildProgram(): Command {
   const program = createProgram('slipway', 'OpenShift Virtualization at the weight of a light VM tool').version(VERSION);
   addLifecycleCommands(program);
   addAccessCommands(program);
+  addStoreCommands(program);
   addDevelopmentCommands(program);
   return program;
 }
@@ -71,6 +72,22 @@ function addAccessCommands(program: Command): void {
     .allowUnknownOption()
     .argument('[args...]')
     .action(async (args: string[]) => (await import('./access/virt.ts')).virt(args));
+}
+
+function addStoreCommands(program: Command): void {
+  const store = program.command('store').description('the store of all API objects: check, back up, restore');
+  withDataDir(store.command('check'))
+    .description('read every byte and say what is wrong')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .action(async (options) => (await import('./store-commands.ts')).checkStoreFiles(options));
+  withDataDir(store.command('backup'))
+    .description('copy it into a new directory; the platform may run')
+    .argument('<directory>', 'where to')
+    .action(async (directory: string, options) => (await import('./store-commands.ts')).backup(directory, options));
+  withDataDir(store.command('restore'))
+    .description('put a backup in its place; the platform must be down')
+    .argument('<directory>', 'the backup')
+    .action(async (directory: string, options) => (await import('./store-commands.ts')).restore(directory, options));
 }
 
 function addDevelopmentCommands(program: Command): void {

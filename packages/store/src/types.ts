@@ -69,7 +69,7 @@ export class StoreWriteError extends Error {
 export class StoreCorruptError extends Error {
   constructor(file: string, detail: string, cause?: unknown) {
     super(
-      `Store file ${file} is corrupt: ${detail}. Restore a backup, or move the file away to start with what the others hold`,
+      `Store file ${file} is corrupt: ${detail}. See all of it with \`slipway store check\`, then \`slipway store restore <backup>\`; nothing was changed`,
       cause === undefined ? undefined : { cause },
     );
     this.name = 'StoreCorruptError';
