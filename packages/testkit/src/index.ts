@@ -5,3 +5,4 @@ export * from './memory-cluster.ts';
 export * from './test-world.ts';
 export * from './server-cluster.ts';
 export * from './https-server.ts';
+export * from './fuzz/index.ts';

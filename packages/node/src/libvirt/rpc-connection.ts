@@ -57,7 +57,10 @@ export class RpcConnection {
   private readonly socket: Socket;
   private readonly onEvent: EventListener;
   private readonly pending = new Map<number, Pending>();
-  private received: Buffer = Buffer.alloc(0);
+  private received: Buffer[] = [];
+  private receivedBytes = 0;
+  /** Length of the message that is coming in, once known. */
+  private wantedBytes = 4;
   private serial = 0;
   private failure: Error | undefined;
 
@@ -106,16 +109,29 @@ export class RpcConnection {
   }
 
   private receive(chunk: Buffer): void {
-    this.received = this.received.length === 0 ? chunk : Buffer.concat([this.received, chunk]);
-    while (this.received.length >= 4) {
-      const length = this.received.readUInt32BE(0);
+    this.received.push(chunk);
+    this.receivedBytes += chunk.length;
+    // put together only when a whole message is there, so that a long one in small pieces costs its length once
+    while (this.receivedBytes >= 4 && this.receivedBytes >= this.wantedBytes) {
+      const joined: Buffer = this.received.length === 1 ? (this.received[0] ?? chunk) : Buffer.concat(this.received);
+      const length = joined.readUInt32BE(0);
       if (length < HEADER_BYTES || length > MAX_MESSAGE_BYTES) {
         this.socket.destroy(new Error(`libvirt sent a message of ${length} bytes`));
         return;
       }
-      if (this.received.length < length) return;
-      const message = this.received.subarray(0, length);
-      this.received = this.received.subarray(length);
+      this.wantedBytes = length;
+      this.received = [joined];
+      if (joined.length < length) return;
+      this.received = [joined.subarray(length)];
+      this.receivedBytes = joined.length - length;
+      this.wantedBytes = 4;
+      if (!this.accept(joined.subarray(0, length))) return;
+    }
+  }
+
+  /** False when the message made no sense. The daemon shares its user with QEMU: what it says may be hostile. */
+  private accept(message: Buffer): boolean {
+    try {
       this.dispatch({
         program: message.readUInt32BE(4),
         procedure: message.readInt32BE(12),
@@ -124,6 +140,10 @@ export class RpcConnection {
         status: message.readInt32BE(24),
         payload: message.subarray(HEADER_BYTES),
       });
+      return true;
+    } catch (error) {
+      this.socket.destroy(new Error('libvirt sent a message that makes no sense', { cause: error }));
+      return false;
     }
   }
 

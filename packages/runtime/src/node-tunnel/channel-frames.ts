@@ -35,18 +35,24 @@ export function encodeFrame(channel: number, data: Uint8Array): Buffer {
 export function frameDecoder(): (bytes: Uint8Array) => ChannelFrame[] {
   let waiting: Buffer[] = [];
   let length = 0;
+  /** Pieces are put together only when there is a whole frame. */
+  let wanted = HEADER_BYTES;
   return (bytes) => {
     waiting.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     length += bytes.byteLength;
-    if (length < HEADER_BYTES) return [];
-    const joined = waiting.length === 1 ? (waiting[0] as Buffer) : Buffer.concat(waiting); // length was checked
+    if (length < wanted) return [];
+    const joined = Buffer.concat(waiting);
     const frames: ChannelFrame[] = [];
     let offset = 0;
+    wanted = HEADER_BYTES;
     while (joined.length - offset >= HEADER_BYTES) {
       const size = joined.readUInt32BE(offset + 1);
       if (size > MAX_FRAME_BYTES) throw new Error(`A frame of ${size} bytes is too long`);
       const end = offset + HEADER_BYTES + size;
-      if (end > joined.length) break;
+      if (end > joined.length) {
+        wanted = HEADER_BYTES + size;
+        break;
+      }
       frames.push({ channel: joined.readUInt8(offset), data: joined.subarray(offset + HEADER_BYTES, end) });
       offset = end;
     }

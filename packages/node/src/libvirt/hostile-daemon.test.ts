@@ -1,0 +1,91 @@
+// A daemon that a guest has taken over may send anything: the agent must refuse it and live on.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fuzz, mutateBytes } from '@slipway/testkit';
+import { expect, it } from 'vitest';
+import { HEADER_BYTES, MESSAGE_STATUS, MESSAGE_TYPE, PROGRAM } from './protocol.ts';
+import { RpcConnection } from './rpc-connection.ts';
+import { XdrReader, XdrWriter } from './xdr.ts';
+
+function message(type: number, status: number, payload: Buffer, serial = 1): Buffer {
+  const header = new XdrWriter()
+    .uint(HEADER_BYTES + payload.length)
+    .uint(PROGRAM.remote)
+    .uint(1)
+    .int(1)
+    .int(type);
+  return Buffer.concat([header.uint(serial).int(status).toBuffer(), payload]);
+}
+
+const ERROR_BODY = new XdrWriter().int(42).int(10).optionalString('no such domain').toBuffer();
+const SAMPLES = [
+  message(MESSAGE_TYPE.reply, MESSAGE_STATUS.ok, new XdrWriter().string('a name').uint(3).toBuffer()),
+  message(MESSAGE_TYPE.reply, MESSAGE_STATUS.error, ERROR_BODY),
+  message(MESSAGE_TYPE.event, MESSAGE_STATUS.ok, new XdrWriter().string('guest').int(5).toBuffer(), 0),
+  message(MESSAGE_TYPE.stream, MESSAGE_STATUS.continue, Buffer.from('some bytes of a picture')),
+];
+
+async function answer(bytes: Buffer): Promise<'answered' | 'refused'> {
+  const directory = mkdtempSync(join(tmpdir(), 'slipway-rpc-'));
+  const path = join(directory, 's');
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.end(bytes));
+  });
+  try {
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    const readEvent = (_procedure: number, body: XdrReader): void => void body.string();
+    const connection = await RpcConnection.open(path, readEvent);
+    const outcome = await connection.call({ name: 'call', program: PROGRAM.remote, procedure: 1, maxStreamBytes: 1 << 20 }).then(
+      () => 'answered' as const,
+      () => 'refused' as const,
+    );
+    connection.close();
+    await connection.closed;
+    return outcome;
+  } finally {
+    server.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+it('refuses an error without a body instead of ending the process', async () => {
+  expect(await answer(message(MESSAGE_TYPE.reply, MESSAGE_STATUS.error, Buffer.alloc(2)))).toBe('refused');
+  expect(await answer(message(MESSAGE_TYPE.event, MESSAGE_STATUS.ok, Buffer.alloc(2), 0))).toBe('refused');
+});
+
+it('lives on whatever the daemon sends', async () => {
+  await fuzz({
+    name: 'libvirt messages',
+    inputs: 60,
+    make: (random) => mutateBytes(random, Buffer.concat([random.pick(SAMPLES), random.pick(SAMPLES)]), SAMPLES),
+    run: answer,
+  });
+});
+
+it('reads XDR to its end and no further', async () => {
+  const readers: readonly ((reader: XdrReader) => unknown)[] = [
+    (reader) => reader.string(),
+    (reader) => reader.optionalString(),
+    (reader) => reader.array(() => reader.string()),
+    (reader) => reader.array(() => reader.uhyper()),
+    (reader) => reader.opaque(reader.uint()),
+    (reader) => reader.double(),
+  ];
+  await fuzz({
+    name: 'XDR',
+    inputs: 3000,
+    make: (random) => ({ bytes: mutateBytes(random, random.pick(SAMPLES)), order: random.bytes(8) }),
+    run({ bytes, order }) {
+      const reader = new XdrReader(bytes);
+      try {
+        for (const index of order) readers[index % readers.length]?.(reader);
+      } catch (error) {
+        expect(String(error)).toMatch(/XDR/);
+      }
+      expect(reader.remaining).toBeGreaterThanOrEqual(0);
+    },
+  });
+});

@@ -1,0 +1,3 @@
+export * from './fuzz.ts';
+export * from './mutate.ts';
+export * from './random.ts';
