@@ -15,8 +15,7 @@ export function impersonate(request: ApiRequest, caller: UserInfo, authorizer: A
   const groups = splitHeader(headers['impersonate-group']);
   const uid = headers['impersonate-uid'];
   if (!username) {
-    const asksForMore = groups.length > 0 || extraNames.length > 0 || Boolean(uid);
-    if (asksForMore) throw badRequest('impersonation of groups, uid or extra needs a user');
+    refuseWithoutUser(groups.length > 0 || extraNames.length > 0 || Boolean(uid));
     return caller;
   }
   const may = checker(caller, authorizer);
@@ -39,6 +38,10 @@ export function impersonate(request: ApiRequest, caller: UserInfo, authorizer: A
 
 const extraOf = (headers: ApiRequest['headers'], names: readonly string[]): Record<string, string[]> =>
   Object.fromEntries(names.map((name) => [decodeURIComponent(name.slice(EXTRA.length)), splitHeader(headers[name])]));
+
+function refuseWithoutUser(asksForMore: boolean): void {
+  if (asksForMore) throw badRequest('impersonation of groups, uid or extra needs a user');
+}
 
 const defaultGroups = (namespace: string | undefined): string[] =>
   namespace === undefined ? [] : ['system:serviceaccounts', `system:serviceaccounts:${namespace}`];

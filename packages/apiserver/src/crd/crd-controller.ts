@@ -5,6 +5,7 @@ import type { Registry } from '../registry/registry.ts';
 import { putObject, removeObject } from '../registry/write-context.ts';
 import type { Collection } from '../watch-cache/collection.ts';
 import type { StoredObject } from '../watch-cache/stored-object.ts';
+import { conversionOf } from './conversion-webhook.ts';
 import { definitionsOf } from './custom-resource.ts';
 import { CRD_CLEANUP_FINALIZER, CRD_GROUP, CRD_PLURAL, type Crd, type CrdNames, asCrd, isEstablished } from './crd-types.ts';
 
@@ -53,7 +54,7 @@ export class CrdController {
         const served = crd.spec.versions.filter((version) => version.served).map(({ name }) => name);
         registry.remove(crd.spec.group, crd.spec.names.plural, (version) => !served.includes(version));
       }
-      registry.add(established.flatMap(definitionsOf));
+      registry.add(established.flatMap((crd) => definitionsOf(crd, conversionOf(crd, registry))));
     }
     for (const crd of crds) this.reconcileSoon(crd.metadata.name ?? '');
   }

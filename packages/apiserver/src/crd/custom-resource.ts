@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   type StructuralSchema,
   type UnstructuredObject,
@@ -10,36 +11,25 @@ import {
 import { applyDefaults, dropNulls, prune } from '@slipway/schema';
 import type { ResourceDefinition, ResourceVerb, TableColumn } from '../registry/resource-definition.ts';
 import { ageColumn, nameColumn } from '../table/table.ts';
-import { createHash } from 'node:crypto';
+import type { Convert } from './conversion-webhook.ts';
 import type { Crd, CrdColumn, CrdVersion } from './crd-types.ts';
 
 const VERBS: readonly ResourceVerb[] = ['delete', 'deletecollection', 'get', 'list', 'patch', 'create', 'update', 'watch'];
 
-/** One definition for each served version. */
-export function definitionsOf(crd: Crd): ResourceDefinition[] {
-  return crd.spec.versions.filter(({ served }) => served).map((version) => definitionOf(crd, version));
+/** One definition for each served version. `convert` is the converter the CRD names, if any. */
+export function definitionsOf(crd: Crd, convert?: Convert): ResourceDefinition[] {
+  return crd.spec.versions.filter(({ served }) => served).map((version) => definitionOf(crd, version, convert));
 }
 
-function definitionOf(crd: Crd, version: CrdVersion): ResourceDefinition {
-  const { group, scope } = crd.spec;
-  const names = crd.status?.acceptedNames ?? crd.spec.names;
+function definitionOf(crd: Crd, version: CrdVersion, convert: Convert | undefined): ResourceDefinition {
+  const { group } = crd.spec;
   const schema = version.schema?.openAPIV3Schema;
-  const storageVersion = crd.spec.versions.find(({ storage }) => storage)?.name ?? version.name;
   const status = version.subresources?.status !== undefined;
   const scale = version.subresources?.scale;
-  const storageSchema = crd.spec.versions.find(({ storage }) => storage)?.schema?.openAPIV3Schema;
-  const readDefaults = readDefaultsOf(storageSchema);
-  const toStorage = storageVersion === version.name ? undefined : converterTo(group, storageVersion, storageSchema);
   return {
+    ...namesOf(crd),
     group,
     version: version.name,
-    kind: names.kind,
-    plural: names.plural,
-    singular: names.singular ?? names.kind.toLowerCase(),
-    listKind: names.listKind ?? `${names.kind}List`,
-    shortNames: names.shortNames ?? [],
-    categories: names.categories ?? [],
-    namespaced: scope === 'Namespaced',
     verbs: VERBS,
     subresources: { ...(status && { status }), ...(scale && { scale }) },
     ...(schema && { schema }),
@@ -51,13 +41,45 @@ function definitionOf(crd: Crd, version: CrdVersion): ResourceDefinition {
       },
     },
     columns: columnsOf(version.additionalPrinterColumns),
-    storageVersion,
-    storageVersionHash: storageHash(group, storageVersion, names.kind),
-    ...(readDefaults && { readDefaults }),
-    ...(toStorage && { toStorage }),
+    ...storageOfVersion(crd, version, convert),
     ...(version.deprecated && {
-      deprecationWarning: version.deprecationWarning ?? `${group}/${version.name} ${names.kind} is deprecated`,
+      deprecationWarning: version.deprecationWarning ?? `${group}/${version.name} ${crd.spec.names.kind} is deprecated`,
     }),
+  };
+}
+
+type Names = Pick<ResourceDefinition, 'kind' | 'plural' | 'singular' | 'listKind' | 'shortNames' | 'categories' | 'namespaced'>;
+
+function namesOf({ spec, status }: Crd): Names {
+  const { kind, plural, singular, listKind, shortNames = [], categories = [] } = status?.acceptedNames ?? spec.names;
+  return {
+    kind,
+    plural,
+    singular: singular ?? kind.toLowerCase(),
+    listKind: listKind ?? `${kind}List`,
+    shortNames,
+    categories,
+    namespaced: spec.scope === 'Namespaced',
+  };
+}
+
+/** How objects of a version are kept, and read back. */
+function storageOfVersion(
+  { spec }: Crd,
+  { name, schema }: CrdVersion,
+  convert: Convert | undefined,
+): Partial<ResourceDefinition> {
+  const storage = spec.versions.find((version) => version.storage);
+  const storageVersion = storage?.name ?? name;
+  const storageSchema = storage?.schema?.openAPIV3Schema;
+  const isStored = storageVersion === name;
+  const readDefaults = readDefaultsOf(convert === undefined || isStored ? storageSchema : schema?.openAPIV3Schema);
+  return {
+    storageVersion,
+    storageVersionHash: storageHash(spec.group, storageVersion, spec.names.kind),
+    ...(readDefaults && { readDefaults }),
+    ...(convert && !isStored && { convert }),
+    ...(convert === undefined && !isStored && { toStorage: converterTo(spec.group, storageVersion, storageSchema) }),
   };
 }
 

@@ -47,6 +47,7 @@ export async function handleResource(call: Call, definition: ResourceDefinition)
     case 'get':
       return shapeObject(call, definition, await getObject(call, definition), accepted);
     case 'list':
+      await prepareAll(call, definition);
       return shapeList(
         call,
         definition,
@@ -70,6 +71,17 @@ export async function handleResource(call: Call, definition: ResourceDefinition)
   }
 }
 
+/** Converts what a read may show, where that takes a webhook. */
+async function prepareAll(call: Call, definition: ResourceDefinition): Promise<void> {
+  if (definition.convert === undefined) return;
+  const { registry } = call.server;
+  const { name, namespace } = call.info;
+  const collection = registry.collectionOf(definition);
+  const wanted =
+    name === '' ? collection.list(scopeOf(call, definition)) : [collection.get(registry.keyOf(definition, namespace, name))];
+  await registry.prepare(definition, wanted);
+}
+
 const scopeOf = (call: Call, definition: ResourceDefinition): string => (definition.namespaced ? call.info.namespace : '');
 
 function allowsRequest(definition: ResourceDefinition, { verb, name, namespace, subresource }: RequestInfo): boolean {
@@ -87,6 +99,7 @@ async function getObject(call: Call, definition: ResourceDefinition): Promise<St
   const { registry } = call.server;
   const revision = parseResourceVersion(call.request.query.get('resourceVersion'));
   if (revision !== undefined && revision > registry.cache.revision) await waitForRevision(registry.cache, revision);
+  if (definition.convert !== undefined) await prepareAll(call, definition);
   const stored = registry.get(definition, call.info.namespace, call.info.name);
   if (stored === undefined) throw notFound(refOf(definition), call.info.name);
   return stored;
@@ -184,6 +197,7 @@ function deletedStatus({ group, plural }: ResourceDefinition, { stored }: Delete
 async function removeCollection(call: Call, definition: ResourceDefinition, accepted: Accepted): Promise<Answer> {
   const { options, dryRun } = deleteOptions(decodeValue(call.request), call.request.query);
   const { registry } = call.server;
+  await prepareAll(call, definition);
   const list = await listObjects(registry, definition, scopeOf(call, definition), call.request.query);
   const deleted: StoredObject[] = [];
   for (const { namespace, name } of list.items) {

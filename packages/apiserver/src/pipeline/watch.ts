@@ -1,4 +1,4 @@
-import { type FieldError, StatusError, apiVersionOf, invalid } from '@slipway/apimachinery';
+import { type FieldError, StatusError, apiVersionOf, internalError, invalid } from '@slipway/apimachinery';
 import type { Registry } from '../registry/registry.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import type { Collection, CollectionEvent } from '../watch-cache/collection.ts';
@@ -79,8 +79,24 @@ interface Run {
 function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): () => void {
   const collection = registry.collectionOf(definition);
   const emit: Emit = (type, stored, event) => onFrame(frameOf(shape, type, stored, event));
-  const onEvent = (event: CollectionEvent): void => deliver(registry, definition, parameters, event, emit);
-  const bookmark = (): void => onFrame(bookmarkFrame(definition, registry.cache.revision));
+  const fail = (error: unknown): void => {
+    finish();
+    onFrame(frameOfValue('ERROR', (error instanceof StatusError ? error : internalError('the watch failed', error)).status));
+    onEnd();
+  };
+  const inOrder = definition.convert === undefined ? atOnce : conversions(registry, definition, fail);
+  const onEvent = (event: CollectionEvent): void =>
+    inOrder(
+      () => viewsOf(event),
+      () => deliver(registry, definition, parameters, event, emit),
+    );
+  const bookmark = (): void => {
+    const frame = bookmarkFrame(definition, registry.cache.revision);
+    inOrder(
+      () => [],
+      () => onFrame(frame),
+    );
+  };
 
   const finish = (): void => {
     unsubscribe();
@@ -89,7 +105,7 @@ function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): 
     clearInterval(regular);
   };
   // nothing can happen between the catching up and the subscription: both run in this turn
-  const failure = catchUp(registry, definition, collection, parameters, emit, onEvent);
+  const failure = catchUp({ registry, definition, collection, parameters, emit, onEvent, inOrder });
   const unsubscribe = failure === undefined ? collection.subscribe(onEvent) : () => undefined;
   if (failure !== undefined) {
     onFrame(frameOfValue('ERROR', failure.status));
@@ -107,19 +123,46 @@ function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): 
   return finish;
 }
 
-function catchUp(
-  registry: Registry,
-  definition: ResourceDefinition,
-  collection: Collection,
-  { namespace, selection, revision }: WatchParameters,
-  emit: Emit,
-  onEvent: (event: CollectionEvent) => void,
-): StatusError | undefined {
+/** Runs a step now, or when the objects it needs have been converted and all earlier steps are done. */
+type InOrder = (needs: () => readonly StoredObject[], step: () => void) => void;
+
+const atOnce: InOrder = (_needs, step) => step();
+
+function conversions(registry: Registry, definition: ResourceDefinition, fail: (error: unknown) => void): InOrder {
+  let last = Promise.resolve();
+  return (needs, step) => {
+    last = last.then(() => registry.prepare(definition, needs())).then(step);
+    last.catch(fail);
+  };
+}
+
+/** Every object that showing an event may take. */
+const viewsOf = (event: CollectionEvent): StoredObject[] => {
+  const { current, previous } = event;
+  return [...(current ? [current] : []), ...(previous ? [previous, event.departed] : [])];
+};
+
+interface CatchUp {
+  readonly registry: Registry;
+  readonly definition: ResourceDefinition;
+  readonly collection: Collection;
+  readonly parameters: WatchParameters;
+  readonly emit: Emit;
+  readonly onEvent: (event: CollectionEvent) => void;
+  readonly inOrder: InOrder;
+}
+
+function catchUp({ registry, definition, collection, parameters, emit, onEvent, inOrder }: CatchUp): StatusError | undefined {
+  const { namespace, selection, revision } = parameters;
   if (revision === undefined || revision === 0) {
-    for (const stored of collection.list(namespace)) {
-      const shown = registry.view(definition, stored);
-      if (isSelected(definition, selection, shown)) emit('ADDED', shown);
-    }
+    const present = collection.list(namespace);
+    const show = (): void => {
+      for (const stored of present) {
+        const shown = registry.view(definition, stored);
+        if (isSelected(definition, selection, shown)) emit('ADDED', shown);
+      }
+    };
+    inOrder(() => present, show);
     return undefined;
   }
   try {

@@ -24,6 +24,7 @@ const MAX_ATTEMPTS = 30;
 export async function deleteObject(context: WriteContext, name: string, options: DeleteRequestOptions): Promise<DeleteResult> {
   const { definition, registry, namespace } = context;
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+    await registry.prepareLatest(definition, namespace, name);
     const old = registry.latest(definition, namespace, name);
     if (old === undefined) throw notFound(refOf(definition), name);
     checkPreconditions(context, old.object, options);

@@ -1,4 +1,4 @@
-import { type UnstructuredObject, apiVersionOf, cloneJson } from '@slipway/apimachinery';
+import { type UnstructuredObject, apiVersionOf, cloneJson, internalError } from '@slipway/apimachinery';
 import type { Store } from '@slipway/store';
 import { type Collection, storedObjectOf } from '../watch-cache/collection.ts';
 import { StoredObject, deepFreeze, serializeObject, storeKey } from '../watch-cache/stored-object.ts';
@@ -111,6 +111,7 @@ export class Registry {
     const known = this.views.get(stored);
     const ready = known?.get(definition);
     if (ready !== undefined) return ready;
+    if (definition.convert !== undefined) throw internalError(`${stored.name} is being converted; please try again`);
     const made = makeView(definition, stored);
     if (known !== undefined) known.set(definition, made);
     else this.views.set(stored, new Map([[definition, made]]));
@@ -120,6 +121,34 @@ export class Registry {
   /** Written by this process since the definition is what it is: the defaults of today were filled in then. */
   private isDefaulted(definition: ResourceDefinition, stored: StoredObject): boolean {
     return stored.isWritten && stored.revision > (this.since.get(definition) ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** Converts what `view` cannot convert by itself; for most definitions there is nothing to do. */
+  async prepare(definition: ResourceDefinition, objects: readonly (StoredObject | undefined)[]): Promise<void> {
+    const { convert } = definition;
+    if (convert === undefined) return;
+    const pending = objects.filter(
+      (stored) => stored !== undefined && !this.views.get(stored)?.has(definition),
+    ) as StoredObject[]; // no holes left
+    if (pending.length === 0) return;
+    const apiVersion = apiVersionOf(definition);
+    const converted = await convert(
+      pending.map(({ object }) => object),
+      apiVersion,
+    );
+    pending.forEach((stored, index) => {
+      const object = cloneJson(converted[index] ?? stored.object);
+      const complete = definition.readDefaults?.(object) ?? object;
+      const view = new StoredObject(stored.key, stored.revision, serializeObject(complete), deepFreeze(complete));
+      this.views.set(stored, (this.views.get(stored) ?? new Map<ResourceDefinition, StoredObject>()).set(definition, view));
+    });
+  }
+
+  /** `prepare` for the object a write will build on. */
+  async prepareLatest(definition: ResourceDefinition, namespace: string, name: string): Promise<void> {
+    if (definition.convert === undefined) return;
+    const entry = this.store.latest(this.keyOf(definition, namespace, name));
+    await this.prepare(definition, [entry && storedObjectOf(entry)]);
   }
 
   close(): void {

@@ -148,6 +148,8 @@ export interface ResourceDefinition {
   /** From the stored form to this version's; absent: only apiVersion changes. Gets a private copy. */
   readonly fromStorage?: (object: UnstructuredObject) => UnstructuredObject;
   readonly toStorage?: (object: UnstructuredObject) => UnstructuredObject;
+  /** Converts between this version and the stored one where only a webhook knows how. */
+  readonly convert?: (objects: readonly UnstructuredObject[], apiVersion: string) => Promise<UnstructuredObject[]>;
   /** Fills today's defaults into objects read from the store; absent when the schema has none. Gets a private copy. */
   readonly readDefaults?: (object: UnstructuredObject) => UnstructuredObject;
   /** Group named in validation errors when it is another one (Ingress: `extensions`). */

@@ -51,6 +51,7 @@ const MAX_ATTEMPTS = 30;
 export async function updateObject(context: WriteContext, name: string, options: UpdateOptions): Promise<UpdateResult> {
   const { definition, registry, namespace } = context;
   for (let attempt = 1; ; attempt++) {
+    await registry.prepareLatest(definition, namespace, name);
     const old = registry.latest(definition, namespace, name);
     if (old === undefined) {
       if (options.createWhenMissing === undefined) throw notFound(refOf(definition), name);

@@ -1,4 +1,11 @@
-import { type ResourceRef, StatusError, type UnstructuredObject, conflict, formatTime } from '@slipway/apimachinery';
+import {
+  type ResourceRef,
+  StatusError,
+  type UnstructuredObject,
+  apiVersionOf,
+  conflict,
+  formatTime,
+} from '@slipway/apimachinery';
 import type { UserInfo } from '@slipway/runtime';
 import { type PutValue, StoreWriteError } from '@slipway/store';
 import type { AdmissionChain } from '../admission/admission-chain.ts';
@@ -68,7 +75,8 @@ export async function putObject(
   object: UnstructuredObject,
   expected: number,
 ): Promise<StoredObject | undefined> {
-  const stored = storageForm(context.definition, object);
+  const { definition, registry } = context;
+  const stored = await storedForm(definition, object);
   const value = (revision: number): PutValue => {
     stored.metadata.resourceVersion = String(revision);
     const json = serializeObject(stored);
@@ -78,7 +86,16 @@ export async function putObject(
     context.registry.store.transact([{ key, modRevision: expected }], [{ type: 'put', key, value }]),
   );
   const entry = result.ok ? result.entries[0] : undefined;
-  return entry && context.registry.view(context.definition, storedObjectOf(entry));
+  if (entry === undefined) return undefined;
+  await registry.prepare(definition, [storedObjectOf(entry)]);
+  return registry.view(definition, storedObjectOf(entry));
+}
+
+async function storedForm(definition: ResourceDefinition, object: UnstructuredObject): Promise<UnstructuredObject> {
+  const { convert, group, storageVersion } = definition;
+  if (convert === undefined || storageVersion === undefined) return storageForm(definition, object);
+  const [converted] = await convert([object], apiVersionOf({ group, version: storageVersion }));
+  return converted ?? object;
 }
 
 /** Deletes the key if its revision is still `expected`. Resolves with the revision of the deletion. */

@@ -53,19 +53,24 @@ export interface WorkloadOptions {
 
 function validateWorkload({ spec = {} }: Workload, options: WorkloadOptions): FieldError[] {
   const errors: FieldError[] = [];
-  const { replicas, selector, template } = spec;
+  const { replicas, template } = spec;
   if (replicas !== undefined && replicas < 0)
     errors.push(invalidValue('spec.replicas', replicas, 'must be greater than or equal to 0'));
-  if (!options.hasMapSelector) errors.push(...validateSelector(selector, options));
+  errors.push(...validateSelection(spec, options));
+  errors.push(...validatePodSpec(withVolumes(template?.spec, options.addedVolumes?.(spec) ?? []), 'spec.template.spec'));
+  return [...errors, ...validateRestartPolicy(template), ...(options.validateSpec?.(spec) ?? [])];
+}
+
+/** The selector itself, and that it selects the pods of the template. */
+function validateSelection({ selector, template }: WorkloadSpec, options: WorkloadOptions): FieldError[] {
+  const errors = options.hasMapSelector ? [] : validateSelector(selector, options);
   const requirements = options.hasMapSelector
     ? selectorOf({ matchLabels: (selector ?? {}) as Record<string, string> }) // a plain map in this kind
     : selectorOf(selector);
   const labels = template?.metadata?.labels;
-  if (requirements === undefined || !matchesLabels(requirements, labels)) {
-    errors.push(invalidValue('spec.template.metadata.labels', labels ?? {}, '`selector` does not match template `labels`'));
-  }
-  errors.push(...validatePodSpec(withVolumes(template?.spec, options.addedVolumes?.(spec) ?? []), 'spec.template.spec'));
-  return [...errors, ...validateRestartPolicy(template), ...(options.validateSpec?.(spec) ?? [])];
+  if (requirements !== undefined && matchesLabels(requirements, labels)) return errors;
+  const text = '`selector` does not match template `labels`';
+  return [...errors, invalidValue('spec.template.metadata.labels', labels ?? {}, text)];
 }
 
 function withVolumes(spec: core.PodSpec | undefined, added: readonly core.Volume[]): core.PodSpec | undefined {
