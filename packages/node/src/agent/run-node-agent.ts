@@ -20,7 +20,7 @@ import { type ClusterConfig, clusterConfig } from '@slipway/virt';
 import { readConsoleLog } from '../console/index.ts';
 import type { NodeConfig, PodNetwork } from '../contracts.ts';
 import { probeKvm } from '../kvm/index.ts';
-import { LauncherRunner, launcherHandlers, type NodeFacts, readFirmware } from '../launcher/index.ts';
+import { FreezeTimers, LauncherRunner, launcherHandlers, type NodeFacts, readFirmware } from '../launcher/index.ts';
 import { createPodNetwork } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
 import { nodeVolumes } from '../volumes/index.ts';
@@ -86,15 +86,16 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   options.onReady?.();
   const { facts, sandboxes } = await examined;
   await retried(options, signal, (attempt) => (attempt === 1 ? networkStarted : network.start(signal)));
+  const freezes = new FreezeTimers(clock);
   const launcher = new LauncherRunner({
-    ...{ client, config, clock, random, log, events, network, sandboxes, facts, vmis },
+    ...{ client, config, clock, random, log, events, network, sandboxes, facts, vmis, freezes },
     volumes: volumes.manager,
     clusterConfig: (): ClusterConfig => clusterConfig(kubeVirts.lister.list()[0]?.spec?.configuration ?? {}),
     hostIP: options.addresses[0] ?? '127.0.0.1',
     consoleLogOf: (podUid) => consoleLogFile(config, podUid),
   });
   const pods = informers.for(PodKind);
-  const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes });
+  const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes, freezes });
   const background = [volumes.manager.run(signal), serve(options, client, handlers, signal)];
   await Promise.all([
     pods.whenSynced(),
@@ -116,16 +117,20 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
 
 interface PodParts {
   readonly launcher: LauncherRunner;
+  readonly freezes: FreezeTimers;
   readonly pods: Informer<Pod>;
   readonly sandboxes: SandboxManager;
   readonly volumes: ReturnType<typeof nodeVolumes>;
 }
 
 /** What this node answers about its guests and its pods. */
-function podHandlers({ clock, config, log }: NodeAgentOptions, { launcher, pods, sandboxes, volumes }: PodParts): NodeHandlers {
+function podHandlers(
+  { clock, config, log }: NodeAgentOptions,
+  { launcher, pods, sandboxes, volumes, freezes }: PodParts,
+): NodeHandlers {
   const podOf = (uid: string): Pod | undefined => pods.lister.list().find(({ metadata }) => metadata.uid === uid);
   const moverLog = (podUid: string): Promise<string> => volumes.logTail(podUid);
-  const guests = launcherHandlers({ find: (...key) => launcher.find(...key), clock });
+  const guests = launcherHandlers({ find: (...key) => launcher.find(...key), freezes });
   const isMoverDone = (uid: string): boolean => /^(Succeeded|Failed)$/.test(podOf(uid)?.status?.phase ?? 'Failed');
   const followMover = (podUid: string, signal: AbortSignal): Readable =>
     followText({ read: () => moverLog(podUid), isDone: () => isMoverDone(podUid), clock }, signal);

@@ -50,6 +50,10 @@ export class GuestSession {
     this.connection.catch(() => {}); // reported to whoever asks for it
   }
 
+  get sandbox(): RunningSandbox {
+    return this.deps.sandbox;
+  }
+
   libvirt(): Promise<LibvirtConnection> {
     return this.connection;
   }

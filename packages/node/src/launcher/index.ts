@@ -1,3 +1,4 @@
+export { FreezeTimers } from './freeze-timers.ts';
 export { GuestAgent } from './guest-agent.ts';
 export { Launch } from './launch.ts';
 export { LauncherRunner, type LauncherRunnerDeps } from './launcher-runner.ts';

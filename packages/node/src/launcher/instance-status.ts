@@ -94,14 +94,24 @@ function interfacesOf(network: PodNetworkStatus): Interface[] {
 export interface RunningInputs {
   readonly plan: DomainPlan;
   readonly network: PodNetworkStatus;
+  /** The machine type that the plan's name stands for on this host. */
+  readonly machineType: string;
+  /** Limits of the pod that this host cannot enforce. */
+  readonly missingLimits: readonly string[];
   readonly kvmReason: string;
   readonly nowMs: number;
+}
+
+function limitConditions(missing: readonly string[]): ConditionText[] {
+  if (missing.length === 0) return [];
+  const message = `The guest runs without limits that this host's control groups do not offer: ${missing.join(', ')}`;
+  return [{ type: 'ResourceLimitsNotEnforced', status: 'True', reason: 'ControlGroupsMissing', message }];
 }
 
 /** The VMI once its guest runs. Pure. */
 export function runningInstance(
   vmi: VirtualMachineInstance,
-  { plan, network, kvmReason, nowMs }: RunningInputs,
+  { plan, network, machineType, missingLimits, kvmReason, nowMs }: RunningInputs,
 ): VirtualMachineInstance {
   const targets = new Map(plan.disks.map(({ name, targetDev }) => [name, targetDev]));
   const { sockets = 1, cores = 1, threads = 1 } = vmi.spec.domain.cpu ?? {};
@@ -109,7 +119,7 @@ export function runningInstance(
   let conditions = withoutCondition(vmi.status?.conditions, VmiCondition.synchronized);
   // the launcher pod has been ready since the hand-over; said here, Ready costs no update of its own
   const ready: ConditionText = { type: VmiCondition.ready, status: 'True' };
-  for (const text of [ready, liveMigratable(vmi), ...planConditions(plan, kvmReason)])
+  for (const text of [ready, liveMigratable(vmi), ...planConditions(plan, kvmReason), ...limitConditions(missingLimits)])
     conditions = withCondition(conditions, text, nowMs);
   return {
     ...vmi,
@@ -117,7 +127,7 @@ export function runningInstance(
       ...inPhase(vmi, VmiPhase.running, nowMs),
       conditions,
       interfaces: interfacesOf(network),
-      machine: { type: plan.machine },
+      machine: { type: machineType },
       currentCPUTopology: { sockets, cores, threads },
       ...(memory !== undefined && { memory: { guestAtBoot: memory, guestCurrent: memory, guestRequested: memory } }),
       volumeStatus: (vmi.status?.volumeStatus ?? []).map((volume) => ({
@@ -134,7 +144,8 @@ export function runningInstance(
 export function endedInstance(vmi: VirtualMachineInstance, phase: 'Succeeded' | 'Failed', nowMs: number): VirtualMachineInstance {
   const gone: string[] = [VmiCondition.agentConnected, VmiCondition.paused];
   const conditions = (vmi.status?.conditions ?? []).filter(({ type }) => !gone.includes(type));
-  return { ...vmi, status: { ...inPhase(vmi, phase, nowMs), conditions } };
+  const { fsFreezeStatus: _, ...status } = inPhase(vmi, phase, nowMs);
+  return { ...vmi, status: { ...status, conditions } };
 }
 
 /** The VMI with what the guest agent reports. Pure; the same object when nothing is new. */

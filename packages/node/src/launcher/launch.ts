@@ -5,8 +5,10 @@ import type { CgroupLimits } from '@slipway/hostapi';
 import { backOffDelay, type EventRecorder, type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import { bytesOf, type DomainPlan, milliOf, planDomain, renderDomain } from '@slipway/virt';
 import type { NodeConfig, PodNetwork, PodNetworkStatus, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
+import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 import type { RunningSandbox, SandboxManager } from '../sandbox/index.ts';
 import { domainFacts } from './domain-facts.ts';
+import type { FreezableGuest, FreezeTimers } from './freeze-timers.ts';
 import { GuestAgent } from './guest-agent.ts';
 import { type GuestEvent, GuestSession } from './guest-session.ts';
 import { endedInstance, pausedInstance, reportedInstance, runningInstance, unsynchronizedInstance } from './instance-status.ts';
@@ -25,6 +27,7 @@ export interface LaunchDeps {
   readonly volumes: VolumeManager;
   readonly sandboxes: SandboxManager;
   readonly facts: NodeFacts;
+  readonly freezes: FreezeTimers;
   readonly clusterConfig: ConfigSource;
   readonly hostIP: string;
   readonly consoleLogOf: (podUid: string) => string;
@@ -119,6 +122,22 @@ export class Launch {
   abandon(): void {
     this.stopping.abort(new Error('The agent is stopping'));
     this.session?.close();
+  }
+
+  /** The guest as something whose file systems can be frozen. */
+  freezable(): FreezableGuest {
+    const { signal } = this.stopping;
+    const agent = async (act: (libvirt: LibvirtConnection, domain: DomainRef) => Promise<unknown>): Promise<unknown> => {
+      const { session } = this;
+      if (session === undefined) throw new Error('The guest has not started');
+      return act(await session.libvirt(), await session.domain());
+    };
+    return {
+      name: this.writer.current.metadata.uid ?? '',
+      freeze: () => agent((libvirt, domain) => libvirt.freeze(domain)),
+      thaw: () => agent((libvirt, domain) => libvirt.thaw(domain)),
+      update: (change) => this.writer.update((vmi) => (this.hasEnded() ? vmi : change(vmi)), signal),
+    };
   }
 
   private get podKey(): string {
@@ -228,6 +247,7 @@ export class Launch {
     await this.writeRunning(plan, network);
     if (!isActive) events.normal(vmi, 'Started', 'VirtualMachineInstance started.');
     if (this.writer.current.metadata.deletionTimestamp !== undefined) this.beginShutdown();
+    if (isActive) this.deps.freezes.adopt(this.freezable(), this.writer.current);
     this.pollAgent().catch(() => {});
   }
 
@@ -235,7 +255,11 @@ export class Launch {
     const { facts, clock } = this.deps;
     await this.writer.update((vmi) => {
       if (vmi.status?.phase !== VmiPhase.scheduled) return vmi;
-      const running = runningInstance(vmi, { plan, network, kvmReason: facts.kvm.reason, nowMs: clock.now() });
+      const running = runningInstance(vmi, {
+        ...{ plan, network, nowMs: clock.now(), kvmReason: facts.kvm.reason },
+        machineType: facts.host.machineAliases?.[plan.machine] ?? plan.machine,
+        missingLimits: this.session?.sandbox.missingLimits ?? [],
+      });
       return vmi.spec.startStrategy === 'Paused' ? pausedInstance(running, 'PausedByUser', clock.now()) : running;
     }, this.stopping.signal);
   }

@@ -1,16 +1,17 @@
 import type { Duplex } from 'node:stream';
 import { NodeVerb } from '@slipway/api';
 import { badRequest, StatusError } from '@slipway/apimachinery';
-import type { NodeCall, NodeHandlers, TimerClock } from '@slipway/runtime';
+import type { NodeCall, NodeHandlers } from '@slipway/runtime';
 import { openForward, parseForward } from '../console/index.ts';
 import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+import type { FreezeTimers } from './freeze-timers.ts';
 import { GuestAgent } from './guest-agent.ts';
 import type { GuestSession } from './guest-session.ts';
 import type { Launch } from './launch.ts';
 
 export interface NodeVerbDeps {
   readonly find: (namespace: string, name: string, uid: string) => Launch;
-  readonly clock: TimerClock;
+  readonly freezes: FreezeTimers;
 }
 
 interface Target {
@@ -28,25 +29,11 @@ const notRunning = (): StatusError =>
   new StatusError({ code: 409, reason: 'Conflict', message: 'The virtual machine is not running on this node' });
 
 /** Answers what the server asks about guests of this node. */
-export function launcherHandlers({ find, clock }: NodeVerbDeps): NodeHandlers {
-  const thaws = new Map<string, () => void>();
-
+export function launcherHandlers({ find, freezes }: NodeVerbDeps): NodeHandlers {
   const launchOf = ({ params }: NodeCall): { launch: Launch; session: GuestSession } => {
     const launch = find(text(params['namespace']), text(params['name']), text(params['uid']));
     if (launch.session === undefined) throw notRunning();
     return { launch, session: launch.session };
-  };
-
-  const freeze: CallHandler = async ({ libvirt, domain }, params) => {
-    await libvirt.freeze(domain);
-    const seconds = Number(params['unfreezeTimeoutSeconds'] ?? 0);
-    thaws.get(domain.name)?.();
-    if (seconds > 0)
-      thaws.set(
-        domain.name,
-        clock.setTimer(seconds * 1000, () => void libvirt.thaw(domain).catch(() => {})),
-      );
-    return {};
   };
 
   const calls: Readonly<Record<string, CallHandler>> = {
@@ -54,12 +41,8 @@ export function launcherHandlers({ find, clock }: NodeVerbDeps): NodeHandlers {
     [NodeVerb.unpause]: ({ libvirt, domain }) => libvirt.resume(domain),
     [NodeVerb.reset]: ({ libvirt, domain }) => libvirt.reset(domain),
     [NodeVerb.softreboot]: ({ libvirt, domain }) => libvirt.reboot(domain, 'agent').catch(() => libvirt.reboot(domain, 'acpi')),
-    [NodeVerb.freeze]: freeze,
-    [NodeVerb.unfreeze]: async ({ libvirt, domain }) => {
-      thaws.get(domain.name)?.();
-      thaws.delete(domain.name);
-      await libvirt.thaw(domain);
-    },
+    [NodeVerb.freeze]: ({ launch }, params) => freezes.freeze(launch.freezable(), Number(params['unfreezeTimeoutSeconds'] ?? 0)),
+    [NodeVerb.unfreeze]: ({ launch }) => freezes.thaw(launch.freezable()),
     [NodeVerb.guestosinfo]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).info(),
     [NodeVerb.userlist]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).users(),
     [NodeVerb.filesystemlist]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).fileSystems(),

@@ -1,6 +1,8 @@
 /** What libvirt says about QEMU and the processor of this host. */
 export interface HostCapabilities {
   readonly machineTypes: readonly string[];
+  /** Machine type that a short name such as `q35` stands for. Absent in what earlier versions have kept. */
+  readonly machineAliases?: Readonly<Record<string, string>>;
   readonly videoModels: readonly string[];
   /** Named CPU models that a guest can have here. */
   readonly cpuModels: readonly string[];
@@ -31,6 +33,12 @@ export function parseHostCapabilities(general: string, domain: string, libvirtVe
   const video = between(domain, '<video', '</video>');
   return {
     machineTypes: valuesOf(arch, /<machine[^>]*>([^<]+)<\/machine>/g),
+    machineAliases: Object.fromEntries(
+      [...arch.matchAll(/<machine canonical='([^']+)'[^>]*>([^<]+)<\/machine>/g)].map(([, canonical = '', name = '']) => [
+        name,
+        canonical,
+      ]),
+    ),
     videoModels: valuesOf(between(video, "name='modelType'", '</enum>'), /<value>([^<]+)<\/value>/g),
     cpuModels: valuesOf(custom, /<model [^>]*usable='yes'[^>]*>([^<]+)<\/model>/g),
     hostModel: valuesOf(hostModel, /<model[^>]*>([^<]+)<\/model>/g)[0] ?? '',

@@ -26,6 +26,8 @@ export interface RunningSandbox extends Sandbox {
   readonly init: ProcessRecord;
   /** The VMI it is for. */
   readonly guest?: { readonly namespace: string; readonly name: string };
+  /** Limits that this host's control groups do not offer. */
+  readonly missingLimits?: readonly string[];
 }
 
 export interface SandboxRequest {
@@ -107,7 +109,12 @@ export class SandboxManager {
     );
     const init = identifyProcess(childPids(parent)[0] ?? 0);
     if (init === undefined) throw new Error('The sandbox ended while it was being made');
-    const sandbox = { podUid, uid, netns, dir, init, ...(guest && { guest }) };
+    const { missing } = group;
+    const sandbox = {
+      ...{ podUid, uid, netns, dir, init },
+      ...(guest && { guest }),
+      ...(missing.length > 0 && { missingLimits: missing }),
+    };
     await this.write(sandbox);
     return sandbox;
   }
