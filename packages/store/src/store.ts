@@ -161,8 +161,13 @@ export class Store {
     const events = operations.flatMap((operation) => this.stage(operation));
     const entries = operations.map(({ key }) => this.staged.get(key)?.entry);
     const revision = this.stagedRevision;
-    if (events.length > 0) await this.enqueue(events);
-    return { ok: true, entries, revision };
+    if (events.length > 0) {
+      await this.enqueue(events);
+      return { ok: true, entries, revision };
+    }
+    // nothing to delete, but perhaps only because of a deletion that is not durable yet
+    if (operations.some(({ key }) => this.staged.has(key))) await this.flushing?.catch(() => undefined);
+    return { ok: true, entries, revision: this.durableRevision };
   }
 
   /** Consistent copy of the current state into another, empty store directory, while writes go on. */
