@@ -21,12 +21,9 @@ export function planMemory(vmi: VirtualMachineInstance, hostMemoryBytes = Number
   const guestBytes = guestMemoryBytes(domain);
   const max = domain.memory?.maxGuest === undefined ? undefined : bytesOf(domain.memory.maxGuest);
   const hugepages = domain.memory?.hugepages !== undefined;
-  const shared =
-    (domain.devices.filesystems ?? []).some(({ virtiofs }) => virtiofs !== undefined) ||
-    (domain.devices.interfaces ?? []).some(({ passtBinding }) => passtBinding !== undefined) ||
-    // Linux refuses a private mapping larger than all of the RAM, however little will be touched; shared memory is
-    // accounted page by page
-    (guestBytes > hostMemoryBytes && !hugepages);
+  // Linux refuses a private mapping larger than all of the RAM, however little will be touched; shared memory is
+  // accounted page by page
+  const shared = isMappedByOthers(domain.devices) || (guestBytes > hostMemoryBytes && !hugepages);
   const memfdWanted = vmi.metadata.annotations?.['kubevirt.io/memfd'] !== 'false';
   return {
     guestBytes,
@@ -36,6 +33,13 @@ export function planMemory(vmi: VirtualMachineInstance, hostMemoryBytes = Number
     memfd: (shared || (hugepages && memfdWanted)) && !isS390x(architecture),
     realtime: domain.cpu?.realtime !== undefined,
   };
+}
+
+function isMappedByOthers({ filesystems = [], interfaces = [] }: VirtualMachineInstance['spec']['domain']['devices']): boolean {
+  return (
+    filesystems.some(({ virtiofs }) => virtiofs !== undefined) ||
+    interfaces.some(({ passtBinding }) => passtBinding !== undefined)
+  );
 }
 
 /** True when the guest's memory must be written as a NUMA cell for its backing to take effect. */
