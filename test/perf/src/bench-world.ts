@@ -111,3 +111,28 @@ export async function deleteAndWait({ client, platform }: BenchWorld, names: rea
   await Promise.all(names.map((name) => client.delete(VirtualMachineKind, { namespace: NAMESPACE, name })));
   for (const name of names) await platform.tryKubectl('wait', '--for=delete', `vmi/${name}`, '--timeout=60s');
 }
+
+/** Requests that the API server has answered since its start, those of this client left out. */
+export async function countRequests({ client }: BenchWorld): Promise<ReadonlyMap<string, number>> {
+  const { body } = await client.raw({ method: 'GET', path: '/metrics' });
+  const counts = new Map<string, number>();
+  for (const [, labels = '', count] of String(body).matchAll(/^apiserver_request_total\{(.*)\} (\d+)$/gm)) {
+    const isOurs = labels.includes('client="other"') && !labels.includes('verb="create"');
+    if (!isOurs) counts.set(labels, Number(count));
+  }
+  return counts;
+}
+
+/** What was asked between two counts, most frequent first, as `3 virtualmachine-controller update virtualmachines/status`. */
+export function requestsBetween(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): string[] {
+  const value = (labels: string, name: string): string => labels.match(new RegExp(`${name}="([^"]*)"`))?.[1] ?? '';
+  return [...after]
+    .map(([labels, count]) => ({ labels, count: count - (before.get(labels) ?? 0) }))
+    .filter(({ count }) => count > 0)
+    .sort((a, b) => b.count - a.count)
+    .map(({ labels, count }) => {
+      const subresource = value(labels, 'subresource');
+      const resource = `${value(labels, 'resource')}${subresource === '' ? '' : `/${subresource}`}`;
+      return `${count} ${value(labels, 'client')} ${value(labels, 'verb')} ${resource}`;
+    });
+}
