@@ -157,7 +157,7 @@ describe('the manifests that users bring', () => {
         await console.expect(new RegExp(`(?:[Pp]assword:[^]*){${attempt + 1}}`));
         console.type(`${PASSWORD}\n`);
         const output = await console.expect(
-          new RegExp(`cloud-user@|\\$ $|# $|(?:[Ii]ncorrect[^]*login:[^]*){${attempt + 1}}`),
+          new RegExp(`cloud-user@|\\$ |# |(?:[Ii]ncorrect[^]*login:[^]*){${attempt + 1}}`),
           60_000,
         );
         if (!new RegExp(`(?:[Ii]ncorrect[^]*){${attempt + 1}}`).test(output)) break;
