@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { serveImages } from '@slipway/daemon';
 import { guestImage, startPlatform } from '../../e2e/src/platform.ts';
 import { connect, GOLDEN_CLAIM, NAMESPACE } from './bench-world.ts';
-import { BENCHMARKS, type BenchContext } from './benchmarks.ts';
+import { type Benchmark, BENCHMARKS, type BenchContext } from './benchmarks.ts';
 import { formatRows, type Row } from './rows.ts';
 
 /** `slipway bench [NAME…] [--json FILE]`: measures on installations of its own in /tmp and prints one row per promise. */
@@ -19,24 +19,31 @@ async function main(argv: readonly string[]): Promise<void> {
   if (chosen.some(([, { needsImage }]) => needsImage !== false)) report('building the tiny guest');
   const qcow2Path = chosen.some(([, { needsImage }]) => needsImage !== false) ? (await guestImage('tiny')).qcow2Path : '';
   const alone: BenchContext = { world: undefined as never, image: qcow2Path, hideKvm: true, report }; // not read by those
-  for (const [, { run, needsWorld }] of chosen) if (!needsWorld) rows.push(...(await run(alone)));
-  if (chosen.some(([, { needsWorld }]) => needsWorld))
-    rows.push(
-      ...(await measureTogether(
-        chosen.map(([, entry]) => entry),
-        qcow2Path,
-        report,
-      )),
-    );
+  const measure: Measure = async (name, run, context) => {
+    try {
+      const measured = await run(context);
+      rows.push(...measured);
+      // at once, so that a later failure or an impatient user does not cost what is known
+      process.stderr.write(`${formatRows(measured)}\n`);
+    } catch (error) {
+      report(`${name} failed: ${error instanceof Error ? error.stack : String(error)}`);
+      process.exitCode = 1;
+    }
+  };
+  for (const [name, { run, needsWorld }] of chosen) if (!needsWorld) await measure(name, run, alone);
+  if (chosen.some(([, { needsWorld }]) => needsWorld)) await measureTogether(chosen, qcow2Path, report, measure);
   console.log(formatRows(rows));
   if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(rows, undefined, 2)}\n`);
 }
 
+type Measure = (name: string, run: Benchmark, context: BenchContext) => Promise<void>;
+
 async function measureTogether(
-  benchmarks: readonly (typeof BENCHMARKS)[string][],
+  benchmarks: readonly (readonly [string, (typeof BENCHMARKS)[string]])[],
   image: string,
   report: (text: string) => void,
-): Promise<Row[]> {
+  measure: Measure,
+): Promise<void> {
   const images = await serveImages({ '/tiny.qcow2': image });
   const platform = await startPlatform();
   const world = await connect(platform);
@@ -53,9 +60,8 @@ async function measureTogether(
     );
     const status = await world.status();
     const hideKvm = !existsSync('/dev/kvm') || status.nodes[0]?.accelerator !== 'kvm';
-    const rows: Row[] = [];
-    for (const { run, needsWorld } of benchmarks) if (needsWorld) rows.push(...(await run({ world, image, hideKvm, report })));
-    return rows;
+    for (const [name, { run, needsWorld }] of benchmarks)
+      if (needsWorld) await measure(name, run, { world, image, hideKvm, report });
   } finally {
     await world.close();
     await platform.destroy();
