@@ -90,7 +90,10 @@ describe(`kill -9 at random moments (seed ${SEED}, ${ROUNDS} rounds)`, () => {
           .map((vmi) => `${vmi.metadata.name}=${vmi.status?.phase}${vmi.metadata.deletionTimestamp ? ' (deleting)' : ''}`)
           .join(', ');
       }
-      if (Date.now() > deadline) throw new Error(`Not converged; wanted ${[...wanted].join(', ')}; VMIs: ${last}`);
+      if (Date.now() > deadline) {
+        const logs = await platform.slipway('logs', '--tail', '80');
+        throw new Error(`Not converged; wanted ${[...wanted].join(', ')}; VMIs: ${last}\n${logs.stdout}`);
+      }
     }
   }
 
