@@ -115,7 +115,7 @@ function validateExpression({ key, operator, values = [] }: { key: string; opera
   } else {
     errors.push(invalidValue(`${path}.operator`, operator, 'not a valid selector operator'));
   }
-  for (const text of checkQualifiedName(key)) errors.push(invalidValue(`${path}.key`, key, text));
+  for (const text of checkQualifiedName(key ?? '')) errors.push(invalidValue(`${path}.key`, key, text));
   values.forEach((value, index) => {
     for (const text of checkLabelValue(value)) errors.push(invalidValue(`${path}.values[${index}]`, value, text));
   });

@@ -1,11 +1,13 @@
 import { type UnstructuredObject, cloneJson, deepEqual } from '@slipway/apimachinery';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { nameColumn } from '../table/table.ts';
+import { checkCrdShape } from './crd-shape.ts';
 import { CRD_CLEANUP_FINALIZER, CRD_GROUP, CRD_PLURAL, type Crd, type CrdVersion, asCrd } from './crd-types.ts';
 import { validateCrd, validateCrdUpdate } from './validate-crd.ts';
 
 /** Fills what a CRD may leave out. */
 export function defaultCrd(object: UnstructuredObject): void {
+  checkCrdShape(object);
   const { spec } = asCrd(object);
   if (typeof spec !== 'object' || spec === null || typeof spec.names !== 'object' || spec.names === null) return;
   spec.names.singular ||= (spec.names.kind ?? '').toLowerCase();
@@ -20,7 +22,7 @@ function dropZeroPriorities({ additionalPrinterColumns = [] }: CrdVersion): void
 }
 
 function storedVersionsOf(crd: Crd, before: readonly string[] = []): string[] {
-  const storage = crd.spec.versions?.find((version) => version.storage)?.name;
+  const storage = crd.spec?.versions?.find((version) => version.storage)?.name;
   return storage === undefined || before.includes(storage) ? [...before] : [...before, storage];
 }
 

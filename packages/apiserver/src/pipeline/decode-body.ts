@@ -78,23 +78,26 @@ export function asObject(value: Record<string, unknown>, definition: ResourceDef
   return value as UnstructuredObject; // kind, apiVersion and metadata were checked
 }
 
+/** A text as it is, anything else as JSON: `String` would call what a client put into `toString`. */
+const shown = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
+
 function mismatch(value: Record<string, unknown>, definition: ResourceDefinition, apiVersion: string): StatusError {
-  const { kind, apiVersion: given } = value;
+  const [kind, given] = [shown(value['kind']), shown(value['apiVersion'])];
   if (definition.custom && given !== apiVersion) {
-    return badRequest(`the API version in the data (${String(given)}) does not match the expected API version (${apiVersion})`);
+    return badRequest(`the API version in the data (${given}) does not match the expected API version (${apiVersion})`);
   }
-  const [left = '', right] = String(given).split('/');
+  const [left = '', right] = given.split('/');
   if (definition.custom) {
     return badRequest(
-      `${definition.kind}.${definition.group} "" is invalid: kind: Invalid value: "${String(kind)}": must be ${definition.kind}`,
+      `${definition.kind}.${definition.group} "" is invalid: kind: Invalid value: "${kind}": must be ${definition.kind}`,
     );
   }
-  if (given === apiVersion && BUILT_IN_NEIGHBOURS.has(String(kind))) {
+  if (given === apiVersion && BUILT_IN_NEIGHBOURS.has(kind)) {
     return badRequest(
-      `${String(kind)} in version "${left}" cannot be handled as a ${definition.kind}: converting (${left}.${String(kind)}) to (core.${definition.kind}): unknown conversion`,
+      `${kind} in version "${left}" cannot be handled as a ${definition.kind}: converting (${left}.${kind}) to (core.${definition.kind}): unknown conversion`,
     );
   }
   return badRequest(
-    `${String(kind)} in version "${right ?? left}" cannot be handled as a ${definition.kind}: no kind "${String(kind)}" is registered for version "${String(given)}"`,
+    `${kind} in version "${right ?? left}" cannot be handled as a ${definition.kind}: no kind "${kind}" is registered for version "${given}"`,
   );
 }

@@ -1,4 +1,4 @@
-/** Reads the text of a JSON document that is known to parse, and tells the fields given more than once in one object. */
+/** Reads the text of a JSON document and tells the fields given more than once in one object. */
 export function duplicateFields(text: string): string[] {
   const found = new Set<string>();
   const open: Scope[] = [];
@@ -48,11 +48,20 @@ interface Scope {
 }
 
 function enterKey(quoted: string, scope: Scope, open: readonly Scope[], found: Set<string>): void {
-  const key = JSON.parse(quoted) as string; // a JSON string, delimited by the caller
+  const key = keyOf(quoted);
   scope.part = key;
   scope.wantsKey = false;
   if (scope.keys?.has(key) === true) found.add(pathOf(open));
   else scope.keys?.add(key);
+}
+
+/** The text may turn out not to be JSON: whoever reads it in full says so. */
+function keyOf(quoted: string): string {
+  try {
+    return JSON.parse(quoted) as string; // a JSON string, delimited by the caller
+  } catch {
+    return quoted;
+  }
 }
 
 function nextMember(scope: Scope | undefined): void {

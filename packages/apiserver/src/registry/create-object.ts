@@ -56,7 +56,8 @@ export async function createObject(
   options: { readonly isApplied?: boolean } = {},
 ): Promise<StoredObject> {
   const { generateName: prefix } = body.metadata;
-  const generates = !body.metadata.name && prefix !== undefined && prefix !== '';
+  // a prefix of another type is refused when the types are looked at
+  const generates = !body.metadata.name && typeof prefix === 'string' && prefix !== '';
   for (let attempt = 1; ; attempt++) {
     const object = generates ? structuredClone(body) : body;
     if (generates) object.metadata.name = generateName(prefix, context.random);

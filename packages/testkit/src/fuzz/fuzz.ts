@@ -17,32 +17,42 @@ const MAX_STALL_MS = 50;
 const RETRIES = 5;
 const MAX_SHOWN = 4000;
 
+/** Different failures that one run reports. */
+const MAX_FAILURES = 8;
+
 /**
  * Runs a target with inputs made from a seed. SLIPWAY_FUZZ_INPUTS sets their number for every target (ten million for a
- * long run), SLIPWAY_FUZZ_SEED another sequence. Rejects with the input that failed and the seed that makes it again.
+ * long run), SLIPWAY_FUZZ_SEED another sequence. Rejects with the inputs that failed and the seeds that make them again.
  */
-export async function fuzz<T>({ name, inputs, make, run, show = defaultShow }: FuzzTarget<T>): Promise<void> {
+export async function fuzz<T>(target: FuzzTarget<T>): Promise<void> {
+  const { name, inputs, make, show = defaultShow } = target;
   const count = Number(process.env['SLIPWAY_FUZZ_INPUTS'] ?? inputs);
   const firstSeed = Number(process.env['SLIPWAY_FUZZ_SEED'] ?? 1);
-  for (let index = 0; index < count; index++) {
-    const seed = Math.imul(firstSeed + index, 0x9e3779b1);
-    const input = make(seededRandom(seed));
-    const fail = (what: string, cause?: unknown): never => {
-      throw new Error(
-        `${name}: ${what} (SLIPWAY_FUZZ_SEED=${firstSeed + index} SLIPWAY_FUZZ_INPUTS=1)\n${show(input).slice(0, MAX_SHOWN)}`,
-        { cause },
-      );
-    };
-    try {
-      const busyMs = await attempt(run, input);
-      if (busyMs > MAX_STALL_MS && (await fastest(run, input)) > MAX_STALL_MS) fail(`keeps the event loop for ${busyMs} ms`);
-    } catch (error) {
-      if (error instanceof Error && error.message.startsWith(`${name}: `)) throw error;
-      fail(error instanceof Error ? (error.stack ?? error.message) : String(error), error);
+  const failures = new Map<string, string>();
+  for (let index = 0; index < count && failures.size < MAX_FAILURES; index++) {
+    const input = make(seededRandom(Math.imul(firstSeed + index, 0x9e3779b1)));
+    const failure = await failureOf(target, input);
+    if (failure !== undefined) {
+      const again = `SLIPWAY_FUZZ_SEED=${firstSeed + index} SLIPWAY_FUZZ_INPUTS=1`;
+      failures.set(placeOf(failure), `${name} (${again})\n${failure}\n${show(input).slice(0, MAX_SHOWN)}`);
     }
     if (index % 256 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
+  if (failures.size > 0) throw new Error([...failures.values()].join('\n\n'));
 }
+
+async function failureOf<T>({ run }: FuzzTarget<T>, input: T): Promise<string | undefined> {
+  try {
+    const busyMs = await attempt(run, input);
+    const isSlow = busyMs > MAX_STALL_MS && (await fastest(run, input)) > MAX_STALL_MS;
+    return isSlow ? `keeps the event loop for ${busyMs} ms` : undefined;
+  } catch (error) {
+    return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  }
+}
+
+/** Failures with the same lines come from the same place. */
+const placeOf = (failure: string): string => failure.match(/\S*packages\/(?!testkit)\S+:\d+:\d+/)?.[0] ?? failure.slice(0, 80);
 
 /** Processor time, so that neighbours on the machine do not count. */
 async function attempt<T>(run: (input: T) => unknown, input: T): Promise<number> {

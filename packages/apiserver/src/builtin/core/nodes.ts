@@ -43,7 +43,7 @@ function validateNode({ spec }: Node): FieldError[] {
   const seen = new Set<string>();
   (spec?.taints ?? []).forEach((taint, index) => {
     const path = `metadata.taints[${index}]`;
-    for (const text of checkQualifiedName(taint.key)) errors.push(invalidValue(`${path}.key`, taint.key, text));
+    for (const text of checkQualifiedName(taint.key ?? '')) errors.push(invalidValue(`${path}.key`, taint.key, text));
     oneOf(taint.effect, EFFECTS, `${path}.effect`, errors);
     const key = `${taint.key}:${taint.effect}`;
     if (seen.has(key)) {
