@@ -233,9 +233,12 @@ export class Launch {
     const vmi = this.writer.current;
     const volumes = await prepared;
     const plan = planDomain(vmi, domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes }));
-    if (vmi.metadata.deletionTimestamp !== undefined && !isActive) return;
     if (vmi.status?.phase === VmiPhase.running && !isActive) {
       await this.finish('Failed', 'its QEMU is gone');
+      return;
+    }
+    if (vmi.metadata.deletionTimestamp !== undefined && !isActive) {
+      await this.finish('Failed', 'it was deleted before it started');
       return;
     }
     if (!isActive) {
@@ -243,6 +246,7 @@ export class Launch {
       events.normal(vmi, 'Created', 'VirtualMachineInstance defined.');
     }
     this.isStarted = true;
+    await this.deps.sandboxes.shareProcessor(this.pod.metadata.uid ?? '', requestedCpus(this.pod));
     session.openConsoles();
     await this.writeRunning(plan, network);
     if (!isActive) events.normal(vmi, 'Started', 'VirtualMachineInstance started.');
@@ -341,18 +345,28 @@ export class Launch {
     const { signal } = this.stopping;
     const vmi = this.writer.current;
     if (session === undefined) return;
-    const graceMs = (vmi.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS) * 1000;
-    const deadline = clock.now() + graceMs;
-    if (graceMs > 0) events.normal(vmi, 'ShuttingDown', 'Signaled Graceful Shutdown');
-    while (!this.hasEnded() && clock.now() < deadline) {
+    const startMs = clock.now();
+    // read again and again: a forced stop makes the period shorter while it runs
+    const graceMs = (): number => (this.writer.current.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS) * 1000;
+    const leftMs = (): number => startMs + graceMs() - clock.now();
+    if (graceMs() > 0) events.normal(vmi, 'ShuttingDown', 'Signaled Graceful Shutdown');
+    while (!this.hasEnded() && leftMs() > 0) {
       await session.powerDown().catch(() => {}); // a guest that is just ending refuses
-      const waitMs = Math.min(POWER_BUTTON_EVERY_MS, Math.max(0, deadline - clock.now()));
-      await Promise.race([this.ended.promise, sleep(clock, waitMs, signal)]);
+      await this.untilLater(Math.min(POWER_BUTTON_EVERY_MS, leftMs()), graceMs);
     }
     if (this.hasEnded()) return;
-    this.isDestroyClean = graceMs === 0;
+    this.isDestroyClean = graceMs() === 0;
     await session.destroy();
     await this.ended.promise;
+  }
+
+  /** Waits for the time, the end of the guest, or another grace period. */
+  private async untilLater(waitMs: number, graceMs: () => number): Promise<void> {
+    const before = graceMs();
+    const waited = sleep(this.deps.clock, waitMs, this.stopping.signal).then(() => true);
+    const ended = this.ended.promise.then(() => true);
+    for (let isOver = false; !isOver && graceMs() === before; )
+      isOver = await Promise.race([waited, ended, this.changed.promise.then(() => false)]);
   }
 
   /** Without a grace period being switched off is a clean end. */
@@ -432,6 +446,12 @@ function limitsOf(pod: Pod, { kvm }: NodeFacts): CgroupLimits {
     ...(memory !== undefined && { memoryBytes: bytesOf(memory) + slack }),
     ...(cpu !== undefined && { cpus: Number(milliOf(cpu)) / 1000 }),
   };
+}
+
+/** What the pod's first container asks for; KubeVirt asks for a tenth of a processor for each one of the guest. */
+function requestedCpus(pod: Pod): number {
+  const { cpu } = pod.spec?.containers[0]?.resources?.requests ?? {};
+  return cpu === undefined ? 0 : Number(milliOf(cpu)) / 1000;
 }
 
 const domainName = (vmi: VirtualMachineInstance): string => `${vmi.metadata.namespace ?? 'default'}_${vmi.metadata.name}`;
