@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { detectCgroupMode, planLimits, prepareCgroup } from './cgroups.ts';
+import { detectCgroupMode, planCpuShares, planLimits, prepareCgroup } from './cgroups.ts';
 
 describe('cgroups', () => {
   let root: string;
@@ -35,5 +35,16 @@ describe('cgroups', () => {
   it('says which limits this host cannot set', async () => {
     const { missing } = await prepareCgroup({ parent: 'p', name: 'n', limits: { memoryBytes: 1 } }, root);
     expect(missing).toEqual(['cgroups']);
+  });
+
+  it.each([
+    ['v1', 102, ['cpu.shares', '102']],
+    ['v1', 0, ['cpu.shares', '2']],
+    ['v2', 1024, ['cpu.weight', '39']],
+    ['v2', 2, ['cpu.weight', '1']],
+    ['v2', 1_000_000, ['cpu.weight', '10000']],
+    ['none', 102, undefined],
+  ] as const)('writes a share of the processor: %s %d', (mode, shares, expected) => {
+    expect(planCpuShares(mode, shares)).toEqual(expected);
   });
 });

@@ -103,6 +103,27 @@ export function membershipFilesOf(parent: string, name: string, root = ROOT): re
     .filter((file) => existsSync(file));
 }
 
+/** Where a group's share of a busy processor is written, in the unit of `mode`; pure. Shares are 1024 for one processor. */
+export function planCpuShares(mode: CgroupMode, shares: number): readonly [file: string, value: string] | undefined {
+  const bounded = Math.min(262_144, Math.max(2, Math.round(shares)));
+  if (mode === 'none') return undefined;
+  if (mode !== 'v2') return ['cpu.shares', String(bounded)];
+  // the same mapping as container runtimes use: 2..262144 onto 1..10000
+  return ['cpu.weight', String(1 + Math.floor(((bounded - 2) * 9999) / 262_142))];
+}
+
+/** Sets what a group gets of a busy processor; false when this host cannot. */
+export async function setCpuShares(parent: string, name: string, shares: number, root = ROOT): Promise<boolean> {
+  const mode = detectCgroupMode(root);
+  const plan = planCpuShares(mode, shares);
+  if (plan === undefined) return false;
+  const [file, value] = plan;
+  return writeFile(join(root, mode === 'v2' ? '' : 'cpu', parent, name, file), value).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** Removes a group whose processes have ended; no error when it is not there or still busy. */
 export async function removeCgroup(parent: string, name: string, root = ROOT): Promise<void> {
   for (const directory of directories(detectCgroupMode(root), root, parent, name)) await rmdir(directory).catch(() => {});

@@ -52,6 +52,9 @@ async function examine(deps: CapabilityCacheDeps, target: string, signal: AbortS
   try {
     const isAlive = (): boolean => isSameProcess(sandbox.init);
     const libvirt = await connectLibvirt({ sandbox, programs, onEvent: () => {}, isAlive }, signal);
+    // the answers take seconds: an agent that is told to stop does not wait for them
+    const onAbort = (): void => libvirt.close();
+    signal.addEventListener('abort', onAbort, { once: true });
     try {
       const virtType = isKvmUsable ? 'kvm' : 'qemu';
       const [general, domain, version] = [
@@ -62,6 +65,7 @@ async function examine(deps: CapabilityCacheDeps, target: string, signal: AbortS
       await cp(join(sandbox.dir, 'cache/libvirt/qemu/cache/capabilities'), target, { recursive: true, preserveTimestamps: true });
       return parseHostCapabilities(general, domain, version);
     } finally {
+      signal.removeEventListener('abort', onAbort);
       libvirt.close();
     }
   } finally {

@@ -11,6 +11,7 @@ import {
   prepareCgroup,
   type ProcessRecord,
   removeCgroup,
+  setCpuShares,
   signalProcess,
   startSession,
   writeFileAtomic,
@@ -53,6 +54,7 @@ const UID_OFFSET = 1000;
 const UID_COUNT = 4000;
 /** QEMU has a thread per processor and I/O worker; a compromised one shall not fill the process table. */
 const MAX_PROCESSES = 4096;
+const SHARES_PER_CPU = 1024;
 const KILL_POLL_MS = 5;
 const KILL_WAIT_MS = 10_000;
 
@@ -122,6 +124,14 @@ export class SandboxManager {
   /** A process that writes `0` to each of these files is limited together with the sandbox. */
   membershipFiles(podUid: string): readonly string[] {
     return membershipFilesOf(this.cgroupParent, podUid);
+  }
+
+  /**
+   * Gives a running guest the share of the processor that its pod asked for. Until then its sandbox has the share of a
+   * whole processor: guests that are being started go before guests that run.
+   */
+  async shareProcessor(podUid: string, cpus: number): Promise<void> {
+    await setCpuShares(this.cgroupParent, podUid, cpus * SHARES_PER_CPU);
   }
 
   /** Ends every process of the sandbox; its files and namespace stay. */
