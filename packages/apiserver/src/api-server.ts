@@ -26,6 +26,7 @@ import { generateName } from './registry/names.ts';
 import { type Authorizer, authorizers, mastersAuthorizer } from './authz/authorizer.ts';
 import { rbacAuthorizer } from './authz/rbac.ts';
 import { bootstrap } from './bootstrap/bootstrap.ts';
+import type { Component } from './bootstrap/component-roles.ts';
 import { CrdController } from './crd/crd-controller.ts';
 import { crdResource } from './crd/crd-resource.ts';
 import { installCrds } from './crd/install-crds.ts';
@@ -51,6 +52,8 @@ export interface ApiServerOptions {
   readonly admissionPlugins?: readonly AdmissionPlugin[];
   readonly admissionHandlers?: readonly AdmissionHandler[];
   readonly aggregatedApis?: readonly AggregatedApi[];
+  /** Parts of the platform that act with rights of their own. */
+  readonly components?: readonly Component[];
   /** How logs, exec and port-forward reach a node. */
   readonly nodes?: NodeConnector;
   /** Certificate shown to servers behind APIServices, which believe its identity headers. */
@@ -127,7 +130,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   };
   const systemContext = systemContexts(context);
   const isNew = options.store.revision === 0;
-  await bootstrap(options.store, { nowMs, uid: context.uid });
+  await bootstrap(options.store, {
+    nowMs,
+    uid: context.uid,
+    ...(options.components && { components: options.components }),
+  });
   if (options.bundledCrds !== undefined) await installCrds(options.store, options.bundledCrds, { nowMs, uid: context.uid });
   const crds = new CrdController({ registry, systemContext, nowMs, logError });
   const apiServices = new ApiServiceController({

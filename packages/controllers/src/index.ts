@@ -41,7 +41,12 @@ export * from './persistent-volume/index.ts';
 export * from './scheduler/index.ts';
 export { type ClusterFacts, clusterFacts } from './virtual-machine/cluster-facts.ts';
 export { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
-export { type SubresourceDeps, type VersionInfo, virtualMachineSubresources } from './virtual-machine-subresources/index.ts';
+export {
+  type SubresourceDeps,
+  type VersionInfo,
+  virtApiRules,
+  virtualMachineSubresources,
+} from './virtual-machine-subresources/index.ts';
 
 /** Every controller of this package that runs in any cluster; the daemon starts them all. */
 export const controllers: readonly ControllerRegistration[] = [

@@ -6,6 +6,7 @@ import type { InformerEvent } from './informer.ts';
 import type { Informers } from './informer-factory.ts';
 import type { Logger } from './logger.ts';
 import type { NodeConnector } from './node-connector.ts';
+import type { PolicyRule } from './policy-rule.ts';
 import type { Reconciler } from './reconciler.ts';
 
 /** Decides whether a change is worth a reconcile. */
@@ -64,6 +65,8 @@ export interface ControllerDeps {
 export interface ControllerRegistration {
   /** Kebab-case, unique; appears in logs and metrics, and as the source of events. */
   readonly name: string;
+  /** What it may do besides reading through the shared caches and reporting events; see `allow`. */
+  readonly rules?: readonly PolicyRule[];
   /** Makes the controller, without starting anything. Kinds whose lister it takes here are cached before it starts. */
   readonly create: (deps: ControllerDeps) => Controller;
 }

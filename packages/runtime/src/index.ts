@@ -14,6 +14,7 @@ export * from './logger.ts';
 export * from './node-connector.ts';
 export * from './node-tunnel/index.ts';
 export * from './object-cache.ts';
+export * from './policy-rule.ts';
 export * from './reconciler.ts';
 export * from './work-queue.ts';
 export {

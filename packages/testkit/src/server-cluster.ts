@@ -2,12 +2,14 @@ import { isAlreadyExists, type KubeObject } from '@slipway/apimachinery';
 import { bundledCustomResourceDefinitions, NamespaceKind } from '@slipway/api';
 import { type ApiServer, builtinResources, createApiServer } from '@slipway/apiserver';
 import type { Client } from '@slipway/client';
-import type { Clock } from '@slipway/runtime';
+import { type Clock, type ComponentRights, componentUser } from '@slipway/runtime';
 import { memoryStoreFs, openStore } from '@slipway/store';
 
 /** An API server in this process on a store in memory. */
 export interface ServerCluster {
   readonly client: Client;
+  /** The client of a component, with the rights that it declares and no others. */
+  clientFor(name: string): Client;
   /** Writes so far, as `verb plural[/subresource] key`. */
   readonly requests: readonly string[];
   /** Creates the namespaces that these objects live in. */
@@ -15,14 +17,21 @@ export interface ServerCluster {
   close(): Promise<void>;
 }
 
+/** The platform's own namespace, whose service accounts admission knows. */
+const NAMESPACE = 'openshift-cnv';
 const ADMIN = { username: 'tests', groups: ['system:masters'] };
 
-export function serverCluster(clock: Clock): ServerCluster {
+export function serverCluster(clock: Clock, components: readonly ComponentRights[] = []): ServerCluster {
   const requests: string[] = [];
-  const started = startServer(clock);
+  const started = startServer(clock, components);
   const client = started.then(({ server }) => server.client(ADMIN));
   return {
     client: recordingClient(client, requests),
+    clientFor: (name) =>
+      recordingClient(
+        started.then(({ server }) => server.client(componentUser(NAMESPACE, name), name)),
+        requests,
+      ),
     requests,
     async prepareFor(objects) {
       const names = new Set(objects.flatMap(({ metadata }) => metadata.namespace ?? []));
@@ -42,13 +51,17 @@ export function serverCluster(clock: Clock): ServerCluster {
   };
 }
 
-async function startServer(clock: Clock): Promise<{ server: ApiServer; store: Awaited<ReturnType<typeof openStore>> }> {
+async function startServer(
+  clock: Clock,
+  components: readonly ComponentRights[],
+): Promise<{ server: ApiServer; store: Awaited<ReturnType<typeof openStore>> }> {
   const store = await openStore({ fs: memoryStoreFs(), now: () => clock.now() });
   const server = await createApiServer({
     store,
     definitions: builtinResources(),
     bundledCrds: bundledCustomResourceDefinitions(),
     nowMs: () => clock.now(),
+    components: components.map((component) => ({ ...component, namespace: NAMESPACE })),
   });
   return { server, store };
 }

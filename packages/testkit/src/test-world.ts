@@ -2,6 +2,7 @@ import { type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slip
 import { type CoreEvent, EventKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import {
+  componentRights,
   ControllerManager,
   type ControllerRegistration,
   type Logger,
@@ -61,12 +62,15 @@ export function keyFrom(key: ObjectKey | string, namespaced = true): ObjectKey {
 export function testWorld(options: TestWorldOptions): TestWorld {
   const clock = fakeClock();
   const nodes = fakeNodeConnector();
-  const cluster = options.api === 'server' ? serverCluster(clock) : memoryCluster(clock);
+  const rights = componentRights(options.controllers.filter(({ rules }) => rules !== undefined));
+  const withRights = new Set(rights.map(({ name }) => name));
+  const cluster = options.api === 'server' ? serverCluster(clock, rights) : memoryCluster(clock);
   const { client } = cluster;
   const stop = new AbortController();
   let uids = 0;
   const manager = new ControllerManager({
-    clientFor: () => client,
+    // controllers act with the rights they declare; stand-ins of a test, which declare none, may do anything
+    clientFor: (name) => (withRights.has(name) ? cluster.clientFor(name) : client),
     clock,
     log: options.log ?? silentLogger,
     random: () => 0.5,
@@ -129,7 +133,14 @@ export async function startWithNodes(world: TestWorld, objects: readonly Built[]
 
 function memoryCluster(clock: FakeClock): ServerCluster {
   const cluster = new MemoryCluster(clock);
-  return { client: cluster.client(), requests: cluster.requests, prepareFor: async () => {}, close: async () => {} };
+  const client = cluster.client();
+  return {
+    client,
+    clientFor: () => client,
+    requests: cluster.requests,
+    prepareFor: async () => {},
+    close: async () => {},
+  };
 }
 
 async function createWithStatus(

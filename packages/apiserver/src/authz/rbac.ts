@@ -18,7 +18,6 @@ export interface RbacSource {
 }
 
 export const RBAC_GROUP = 'rbac.authorization.k8s.io';
-const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
 
 interface Subject {
   readonly kind?: string;
@@ -34,9 +33,8 @@ export function subjectMatches(subject: Subject, user: UserInfo, bindingNamespac
     case 'Group':
       return user.groups.includes(subject.name ?? '');
     case 'ServiceAccount': {
-      const account = SERVICE_ACCOUNT.exec(user.username);
       const namespace = subject.namespace ?? bindingNamespace;
-      return account !== null && account[1] === namespace && account[2] === subject.name;
+      return user.username === `system:serviceaccount:${namespace}:${subject.name}`;
     }
     default:
       return false;

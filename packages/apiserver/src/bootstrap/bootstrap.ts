@@ -1,7 +1,8 @@
-import { type UnstructuredObject, formatTime } from '@slipway/apimachinery';
+import { type UnstructuredObject, deepEqual, formatTime } from '@slipway/apimachinery';
 import type { Operation, Store } from '@slipway/store';
 import { RBAC_GROUP } from '../authz/rbac.ts';
 import { StoredObject, deepFreeze, serializeObject, storeKey } from '../watch-cache/stored-object.ts';
+import { type Component, componentObjects } from './component-roles.ts';
 import { defaultClusterRoleBindings, defaultClusterRoles } from './default-roles.ts';
 
 const NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
@@ -16,8 +17,15 @@ function namespaceObject(name: string): UnstructuredObject {
   };
 }
 
+export interface BootstrapDeps {
+  readonly nowMs: () => number;
+  readonly uid: () => string;
+  /** Parts of the platform, whose roles are brought up to date. */
+  readonly components?: readonly Component[];
+}
+
 /** Puts the namespaces, roles and bindings every cluster has into the store; what is there stays as it is. */
-export async function bootstrap(store: Store, deps: { readonly nowMs: () => number; readonly uid: () => string }): Promise<void> {
+export async function bootstrap(store: Store, deps: BootstrapDeps): Promise<void> {
   const now = formatTime(deps.nowMs());
   const create = (group: string, plural: string, objects: readonly UnstructuredObject[]): Operation[] =>
     objects.flatMap((object) => {
@@ -26,12 +34,26 @@ export async function bootstrap(store: Store, deps: { readonly nowMs: () => numb
       const complete = { ...object, metadata: { ...object.metadata, uid: deps.uid(), creationTimestamp: now } };
       return [{ type: 'put', key, value: (revision) => putValue(key, complete, revision) }];
     });
+  const components = componentObjects(deps.components ?? []);
   const operations = [
     ...create('', 'namespaces', NAMESPACES.map(namespaceObject)),
     ...create(RBAC_GROUP, 'clusterroles', defaultClusterRoles()),
     ...create(RBAC_GROUP, 'clusterrolebindings', defaultClusterRoleBindings()),
+    ...create(RBAC_GROUP, 'clusterroles', components.roles),
+    ...create(RBAC_GROUP, 'clusterrolebindings', components.bindings),
+    ...components.roles.flatMap((role) => renewed(store, role)),
   ];
   if (operations.length > 0) await store.transact([], operations);
+}
+
+/** Replaces the rules of a stored role of a component when this version of it has others. */
+function renewed(store: Store, role: UnstructuredObject): Operation[] {
+  const key = storeKey({ group: RBAC_GROUP, plural: 'clusterroles' }, '', role.metadata.name ?? '');
+  const entry = store.get(key);
+  if (entry === undefined) return [];
+  const stored = JSON.parse(entry.value.toString()) as UnstructuredObject; // only objects are ever stored
+  if (deepEqual(stored['rules'], role['rules'])) return [];
+  return [{ type: 'put', key, value: (revision) => putValue(key, { ...stored, rules: role['rules'] }, revision) }];
 }
 
 /** The text and the frozen value of an object under its new revision. */

@@ -7,7 +7,7 @@ import {
   PersistentVolumeClaimKind,
 } from '@slipway/api';
 import { type ConditionUpdate, formatTime, type ObjectKey, setCondition } from '@slipway/apimachinery';
-import { type ControllerRegistration, done, type Lister, watchOf } from '@slipway/runtime';
+import { allow, type ControllerRegistration, done, type Lister, watchOf } from '@slipway/runtime';
 
 /** How many DataSources may stand between a DataVolume and its claim. */
 const MAX_DEPTH = 1;
@@ -82,6 +82,7 @@ export const dataSourceFacts = (
 /** Says on each DataSource whether it can be cloned. */
 export const dataSourceController: ControllerRegistration = {
   name: 'datasource-controller',
+  rules: [...allow('update patch', DataSourceKind, [DataSourceKind, 'status'])],
   create: ({ client, informers, clock }) => {
     const sources = informers.lister(DataSourceKind);
     const facts = dataSourceFacts(sources, informers.lister(PersistentVolumeClaimKind), informers.lister(DataVolumeKind));

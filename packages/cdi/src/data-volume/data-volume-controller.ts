@@ -10,15 +10,22 @@ import {
   PodKind,
   StorageClassKind,
   StorageProfileKind,
+  VolumeCloneSourceKind,
 } from '@slipway/api';
 import { keyOf, type ObjectKey } from '@slipway/apimachinery';
-import { type ControllerRegistration, watchOf } from '@slipway/runtime';
+import { accessReviewRules, allow, type ControllerRegistration, watchOf } from '@slipway/runtime';
 import { Annotation, IMPORTER_IMAGE } from '../constants.ts';
 import { DataVolumeReconciler } from './data-volume-reconciler.ts';
 
 /** Keeps DataVolumes: their claims, phases, conditions and progress. */
 export const dataVolumeController: ControllerRegistration = {
   name: 'datavolume-controller',
+  rules: [
+    ...allow('update patch', DataVolumeKind, [DataVolumeKind, 'status']),
+    ...allow('get create update patch', PersistentVolumeClaimKind),
+    ...allow('create delete', VolumeCloneSourceKind),
+    ...accessReviewRules,
+  ],
   create: ({ client, events, clock, informers }) => {
     const dataVolumes = informers.lister(DataVolumeKind);
     const unfinished = (matches: (dataVolume: DataVolume) => boolean): readonly ObjectKey[] =>

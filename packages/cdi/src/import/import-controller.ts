@@ -10,6 +10,7 @@ import {
 import { isAlreadyExists, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
+  allow,
   type ControllerRegistration,
   done,
   type EventRecorder,
@@ -27,6 +28,7 @@ type ContainerStatus = core.ContainerStatus;
 /** Fills claims that ask for an import by their annotations, whoever made them, by one worker pod each. */
 export const importController: ControllerRegistration = {
   name: 'import-controller',
+  rules: [...allow('create delete', PodKind), ...allow('patch', PersistentVolumeClaimKind)],
   create: ({ client, events, informers }) => ({
     kind: PersistentVolumeClaimKind,
     watches: [owned(PodKind, PersistentVolumeClaimKind)],

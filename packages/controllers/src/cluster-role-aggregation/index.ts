@@ -1,12 +1,13 @@
 import { deepEqual, type LabelSelectorObject, keyOf, matchesLabels, selectorOf } from '@slipway/apimachinery';
 import { type ClusterRole, ClusterRoleKind } from '@slipway/api';
-import { type ControllerRegistration, done, watchOf } from '@slipway/runtime';
+import { allow, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
 
 type Rules = NonNullable<ClusterRole['rules']>;
 
 /** Gives every ClusterRole with an `aggregationRule` the rules of the roles that it selects. */
 export const clusterRoleAggregationController: ControllerRegistration = {
   name: 'clusterrole-aggregation-controller',
+  rules: [...allow('update escalate', ClusterRoleKind)],
   create({ client, informers }) {
     const roles = informers.lister(ClusterRoleKind);
     const collectors = (changed: ClusterRole) =>

@@ -9,6 +9,7 @@ import {
 } from '@slipway/apimachinery';
 import { type CronJob, CronJobKind, type Job, JobKind } from '@slipway/api';
 import {
+  allow,
   after,
   type ControllerDeps,
   type ControllerRegistration,
@@ -27,6 +28,7 @@ const TOO_MANY_MISSED = 100;
 /** Starts the Jobs of CronJobs when their time has come. */
 export const cronJobController: ControllerRegistration = {
   name: 'cronjob-controller',
+  rules: [...allow('update', [CronJobKind, 'status']), ...allow('get create delete', JobKind)],
   create: (deps) => ({
     kind: CronJobKind,
     watches: [owned(JobKind, CronJobKind)],

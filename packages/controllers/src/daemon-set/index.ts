@@ -1,6 +1,7 @@
 import { keyOf } from '@slipway/apimachinery';
 import { ControllerRevisionKind, type DaemonSet, DaemonSetKind, type Node, NodeKind, type Pod } from '@slipway/api';
 import {
+  allow,
   after,
   type ControllerDeps,
   type ControllerRegistration,
@@ -11,7 +12,7 @@ import {
   specOrMetaChanged,
   watchOf,
 } from '@slipway/runtime';
-import { OwnedPods, podFromTemplate } from '../workload/owned-pods.ts';
+import { OwnedPods, podFromTemplate, workloadRules } from '../workload/owned-pods.ts';
 import { nextAvailabilityMs } from '../workload/pod-state.ts';
 import { hashOf, REVISION_LABEL, RevisionHistory } from '../workload/revision-history.ts';
 import { writeStatus } from '../workload/write-status.ts';
@@ -22,6 +23,7 @@ const TEMPLATE_GENERATION = 'deprecated.daemonset.template.generation';
 /** Runs one pod of each DaemonSet on every node that fits. */
 export const daemonSetController: ControllerRegistration = {
   name: 'daemonset-controller',
+  rules: [...workloadRules(DaemonSetKind), ...allow('create update delete get', ControllerRevisionKind)],
   create(deps) {
     const pods = new OwnedPods<DaemonSet>(deps, DaemonSetKind);
     const sets = deps.informers.lister(DaemonSetKind);

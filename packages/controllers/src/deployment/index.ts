@@ -1,11 +1,16 @@
 import { controllerOf, keyOf } from '@slipway/apimachinery';
 import { DeploymentKind, type Pod, PodKind, type ReplicaSet, ReplicaSetKind } from '@slipway/api';
-import { type ControllerRegistration, owned, watchOf } from '@slipway/runtime';
+import { allow, type ControllerRegistration, owned, watchOf } from '@slipway/runtime';
 import { DeploymentReconciler } from './deployment-reconciler.ts';
 
 /** Rolls out Deployments. */
 export const deploymentController: ControllerRegistration = {
   name: 'deployment-controller',
+  rules: [
+    ...allow('get patch', DeploymentKind),
+    ...allow('update', [DeploymentKind, 'status']),
+    ...allow('get create update patch delete', ReplicaSetKind),
+  ],
   create({ client, events, clock, informers }) {
     const sets = informers.lister(ReplicaSetKind);
     const deployments = informers.lister(DeploymentKind);

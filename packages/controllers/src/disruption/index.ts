@@ -8,7 +8,15 @@ import {
   ReplicaSetKind,
   StatefulSetKind,
 } from '@slipway/api';
-import { after, type ControllerDeps, type ControllerRegistration, done, type InformerEvent, watchOf } from '@slipway/runtime';
+import {
+  allow,
+  after,
+  type ControllerDeps,
+  type ControllerRegistration,
+  done,
+  type InformerEvent,
+  watchOf,
+} from '@slipway/runtime';
 import { isPodReady } from '../workload/pod-state.ts';
 import { writeStatus } from '../workload/write-status.ts';
 import { EVICTION_TIMEOUT_MS, planBudget, refusedBudget } from './plan-budget.ts';
@@ -16,6 +24,7 @@ import { EVICTION_TIMEOUT_MS, planBudget, refusedBudget } from './plan-budget.ts
 /** Keeps the status of PodDisruptionBudgets, which evictions are measured by. */
 export const disruptionController: ControllerRegistration = {
   name: 'disruption-controller',
+  rules: [...allow('update', [PodDisruptionBudgetKind, 'status'])],
   create(deps) {
     const { client, clock, events, informers } = deps;
     const budgets = informers.lister(PodDisruptionBudgetKind);

@@ -1,6 +1,6 @@
 import { deepEqual, isNotFound, keyOf } from '@slipway/apimachinery';
 import { PodKind, type Service, ServiceKind } from '@slipway/api';
-import { type ControllerRegistration, done, owned, watchOf } from '@slipway/runtime';
+import { allow, type ControllerRegistration, done, owned, watchOf } from '@slipway/runtime';
 import { type EndpointSlice, EndpointSliceKind, hasSelector, isSelected, planSlice } from './plan-endpoints.ts';
 import { concernsServices, servicesOf } from './services-of-pod.ts';
 
@@ -10,6 +10,7 @@ export { type EndpointSlice, EndpointSliceKind } from './plan-endpoints.ts';
 /** Lists the pods behind each service. */
 export const endpointSliceController: ControllerRegistration = {
   name: 'endpointslice-controller',
+  rules: [...allow('create update', EndpointSliceKind)],
   create({ client, informers }) {
     const services = informers.lister(ServiceKind);
     const pods = informers.lister(PodKind);

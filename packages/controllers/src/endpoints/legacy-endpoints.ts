@@ -1,6 +1,6 @@
 import { deepEqual, isAlreadyExists, isNotFound, keyOf } from '@slipway/apimachinery';
 import { type Endpoints, EndpointsKind, type Pod, PodKind, type Service, ServiceKind } from '@slipway/api';
-import { type ControllerRegistration, done, watchSameKey, watchOf } from '@slipway/runtime';
+import { allow, type ControllerRegistration, done, watchSameKey, watchOf } from '@slipway/runtime';
 import { concernsServices, servicesOf } from './services-of-pod.ts';
 import { addressOf, hasSelector, isReady, isSelected, targetPort } from './plan-endpoints.ts';
 
@@ -9,6 +9,7 @@ type Subset = NonNullable<Endpoints['subsets']>[number];
 /** Keeps the older `Endpoints` object of each service with a selector; they carry the name of the service. */
 export const endpointsController: ControllerRegistration = {
   name: 'endpoint-controller',
+  rules: [...allow('create update delete', EndpointsKind)],
   create({ client, informers }) {
     const services = informers.lister(ServiceKind);
     const pods = informers.lister(PodKind);

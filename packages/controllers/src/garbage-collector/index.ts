@@ -1,6 +1,6 @@
 import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
 import { type Client, discoverKinds } from '@slipway/client';
-import { type ControllerDeps, type ControllerRegistration, type Informer, sleep } from '@slipway/runtime';
+import { type ControllerDeps, type ControllerRegistration, type Informer, type PolicyRule, sleep } from '@slipway/runtime';
 import { CollectionReconciler } from './collection-reconciler.ts';
 import { OwnershipGraph, ownersOf } from './ownership-graph.ts';
 
@@ -26,9 +26,14 @@ const collectableKinds: KindSource = async (client, signal) =>
     ({ plural, verbs }) => plural !== 'events' && ['list', 'watch', 'delete'].every((verb) => verbs.includes(verb)),
   );
 
+/** Anything can own and be owned. */
+const COLLECTOR_RULES: readonly PolicyRule[] = [
+  { apiGroups: ['*'], resources: ['*'], verbs: ['get', 'list', 'watch', 'patch', 'update', 'delete'] },
+];
+
 /** Deletes objects whose owners are gone, in the background, foreground or not at all as the owner's deletion asked. */
 export function garbageCollectorController(kinds: KindSource = collectableKinds): ControllerRegistration {
-  return { name: 'generic-garbage-collector', create: (deps) => new Monitors(deps, kinds).controller() };
+  return { name: 'generic-garbage-collector', rules: COLLECTOR_RULES, create: (deps) => new Monitors(deps, kinds).controller() };
 }
 
 /** Watches the metadata of every kind and keeps the graph of owners. */

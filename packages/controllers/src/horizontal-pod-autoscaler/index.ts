@@ -8,7 +8,15 @@ import {
 } from '@slipway/apimachinery';
 import { type HorizontalPodAutoscaler, HorizontalPodAutoscalerKind } from '@slipway/api';
 import { discoverKinds } from '@slipway/client';
-import { after, type ControllerDeps, type ControllerRegistration, done, groupOf, specOrMetaChanged } from '@slipway/runtime';
+import {
+  allow,
+  after,
+  type ControllerDeps,
+  type ControllerRegistration,
+  done,
+  groupOf,
+  specOrMetaChanged,
+} from '@slipway/runtime';
 import { writeStatus } from '../workload/write-status.ts';
 
 type Status = NonNullable<HorizontalPodAutoscaler['status']>;
@@ -25,6 +33,10 @@ const NO_METRICS = 'the HPA was unable to compute the replica count: no metrics 
 /** Keeps targets of autoscalers between their bounds, and says that there are no metrics to scale by. */
 export const horizontalPodAutoscalerController: ControllerRegistration = {
   name: 'horizontal-pod-autoscaler',
+  rules: [
+    ...allow('update', [HorizontalPodAutoscalerKind, 'status']),
+    { apiGroups: ['*'], resources: ['*/scale'], verbs: ['get', 'update'] },
+  ],
   create(deps) {
     const { client, clock, informers } = deps;
     const autoscalers = informers.lister(HorizontalPodAutoscalerKind);

@@ -1,7 +1,15 @@
 import { isNotFound, keyOf } from '@slipway/apimachinery';
 import { type core, type Job, JobKind, type Pod } from '@slipway/api';
-import { after, type ControllerDeps, type ControllerRegistration, done, type Reconciler, type Result } from '@slipway/runtime';
-import { OwnedPods, podFromTemplate } from '../workload/owned-pods.ts';
+import {
+  allow,
+  after,
+  type ControllerDeps,
+  type ControllerRegistration,
+  done,
+  type Reconciler,
+  type Result,
+} from '@slipway/runtime';
+import { OwnedPods, podFromTemplate, workloadRules } from '../workload/owned-pods.ts';
 import { writeStatus } from '../workload/write-status.ts';
 import { INDEX_ANNOTATION } from './completion-indexes.ts';
 import { endOf, type JobPlan, planJob, removalInMs } from './plan-job.ts';
@@ -9,6 +17,7 @@ import { endOf, type JobPlan, planJob, removalInMs } from './plan-job.ts';
 /** Runs the pods of Jobs until enough of them have succeeded, and removes Jobs whose time after that is over. */
 export const jobController: ControllerRegistration = {
   name: 'job-controller',
+  rules: [...workloadRules(JobKind), ...allow('delete', JobKind)],
   create(deps) {
     const pods = new OwnedPods<Job>(deps, JobKind);
     const jobs = deps.informers.lister(JobKind);

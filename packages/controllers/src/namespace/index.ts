@@ -1,7 +1,7 @@
 import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
 import { NamespaceKind } from '@slipway/api';
 import { discoverKinds } from '@slipway/client';
-import type { ControllerRegistration } from '@slipway/runtime';
+import { allow, type ControllerRegistration } from '@slipway/runtime';
 import { NamespaceReconciler } from './namespace-reconciler.ts';
 
 type Kinds = readonly ResourceKind<KubeObject>[];
@@ -10,6 +10,10 @@ type Kinds = readonly ResourceKind<KubeObject>[];
 export function namespaceController(kinds?: Kinds): ControllerRegistration {
   return {
     name: 'namespace-controller',
+    rules: [
+      { apiGroups: ['*'], resources: ['*'], verbs: ['get', 'list', 'delete', 'deletecollection'] },
+      ...allow('update', [NamespaceKind, 'finalize'], [NamespaceKind, 'status']),
+    ],
     create: ({ client, clock, informers }) => ({
       kind: NamespaceKind,
       predicate: ({ type, object }) => type !== 'deleted' && object.metadata.deletionTimestamp !== undefined,

@@ -1,6 +1,6 @@
 import { deepEqual, formatTime, type ObjectKey } from '@slipway/apimachinery';
 import { LeaseKind, type Node, NodeKind } from '@slipway/api';
-import { after, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
+import { allow, after, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
 import { GRACE_MS, type Heartbeat, heartbeat, taintsFor, unknownConditions } from './node-health.ts';
 
 const LEASE_NAMESPACE = 'kube-node-lease';
@@ -8,6 +8,7 @@ const LEASE_NAMESPACE = 'kube-node-lease';
 /** Marks nodes whose agent fell silent, and keeps new pods from nodes that are not ready. Never evicts: guests outlive agents. */
 export const nodeLifecycleController: ControllerRegistration = {
   name: 'node-lifecycle-controller',
+  rules: [...allow('update', NodeKind, [NodeKind, 'status'])],
   create({ client, events, clock, informers }) {
     const nodes = informers.lister(NodeKind);
     const leases = informers.lister(LeaseKind);

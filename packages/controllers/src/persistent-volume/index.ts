@@ -1,6 +1,6 @@
 import { keyOf, type ObjectKey } from '@slipway/apimachinery';
 import { NodeKind, PersistentVolumeClaimKind, PersistentVolumeKind, type Pod, PodKind, StorageClassKind } from '@slipway/api';
-import { type ControllerRegistration, type Informers, watchOf } from '@slipway/runtime';
+import { allow, type ControllerRegistration, type Informers, watchOf } from '@slipway/runtime';
 import { claimNames } from '../scheduler/pod-volumes.ts';
 import { BY_CLAIM_REF, BY_FREE_CLASS, BY_NODE, ClaimReconciler } from './claim-reconciler.ts';
 import { nodesOf } from './clone-source.ts';
@@ -14,6 +14,10 @@ export { CLAIM_PROTECTION, VOLUME_PROTECTION } from './protection.ts';
 /** Binds claims to volumes and asks provisioners for what is missing. */
 export const claimController: ControllerRegistration = {
   name: 'persistentvolume-controller',
+  rules: [
+    ...allow('get create update patch delete', PersistentVolumeClaimKind, PersistentVolumeKind),
+    ...allow('update', [PersistentVolumeClaimKind, 'status'], [PersistentVolumeKind, 'status']),
+  ],
   create({ client, events, clock, informers }) {
     const volumes = volumeIndexes(informers);
     const claims = informers.for(PersistentVolumeClaimKind);
@@ -57,6 +61,11 @@ export const claimController: ControllerRegistration = {
 /** Keeps the phase of volumes that no claim is bound to. */
 export const volumeController: ControllerRegistration = {
   name: 'persistentvolume-phase-controller',
+  rules: [
+    ...allow('get', PersistentVolumeClaimKind),
+    ...allow('update delete', PersistentVolumeKind),
+    ...allow('update', [PersistentVolumeKind, 'status']),
+  ],
   create({ client, informers }) {
     const volumes = volumeIndexes(informers);
     return {
@@ -75,6 +84,7 @@ export const volumeController: ControllerRegistration = {
 
 export const claimProtectionController: ControllerRegistration = {
   name: 'pvc-protection-controller',
+  rules: [...allow('update', PersistentVolumeClaimKind)],
   create({ client, informers }) {
     const pods = informers.for(PodKind);
     const claimsOf = (pod: Pod): readonly string[] => claimNames(pod).map((name) => `${pod.metadata.namespace}/${name}`);
@@ -89,6 +99,7 @@ export const claimProtectionController: ControllerRegistration = {
 
 export const volumeProtectionController: ControllerRegistration = {
   name: 'pv-protection-controller',
+  rules: [...allow('update', PersistentVolumeKind)],
   create: ({ client, informers }) => ({
     kind: PersistentVolumeKind,
     reconciler: volumeProtection({ client, lister: informers.lister(PersistentVolumeKind) }),

@@ -1,6 +1,6 @@
 import { isNotFound } from '@slipway/apimachinery';
 import { NodeKind, type Pod, PodKind } from '@slipway/api';
-import { after, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
+import { allow, after, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
 import { isFinished } from '../scheduler/resources.ts';
 
 /** A node object may be made again by its agent; its pods wait this long for it. */
@@ -11,6 +11,7 @@ const BY_NODE = 'pod-gc/node';
 /** Removes pods that nobody else will: those of nodes that are gone, and too many finished ones. */
 export const podGcController: ControllerRegistration = {
   name: 'pod-garbage-collector',
+  rules: [...allow('delete', PodKind)],
   create({ client, clock, informers, log }) {
     const pods = informers.for(PodKind);
     const nodes = informers.lister(NodeKind);

@@ -1,11 +1,15 @@
 import { type VirtualMachineInstance, VirtualMachineInstanceKind, VirtualMachineInstanceReplicaSetKind } from '@slipway/api';
 import { controllerOf, keyString } from '@slipway/apimachinery';
-import { type ControllerRegistration, Expectations, owned } from '@slipway/runtime';
+import { allow, type ControllerRegistration, Expectations, owned } from '@slipway/runtime';
 import { ReplicaSetReconciler } from './replica-set-reconciler.ts';
 
 /** The VirtualMachineInstanceReplicaSet controller. */
 export const replicaSetVmiController: ControllerRegistration = {
   name: 'virtualmachineinstancereplicaset-controller',
+  rules: [
+    ...allow('create delete', VirtualMachineInstanceKind),
+    ...allow('update', [VirtualMachineInstanceReplicaSetKind, 'status']),
+  ],
   create({ client, informers, events, clock }) {
     const expectations = new Expectations({ clock });
     const vmis = informers.for(VirtualMachineInstanceKind);

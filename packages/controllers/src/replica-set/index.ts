@@ -9,7 +9,7 @@ import {
   type Reconciler,
   specOrMetaChanged,
 } from '@slipway/runtime';
-import { OwnedPods, podFromTemplate } from '../workload/owned-pods.ts';
+import { OwnedPods, podFromTemplate, workloadRules } from '../workload/owned-pods.ts';
 import { nextAvailabilityMs } from '../workload/pod-state.ts';
 import { writeStatus } from '../workload/write-status.ts';
 import { planReplicas, type ReplicatedWorkload, replicaStatus } from './plan-replicas.ts';
@@ -17,6 +17,7 @@ import { planReplicas, type ReplicatedWorkload, replicaStatus } from './plan-rep
 /** Keeps as many pods of a template as a ReplicaSet asks for. */
 export const replicaSetController: ControllerRegistration = {
   name: 'replicaset-controller',
+  rules: [...workloadRules(ReplicaSetKind)],
   create: (deps) => replicaController(deps, ReplicaSetKind),
 };
 

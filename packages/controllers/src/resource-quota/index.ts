@@ -11,6 +11,7 @@ import {
 } from '@slipway/api';
 import { discoverKinds } from '@slipway/client';
 import {
+  allow,
   claimUsage,
   countUsage,
   isInScopes,
@@ -34,6 +35,7 @@ import { writeStatus } from '../workload/write-status.ts';
 /** Keeps `status.used` of ResourceQuotas at what their namespaces really use. */
 export const resourceQuotaController: ControllerRegistration = {
   name: 'resourcequota-controller',
+  rules: [...allow('update', [ResourceQuotaKind, 'status'])],
   create(deps) {
     const { client, informers } = deps;
     const quotas = informers.lister(ResourceQuotaKind);

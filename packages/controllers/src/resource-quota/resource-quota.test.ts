@@ -48,8 +48,9 @@ describe('resource quotas', () => {
       configmaps: '5',
       'count/virtualmachines.kubevirt.io': '2',
     };
-    world = await testWorld({ api: 'server', controllers: [resourceQuotaController] }).with(
-      quota(hard),
+    world = await testWorld({ api: 'server', controllers: [resourceQuotaController] }).with(quota(hard));
+    await world.settle();
+    await world.with(
       pvc('a/one'),
       pvc('a/two', { spec: { storageClassName: 'other', resources: { requests: { storage: '512Mi' } } } }),
       built(ServiceKind, 'a/s', { spec: { type: 'NodePort', ports: [{ port: 80 }] } }),
@@ -72,9 +73,9 @@ describe('resource quotas', () => {
   it('look only at the pods of their scopes', async () => {
     world = await testWorld({ api: 'server', controllers: [resourceQuotaController] }).with(
       quota({ pods: '5' }, { scopes: ['BestEffort'] }),
-      sized('sized'),
-      pod('a/best'),
     );
+    await world.settle();
+    await world.with(sized('sized'), pod('a/best'));
     await world.settle();
     expect(await usedOf()).toEqual({ pods: '1' });
   });

@@ -10,7 +10,7 @@ import {
   PodKind,
   StorageClassKind,
 } from '@slipway/api';
-import { type ControllerRegistration, type InformerEvent, watchOf } from '@slipway/runtime';
+import { allow, type ControllerRegistration, type InformerEvent, watchOf } from '@slipway/runtime';
 import { claimNames } from './pod-volumes.ts';
 import { isFinished } from './resources.ts';
 import { BY_STORAGE_CLASS, needsNode, SCHEDULER_NAME, SchedulerReconciler } from './scheduler-reconciler.ts';
@@ -25,6 +25,13 @@ const BY_CLAIM = 'scheduler/claim';
 /** Assigns pods to nodes. */
 export const schedulerController: ControllerRegistration = {
   name: SCHEDULER_NAME,
+  rules: [
+    ...allow('delete', PodKind),
+    ...allow('create', [PodKind, 'binding']),
+    ...allow('update patch', [PodKind, 'status']),
+    ...allow('patch', PersistentVolumeClaimKind),
+    ...allow('update', PersistentVolumeKind),
+  ],
   create({ client, events, clock, informers }) {
     const pods = informers.for(PodKind);
     pods.addIndex(BY_WAITING, (pod) => (needsNode(pod) ? ['yes'] : []));

@@ -1,6 +1,6 @@
 import { isNotFound, type ObjectKey, StatusError } from '@slipway/apimachinery';
 import { type Secret, SecretKind, type ServiceAccount, ServiceAccountKind } from '@slipway/api';
-import { type ControllerDeps, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
+import { allow, type ControllerDeps, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
 
 const TOKEN_TYPE = 'kubernetes.io/service-account-token';
 const ACCOUNT_NAME = 'kubernetes.io/service-account.name';
@@ -15,6 +15,11 @@ const nameOfAccount = ({ metadata }: Secret): string => metadata.annotations?.[A
 /** Fills Secrets of type `kubernetes.io/service-account-token`, and removes them with their account. */
 export const serviceAccountTokenController: ControllerRegistration = {
   name: 'service-account-token-controller',
+  rules: [
+    ...allow('update delete', SecretKind),
+    ...allow('get', ServiceAccountKind),
+    ...allow('create', [ServiceAccountKind, 'token']),
+  ],
   create(deps) {
     const secrets = deps.informers.for(SecretKind);
     secrets.addIndex(BY_ACCOUNT, (secret) =>

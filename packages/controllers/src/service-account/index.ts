@@ -1,6 +1,6 @@
 import { isAlreadyExists, type KubeObject, type ObjectKey, type ResourceKind, StatusError } from '@slipway/apimachinery';
 import { ConfigMapKind, NamespaceKind, ServiceAccountKind } from '@slipway/api';
-import { type ControllerDeps, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
+import { allow, type ControllerDeps, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
 
 const DEFAULT_ACCOUNT = 'default';
 const CA_CONFIG_MAP = 'kube-root-ca.crt';
@@ -11,6 +11,7 @@ const CA_DESCRIPTION =
 /** Gives every namespace its `default` ServiceAccount and the CA that pods use to trust the API server. */
 export const serviceAccountController: ControllerRegistration = {
   name: 'service-account-controller',
+  rules: [...allow('create', ServiceAccountKind), ...allow('create update', ConfigMapKind)],
   create(deps) {
     const { informers, settings } = deps;
     const namespaces = informers.lister(NamespaceKind);

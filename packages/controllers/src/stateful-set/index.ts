@@ -9,6 +9,7 @@ import {
   StatefulSetKind,
 } from '@slipway/api';
 import {
+  allow,
   after,
   type ControllerDeps,
   type ControllerRegistration,
@@ -17,7 +18,7 @@ import {
   type Result,
   specOrMetaChanged,
 } from '@slipway/runtime';
-import { OwnedPods } from '../workload/owned-pods.ts';
+import { OwnedPods, workloadRules } from '../workload/owned-pods.ts';
 import { nextAvailabilityMs } from '../workload/pod-state.ts';
 import { type History, RevisionHistory } from '../workload/revision-history.ts';
 import { writeStatus } from '../workload/write-status.ts';
@@ -27,6 +28,11 @@ import { claimsOf, ordinalOf, revisionNameOf, statefulPod } from './stateful-pod
 /** Keeps the numbered pods of StatefulSets, each with claims of its own. */
 export const statefulSetController: ControllerRegistration = {
   name: 'statefulset-controller',
+  rules: [
+    ...workloadRules(StatefulSetKind),
+    ...allow('create update delete get', ControllerRevisionKind),
+    ...allow('create patch', PersistentVolumeClaimKind),
+  ],
   create(deps) {
     const pods = new OwnedPods<StatefulSet>(deps, StatefulSetKind);
     const sets = deps.informers.lister(StatefulSetKind);

@@ -1,6 +1,14 @@
 import { formatTime, isNotFound, keyOf, keyString, parseTime } from '@slipway/apimachinery';
 import { type core, type Node, NodeKind, type Pod, PodKind } from '@slipway/api';
-import { after, type ControllerDeps, type ControllerRegistration, done, type InformerEvent, watchOf } from '@slipway/runtime';
+import {
+  allow,
+  after,
+  type ControllerDeps,
+  type ControllerRegistration,
+  done,
+  type InformerEvent,
+  watchOf,
+} from '@slipway/runtime';
 import { isTolerated } from '../scheduler/node-selection.ts';
 import { isFinished } from '../scheduler/resources.ts';
 
@@ -9,6 +17,7 @@ const BY_NODE = 'taint-eviction/node';
 /** Ends pods on nodes with a `NoExecute` taint that they do not tolerate, or tolerate only for a time. */
 export const taintEvictionController: ControllerRegistration = {
   name: 'taint-eviction-controller',
+  rules: [...allow('delete', PodKind), ...allow('patch', [PodKind, 'status'])],
   create(deps) {
     const { clock, informers } = deps;
     const pods = informers.for(PodKind);

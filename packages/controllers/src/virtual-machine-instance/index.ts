@@ -8,7 +8,7 @@ import {
 } from '@slipway/api';
 import type { KubeObject, ObjectKey } from '@slipway/apimachinery';
 import { keyOf } from '@slipway/apimachinery';
-import { type ControllerRegistration, type Informer, owned, watchOf, watchSameKey } from '@slipway/runtime';
+import { allow, type ControllerRegistration, type Informer, owned, watchOf, watchSameKey } from '@slipway/runtime';
 import type { VirtualMachineInstance } from '@slipway/api';
 import { claimedVolumes } from './claims.ts';
 import { FreshObjects } from './fresh-objects.ts';
@@ -28,6 +28,11 @@ export function virtualMachineInstanceController(
 ): ControllerRegistration {
   return {
     name: 'virtualmachineinstance-controller',
+    rules: [
+      ...allow('update patch', VirtualMachineInstanceKind),
+      ...allow('create patch delete', PodKind),
+      ...allow('update patch', [PodKind, 'status']),
+    ],
     create: ({ client, informers, events, clock }) => {
       const vmis = informers.for(VirtualMachineInstanceKind);
       const pods = informers.for(PodKind);

@@ -15,3 +15,4 @@ export function virtualMachineSubresources(deps: SubresourceDeps): AggregatedApi
     routes: [...platformRoutes(deps), ...vmRoutes(deps), ...vmiRoutes(deps), ...streamRoutes(deps)],
   };
 }
+export { virtApiRules } from './virt-api-rules.ts';

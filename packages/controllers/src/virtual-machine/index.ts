@@ -6,9 +6,21 @@ import {
   PersistentVolumeClaimKind,
   VirtualMachineInstanceKind,
   VirtualMachineKind,
+  VirtualMachineInstancetypeKind,
+  VirtualMachineClusterInstancetypeKind,
+  VirtualMachinePreferenceKind,
+  VirtualMachineClusterPreferenceKind,
 } from '@slipway/api';
 import { type KubeObject, keyOf, type ObjectKey } from '@slipway/apimachinery';
-import { type ControllerDeps, type ControllerRegistration, type Informer, owned, watchOf } from '@slipway/runtime';
+import {
+  accessReviewRules,
+  allow,
+  type ControllerDeps,
+  type ControllerRegistration,
+  type Informer,
+  owned,
+  watchOf,
+} from '@slipway/runtime';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import type { InstanceCreationDeps } from './instance-creation.ts';
@@ -26,6 +38,20 @@ export interface VirtualMachineSettings {
 export function virtualMachineController(settingsFor: (deps: ControllerDeps) => VirtualMachineSettings): ControllerRegistration {
   return {
     name: 'virtualmachine-controller',
+    rules: [
+      ...allow('update patch', VirtualMachineKind, [VirtualMachineKind, 'status']),
+      ...allow('get create update patch delete', VirtualMachineInstanceKind),
+      ...allow('create patch delete', DataVolumeKind),
+      ...allow('create update delete get', ControllerRevisionKind),
+      ...allow(
+        'get',
+        VirtualMachineInstancetypeKind,
+        VirtualMachineClusterInstancetypeKind,
+        VirtualMachinePreferenceKind,
+        VirtualMachineClusterPreferenceKind,
+      ),
+      ...accessReviewRules,
+    ],
     create: (deps) => {
       const { client, informers, events, clock, random } = deps;
       const vms = informers.for(VirtualMachineKind);

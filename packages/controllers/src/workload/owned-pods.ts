@@ -10,9 +10,26 @@ import {
 } from '@slipway/apimachinery';
 import { type core, type Pod, PodKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import { type ControllerDeps, type EventRecorder, Expectations, type Lister, type Watch, owned, watchOf } from '@slipway/runtime';
+import {
+  allow,
+  type ControllerDeps,
+  type EventRecorder,
+  type PolicyRule,
+  Expectations,
+  type Lister,
+  type Watch,
+  owned,
+  watchOf,
+} from '@slipway/runtime';
 import { matchesLabels } from '@slipway/apimachinery';
 import { claimObjects, selectorOfWorkload } from './claim-objects.ts';
+
+/** What a controller of such workloads does to them and to their pods. */
+export const workloadRules = (kind: ResourceKind<KubeObject>): readonly PolicyRule[] => [
+  ...allow('get', kind),
+  ...allow('update', [kind, 'status']),
+  ...allow('create patch delete', PodKind),
+];
 
 /** Why a pod could not be made or removed, as conditions have it. */
 export interface PodFailure {

@@ -20,10 +20,19 @@ import {
   platformUserIn,
   resolveTypes,
   virtAdmissionHandlers,
+  virtApiRules,
   virtualMachineSubresources,
 } from '@slipway/controllers';
 import { operators } from '@slipway/operators';
-import { ControllerManager, createTunnelServer, type Logger, systemClock, type TunnelServer } from '@slipway/runtime';
+import {
+  componentRights,
+  componentUser,
+  ControllerManager,
+  createTunnelServer,
+  type Logger,
+  systemClock,
+  type TunnelServer,
+} from '@slipway/runtime';
 import { openStore, openStoreDirectory } from '@slipway/store';
 import { type ClusterConfig, clusterConfig } from '@slipway/virt';
 import { checkToken } from '../access/platform-token.ts';
@@ -57,11 +66,7 @@ interface LateParts {
 const INSTALL_NAMESPACE = 'openshift-cnv';
 const OS_IMAGES_NAMESPACE = 'openshift-virtualization-os-images';
 
-/** A component of the platform acts as a service account of its own, with all rights. */
-const componentUser = (name: string) => ({
-  username: `system:serviceaccount:${INSTALL_NAMESPACE}:${name}`,
-  groups: ['system:serviceaccounts', `system:serviceaccounts:${INSTALL_NAMESPACE}`, 'system:masters'],
-});
+const REGISTRATIONS = [...controllers, ...cdiControllers, ...operators];
 
 /** Opens the store, starts the API and then the controllers. Resolves when the API answers with every kind. */
 export async function startServer(input: ServerInput, signal: AbortSignal): Promise<RunningServer> {
@@ -103,6 +108,10 @@ async function createApi(
     store,
     definitions: builtinResources(),
     bundledCrds: bundledCustomResourceDefinitions(),
+    components: componentRights([...REGISTRATIONS, { name: 'virt-api', rules: virtApiRules }]).map((component) => ({
+      ...component,
+      namespace: INSTALL_NAMESPACE,
+    })),
     aggregatedApis: [nodes.api, virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, expandVm: expand })],
     admissionHandlers: [
       ...virtAdmissionHandlers({
@@ -121,7 +130,7 @@ async function createApi(
     audit: createAuditLog(join(paths.server, 'audit.log')),
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
   });
-  late.client = api.client(componentUser('virt-api'), 'virt-api');
+  late.client = api.client(componentUser(INSTALL_NAMESPACE, 'virt-api'), 'virt-api');
   return api;
 }
 
@@ -155,7 +164,7 @@ async function findClaim(client: Client, namespace: string, name: string): Promi
 
 function createManager(api: ApiServer, nodes: TunnelServer, log: Logger, caBundle: string): ControllerManager {
   const manager = new ControllerManager({
-    clientFor: (name) => api.client(componentUser(name), name),
+    clientFor: (name) => api.client(componentUser(INSTALL_NAMESPACE, name), name),
     clock: systemClock,
     log,
     random: Math.random,
@@ -163,6 +172,6 @@ function createManager(api: ApiServer, nodes: TunnelServer, log: Logger, caBundl
     nodes,
     settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, caBundle, version: VERSION },
   });
-  for (const registration of [...controllers, ...cdiControllers, ...operators]) manager.register(registration);
+  for (const registration of REGISTRATIONS) manager.register(registration);
   return manager;
 }

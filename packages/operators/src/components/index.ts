@@ -1,13 +1,17 @@
 import { isAlreadyExists, isNotFound, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
 import { CDIKind, KubeVirtKind, NamespaceKind, NodeKind, RoleBindingKind, RoleKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import type { ControllerRegistration } from '@slipway/runtime';
+import { allow, type ControllerRegistration, type PolicyRule } from '@slipway/runtime';
 import { PriorityClassKind, SspKind } from '../kinds.ts';
 import { healthy, statusReconciler } from './component-status.ts';
+
+const VIEW_ROLE = 'os-images.kubevirt.io:view';
+const RBAC_GROUP = 'rbac.authorization.k8s.io';
 
 /** Reports the virtualization controllers, which run beside it, as deployed. */
 export const kubeVirtOperator: ControllerRegistration = {
   name: 'virt-operator',
+  rules: [...allow('update', KubeVirtKind, [KubeVirtKind, 'status']), ...allow('get create', PriorityClassKind)],
   create(deps) {
     const { client, informers, settings } = deps;
     const nodes = informers.lister(NodeKind);
@@ -40,6 +44,7 @@ export const kubeVirtOperator: ControllerRegistration = {
 /** Reports the import controllers, which run beside it, as deployed. */
 export const cdiOperator: ControllerRegistration = {
   name: 'cdi-operator',
+  rules: [...allow('update', CDIKind, [CDIKind, 'status'])],
   create(deps) {
     const { version } = deps.settings;
     return {
@@ -61,6 +66,11 @@ export const cdiOperator: ControllerRegistration = {
 /** Makes the namespace of the golden images and lets every user see what is in it. */
 export const sspOperator: ControllerRegistration = {
   name: 'ssp-operator',
+  rules: [
+    ...allow('update', SspKind, [SspKind, 'status']),
+    ...allow('get create', NamespaceKind, RoleKind, RoleBindingKind),
+    ...viewRoleRules(),
+  ],
   create(deps) {
     const { client, settings } = deps;
     const { version, osImagesNamespace } = settings;
@@ -97,9 +107,6 @@ const PRIORITY_CLASS = {
   description: 'This priority class should be used for KubeVirt core components only.',
 };
 
-const VIEW_ROLE = 'os-images.kubevirt.io:view';
-const RBAC_GROUP = 'rbac.authorization.k8s.io';
-
 async function createImagesNamespace(client: Client, namespace: string, signal: AbortSignal): Promise<void> {
   await create(client, NamespaceKind, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, signal);
   const apiVersion = `${RBAC_GROUP}/v1`;
@@ -133,6 +140,11 @@ async function createImagesNamespace(client: Client, namespace: string, signal: 
     },
     signal,
   );
+}
+
+/** The role for the golden images grants what the operator itself cannot do. */
+function viewRoleRules(): readonly PolicyRule[] {
+  return [{ apiGroups: [RBAC_GROUP], resources: ['roles'], resourceNames: [VIEW_ROLE], verbs: ['escalate', 'bind'] }];
 }
 
 /** Creates an object unless it exists; reading first keeps refusals out of the audit log. */

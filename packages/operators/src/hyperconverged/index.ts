@@ -1,6 +1,6 @@
 import { isAlreadyExists, type KubeObject, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
 import { NamespaceKind, NodeKind } from '@slipway/api';
-import { type ControllerDeps, type ControllerRegistration, sleep, watchFor } from '@slipway/runtime';
+import { allow, type ControllerDeps, type ControllerRegistration, sleep, watchFor } from '@slipway/runtime';
 import { HCO_FINALIZER, HCO_NAME, type HyperConverged, HyperConvergedKind } from '../kinds.ts';
 import { HyperConvergedReconciler } from './hyperconverged-reconciler.ts';
 import { OPERANDS } from './operands.ts';
@@ -10,6 +10,11 @@ const RETRY_MS = 250;
 /** Installs the platform from one object, which it creates itself when it starts. */
 export const hyperConvergedController: ControllerRegistration = {
   name: 'hco-operator',
+  rules: [
+    ...allow('create', NamespaceKind),
+    ...allow('create update delete', HyperConvergedKind, ...OPERANDS.map(({ kind }) => kind)),
+    ...allow('update', [HyperConvergedKind, 'status']),
+  ],
   create(deps) {
     const { client, events, clock, informers, settings } = deps;
     const key: ObjectKey = { namespace: settings.installNamespace, name: HCO_NAME };

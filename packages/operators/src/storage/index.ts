@@ -1,6 +1,6 @@
 import { deepEqual, formatTime, isAlreadyExists, isNotFound, setCondition } from '@slipway/apimachinery';
 import { type cdi, CDIKind, type StorageClass, StorageClassKind, type StorageProfile, StorageProfileKind } from '@slipway/api';
-import { type ControllerDeps, type ControllerRegistration, done, sleep, watchFor, watchSameKey } from '@slipway/runtime';
+import { allow, type ControllerDeps, type ControllerRegistration, done, sleep, watchFor, watchSameKey } from '@slipway/runtime';
 import { CDI_NAME, CDIConfigKind } from '../kinds.ts';
 import { profileStatus } from './storage-capabilities.ts';
 
@@ -12,6 +12,7 @@ const FILESYSTEM_OVERHEAD = '0.06';
 /** Keeps a StorageProfile for every StorageClass. */
 export const storageProfileController: ControllerRegistration = {
   name: 'storageprofile-controller',
+  rules: [...allow('create update delete', StorageProfileKind), ...allow('update', [StorageProfileKind, 'status'])],
   create(deps) {
     const { client, clock, informers } = deps;
     const classes = informers.lister(StorageClassKind);
@@ -69,6 +70,7 @@ const ignoreNotFound = (error: unknown): void => {
 /** Keeps `CDIConfig/config`: the spec of the CDI object with everything that was left open filled in. */
 export const cdiConfigController: ControllerRegistration = {
   name: 'cdi-config-controller',
+  rules: [...allow('create update', CDIConfigKind), ...allow('update', [CDIConfigKind, 'status'])],
   create(deps) {
     const { client, informers } = deps;
     const configs = informers.lister(CDIConfigKind);
@@ -146,6 +148,7 @@ function localClass(name: string, volumeBindingMode: string, annotations: Record
 
 export const storageClassController: ControllerRegistration = {
   name: 'storage-class-installer',
+  rules: [...allow('create', StorageClassKind)],
   create(deps) {
     let isInstalled = false;
     return {
