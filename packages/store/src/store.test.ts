@@ -30,6 +30,22 @@ describe('Store', () => {
     expect(store.get('a')?.value).toBe('x');
   });
 
+  it.each([0, 1, 2, 3, 4, 5])('finishes a write made %i turns after another one was told', async (turns) => {
+    const store = await openStore({ fs: memoryStoreFs(), now });
+    const put = (key: string) => store.transact([], [{ type: 'put', key, value: 'v' }]);
+    const followed = new Promise<unknown>((resolve) => {
+      store.subscribe(([event]) => {
+        if (event?.key !== 'first') return;
+        let told = Promise.resolve();
+        for (let turn = 0; turn < turns; turn++) told = told.then(() => undefined);
+        void told.then(() => put('second')).then(resolve);
+      });
+    });
+    await put('first');
+    await followed; // nobody else writes: no other flush could carry it
+    expect(store.get('second')?.value).toBe('v');
+  });
+
   it('gives the revision to the value', async () => {
     const store = await openStore({ fs: memoryStoreFs(), now });
     await store.transact([], [{ type: 'put', key: 'a', value: (revision) => ({ value: `r${revision}` }) }]);

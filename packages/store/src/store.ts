@@ -182,7 +182,7 @@ export class Store {
     while (this.flushing !== undefined) await this.flushing;
     this.flushing = this.rotate().finally(() => (this.flushing = undefined));
     await this.flushing;
-    if (this.queue.length > 0) this.startFlush();
+    if (this.queue.length > 0 && this.flushing === undefined) this.startFlush();
     await this.snapshotting;
   }
 
@@ -213,7 +213,11 @@ export class Store {
   }
 
   private startFlush(): void {
-    this.flushing = this.flush().finally(() => (this.flushing = undefined));
+    this.flushing = this.flush().finally(() => {
+      this.flushing = undefined;
+      // a write that came after the last look at the queue saw a flush under way and relied on it
+      if (this.queue.length > 0) this.startFlush();
+    });
   }
 
   private async flush(): Promise<void> {
