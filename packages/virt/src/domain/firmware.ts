@@ -26,9 +26,11 @@ function chooseImage(
   }
   if (tdx) return images.find((image) => has(image, 'intel-tdx') && has(image, 'secure-boot') === secure);
   if (secure) return images.find((image) => has(image, 'secure-boot') && has(image, 'enrolled-keys'));
-  const plain = images.filter((image) => !has(image, 'enrolled-keys') && !has(image, 'amd-sev'));
+  const plain = images.filter((image) => !has(image, 'enrolled-keys'));
+  // Debian's ordinary builds serve encrypted guests too; elsewhere those have builds of their own, without variable store.
+  const ordinary = [...plain.filter((image) => !has(image, 'amd-sev')), ...plain.filter((image) => has(image, 'amd-sev'))];
   // A secure-boot build with an empty variable store boots anything, but some of them need SMM.
-  return plain.find((image) => !has(image, 'secure-boot')) ?? plain[0];
+  return ordinary.find((image) => !has(image, 'secure-boot') && image.vars !== undefined) ?? ordinary[0];
 }
 
 /** Machine type and firmware image. Throws DomainPlanError when this host has none that fits. */

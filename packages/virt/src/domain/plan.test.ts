@@ -107,6 +107,14 @@ describe('planDomain', () => {
     expect(xml).toContain('>/state/web_VARS.fd</nvram>');
   });
 
+  it('takes an ordinary EFI build that serves encrypted guests too', () => {
+    const vmi = storedInstance({ domain: { devices: {}, firmware: { bootloader: { efi: { secureBoot: false } } } } });
+    const build = (code: string, ...features: string[]) => ({ code, vars: '/fw/VARS.fd', architecture: 'x86_64', features });
+    const firmware = [build('/fw/secure.fd', 'amd-sev', 'requires-smm', 'secure-boot'), build('/fw/plain.fd', 'amd-sev')];
+    const facts = { ...nodeFacts(vmi), firmware };
+    expect(renderDomain(planDomain(vmi, facts))).toContain('/fw/plain.fd</loader>');
+  });
+
   it('pins vCPUs thread by thread and keeps one CPU for the emulator', () => {
     const vmi = storedInstance({
       domain: { cpu: { cores: 1, threads: 2, dedicatedCpuPlacement: true, isolateEmulatorThread: true }, devices: {} },
