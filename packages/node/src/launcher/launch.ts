@@ -1,9 +1,8 @@
 import { isNotFound, keyOf, formatTime } from '@slipway/apimachinery';
 import { type Pod, PodKind, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import type { CgroupLimits } from '@slipway/hostapi';
 import { backOffDelay, type EventRecorder, type Logger, sleep, type TimerClock } from '@slipway/runtime';
-import { bytesOf, type DomainPlan, milliOf, planDomain, renderDomain } from '@slipway/virt';
+import { type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
 import type { NodeConfig, PodNetwork, PodNetworkStatus, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
 import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 import type { RunningSandbox, SandboxManager } from '../sandbox/index.ts';
@@ -13,6 +12,7 @@ import { GuestAgent } from './guest-agent.ts';
 import { type GuestEvent, GuestSession } from './guest-session.ts';
 import { endedInstance, pausedInstance, reportedInstance, runningInstance, unsynchronizedInstance } from './instance-status.ts';
 import { InstanceWriter } from './instance-writer.ts';
+import { aborted, domainName, limitsOf, oneShot, requestedCpus } from './launch-parts.ts';
 import type { ConfigSource, NodeFacts } from './node-facts.ts';
 import { podStatus, type PodState } from './pod-status.ts';
 
@@ -39,21 +39,6 @@ const DEFAULT_GRACE_SECONDS = 30;
 const POWER_BUTTON_EVERY_MS = 5_000;
 const AGENT_REFRESH_MS = 30_000;
 const AGENT_RETRY_MS = 1_000;
-/** Largest translation cache of QEMU: part of software emulation, not of what the pod asked for. */
-const TRANSLATION_CACHE_BYTES = 1024 ** 3;
-
-interface Signal {
-  readonly promise: Promise<void>;
-  fire(): void;
-}
-
-function oneShot(): Signal {
-  let fire = (): void => {};
-  const promise = new Promise<void>((resolve) => {
-    fire = resolve;
-  });
-  return { promise, fire };
-}
 
 /** One launcher pod from its sandbox to the end of its guest. */
 export class Launch {
@@ -342,7 +327,6 @@ export class Launch {
   private async shutDown(): Promise<void> {
     const { session } = this;
     const { clock, events } = this.deps;
-    const { signal } = this.stopping;
     const vmi = this.writer.current;
     if (session === undefined) return;
     const startMs = clock.now();
@@ -385,8 +369,9 @@ export class Launch {
     const forever = new AbortController().signal;
     try {
       await this.writer.update((now) => (isFinal(now) || !isOurs(now) ? now : endedInstance(now, final, clock.now())), forever);
-      if (this.isStarted && final === 'Succeeded') events.normal(vmi, 'Stopped', 'The VirtualMachineInstance was shut down.');
-      else if (this.isStarted) events.warning(vmi, 'Stopped', `The VirtualMachineInstance crashed: ${reason}.`);
+      const hasRun = this.isStarted || vmi.status?.phase === VmiPhase.running; // the latter: it ended while no agent watched
+      if (hasRun && final === 'Succeeded') events.normal(vmi, 'Stopped', 'The VirtualMachineInstance was shut down.');
+      else if (hasRun) events.warning(vmi, 'Stopped', `The VirtualMachineInstance crashed: ${reason}.`);
       await this.writePod({ phase: final, ...(final === 'Failed' && { message: `The guest ended: ${reason}` }) });
     } finally {
       this.ended.fire();
@@ -436,29 +421,4 @@ export class Launch {
       }
     }
   }
-}
-
-/** Limits that the pod's first container asks for; none means none. */
-function limitsOf(pod: Pod, { kvm }: NodeFacts): CgroupLimits {
-  const slack = kvm.state === 'usable' ? 0 : TRANSLATION_CACHE_BYTES;
-  const { memory, cpu } = pod.spec?.containers[0]?.resources?.limits ?? {};
-  return {
-    ...(memory !== undefined && { memoryBytes: bytesOf(memory) + slack }),
-    ...(cpu !== undefined && { cpus: Number(milliOf(cpu)) / 1000 }),
-  };
-}
-
-/** What the pod's first container asks for; KubeVirt asks for a tenth of a processor for each one of the guest. */
-function requestedCpus(pod: Pod): number {
-  const { cpu } = pod.spec?.containers[0]?.resources?.requests ?? {};
-  return cpu === undefined ? 0 : Number(milliOf(cpu)) / 1000;
-}
-
-const domainName = (vmi: VirtualMachineInstance): string => `${vmi.metadata.namespace ?? 'default'}_${vmi.metadata.name}`;
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_resolve, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }
