@@ -13,7 +13,7 @@ import {
 } from './bench-world.ts';
 import { measureRawQemuBoot, startPlainLibvirt } from './floors.ts';
 import { makeRow, type Row } from './rows.ts';
-import { measureStartUp } from './start-up.ts';
+import { measureBareStart, measureStartUp } from './start-up.ts';
 
 const MIB = 1024 ** 2;
 const LOGIN = /login: ?$/;
@@ -36,10 +36,13 @@ const times = async <T>(count: number, act: (index: number) => Promise<T>): Prom
 
 /** S1: a fresh installation of its own each time, so that nothing is warm but the page cache. */
 const startUp: Benchmark = async ({ report }) => {
-  const starts = await times(5, (run) => {
+  const bare: number[] = [];
+  const starts = await times(5, async (run) => {
     report(`S1 start ${run + 1} of 5`);
+    bare.push(await measureBareStart());
     return measureStartUp();
   });
+  const floor = { name: 'node -e 0', runs: bare };
   const seconds = { promise: 'S1', unit: 's' } as const;
   const count = { promise: 'S1', unit: 'count', goal: { max: 0, of: 'value' } } as const;
   for (const { warnings, badConditions } of starts)
@@ -50,6 +53,7 @@ const startUp: Benchmark = async ({ report }) => {
       ...seconds,
       name: 'up: command to API ready, every kind served',
       runs: starts.map(({ apiReady }) => apiReady),
+      floor,
       goal: { max: 1.5, of: 'value' },
     }),
     makeRow({

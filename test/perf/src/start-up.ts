@@ -55,6 +55,14 @@ export async function measureStartUp(): Promise<StartUp> {
   }
 }
 
+/** Seconds of a Node.js that does nothing: how fast this machine is at this moment. */
+export async function measureBareStart(): Promise<number> {
+  const startedAt = performance.now();
+  const child = spawn(process.execPath, ['-e', '0'], { stdio: 'ignore' });
+  await new Promise((resolve, reject) => child.once('close', resolve).once('error', reject));
+  return (performance.now() - startedAt) / 1000;
+}
+
 function runUp(dataDir: string, port: number): Promise<void> {
   const argv = ['up', '--yes', '--data-dir', dataDir, '--listen', `127.0.0.1:${port}`];
   const child = spawn(`${ROOT}/slipway`, argv, { stdio: ['ignore', 'ignore', 'pipe'] });
