@@ -60,6 +60,12 @@ function parsed({ headers, text }: Answer): unknown {
   }
 }
 
+/** A Status tells what is wrong in its message; anything else is searched whole. */
+function messageOf(value: unknown, text: string): string {
+  const message = valueAt(value, 'message');
+  return typeof message === 'string' ? message : text;
+}
+
 function judge(expected: Step['expect'], { status, headers, text }: Answer, value: unknown): string[] {
   const complaints: string[] = [];
   if (status !== expected.status) complaints.push(`status ${status}, not ${expected.status}`);
@@ -69,7 +75,7 @@ function judge(expected: Step['expect'], { status, headers, text }: Answer, valu
   if (expected.warning !== undefined && !String(headers['warning'] ?? '').includes(expected.warning)) {
     complaints.push(`no warning ${JSON.stringify(expected.warning)} in ${String(headers['warning'])}`);
   }
-  if (expected.text !== undefined && !String(valueAt(value, 'message') ?? text).includes(expected.text)) {
+  if (expected.text !== undefined && !messageOf(value, text).includes(expected.text)) {
     complaints.push(`${JSON.stringify(expected.text)} is not in the answer`);
   }
   return expected.body === undefined ? complaints : [...complaints, ...differences(expected.body, value)];

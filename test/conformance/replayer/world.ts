@@ -47,8 +47,8 @@ export async function startWorld(): Promise<World> {
   return {
     ask: (question) => send(question, cluster),
     async close() {
-      // not waited for: informers of kinds that went away may be between two attempts
       stop.abort();
+      await manager.stopped();
       await cluster.close();
     },
   };

@@ -85,7 +85,9 @@ function groupDocument(definitions: readonly ResourceDefinition[]): unknown {
 function v2Answer(call: Call): Answer {
   const { text, hash } = document(call.server, 'v2', () => v2Document(call.server));
   if (prefersProtobuf(call.request.headers['accept'] ?? '')) return protobufAnswer(call, text, hash);
-  return withEtag(call, { text, hash });
+  const answer = withEtag(call, { text, hash });
+  // Kubernetes-compat: this document is served without a JSON content type
+  return { ...answer, headers: { ...answer.headers, 'content-type': 'text/plain; charset=utf-8' } };
 }
 
 /** True when the protobuf form stands before JSON in an Accept list. */

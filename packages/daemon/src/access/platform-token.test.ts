@@ -6,7 +6,7 @@ const claims = { user: 'ann', groups: ['dev'], expires: 2_000 };
 
 it('lets in who it names, until it expires', () => {
   const token = issueToken(claims, key);
-  expect(checkToken(token, key, 1_000_000)).toEqual({ username: 'ann', groups: ['dev'] });
+  expect(checkToken(token, key, 1_000_000)).toEqual({ username: 'ann', uid: 'ann', groups: ['dev'] });
   expect(() => checkToken(token, key, 2_000_001)).toThrow(/expired/);
 });
 

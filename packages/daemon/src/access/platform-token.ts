@@ -29,5 +29,6 @@ export function checkToken(token: string, key: string, nowMs: number): UserInfo 
     throw new Error('The token is not signed by this installation');
   const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as TokenClaims; // signed by us
   if (claims.expires * 1000 < nowMs) throw new Error('The token has expired');
-  return { username: claims.user, groups: [...claims.groups] };
+  // tokens have no account object behind them: the name is all the identity there is
+  return { username: claims.user, uid: claims.user, groups: [...claims.groups] };
 }

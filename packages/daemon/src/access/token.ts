@@ -13,7 +13,7 @@ export async function token(options: { dataDir: string; admin?: boolean; user?: 
     throw new UserError('Say for whom: --admin, or --user NAME with its --group names');
   const key = readFileSync(pkiFiles(paths).tokenKey, 'utf8');
   const claims = {
-    user: options.user ?? 'slipway-admin',
+    user: options.user ?? 'admin',
     groups: [...(options.group ?? []), ...(options.admin ? ['system:masters'] : [])],
     expires: Math.floor(Date.now() / 1000) + LIFETIME_SECONDS,
   };
