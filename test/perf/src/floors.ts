@@ -74,7 +74,12 @@ export async function startPlainLibvirt(hideKvm: boolean): Promise<PlainLibvirt>
       () => false,
     ))
   ) {
-    if (Date.now() > deadline || daemon.exitCode !== null) throw new Error(`The plain libvirtd did not start: ${readLog(dir)}`);
+    if (Date.now() > deadline || daemon.exitCode !== null) {
+      const log = readLog(dir);
+      daemon.kill('SIGKILL');
+      rmSync(dir, { recursive: true, force: true });
+      throw new Error(`The plain libvirtd did not start: ${log}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   let count = 0;
