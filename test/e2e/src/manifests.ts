@@ -43,7 +43,10 @@ export function importedVm(name: string, imageUrl: string, options: { runStrateg
 }
 
 /** A VM that needs no image: its firmware finds nothing to boot and waits, which is all that many tests need. */
-export const idleVm = (name: string): object => ({
+export const idleVm = (
+  name: string,
+  options: { readonly terminationGracePeriodSeconds?: number; readonly domain?: object } = {},
+): object => ({
   apiVersion: 'kubevirt.io/v1',
   kind: 'VirtualMachine',
   metadata: { name, namespace: 'default' },
@@ -54,9 +57,10 @@ export const idleVm = (name: string): object => ({
         domain: {
           memory: { guest: '64Mi' },
           devices: { disks: [{ name: 'scratch', disk: { bus: 'virtio' } }], interfaces: [{ name: 'default', masquerade: {} }] },
+          ...options.domain,
         },
         networks: [{ name: 'default', pod: {} }],
-        terminationGracePeriodSeconds: 0,
+        terminationGracePeriodSeconds: options.terminationGracePeriodSeconds ?? 0,
         volumes: [{ name: 'scratch', emptyDisk: { capacity: '16Mi' } }],
       },
     },

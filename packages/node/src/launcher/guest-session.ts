@@ -41,6 +41,8 @@ export class GuestSession {
   private vncSessions: VncSessions | undefined;
   private readonly closing = new AbortController();
   private hasEnded = false;
+  /** The domain has been seen running: when it is off, it has ended. */
+  private hasRun = false;
   /** Forced off by us; then the guest did not end by itself. */
   private isForced = false;
 
@@ -69,7 +71,9 @@ export class GuestSession {
       const { state, reason } = await libvirt.state(await libvirt.lookup(name));
       this.domainName = name;
       const isActive = state !== DOMAIN_STATE.shutoff && state !== DOMAIN_STATE.crashed;
-      if (!isActive && reason !== 0) this.ended(CLEAN_SHUTOFF.includes(reason), 'while nobody watched');
+      this.hasRun ||= isActive;
+      // a daemon that was killed does not know why its domain is off
+      if (!isActive && (reason !== 0 || this.hasRun)) this.ended(CLEAN_SHUTOFF.includes(reason), 'while nobody watched');
       return { isActive, isPaused: state === DOMAIN_STATE.paused };
     } catch (error) {
       if (error instanceof LibvirtError && error.code === ERROR_CODE.noDomain) return undefined;
@@ -82,6 +86,7 @@ export class GuestSession {
     const libvirt = await this.connection;
     this.domainName = name;
     await libvirt.create(await libvirt.define(xml), { paused });
+    this.hasRun = true;
   }
 
   /** Serves the consoles of the running domain. */

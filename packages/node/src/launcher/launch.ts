@@ -37,6 +37,7 @@ const RETRY = { baseMs: 500, maxMs: 15_000, jitter: 0.2 };
 const DEFAULT_GRACE_SECONDS = 30;
 /** A guest that was still booting missed the power button: it is pressed again. */
 const POWER_BUTTON_EVERY_MS = 5_000;
+const SHUTDOWN_RETRY_MS = 500;
 const AGENT_REFRESH_MS = 30_000;
 const AGENT_RETRY_MS = 1_000;
 
@@ -52,6 +53,7 @@ export class Launch {
   private podIPs: readonly string[] = [];
   private isStarted = false;
   private isShuttingDown = false;
+  private shutdownStartMs: number | undefined;
   private outcome: 'Succeeded' | 'Failed' | undefined;
   private agentConnected = false;
   private running: Promise<void> = Promise.resolve();
@@ -317,10 +319,15 @@ export class Launch {
       return;
     }
     this.isShuttingDown = true;
-    this.shutDown().catch((error: unknown) => {
+    const again = async (error: unknown): Promise<void> => {
       this.isShuttingDown = false;
       this.deps.log.warn({ pod: this.podKey, error: String(error) }, 'guest not shut down');
-    });
+      await sleep(this.deps.clock, SHUTDOWN_RETRY_MS, this.stopping.signal);
+      this.beginShutdown(); // its libvirt may have been killed just then
+    };
+    this.shutDown()
+      .catch(again)
+      .catch(() => {});
   }
 
   /** Presses the power button until the guest is off or the grace period is over, then pulls the plug. */
@@ -329,11 +336,12 @@ export class Launch {
     const { clock, events } = this.deps;
     const vmi = this.writer.current;
     if (session === undefined) return;
-    const startMs = clock.now();
+    const isFirst = this.shutdownStartMs === undefined;
+    const startMs = (this.shutdownStartMs ??= clock.now());
     // read again and again: a forced stop makes the period shorter while it runs
     const graceMs = (): number => (this.writer.current.spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS) * 1000;
     const leftMs = (): number => startMs + graceMs() - clock.now();
-    if (graceMs() > 0) events.normal(vmi, 'ShuttingDown', 'Signaled Graceful Shutdown');
+    if (graceMs() > 0 && isFirst) events.normal(vmi, 'ShuttingDown', 'Signaled Graceful Shutdown');
     while (!this.hasEnded() && leftMs() > 0) {
       await session.powerDown().catch(() => {}); // a guest that is just ending refuses
       await this.untilLater(Math.min(POWER_BUTTON_EVERY_MS, leftMs()), graceMs);
