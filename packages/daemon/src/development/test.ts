@@ -2,7 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runAttached } from '@slipway/hostapi';
-import { ensureHostPackages, TEST_PACKAGES } from '../host-packages.ts';
+import { findProgram } from '../doctor/programs.ts';
+import { ensureHostPackages, KUBECTL_PACKAGE, TEST_PACKAGES } from '../host-packages.ts';
 import { createProgress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
 import { checkoutRoot } from '../checkout.ts';
@@ -12,7 +13,11 @@ import { addCounts, closingLine, countSuite, planTests, type Suite, type VitestR
 export async function test(options: { yes?: boolean; long?: boolean }): Promise<void> {
   if (process.getuid?.() !== 0) throw new UserError('The tests make namespaces and guests; run them with sudo');
   const root = checkoutRoot();
-  await ensureHostPackages(TEST_PACKAGES, { yes: options.yes ?? false, progress: createProgress(process.stderr, Date.now) });
+  const kubectl = findProgram('kubectl') === undefined ? [KUBECTL_PACKAGE] : [];
+  await ensureHostPackages([...TEST_PACKAGES, ...kubectl], {
+    yes: options.yes ?? false,
+    progress: createProgress(process.stderr, Date.now),
+  });
   const reportDir = mkdtempSync(join(tmpdir(), 'slipway-test-'));
   let counts = { passed: 0, failed: 0, skipped: 0 };
   const failures: string[] = [];
