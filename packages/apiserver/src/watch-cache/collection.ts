@@ -112,6 +112,7 @@ export class Collection {
       this.sorted = undefined;
     } else this.replace(event.current);
     for (const listener of this.listeners) listener(event);
+    event.previous?.forgetValue();
   }
 
   private replace(object: StoredObject): void {

@@ -48,6 +48,11 @@ export class StoredObject {
     return this.bytes;
   }
 
+  /** Drops the parsed form of a version that is history: its text remains, and is parsed again if somebody asks. */
+  forgetValue(): void {
+    this.parsed = undefined;
+  }
+
   /** Deeply frozen. */
   get object(): UnstructuredObject {
     this.parsed ??= deepFreeze(JSON.parse(this.json) as UnstructuredObject); // only objects are ever stored
