@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { admissionCases } from './cases/admission.ts';
 import { customResourceCases } from './cases/custom-resources.ts';
 import { readCases } from './cases/reads.ts';
+import { webhookCases } from './cases/webhooks.ts';
 import { writeCases } from './cases/writes.ts';
 import { runCase } from './replayer/run-case.ts';
 import { type World, startWorld } from './replayer/world.ts';
@@ -19,6 +20,7 @@ describe.each([
   ['writes', writeCases],
   ['reads', readCases],
   ['admission and controllers', admissionCases],
+  ['webhooks', webhookCases],
   ['custom resources', customResourceCases],
 ] as const)('%s', (_area, cases) => {
   it.each(cases.map((one) => [one.name, one] as const))('%s', async (_name, one) => {

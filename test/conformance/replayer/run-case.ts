@@ -7,7 +7,7 @@ const PAUSE_MS = 50;
 
 /** Plays a case in a namespace of its own. Resolves with what was not as expected, one line each. */
 export async function runCase(world: World, { steps }: Case, namespace: string): Promise<string[]> {
-  const variables = new Map([['ns', namespace]]);
+  const variables = new Map([['ns', namespace], ...Object.entries(world.variables)]);
   await world.ask({
     method: 'POST',
     path: '/api/v1/namespaces',

@@ -4,6 +4,7 @@ import { request as httpsRequest } from 'node:https';
 import { controllers } from '@slipway/controllers';
 import { ControllerManager, silentLogger, systemClock } from '@slipway/runtime';
 import { fakeNodeConnector } from '@slipway/testkit';
+import { startWebhookServer } from './webhook-server.ts';
 import { type Cluster, startCluster } from '../src/cluster.ts';
 
 export interface Answer {
@@ -21,6 +22,8 @@ export interface Ask {
 
 /** An API server over HTTPS with the controllers that every cluster has. */
 export interface World {
+  /** Port and authority (base64) of the webhooks that stories may name, as `{hookPort}` and `{hookCa}`. */
+  readonly variables: Readonly<Record<string, string>>;
   ask(question: Ask): Promise<Answer>;
   close(): Promise<void>;
 }
@@ -44,12 +47,15 @@ export async function startWorld(): Promise<World> {
   for (const registration of controllers) if (CLUSTER_CONTROLLERS.test(registration.name)) manager.register(registration);
   const stop = new AbortController();
   manager.start(stop.signal);
+  const hooks = await startWebhookServer();
   return {
+    variables: { hookPort: String(hooks.port), hookCa: hooks.ca },
     ask: (question) => send(question, cluster),
     async close() {
       stop.abort();
       await manager.stopped();
       await cluster.close();
+      await hooks.close();
     },
   };
 }

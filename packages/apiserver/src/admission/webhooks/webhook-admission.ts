@@ -30,6 +30,7 @@ export function webhookAdmission(deps: WebhookDeps): DynamicAdmission {
   return {
     mutate: (object, request, warn, normalize) => mutateByWebhooks(deps, object, request, warn, normalize),
     async validate(request, warn) {
+      if (request.object === undefined) await askMutating(deps, request, warn);
       const calls = webhooksOf(deps.registry, 'validatingwebhookconfigurations').flatMap((webhook) => {
         const form = formFor(deps, webhook, request);
         return form === undefined ? [] : [{ webhook, form }];
@@ -45,6 +46,17 @@ export function webhookAdmission(deps: WebhookDeps): DynamicAdmission {
       }
     },
   };
+}
+
+/** A deletion has nothing to change, but mutating webhooks that want it may refuse it. */
+async function askMutating(deps: WebhookDeps, request: AdmissionRequest, warn: (text: string) => void): Promise<void> {
+  for (const webhook of webhooksOf(deps.registry, 'mutatingwebhookconfigurations')) {
+    const form = formFor(deps, webhook, request);
+    const verdict = form && (await ask(deps, webhook, form, request));
+    if (verdict === undefined) continue;
+    verdict.warnings.forEach(warn);
+    if (!verdict.allowed) throw denial(webhook, verdict);
+  }
 }
 
 async function mutateByWebhooks(
