@@ -153,6 +153,7 @@ function checkBranch(branch: StructuralSchema, path: string, intOrString: boolea
     const text = field === 'type' ? 'must be empty to be structural' : 'must be undefined to be structural';
     errors.push(forbiddenField(`${path}.${field}`, text));
   }
+  checkPattern(branch, path, errors);
   for (const [name, field] of Object.entries(branch.properties ?? {}))
     checkBranch(field, `${path}.properties[${name}]`, false, errors);
   if (branch.items !== undefined) checkBranch(branch.items, `${path}.items`, false, errors);

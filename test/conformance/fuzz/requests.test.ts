@@ -423,7 +423,7 @@ it('selectors in lists', async () => {
     make(random) {
       const selector = encodeURIComponent(Buffer.from(randomText(random, pieces, 10)).toString());
       const query = `${random.pick(['labelSelector', 'fieldSelector'])}=${selector}&limit=${random.pick(['', '1', '500', 'x'])}`;
-      return { method: 'GET', path: random.pick(PATHS), query, headers: { accept: random.pick(ACCEPTS) } };
+      return { method: 'GET', path: random.pick(PATHS), query, headers: { accept: random.pick(ACCEPTS.slice(0, 3)) } };
     },
     run: send,
   });

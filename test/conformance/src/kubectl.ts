@@ -67,7 +67,10 @@ export function kubectlOf(path: string, cluster: Cluster, home: string): Kubectl
         child.stdin?.end(input ?? '');
       }),
     async forward(target, port, use, env) {
-      const child = spawn(path, ['port-forward', target, `:${port}`], { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] });
+      const child = spawn(path, ['port-forward', target, `:${port}`], {
+        env: environment(env),
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
       let text = '';
       try {
         const local = await new Promise<number>((resolve, reject) => {

@@ -26,7 +26,7 @@ export function applyConfiguration(
   config: UnstructuredObject,
   context: ApplyContext,
 ): UnstructuredObject {
-  if (config.metadata.managedFields !== undefined && config.metadata.managedFields.length > 0) {
+  if ((config.metadata.managedFields?.length ?? 0) > 0) {
     throw badRequest('metadata.managedFields must be nil');
   }
   try {

@@ -92,7 +92,7 @@ export function validateLabelSelector(object: LabelSelectorObject, path: string)
   const errors: FieldError[] = [];
   for (const [key, value] of Object.entries(object.matchLabels ?? {})) {
     for (const text of checkQualifiedName(key)) errors.push(invalidValue(`${path}.matchLabels`, key, text));
-    for (const text of checkLabelValue(value)) errors.push(invalidValue(`${path}.matchLabels`, value, text));
+    for (const text of checkLabelValue(value ?? '')) errors.push(invalidValue(`${path}.matchLabels`, value, text));
   }
   (object.matchExpressions ?? []).forEach((expression, index) => {
     errors.push(...validateExpression(expression, `${path}.matchExpressions[${index}]`));

@@ -80,7 +80,7 @@ export const selfSubjectAccessReview: VirtualHandler = async (call, value) => {
 /** POST `subjectaccessreviews` and `localsubjectaccessreviews`. */
 export const subjectAccessReview: VirtualHandler = async (call, value) => {
   const { body, spec } = specOf(value);
-  const groups = Array.isArray(spec['groups']) ? spec['groups'].map(String) : [];
+  const groups = Array.isArray(spec['groups']) ? spec['groups'].filter((group) => typeof group === 'string') : [];
   if (!spec['user'] && groups.length === 0) {
     throw invalid({ group: 'authorization.k8s.io', kind: text(body['kind']) }, '', [
       { ...invalidValue('spec.user', '', 'at least one of user or group must be specified') },

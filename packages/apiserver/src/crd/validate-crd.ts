@@ -169,7 +169,7 @@ export function validateCrdUpdate(next: Crd, old: Crd): FieldError[] {
   const immutable = (path: string, value: unknown, before: unknown): void => {
     if (!deepEqual(value, before)) errors.push(invalidValue(path, value, 'field is immutable'));
   };
-  if (next.spec === undefined) return errors; // said by the validation of the whole
+  if (next.spec?.names === undefined || next.spec.versions === undefined) return errors; // said by the validation of the whole
   immutable('spec.group', next.spec.group, old.spec.group);
   immutable('spec.names.plural', next.spec.names.plural, old.spec.names.plural);
   if (old.status?.conditions?.some(({ type, status }) => type === 'Established' && status === 'True')) {
