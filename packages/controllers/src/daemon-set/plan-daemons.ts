@@ -128,25 +128,20 @@ function planUpdate(
 /** `status` for these pods and nodes. */
 export function daemonSetStatus(set: DaemonSet, { nodes, pods, hash, nowMs }: DaemonFacts): Status {
   const byNode = podsByNode(pods.filter((pod) => !isTerminating(pod) && !isFinished(pod)));
-  const status = { desiredNumberScheduled: 0, currentNumberScheduled: 0, numberMisscheduled: 0, numberReady: 0 };
-  let updated = 0;
-  let available = 0;
-  for (const node of nodes) {
-    const [pod] = [...(byNode.get(node.metadata.name ?? '') ?? [])].sort(byAge);
-    if (!daemonFits(set, node).starts) {
-      if (pod) status.numberMisscheduled++;
-      continue;
-    }
-    status.desiredNumberScheduled++;
-    if (pod === undefined) continue;
-    status.currentNumberScheduled++;
-    if (isPodReady(pod)) status.numberReady++;
-    if (isAvailable(pod, set.spec?.minReadySeconds ?? 0, nowMs)) available++;
-    if (pod.metadata.labels?.[REVISION_LABEL] === hash) updated++;
-  }
-  const unavailable = status.desiredNumberScheduled - available;
+  const here = nodes.map((node) => ({
+    isWanted: daemonFits(set, node).starts,
+    pod: [...(byNode.get(node.metadata.name ?? '') ?? [])].sort(byAge)[0],
+  }));
+  const wanted = here.filter(({ isWanted }) => isWanted);
+  const count = (matches: (pod: Pod) => boolean): number => wanted.filter(({ pod }) => pod !== undefined && matches(pod)).length;
+  const updated = count((pod) => pod.metadata.labels?.[REVISION_LABEL] === hash);
+  const available = count((pod) => isAvailable(pod, set.spec?.minReadySeconds ?? 0, nowMs));
+  const unavailable = wanted.length - available;
   return {
-    ...status,
+    desiredNumberScheduled: wanted.length,
+    currentNumberScheduled: count(() => true),
+    numberMisscheduled: here.filter(({ isWanted, pod }) => !isWanted && pod !== undefined).length,
+    numberReady: count(isPodReady),
     ...(updated > 0 && { updatedNumberScheduled: updated }),
     ...(available > 0 && { numberAvailable: available }),
     ...(unavailable > 0 && { numberUnavailable: unavailable }),

@@ -87,30 +87,47 @@ function availability(deployment: Deployment, { availableReplicas }: Counts): Sa
       };
 }
 
-function progress(deployment: Deployment, counts: Counts, { current, event, nowMs }: StatusFacts): Said | undefined {
+function progress(deployment: Deployment, counts: Counts, facts: StatusFacts): Said | undefined {
   const { spec, status } = deployment;
   const before = status?.conditions?.find(({ type }) => type === 'Progressing');
-  const keep: Said | undefined = before && { ...pick(before) };
   if (spec?.progressDeadlineSeconds === undefined) return undefined;
-  if (spec.paused)
-    return keep?.reason === 'ProgressDeadlineExceeded' ? keep : said('Unknown', 'DeploymentPaused', 'Deployment is paused');
+  if (spec.paused) return pausedProgress(before);
   if (before?.reason === 'DeploymentPaused') return said('Unknown', 'DeploymentResumed', 'Deployment is resumed');
-  const name = current?.metadata.name ?? deployment.metadata.name;
-  const subject = current ? `ReplicaSet "${name}"` : `Deployment "${name}"`;
+  return eventProgress(deployment, counts, facts) ?? steadyProgress(deployment, counts, facts, before);
+}
+
+/** Pausing does not hide that a rollout had got stuck. */
+const pausedProgress = (before: Condition | undefined): Said =>
+  before?.reason === 'ProgressDeadlineExceeded' ? pick(before) : said('Unknown', 'DeploymentPaused', 'Deployment is paused');
+
+const subjectOf = (deployment: Deployment, current: ReplicaSet | undefined): string =>
+  current ? `ReplicaSet "${current.metadata.name}"` : `Deployment "${deployment.metadata.name}"`;
+
+/** What this pass has just done, or that everything is done. */
+function eventProgress(deployment: Deployment, counts: Counts, { current, event }: StatusFacts): Said | undefined {
+  const name = current?.metadata.name;
   if (event === 'created') return said('True', 'NewReplicaSetCreated', `Created new replica set "${name}"`);
-  if (event === 'found' && !isComplete(deployment, counts))
-    return said('True', 'FoundNewReplicaSet', `Found new replica set "${name}"`);
   if (isComplete(deployment, counts)) {
-    return said('True', 'NewReplicaSetAvailable', `${subject} has successfully progressed.`);
+    return said('True', 'NewReplicaSetAvailable', `${subjectOf(deployment, current)} has successfully progressed.`);
   }
-  const isDone = before?.reason === 'NewReplicaSetAvailable' && counts.replicas === counts.updatedReplicas;
-  if (isDone) return keep;
-  if (hasProgressed(status ?? {}, counts)) {
-    return { ...said('True', 'ReplicaSetUpdated', `${subject} is progressing.`), isProgress: true };
-  }
+  return event === 'found' ? said('True', 'FoundNewReplicaSet', `Found new replica set "${name}"`) : undefined;
+}
+
+function steadyProgress(
+  deployment: Deployment,
+  counts: Counts,
+  { current, nowMs }: StatusFacts,
+  before: Condition | undefined,
+): Said {
+  const subject = subjectOf(deployment, current);
+  const isRolledOut = before?.reason === 'NewReplicaSetAvailable' && counts.replicas === counts.updatedReplicas;
+  // pods that fail after the rollout are no rollout
+  if (isRolledOut) return pick(before);
+  const moving = said('True', 'ReplicaSetUpdated', `${subject} is progressing.`);
+  if (hasProgressed(deployment.status ?? {}, counts)) return { ...moving, isProgress: true };
   if (isOverdue(deployment, before, nowMs))
     return said('False', 'ProgressDeadlineExceeded', `${subject} has timed out progressing.`);
-  return keep ?? said('True', 'ReplicaSetUpdated', `${subject} is progressing.`);
+  return before ? pick(before) : moving;
 }
 
 const said = (status: string, reason: string, message: string): Said => ({ type: 'Progressing', status, reason, message });

@@ -67,36 +67,48 @@ interface Outcome {
 const problem = (type: string, reason: string, message: string): ConditionUpdate => ({ type, status: 'False', reason, message });
 
 async function scaleTarget(deps: ControllerDeps, autoscaler: HorizontalPodAutoscaler, signal: AbortSignal): Promise<Outcome> {
-  const { client, events } = deps;
-  const { scaleTargetRef, minReplicas = 1, maxReplicas = 1 } = autoscaler.spec ?? {};
   const path = await scalePath(deps, autoscaler, signal);
-  const answer = path === undefined ? undefined : await client.raw({ method: 'GET', path, signal });
-  if (path === undefined || answer === undefined || answer.status !== 200) {
-    const message = `the HPA controller was unable to get the target's current scale: ${scaleTargetRef?.kind} "${scaleTargetRef?.name}" has none`;
-    events.warning(autoscaler, 'FailedGetScale', message);
-    return { desiredReplicas: 0, conditions: [problem('AbleToScale', 'FailedGetScale', message)] };
-  }
-  const scale = answer.body as Scale; // the answer of a scale subresource
+  const answer = path === undefined ? undefined : await deps.client.raw({ method: 'GET', path, signal });
+  if (path === undefined || answer?.status !== 200) return withoutScale(deps, autoscaler);
+  return rescale(deps, autoscaler, path, answer.body as Scale, signal); // the answer of a scale subresource
+}
+
+function withoutScale({ events }: ControllerDeps, autoscaler: HorizontalPodAutoscaler): Outcome {
+  const { kind, name } = autoscaler.spec?.scaleTargetRef ?? {};
+  const message = `the HPA controller was unable to get the target's current scale: ${kind} "${name}" has none`;
+  events.warning(autoscaler, 'FailedGetScale', message);
+  return { desiredReplicas: 0, conditions: [problem('AbleToScale', 'FailedGetScale', message)] };
+}
+
+const ABLE = {
+  type: 'AbleToScale',
+  status: 'True',
+  reason: 'SucceededGetScale',
+  message: "the HPA controller was able to get the target's current scale",
+} as const;
+
+async function rescale(
+  { client, events }: ControllerDeps,
+  autoscaler: HorizontalPodAutoscaler,
+  path: string,
+  scale: Scale,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { minReplicas = 1, maxReplicas = 1 } = autoscaler.spec ?? {};
   const current = scale.spec?.replicas ?? 0;
-  const able = {
-    type: 'AbleToScale',
-    status: 'True',
-    reason: 'SucceededGetScale',
-    message: "the HPA controller was able to get the target's current scale",
-  } as const;
   if (current === 0) {
     const off = problem('ScalingActive', 'ScalingDisabled', 'scaling is disabled since the replica count of the target is zero');
-    return { currentReplicas: 0, desiredReplicas: 0, conditions: [able, off] };
+    return { currentReplicas: 0, desiredReplicas: 0, conditions: [ABLE, off] };
   }
   const desired = Math.min(maxReplicas, Math.max(minReplicas, current));
   const noMetrics = problem('ScalingActive', 'FailedGetResourceMetric', NO_METRICS);
-  if (desired === current) return { currentReplicas: current, desiredReplicas: current, conditions: [able, noMetrics] };
+  if (desired === current) return { currentReplicas: current, desiredReplicas: current, conditions: [ABLE, noMetrics] };
   const body = { ...scale, spec: { ...scale.spec, replicas: desired } };
   const written = await client.raw({ method: 'PUT', path, headers: { 'content-type': 'application/json' }, body, signal });
   if (written.status !== 200) throw new Error(`Cannot scale ${path}: ${written.status}`);
   const bound = desired > current ? 'below Spec.MinReplicas' : 'above Spec.MaxReplicas';
   events.normal(autoscaler, 'SuccessfulRescale', `New size: ${desired}; reason: Current number of replicas ${bound}`);
-  return { currentReplicas: current, desiredReplicas: desired, conditions: [able, noMetrics], isRescaled: true };
+  return { currentReplicas: current, desiredReplicas: desired, conditions: [ABLE, noMetrics], isRescaled: true };
 }
 
 /** Path of the target's scale; undefined when its kind is not served. */

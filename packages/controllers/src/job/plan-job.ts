@@ -51,23 +51,28 @@ function tally(job: Job, pods: readonly Pod[]): Tally {
 /** Decides whether a Job goes on, and with which pods. */
 export function planJob(job: Job, pods: readonly Pod[], nowMs: number): JobPlan {
   const counts = tally(job, pods);
-  const known = endOf(job);
-  if (known)
-    return { create: [], remove: counts.active, status: statusOf(job, { ...counts, active: [] }, job.status ?? {}, nowMs) };
+  if (endOf(job))
+    return { create: [], remove: counts.active, status: statusOf(job, { ...counts, active: [] }, job.status ?? {}) };
   const startTime = job.spec?.suspend ? undefined : (job.status?.startTime ?? formatTime(nowMs));
   const ending = endingOf(job, counts, pods, startTime, nowMs);
   if (ending) return ended(job, counts, ending, startTime, nowMs);
-  if (job.spec?.suspend) return suspended(job, counts, nowMs);
+  return job.spec?.suspend ? suspended(job, counts, nowMs) : running(job, counts, pods, startTime, nowMs);
+}
+
+function running(job: Job, counts: Tally, pods: readonly Pod[], startTime: string | undefined, nowMs: number): JobPlan {
   const conditions = resumed(job, nowMs);
-  const status = statusOf(job, counts, { ...(startTime && { startTime }), ...(conditions && { conditions }) }, nowMs);
-  const wanted = wantedActive(job, counts);
-  const surplus = counts.active.length - wanted;
-  const wait = surplus < 0 ? backOffMs(pods, counts.failed, nowMs) : 0;
-  const retryInMs = smallest([wait > 0 ? wait : undefined, deadlineInMs(job, startTime, nowMs)]);
-  if (surplus >= 0 || wait > 0) return { create: [], remove: counts.active.slice(0, Math.max(0, surplus)), status, retryInMs };
   const isResumed = conditions !== undefined && job.status?.conditions !== conditions;
-  const going = { type: 'Resumed', reason: 'Resumed', message: 'Job resumed' };
-  return { create: freeIndexes(job, counts, -surplus), remove: [], status, retryInMs, ...(isResumed && { ending: going }) };
+  const status = statusOf(job, counts, { ...(startTime && { startTime }), ...(conditions && { conditions }) });
+  const surplus = counts.active.length - wantedActive(job, counts);
+  const waitMs = surplus < 0 ? backOffMs(pods, counts.failed, nowMs) : 0;
+  const retryInMs = smallest([waitMs > 0 ? waitMs : undefined, deadlineInMs(job, startTime, nowMs)]);
+  return {
+    create: surplus < 0 && waitMs === 0 ? freeIndexes(job, counts, -surplus) : [],
+    remove: counts.active.slice(0, Math.max(0, surplus)),
+    status,
+    retryInMs,
+    ...(isResumed && { ending: { type: 'Resumed', reason: 'Resumed', message: 'Job resumed' } }),
+  };
 }
 
 function wantedActive({ spec }: Job, { active, succeeded }: Tally): number {
@@ -95,21 +100,24 @@ function endingOf(
   startTime: string | undefined,
   nowMs: number,
 ): Ending | undefined {
-  const { backoffLimit = 6, completions, activeDeadlineSeconds } = job.spec ?? {};
-  const restarts = job.spec?.template.spec?.restartPolicy === 'OnFailure' ? restartsOf(counts.active) : 0;
-  const isExhausted = counts.failed > backoffLimit || (restarts > 0 && restarts >= backoffLimit);
-  if (isExhausted) {
+  if (isExhausted(job, counts)) {
     return { type: 'Failed', reason: 'BackoffLimitExceeded', message: 'Job has reached the specified backoff limit' };
   }
-  const startedMs = parseTime(startTime);
-  if (activeDeadlineSeconds !== undefined && startedMs !== undefined && nowMs - startedMs >= activeDeadlineSeconds * 1000) {
+  if (deadlineInMs(job, startTime, nowMs) === 0) {
     return { type: 'Failed', reason: 'DeadlineExceeded', message: 'Job was active longer than specified deadline' };
   }
-  const isOver =
-    completions === undefined
-      ? counts.succeeded > 0 && counts.active.length === 0
-      : counts.succeeded >= completions && (pods.length > 0 || completions === 0 || counts.active.length === 0);
-  return isOver ? { type: 'Complete', reason: '', message: '' } : undefined;
+  return isOver(job, counts, pods) ? { type: 'Complete', reason: '', message: '' } : undefined;
+}
+
+function isExhausted({ spec }: Job, { failed, active }: Tally): boolean {
+  const limit = spec?.backoffLimit ?? 6;
+  const restarts = spec?.template.spec?.restartPolicy === 'OnFailure' ? restartsOf(active) : 0;
+  return failed > limit || (restarts > 0 && restarts >= limit);
+}
+
+function isOver({ spec }: Job, { succeeded, active }: Tally, pods: readonly Pod[]): boolean {
+  if (spec?.completions === undefined) return succeeded > 0 && active.length === 0;
+  return succeeded >= spec.completions && (pods.length > 0 || active.length === 0);
 }
 
 const restartsOf = (pods: readonly Pod[]): number =>
@@ -129,7 +137,6 @@ function ended(job: Job, counts: Tally, ending: Ending, startTime: string | unde
       ...(ending.type === 'Complete' && { completionTime: now }),
       conditions: [...(job.status?.conditions ?? []), condition],
     },
-    nowMs,
   );
   return { create: [], remove: counts.active, status, ending };
 }
@@ -137,7 +144,7 @@ function ended(job: Job, counts: Tally, ending: Ending, startTime: string | unde
 function suspended(job: Job, counts: Tally, nowMs: number): JobPlan {
   const before = job.status?.conditions?.find(({ type }) => type === 'Suspended');
   const conditions = withSuspended(job, 'True', 'JobSuspended', 'Job suspended', nowMs);
-  const status = statusOf(job, { ...counts, active: [] }, { conditions }, nowMs);
+  const status = statusOf(job, { ...counts, active: [] }, { conditions });
   const ending = { type: 'Suspended', reason: 'Suspended', message: 'Job suspended' };
   return { create: [], remove: counts.active, status, ...(before?.status !== 'True' && { ending }) };
 }
@@ -156,7 +163,7 @@ function withSuspended(job: Job, status: string, reason: string, message: string
   return [...others, { type: 'Suspended', status, reason, message, lastProbeTime: now, lastTransitionTime: now }];
 }
 
-function statusOf(job: Job, counts: Tally, rest: Status, _nowMs: number): Status {
+function statusOf(job: Job, counts: Tally, rest: Status): Status {
   const ready = counts.active.filter(isPodReady).length;
   const { startTime, completionTime, conditions } = rest;
   return {
