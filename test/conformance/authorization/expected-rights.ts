@@ -179,6 +179,11 @@ function mayRead(persona: Persona, path: string): boolean {
   return persona !== 'anonymous' && DISCOVERY.test(path);
 }
 
+const TENANT_RULES = { nobody: [], view: VIEW, edit: EDIT, admin: ADMIN } as const;
+
+const isExpectedOfNode = (persona: 'node-own' | 'node-other', attempt: Attempt): boolean =>
+  covers(NODE_READS, attempt) || mayCreate(attempt) || (persona === 'node-own' && attempt.isNamed && mayChangeOwn(attempt));
+
 /** Whether a persona may do what it tries. */
 export function isExpected(persona: Persona, attempt: Attempt): boolean {
   if (attempt.resource === '') return mayRead(persona, attempt.path);
@@ -187,18 +192,7 @@ export function isExpected(persona: Persona, attempt: Attempt): boolean {
   if (persona === 'cluster-admin') return true;
   if (persona === 'anonymous') return false;
   if (covers(AUTHENTICATED, attempt)) return true;
-  switch (persona) {
-    case 'view':
-      return attempt.scope === 'team' && covers(VIEW, attempt);
-    case 'edit':
-      return attempt.scope === 'team' && covers(EDIT, attempt);
-    case 'admin':
-      return attempt.scope === 'team' && covers(ADMIN, attempt);
-    case 'node-own':
-      return covers(NODE_READS, attempt) || mayCreate(attempt) || (attempt.isNamed && mayChangeOwn(attempt));
-    case 'node-other':
-      return covers(NODE_READS, attempt) || mayCreate(attempt);
-    default:
-      return false;
-  }
+  return persona === 'node-own' || persona === 'node-other'
+    ? isExpectedOfNode(persona, attempt)
+    : attempt.scope === 'team' && covers(TENANT_RULES[persona], attempt);
 }

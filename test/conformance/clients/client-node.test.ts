@@ -64,8 +64,12 @@ describe('objects', () => {
   it('creates, reads, replaces with a conflict, and deletes', async () => {
     const created = await core.createNamespacedConfigMap({ namespace, body: map('one', 'a') });
     expect(created.metadata?.creationTimestamp).toBeInstanceOf(Date);
-    await core.replaceNamespacedConfigMap({ namespace, name: 'one', body: { ...created, data: { key: 'b' } } });
-    const stale = core.replaceNamespacedConfigMap({ namespace, name: 'one', body: { ...created, data: { key: 'c' } } });
+    await core.replaceNamespacedConfigMap({ namespace, name: 'one', body: Object.assign(created, { data: { key: 'b' } }) });
+    const stale = core.replaceNamespacedConfigMap({
+      namespace,
+      name: 'one',
+      body: Object.assign(created, { data: { key: 'c' } }),
+    });
     await expect(stale).rejects.toMatchObject({ code: 409 });
     await core.deleteNamespacedConfigMap({ namespace, name: 'one' });
     const gone = await core.readNamespacedConfigMap({ namespace, name: 'one' }).catch((error: unknown) => error);
@@ -129,7 +133,7 @@ describe('objects', () => {
     const spec = { replicas: 1, selector: { matchLabels: { app: 'w' } }, template };
     await apps.createNamespacedDeployment({ namespace, body: { metadata: { name: 'w' }, spec } });
     const scale = await apps.readNamespacedDeploymentScale({ name: 'w', namespace });
-    await apps.replaceNamespacedDeploymentScale({ name: 'w', namespace, body: { ...scale, spec: { replicas: 4 } } });
+    await apps.replaceNamespacedDeploymentScale({ name: 'w', namespace, body: Object.assign(scale, { spec: { replicas: 4 } }) });
     expect((await apps.readNamespacedDeployment({ name: 'w', namespace })).spec?.replicas).toBe(4);
   });
 });

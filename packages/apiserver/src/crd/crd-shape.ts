@@ -145,24 +145,31 @@ function check(value: unknown, shape: Shape, path: string): void {
   if (shape === 'any') return;
   if (typeof shape === 'string') {
     if (typeof value !== shape) throw wrong(value, path, shape);
-    return;
-  }
-  if ('list' in shape) {
+  } else if ('list' in shape) {
     if (!Array.isArray(value)) throw wrong(value, path, 'list');
-    value.forEach((item) => check(item, shape.list, path));
-    return;
+    for (const item of value) check(item, shape.list, path);
+  } else {
+    if (!isObject(value)) throw wrong(value, path, 'object');
+    if ('map' in shape) checkMembers(value, () => shape.map, path);
+    else checkFields(value, shape.fields(), path);
   }
-  if (!isObject(value)) throw wrong(value, path, 'object');
-  const fields = 'fields' in shape ? shape.fields() : undefined;
+}
+
+function checkFields(value: Record<string, unknown>, fields: Readonly<Record<string, Shape>>, path: string): void {
+  checkMembers(value, (name) => (Object.hasOwn(fields, name) ? (fields[name] ?? 'any') : 'any'), path);
+  if (fields !== SCHEMA_FIELDS) return;
+  const { items, additionalProperties } = value;
+  if (items !== undefined) checkBranch(items, `${path}.items`);
+  if (additionalProperties !== undefined && typeof additionalProperties !== 'boolean')
+    checkBranch(additionalProperties, `${path}.additionalProperties`);
+}
+
+function checkMembers(value: Record<string, unknown>, shapeOf: (name: string) => Shape, path: string): void {
   for (const [name, member] of Object.entries(value)) {
-    const wanted =
-      fields === undefined ? ('map' in shape ? shape.map : 'any') : Object.hasOwn(fields, name) ? fields[name] : 'any';
-    if (member === null && wanted !== 'any') delete value[name];
-    else if (member !== null || wanted !== 'any') check(member, wanted ?? 'any', path === '' ? name : `${path}.${name}`);
-  }
-  if (fields !== undefined && 'items' in value && fields === SCHEMA_FIELDS) checkBranch(value['items'], `${path}.items`);
-  if (fields === SCHEMA_FIELDS && 'additionalProperties' in value && typeof value['additionalProperties'] !== 'boolean') {
-    checkBranch(value['additionalProperties'], `${path}.additionalProperties`);
+    const shape = shapeOf(name);
+    if (shape === 'any') continue;
+    if (member === null) delete value[name];
+    else check(member, shape, path === '' ? name : `${path}.${name}`);
   }
 }
 
