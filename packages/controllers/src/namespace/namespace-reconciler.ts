@@ -92,7 +92,8 @@ export class NamespaceReconciler implements Reconciler {
       reason: 'SomeResourcesRemain',
       message: `Some resources are remaining: ${counts.join(', ')}`,
     } as const;
-    const conditions = setCondition(setCondition(before, content, now), finalizersCondition(remaining), now);
+    const all = [...SUCCESSES, content, finalizersCondition(remaining)];
+    const conditions = all.reduce<Conditions>((list, condition) => setCondition(list, condition, now), before);
     if (deepEqual(conditions, before)) return;
     const status = {
       ...namespace.status,
@@ -102,6 +103,28 @@ export class NamespaceReconciler implements Reconciler {
     await this.deps.client.update(NamespaceKind, { ...namespace, status } as Namespace, { subresource: 'status', signal });
   }
 }
+
+/** Steps of a deletion that tools look at before they look at what remains. */
+const SUCCESSES = [
+  {
+    type: 'NamespaceDeletionDiscoveryFailure',
+    status: 'False',
+    reason: 'ResourcesDiscovered',
+    message: 'All resources successfully discovered',
+  },
+  {
+    type: 'NamespaceDeletionGroupVersionParsingFailure',
+    status: 'False',
+    reason: 'ParsedGroupVersions',
+    message: 'All legacy kube types successfully parsed',
+  },
+  {
+    type: 'NamespaceDeletionContentFailure',
+    status: 'False',
+    reason: 'ContentDeleted',
+    message: 'All content successfully deleted, may be waiting on finalization',
+  },
+] as const;
 
 function finalizersCondition(remaining: readonly Remaining[]) {
   const counts = new Map<string, number>();

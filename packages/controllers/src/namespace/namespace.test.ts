@@ -30,6 +30,9 @@ describe('namespace deletion', () => {
     await world.client.delete(NamespaceKind, { namespace: '', name: 'a' });
     await world.settle();
     expect((await world.get(NamespaceKind, 'a')).status?.conditions).toMatchObject([
+      { type: 'NamespaceDeletionDiscoveryFailure', status: 'False' },
+      { type: 'NamespaceDeletionGroupVersionParsingFailure', status: 'False' },
+      { type: 'NamespaceDeletionContentFailure', status: 'False' },
       {
         type: 'NamespaceContentRemaining',
         status: 'True',
