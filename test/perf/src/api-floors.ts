@@ -4,7 +4,7 @@ import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } fr
 import { join } from 'node:path';
 import { runLoad } from './api-load.ts';
 import type { ServerProcess } from './api-process.ts';
-import { openConnections } from './api-wire.ts';
+import { type WireConnection, openConnections } from './api-wire.ts';
 
 /** Appends of 512 bytes that one writer can make durable in a second: no single client can be faster. */
 export function measureSyncedAppends(ms: number): number {
@@ -55,6 +55,62 @@ export async function measureBareHttps({ tls, paths }: ServerProcess, clients: n
       for (const connection of connections) connection.close();
     }
   } finally {
+    child.kill();
+    await once(child, 'exit');
+  }
+}
+
+const BROADCASTER = `
+import { createServer } from 'node:tls';
+import { readFileSync } from 'node:fs';
+const [pki, receivers] = process.argv.slice(-2);
+const read = (name) => readFileSync(pki + '/' + name);
+const event = Buffer.alloc(700, 'x');
+const sockets = new Set();
+const server = createServer({ key: read('serving.key'), cert: read('serving.crt') }, (socket) => {
+  socket.setNoDelay(true);
+  sockets.add(socket);
+  if (sockets.size === Number(receivers)) process.stdout.write('all');
+  socket.on('error', () => socket.destroy());
+  socket.on('close', () => sockets.delete(socket));
+});
+process.stdin.on('data', () => { for (const socket of sockets) socket.write(event); });
+server.listen(0, '127.0.0.1', () => process.stdout.write(server.address().port + '\\n'));
+`;
+
+/** As `measureWatchDelivery`, from a process that does nothing but write the same bytes to each TLS connection. */
+export async function measureBroadcast({ tls, paths }: ServerProcess, receivers: number, events: number): Promise<number[]> {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', BROADCASTER, '--', paths.pki, String(receivers)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const connections: WireConnection[] = [];
+  try {
+    const [port] = (await once(child.stdout, 'data')) as [Buffer];
+    const allConnected = once(child.stdout, 'data'); // a client has finished its handshake before the server has
+    const latenciesMs: number[] = [];
+    let sentAt = 0;
+    let missing = 0;
+    let everybodyHasIt = (): void => undefined;
+    while (connections.length < receivers) {
+      connections.push(...(await openConnections(Math.min(8, receivers - connections.length), Number(port), tls)));
+    }
+    await allConnected;
+    for (const connection of connections) {
+      connection.listen(() => {
+        latenciesMs.push(performance.now() - sentAt);
+        if (--missing === 0) everybodyHasIt();
+      });
+    }
+    for (let event = 0; event < events; event++) {
+      missing = receivers;
+      const delivered = new Promise<void>((resolve) => (everybodyHasIt = resolve));
+      sentAt = performance.now();
+      child.stdin.write('.');
+      await delivered;
+    }
+    return latenciesMs;
+  } finally {
+    for (const connection of connections) connection.close();
     child.kill();
     await once(child, 'exit');
   }

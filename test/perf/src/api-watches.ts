@@ -19,10 +19,7 @@ export interface WatchLoad {
  * Milliseconds from sending a create to each watcher having the event, for every event and watcher; one event at a
  * time. Throws when a watcher misses one.
  */
-export async function measureWatchDelivery(
-  { port, tls }: ServerProcess,
-  options: WatchLoad,
-): Promise<number[]> {
+export async function measureWatchDelivery({ port, tls }: ServerProcess, options: WatchLoad): Promise<number[]> {
   const { watchers, events, namespace } = options;
   const latenciesMs: number[] = [];
   let marker = Buffer.alloc(0);

@@ -65,6 +65,12 @@ export class WireConnection {
     this.socket.on('data', onChunk);
   }
 
+  /** Everything that arrives goes to the listener, nothing is read as an answer any more. */
+  listen(onChunk: (chunk: Buffer) => void): void {
+    this.socket.removeAllListeners('data');
+    this.socket.on('data', onChunk);
+  }
+
   close(): void {
     this.socket.destroy();
   }
