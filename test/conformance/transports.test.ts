@@ -18,6 +18,7 @@ const validity = { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(
 let server: ApiServer;
 let listener: Listener;
 let authority: KeyPair;
+const audit: string[] = [];
 
 beforeAll(async () => {
   authority = await createAuthority({ commonName: 'test', ...validity });
@@ -28,6 +29,7 @@ beforeAll(async () => {
     ...validity,
   });
   server = await createApiServer({
+    audit: (event) => void audit.push(`${event.user} ${event.verb} ${event.path} ${event.code}`),
     store: await openStore({ fs: memoryStoreFs(), now: Date.now }),
     definitions: builtinResources(),
     bundledCrds: bundledCustomResourceDefinitions(),
@@ -126,6 +128,24 @@ describe('who gets in', () => {
     expect([(await post('n1')).status, (await post('n2')).status]).toEqual([201, 403]);
     expect((await ask('/api/v1/namespaces/default/secrets', { client: node })).status).toBe(403);
     expect((await ask('/api/v1/namespaces/default/secrets/any', { client: node })).status).toBe(403);
+  });
+});
+
+describe('the audit log', () => {
+  it('records requests for streams, refused ones too', async () => {
+    const path = '/api/v1/namespaces/default/pods/absent/exec';
+    const upgrade = (token: string | undefined): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const headers = { connection: 'Upgrade', upgrade: 'SPDY/3.1', ...(token && { authorization: `Bearer ${token}` }) };
+        const target = { host: '127.0.0.1', port: listener.port, path: `${path}?command=id&stdout=1`, ca: authority.cert };
+        const outgoing = httpsRequest({ ...target, method: 'POST', headers, agent: false }, (incoming) => {
+          incoming.resume();
+          incoming.on('end', () => resolve(incoming.statusCode ?? 0));
+        });
+        outgoing.on('error', reject).end();
+      });
+    expect([await upgrade('secret'), await upgrade(undefined)]).toEqual([404, 403]);
+    expect(audit.slice(-2)).toEqual([`admin create ${path} 404`, `system:anonymous create ${path} 403`]);
   });
 });
 

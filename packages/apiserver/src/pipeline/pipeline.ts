@@ -71,13 +71,33 @@ function record(server: ServerContext, request: ApiRequest, outcome: Outcome): v
   });
 }
 
-/** The call of a request whose sender may do what it asks. Throws StatusError 401 and 403. */
-export async function authorizeRequest(server: ServerContext, request: ApiRequest): Promise<Call> {
-  const info = infoOf(request);
-  const user = impersonate(request, await authenticate(request, server.tokenAuthenticators), server.authorizer);
-  const call: Call = { server, request, info, user, warnings: [] };
-  authorize(call);
-  return call;
+const SWITCHING_PROTOCOLS = 101;
+
+/**
+ * Opens a connection that leaves HTTP (exec, console, port-forward) for a request whose sender may do what it asks, and
+ * records it as any other request. Throws StatusError.
+ */
+export async function openAudited<T>(server: ServerContext, request: ApiRequest, open: (call: Call) => Promise<T>): Promise<T> {
+  const startMs = server.nowMs();
+  const auditId = request.headers['audit-id'] ?? server.uid();
+  let user: UserInfo | undefined;
+  let impersonator: UserInfo | undefined;
+  let info: RequestInfo | undefined;
+  let code = SWITCHING_PROTOCOLS;
+  try {
+    info = infoOf(request);
+    const authenticated = await authenticate(request, server.tokenAuthenticators);
+    user = impersonate(request, authenticated, server.authorizer);
+    if (user !== authenticated) impersonator = authenticated;
+    const call: Call = { server, request, info, user, warnings: [] };
+    authorize(call);
+    return await open(call);
+  } catch (error) {
+    code = error instanceof StatusError ? error.code : 500;
+    throw error;
+  } finally {
+    record(server, request, { auditId, startMs, user: impersonator ?? user, impersonated: impersonator && user, info, code });
+  }
 }
 
 function infoOf(request: ApiRequest): RequestInfo {
