@@ -11,6 +11,8 @@ const IMAGES_NAMESPACE = 'openshift-virtualization-os-images';
 const FIXTURES = ['rhel9', 'windows10', 'server2019'] as const;
 /** `SLIPWAY_E2E_LONG=1` boots the full Debian guest with real cloud-init for rhel9; it takes minutes under TCG. */
 const isLong = process.env['SLIPWAY_E2E_LONG'] === '1';
+/** A deadline for a guest that is emulated beside others on a loaded machine. */
+const BOOT_MS = 420_000;
 
 /** The manifest byte for byte, but for the one Helm placeholder that it holds. */
 const manifestOf = (name: string): string =>
@@ -101,7 +103,32 @@ describe('the manifests that users bring', () => {
     await platform?.destroy();
   });
 
-  it('are Running together', async () => {
+  // alone at first: its firmware and four processors have much to do on a machine that emulates them
+  it('lets cloud-user log in on the serial console with the password of the manifest', { timeout: 900_000 }, async () => {
+    await platform.apply(manifestOf('rhel9'));
+    await platform.until<Vmi>('vmi example-rhel9', (vmi) => vmi.status?.phase === 'Running', 180_000);
+    const console = openTerminal([`${ROOT}/slipway`, 'virt', 'console', 'example-rhel9'], {
+      ...process.env,
+      KUBECONFIG: platform.kubeconfig,
+    });
+    try {
+      await console.expect(/Successfully connected/);
+      console.type('\n');
+      await console.expect(/login:/, BOOT_MS);
+      // cloud-init sets the password after the first prompt may have appeared
+      for (let attempt = 1; ; attempt++) {
+        await console.answer('cloud-user', /[Pp]assword:/, 120_000);
+        const output = await console.answer(PASSWORD, /[Ii]ncorrect[^]*login:|[$#] /, 120_000);
+        if (!/[Ii]ncorrect/.test(output)) break;
+        if (attempt > 10) throw new Error(`cloud-user was never let in:\n${output}`);
+      }
+      await console.answer('echo "I am $(id -un)"', /I am cloud-user/, 120_000);
+    } finally {
+      console.close();
+    }
+  });
+
+  it('are Running together', { timeout: 600_000 }, async () => {
     for (const name of FIXTURES) await platform.apply(manifestOf(name));
     for (const name of FIXTURES)
       await platform.until<Vmi>(`vmi example-${name}`, (vmi) => vmi.status?.phase === 'Running', 180_000);
@@ -141,38 +168,9 @@ describe('the manifests that users bring', () => {
     }
   });
 
-  it('lets cloud-user log in on the serial console with the password of the manifest', async () => {
-    const console = openTerminal([`${ROOT}/slipway`, 'virt', 'console', 'example-rhel9'], {
-      ...process.env,
-      KUBECONFIG: platform.kubeconfig,
-    });
-    const bootMs = isLong ? 280_000 : 240_000;
-    try {
-      await console.expect(/Successfully connected/);
-      console.type('\n');
-      await console.expect(/login:/, bootMs);
-      // cloud-init sets the password after the first prompt may have appeared
-      for (let attempt = 0; ; attempt++) {
-        console.type('cloud-user\n');
-        await console.expect(new RegExp(`(?:[Pp]assword:[^]*){${attempt + 1}}`));
-        console.type(`${PASSWORD}\n`);
-        const output = await console.expect(
-          new RegExp(`cloud-user@|\\$ |# |(?:[Ii]ncorrect[^]*login:[^]*){${attempt + 1}}`),
-          60_000,
-        );
-        if (!new RegExp(`(?:[Ii]ncorrect[^]*){${attempt + 1}}`).test(output)) break;
-        if (attempt > 10) throw new Error(`cloud-user was never let in:\n${output.slice(-2000)}`);
-      }
-      console.type('id -un; echo done-$((40+2))\n');
-      expect(await console.expect(/done-42/)).toMatch(/cloud-user/);
-    } finally {
-      console.close();
-    }
-  });
-
-  it('are deleted without a rest', async () => {
+  it('are deleted without a rest', { timeout: 1_800_000 }, async () => {
     // a guest that has not booted does not hear the power button, and these have up to an hour to shut down
-    for (const name of FIXTURES) await platform.until<Vmi>(`vmi example-${name}`, hasAgent, 240_000);
+    for (const name of FIXTURES) await platform.until<Vmi>(`vmi example-${name}`, hasAgent, BOOT_MS);
     await platform.kubectl('delete', 'vm', ...FIXTURES.map((name) => `example-${name}`), '--timeout=240s');
     await platform.kubectl('wait', '--for=delete', 'vmi', '--all', '--timeout=60s');
     expect(await platform.kubectl('get', 'pods,pvc', '-n', 'default', '-o', 'name')).toBe('');

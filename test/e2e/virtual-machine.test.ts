@@ -56,14 +56,10 @@ describe('the life of a virtual machine', () => {
     try {
       await console.expect(/Successfully connected/);
       console.type('\n');
-      await console.expect(/login:/);
-      console.type('demo\n');
-      await console.expect(/[Pp]assword:/);
-      console.type('secret\n');
-      const greeting = await console.expect(/[Ii]ncorrect|\$ |# /);
-      expect(greeting).not.toMatch(/[Ii]ncorrect/);
-      console.type('echo six times seven is $((6*7))\n');
-      await console.expect(/six times seven is 42/);
+      await console.expect(/login:/, 240_000);
+      await console.answer('demo', /[Pp]assword:/);
+      expect(await console.answer('secret', /[Ii]ncorrect|[$#] /)).not.toMatch(/[Ii]ncorrect/);
+      await console.answer('echo six times seven is $((6*7))', /six times seven is 42/);
     } finally {
       console.close();
     }

@@ -332,10 +332,11 @@ describe('the process', () => {
   });
   afterAll(() => rmSync(join(bundle, '..'), { recursive: true, force: true }));
 
+  /** It has no stall to survive: the server's own pauses on a loaded machine must not end it. */
   function start(): { child: ReturnType<typeof spawn>; outcome: () => MoverOutcome } {
     const outcomeFile = join(dir, 'outcome');
     const fd = openSync(outcomeFile, 'w');
-    const child = spawn(process.execPath, [bundle, ...argumentsOf(128 * MiB)], {
+    const child = spawn(process.execPath, [bundle, ...argumentsOf(128 * MiB), '--stall-ms', '60000'], {
       env: { PATH: process.env.PATH, IMPORTER_ENDPOINT: `${server.url}/disk` },
       stdio: ['ignore', 'ignore', 'ignore', fd],
     });
@@ -357,8 +358,10 @@ describe('the process', () => {
       const before = existsSync(journal) ? readFileSync(journal, 'utf8') : '';
       const { child } = start();
       const ended = once(child, 'exit');
-      while (!existsSync(journal) || readFileSync(journal, 'utf8') === before)
+      while (!existsSync(journal) || readFileSync(journal, 'utf8') === before) {
+        expect(child.exitCode, 'it ended before it wrote down how far it got').toBeNull();
         await new Promise((resolve) => setTimeout(resolve, 5));
+      }
       child.kill('SIGKILL');
       await ended;
     }
