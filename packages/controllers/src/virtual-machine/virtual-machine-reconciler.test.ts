@@ -260,6 +260,16 @@ describe('a disk from a template', () => {
     expect(await printable()).toBe('Running');
   });
 
+  it.each(['RerunOnFailure', 'Once'] as const)(
+    'is waited for by a VM with run strategy %s, which then starts',
+    async (runStrategy) => {
+      await start({ ...spec, runStrategy });
+      await setPhase('ImportInProgress');
+      await setPhase('Succeeded');
+      expect(await printable()).toBe('Running');
+    },
+  );
+
   it('gets its first consumer from the launcher pod; the guest waits until it is filled', async () => {
     await start(spec);
     await setPhase('WaitForFirstConsumer');

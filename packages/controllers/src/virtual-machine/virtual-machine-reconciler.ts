@@ -36,6 +36,8 @@ interface Outcome {
   vmi: VirtualMachineInstance | undefined;
   isStarting: boolean;
   isStopping: boolean;
+  /** The VM shall start as soon as its disks are there. */
+  isHeldBack?: boolean;
   failure: SyncFailure | undefined;
   requeueAfterMs: number | undefined;
 }
@@ -102,6 +104,7 @@ export class VirtualMachineReconciler implements Reconciler {
   ): Promise<void> {
     switch (power.action) {
       case 'start': {
+        outcome.isHeldBack = !areReady;
         if (!areReady) return;
         const created = await createInstance(this.deps, vm, power, signal);
         outcome.vmi = created.vmi;

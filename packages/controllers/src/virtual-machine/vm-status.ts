@@ -14,6 +14,8 @@ export interface VmStatusInput extends Omit<PrintableStatusInput, 'vm'> {
   readonly startFailure: kubevirt.VirtualMachineStartFailure | undefined;
   readonly failure: SyncFailure | undefined;
   readonly restartReason: string | undefined;
+  /** The VM shall start as soon as its disks are there. */
+  readonly isHeldBack?: boolean;
   /** RFC 3339. */
   readonly now: string;
 }
@@ -38,13 +40,15 @@ export function vmStatus(input: VmStatusInput): Status {
   };
   const desired = vm.metadata.generation;
   const observed = observedGeneration(vm, vmi);
+  // a run strategy counts as followed when its first start was made, not while that waits for disks
+  const runStrategy = input.isHeldBack ? vm.status?.runStrategy : runStrategyOf(vm);
   return {
     ...carried,
     conditions: vmConditions(input),
     ...(vmi !== undefined && { created: true }),
     ...(hasCondition(vmi, VmCondition.ready) && { ready: true }),
     printableStatus: printableStatusOf({ ...input, vm: updated }),
-    runStrategy: runStrategyOf(vm),
+    ...(runStrategy !== undefined && { runStrategy }),
     ...(requests.length > 0 && { stateChangeRequests: [...requests] }),
     ...(startFailure && { startFailure }),
     ...(desired !== undefined && { desiredGeneration: desired }),
