@@ -59,11 +59,12 @@ export class InstanceWriter {
     }
   }
 
-  private async refresh(signal: AbortSignal): Promise<void> {
+  /** Reads the VMI again: for waits that must not depend on an event alone. */
+  async refresh(signal: AbortSignal): Promise<void> {
     try {
       const vmi = await this.client.get(VirtualMachineInstanceKind, keyOf(this.latest), { signal });
-      if (vmi.metadata.uid === this.latest.metadata.uid) this.latest = vmi;
-      else this.isGone = true;
+      if (vmi.metadata.uid !== this.latest.metadata.uid) this.isGone = true;
+      else if (revisionOf(vmi) > revisionOf(this.latest)) this.latest = vmi;
     } catch (error) {
       if (!isNotFound(error)) throw error;
       this.isGone = true;

@@ -37,6 +37,8 @@ const RETRY = { baseMs: 500, maxMs: 15_000, jitter: 0.2 };
 const DEFAULT_GRACE_SECONDS = 30;
 /** A guest that was still booting missed the power button: it is pressed again. */
 const POWER_BUTTON_EVERY_MS = 5_000;
+/** A start that takes longer than this looks for itself whether the VMI was handed over. */
+const REREAD_MS = 3_000;
 const SHUTDOWN_RETRY_MS = 500;
 const AGENT_REFRESH_MS = 30_000;
 const AGENT_RETRY_MS = 1_000;
@@ -205,8 +207,11 @@ export class Launch {
       const { status } = this.writer.current;
       if (status?.phase === VmiPhase.scheduled && status.nodeName === this.deps.config.nodeName) return;
       if (status?.phase === VmiPhase.running || this.hasEnded()) return;
-      await Promise.race([changed.promise, this.ended.promise, aborted(signal)]);
+      const isDue = sleep(this.deps.clock, REREAD_MS, signal).then(() => true);
+      const isLate = await Promise.race([changed.promise, this.ended.promise, isDue, aborted(signal)]);
       signal.throwIfAborted();
+      // a hand-over that happened between two reads of the cache is no event of ours
+      if (isLate === true) await this.writer.refresh(signal).catch(() => {});
     }
   }
 

@@ -48,6 +48,9 @@ interface Message {
   readonly payload: Buffer;
 }
 
+/** Longer than any call takes on a busy machine, guest-agent calls with their own limit included. */
+const CALL_TIMEOUT_MS = 60_000;
+
 export type EventListener = (procedure: number, body: XdrReader) => void;
 
 /** One connection to a libvirt daemon: calls in any number at once, events, keepalive. */
@@ -57,6 +60,7 @@ export class RpcConnection {
   private readonly socket: Socket;
   private readonly onEvent: EventListener;
   private readonly pending = new Map<number, Pending>();
+  private readonly timers = new Map<number, NodeJS.Timeout>();
   private received: Buffer[] = [];
   private receivedBytes = 0;
   /** Length of the message that is coming in, once known. */
@@ -93,6 +97,10 @@ export class RpcConnection {
     if (this.failure) return Promise.reject(this.failure);
     const serial = ++this.serial;
     return new Promise((resolve, reject) => {
+      // a daemon that hangs is given up as a whole: its init has another one ready
+      const timer = setTimeout(() => this.socket.destroy(new Error(`libvirt did not answer ${call.name}`)), CALL_TIMEOUT_MS);
+      timer.unref();
+      this.timers.set(serial, timer);
       this.pending.set(serial, { call, resolve, reject, chunks: [], streamedBytes: 0 });
       this.send(call.program, call.procedure, MESSAGE_TYPE.call, serial, MESSAGE_STATUS.ok, call.args);
     });
@@ -188,6 +196,8 @@ export class RpcConnection {
   }
 
   private settle(serial: number, outcome: RpcReply | Error): void {
+    clearTimeout(this.timers.get(serial));
+    this.timers.delete(serial);
     const pending = this.pending.get(serial);
     this.pending.delete(serial);
     if (outcome instanceof Error) pending?.reject(outcome);
