@@ -15,6 +15,15 @@ interface Vmi {
   status?: { phase?: string };
 }
 
+/** The victim may have ended meanwhile: its VM may just have been deleted. */
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
+
 /** A repeatable sequence of numbers below one (mulberry32). */
 function randomNumbers(seed: number): () => number {
   let state = seed;
@@ -107,7 +116,7 @@ describe(`kill -9 at random moments (seed ${SEED}, ${ROUNDS} rounds)`, () => {
         const { pid, guest } = victimPid(report, victim);
         const changing = change(round);
         await new Promise((resolve) => setTimeout(resolve, Math.floor(random() * 400)));
-        if (pid !== undefined) process.kill(pid, 'SIGKILL');
+        if (pid !== undefined) kill(pid);
         await changing;
         await converge();
         const now = qemuPids(await status());
