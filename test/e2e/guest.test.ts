@@ -93,10 +93,8 @@ describe('a guest', () => {
     await terminal.expect(/Successfully connected/);
     terminal.type('\n');
     await terminal.expect(/login: $/);
-    terminal.type('demo\n');
-    await terminal.expect(/[Pp]assword: $/);
-    terminal.type('secret\n');
-    await terminal.expect(/[$#] /);
+    await terminal.answer('demo', /[Pp]assword: $/);
+    await terminal.answer('secret', /[$#] /);
     return terminal;
   };
 
