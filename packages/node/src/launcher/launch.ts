@@ -1,4 +1,4 @@
-import { isNotFound, keyOf, formatTime } from '@slipway/apimachinery';
+import { isNotFound, keyOf, formatTime, StatusError } from '@slipway/apimachinery';
 import { type Pod, PodKind, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { backOffDelay, type EventRecorder, type Logger, sleep, type TimerClock } from '@slipway/runtime';
@@ -381,13 +381,30 @@ export class Launch {
     log.info({ vmi: `${vmi.metadata.namespace}/${vmi.metadata.name}`, phase: final, reason }, 'guest ended');
     const forever = new AbortController().signal;
     try {
-      await this.writer.update((now) => (isFinal(now) || !isOurs(now) ? now : endedInstance(now, final, clock.now())), forever);
+      await this.untilWritten(() =>
+        this.writer.update((now) => (isFinal(now) || !isOurs(now) ? now : endedInstance(now, final, clock.now())), forever),
+      );
       const hasRun = this.isStarted || vmi.status?.phase === VmiPhase.running; // the latter: it ended while no agent watched
       if (hasRun && final === 'Succeeded') events.normal(vmi, 'Stopped', 'The VirtualMachineInstance was shut down.');
       else if (hasRun) events.warning(vmi, 'Stopped', `The VirtualMachineInstance crashed: ${reason}.`);
-      await this.writePod({ phase: final, ...(final === 'Failed' && { message: `The guest ended: ${reason}` }) });
+      const message = final === 'Failed' ? { message: `The guest ended: ${reason}` } : {};
+      await this.untilWritten(() => this.writePod({ phase: final, ...message }));
     } finally {
       this.ended.fire();
+    }
+  }
+
+  /** A guest ends once: what is said of it must not be lost because the server is away just then. */
+  private async untilWritten(write: () => Promise<void>): Promise<void> {
+    const { clock, random } = this.deps;
+    for (let failures = 1; ; failures++) {
+      try {
+        await write();
+        return;
+      } catch (error) {
+        if (error instanceof StatusError && error.code < 500 && error.code !== 429) throw error;
+        await sleep(clock, backOffDelay(failures, RETRY, random), new AbortController().signal);
+      }
     }
   }
 
