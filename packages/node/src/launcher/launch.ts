@@ -171,7 +171,19 @@ export class Launch {
     const { signal } = this.stopping;
     const podUid = this.pod.metadata.uid ?? '';
     const standing = await sandboxes.find(podUid);
-    if (standing) return { sandbox: standing, network: await network.setUp(this.pod, vmi, standing, signal) };
+    if (standing) {
+      try {
+        return { sandbox: standing, network: await network.setUp(this.pod, vmi, standing, signal) };
+      } catch (error) {
+        // an agent was killed while it made the network: nothing runs in it yet, so the next attempt begins anew
+        if (vmi.status?.phase !== VmiPhase.running) {
+          await sandboxes.kill(podUid);
+          await network.tearDown(podUid);
+          await sandboxes.destroy(podUid);
+        }
+        throw error;
+      }
+    }
     let setUp: Promise<PodNetworkStatus> | undefined;
     const onNamespace = (sandbox: Sandbox): void => {
       setUp = network.setUp(this.pod, vmi, sandbox, signal);
