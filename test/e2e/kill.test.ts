@@ -5,7 +5,7 @@ import { idleVm } from './src/manifests.ts';
 import { type Platform, startPlatform } from './src/platform.ts';
 
 /** `SLIPWAY_KILL_ROUNDS=200` is the nightly run. */
-const ROUNDS = Number(process.env['SLIPWAY_KILL_ROUNDS'] ?? 12);
+const ROUNDS = Number(process.env['SLIPWAY_KILL_ROUNDS'] ?? 4);
 const SEED = Number(process.env['SLIPWAY_KILL_SEED'] ?? Date.now() % 1_000_000);
 const MAX_VMS = 4;
 type Victim = 'server' | 'agent' | 'libvirtd' | 'qemu';
