@@ -176,7 +176,7 @@ export class Launch {
         return { sandbox: standing, network: await network.setUp(this.pod, vmi, standing, signal) };
       } catch (error) {
         // an agent was killed while it made the network: nothing runs in it yet, so the next attempt begins anew
-        if (vmi.status?.phase !== VmiPhase.running) {
+        if (!signal.aborted && this.writer.current.status?.phase !== VmiPhase.running) {
           await sandboxes.kill(podUid);
           await network.tearDown(podUid);
           await sandboxes.destroy(podUid);
