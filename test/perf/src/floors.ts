@@ -114,7 +114,9 @@ export async function startPlainLibvirt(hideKvm: boolean): Promise<PlainLibvirt>
     },
     async stop() {
       daemon.kill('SIGKILL');
-      await new Promise((resolve) => (daemon.exitCode === null ? daemon.once('exit', resolve) : resolve(undefined)));
+      await new Promise((resolve) =>
+        daemon.exitCode === null && daemon.signalCode === null ? daemon.once('exit', resolve) : resolve(undefined),
+      );
       rmSync(dir, { recursive: true, force: true });
     },
   };

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { chownSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +13,8 @@ describe('LibvirtConnection with a real unprivileged daemon and its test driver'
   const dir = mkdtempSync('/tmp/sw-lv-');
   const socketPath = join(dir, 'run/libvirt/libvirt-sock');
   let daemon: ChildProcess;
+  /** Made at the start: the last test kills the daemon, so that its end may be over before anyone asks. */
+  let ended: Promise<unknown>;
   let connection: LibvirtConnection;
   const events: DomainEvent[] = [];
 
@@ -32,6 +35,7 @@ describe('LibvirtConnection with a real unprivileged daemon and its test driver'
         XDG_DATA_HOME: join(dir, 'data'),
       },
     });
+    ended = once(daemon, 'exit');
     while (!existsSync(socketPath)) await sleep(10);
     connection = await LibvirtConnection.open({ socketPath, uri: 'test:///default', onEvent: (event) => events.push(event) });
   });
@@ -39,7 +43,7 @@ describe('LibvirtConnection with a real unprivileged daemon and its test driver'
   afterAll(async () => {
     connection?.close();
     daemon.kill('SIGKILL');
-    await new Promise((resolve) => daemon.once('exit', resolve));
+    await ended;
     rmSync(dir, { recursive: true, force: true });
   });
 
