@@ -34,6 +34,7 @@ const OWNERS = {
   'js-yaml': ['apiserver'],
   yaml: ['client', 'cli'],
   '@marcbachmann/cel-js': ['schema'],
+  re2js: ['schema'],
   'tar-stream': ['cdi'],
   pino: ['daemon'],
   commander: ['cli'],

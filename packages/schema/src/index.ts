@@ -4,7 +4,7 @@ export { isCidr, isFormatValid, isUri } from './formats.ts';
 export { validateListTypes } from './list-types.ts';
 export { metadataTypeComplaint } from './metadata-types.ts';
 export { objectMetaSchema, withTypeAndObjectMeta } from './object-meta-schema.ts';
-export { patternOf } from './patterns.ts';
+export { patternOf } from './patterns/pattern.ts';
 export { prune, type PruneOptions, type PruneResult } from './prune.ts';
 export { ratchetErrors } from './ratchet.ts';
 export { validateStructuralSchema } from './structural.ts';

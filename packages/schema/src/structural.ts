@@ -6,7 +6,7 @@ import {
   requiredValue,
   unsupportedValue,
 } from '@slipway/apimachinery';
-import { patternOf } from './patterns.ts';
+import { patternComplaint } from './patterns/pattern.ts';
 
 const TYPES = ['array', 'boolean', 'integer', 'number', 'object', 'string'];
 const LIST_TYPES = ['atomic', 'set', 'map'];
@@ -91,11 +91,9 @@ function checkForbidden(schema: StructuralSchema, path: string, errors: FieldErr
 
 function checkPattern({ pattern }: StructuralSchema, path: string, errors: FieldError[]): void {
   if (pattern === undefined) return;
-  try {
-    patternOf(pattern);
-  } catch {
-    errors.push(invalidValue(`${path}.pattern`, pattern, 'must be a valid regular expression')); // RegExp throws SyntaxError only
-  }
+  const complaint = patternComplaint(pattern);
+  if (complaint === undefined) return;
+  errors.push(invalidValue(`${path}.pattern`, pattern, `must be a valid regular expression, but isn't: ${complaint}`));
 }
 
 function checkLists(schema: StructuralSchema, path: string, errors: FieldError[]): void {

@@ -1,7 +1,7 @@
 import { type StructuralSchema, invalidType, invalidValue } from '@slipway/apimachinery';
 import { isFormatValid } from './formats.ts';
 import { renderPath } from './path.ts';
-import { patternOf } from './patterns.ts';
+import { patternOf } from './patterns/pattern.ts';
 import type { Walk } from './validate.ts';
 
 function complain(walk: Walk, value: unknown, rule: string): void {

@@ -1,7 +1,7 @@
-import { type ASTNode, Environment, type ParseResult } from '@marcbachmann/cel-js';
+import type { ASTNode, ParseResult } from '@marcbachmann/cel-js';
 import { type StructuralSchema } from '@slipway/apimachinery';
-import { registerLibrary } from './library.ts';
-import { patternComplaint } from './patterns.ts';
+import { patternComplaint } from '../patterns/pattern.ts';
+import { childrenOf, environmentOf, firstLine, useReplacements } from './environment.ts';
 import { celType, escapeField } from './values.ts';
 
 /** A rule ready to run. */
@@ -14,26 +14,7 @@ export interface CompiledRule {
   readonly nodes: number;
 }
 
-/** What one expression may contain. */
-export const LIMITS = { maxAstNodes: 10_000, maxDepth: 200, maxListElements: 1000, maxMapEntries: 1000, maxCallArguments: 32 };
 const LOOPS = new Set(['all', 'exists', 'exists_one', 'existsOne', 'map', 'filter', 'transformList', 'transformMap']);
-const environments = new Map<string, Environment>();
-
-function environmentOf(type: string): Environment {
-  const known = environments.get(type);
-  if (known !== undefined) return known;
-  const env = new Environment({
-    unlistedVariablesAreDyn: false,
-    homogeneousAggregateLiterals: false,
-    enableOptionalTypes: true,
-    limits: LIMITS,
-  });
-  env.registerVariable('self', type);
-  env.registerVariable('oldSelf', type);
-  registerLibrary(env);
-  environments.set(type, env);
-  return env;
-}
 
 export type Compilation = { readonly rule: CompiledRule } | { readonly error: string };
 type Wanted = 'bool' | 'string';
@@ -60,7 +41,8 @@ export function compileRule(
 function compile(source: string, schema: StructuralSchema, wanted: Wanted, isOptionalOld: boolean): Compilation {
   let parsed: ParseResult;
   try {
-    parsed = environmentOf(isOptionalOld ? 'dyn' : celType(schema)).parse(source);
+    const type = isOptionalOld ? 'dyn' : celType(schema);
+    parsed = environmentOf({ self: type, oldSelf: type }).parse(source);
   } catch (error) {
     return { error: `compilation failed: ERROR: <input>:1:1: Syntax error: ${firstLine(error)}` }; // ParseError
   }
@@ -71,6 +53,7 @@ function compile(source: string, schema: StructuralSchema, wanted: Wanted, isOpt
   }
   const pattern = findNode(parsed.ast, (node) => badPattern(node) !== undefined);
   if (pattern !== undefined) return { error: compilationError(source, pattern.pos, badPattern(pattern) ?? '') };
+  useReplacements(parsed.ast);
   const check = parsed.check();
   if (!check.valid) return { error: `compilation failed: ERROR: <input>:1:1: ${firstLine(check.error)}` };
   if (check.type !== wanted && check.type !== 'dyn') return { error: `cel expression must evaluate to a ${wanted}` };
@@ -88,9 +71,6 @@ function compile(source: string, schema: StructuralSchema, wanted: Wanted, isOpt
 function compilationError(source: string, position: number, text: string): string {
   return `compilation failed: ERROR: <input>:1:${position}: ${text}\n | ${source}\n | ${'.'.repeat(Math.max(position - 1, 0))}^`;
 }
-
-export const firstLine = (error: unknown): string =>
-  error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
 
 function badPattern(node: ASTNode): string | undefined {
   if (node.op !== 'rcall' || node.args[0] !== 'matches') return undefined;
@@ -130,16 +110,6 @@ function schemaOf(node: ASTNode, self: StructuralSchema): StructuralSchema | und
     return parent === undefined || isOpen(parent) ? undefined : fieldByCelName(parent, node.args[1]);
   }
   return node.op === '[]' ? schemaOf(node.args[0], self)?.items : undefined;
-}
-
-function childrenOf(node: ASTNode): ASTNode[] {
-  const found: ASTNode[] = [];
-  const collect = (value: unknown): void => {
-    if (Array.isArray(value)) value.forEach(collect);
-    else if (typeof value === 'object' && value !== null && 'op' in value) found.push(value as ASTNode); // only nodes have an op
-  };
-  if (node.op !== 'value') collect(node.args);
-  return found;
 }
 
 function findNode(node: ASTNode, matches: (node: ASTNode) => boolean): ASTNode | undefined {

@@ -1,6 +1,5 @@
-import { Environment } from '@marcbachmann/cel-js';
-import { LIMITS, firstLine, loopDepthOf } from './compile.ts';
-import { registerLibrary } from './library.ts';
+import { loopDepthOf } from './compile.ts';
+import { environmentOf, firstLine, useReplacements } from './environment.ts';
 import { celValue } from './values.ts';
 
 /** An expression over variables that no schema describes, as admission uses them. */
@@ -11,7 +10,6 @@ export interface CompiledExpression {
 
 export type ExpressionCompilation = { readonly expression: CompiledExpression } | { readonly error: string };
 
-const environments = new Map<string, Environment>();
 /** Expressions come from stored policies: few, but each is used for every request. */
 const compiled = new Map<string, ExpressionCompilation>();
 const MAX_COMPILED = 2000;
@@ -33,7 +31,8 @@ export function compileExpression(
 
 function compile(source: string, variables: readonly string[], wanted: 'bool' | 'string' | 'any'): ExpressionCompilation {
   try {
-    const parsed = environmentOf(variables).parse(source);
+    const parsed = environmentOf(Object.fromEntries(variables.map((name) => [name, 'dyn']))).parse(source);
+    useReplacements(parsed.ast);
     const check = parsed.check();
     if (!check.valid) return { error: `compilation failed: ERROR: <input>:1:1: ${firstLine(check.error)}` };
     if (wanted !== 'any' && check.type !== wanted && check.type !== 'dyn') return { error: `must evaluate to ${wanted}` };
@@ -41,22 +40,6 @@ function compile(source: string, variables: readonly string[], wanted: 'bool' | 
   } catch (error) {
     return { error: `compilation failed: ERROR: <input>:1:1: Syntax error: ${firstLine(error)}` }; // ParseError
   }
-}
-
-function environmentOf(variables: readonly string[]): Environment {
-  const key = variables.join(',');
-  const known = environments.get(key);
-  if (known !== undefined) return known;
-  const env = new Environment({
-    unlistedVariablesAreDyn: false,
-    homogeneousAggregateLiterals: false,
-    enableOptionalTypes: true,
-    limits: LIMITS,
-  });
-  for (const name of variables) env.registerVariable(name, 'dyn');
-  registerLibrary(env);
-  environments.set(key, env);
-  return env;
 }
 
 /** A JSON value as expressions without a schema see it: whole numbers are integers. */

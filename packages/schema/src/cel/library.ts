@@ -11,7 +11,7 @@ import {
   tryParseQuantity,
 } from '@slipway/apimachinery';
 import { isCidr } from '../formats.ts';
-import { safePattern } from './patterns.ts';
+import { findAll, findFirst, patternOf } from '../patterns/pattern.ts';
 
 class CelQuantity {
   readonly quantity: Quantity;
@@ -32,13 +32,9 @@ export function registerLibrary(env: Environment): void {
   registerLists(env);
   registerQuantities(env);
   registerNetwork(env);
-  env.registerFunction(
-    'string.find(string): string',
-    (text: string, pattern: string) => safePattern(pattern).exec(text)?.[0] ?? '',
-  );
-  env.registerFunction('string.findAll(string): list<string>', (text: string, pattern: string) => [
-    ...(text.match(new RegExp(safePattern(pattern), 'g')) ?? []),
-  ]);
+  env.registerFunction('string.matches__(string): bool', (text: string, pattern: string) => patternOf(pattern).test(text));
+  env.registerFunction('string.find(string): string', (text: string, pattern: string) => findFirst(text, pattern) ?? '');
+  env.registerFunction('string.findAll(string): list<string>', (text: string, pattern: string) => findAll(text, pattern));
 }
 
 type Scalar = bigint | number | string | boolean;

@@ -8,7 +8,8 @@ import {
   isObject,
 } from '@slipway/apimachinery';
 import { type PathStack, renderPath } from '../path.ts';
-import { type CompiledRule, compileRule, firstLine } from './compile.ts';
+import { type CompiledRule, compileRule } from './compile.ts';
+import { firstLine } from './environment.ts';
 import { celValue } from './values.ts';
 
 /** Work one rule, and all rules of one request, may cost in the reference implementation. */
