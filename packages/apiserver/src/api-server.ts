@@ -7,7 +7,10 @@ import { webhookAdmission } from './admission/webhooks/webhook-admission.ts';
 import { limitRangerPlugin } from './admission/limits/limit-ranger.ts';
 import { podSecurityPlugin } from './admission/pod-security/pod-security-plugin.ts';
 import { quotaPlugin } from './admission/quota/quota-plugin.ts';
-import { staticTokens, type TokenAuthenticator } from './authn/authenticator.ts';
+import { reporting, staticTokens, type TokenAuthenticator } from './authn/authenticator.ts';
+import { oidcAuthenticator } from './authn/oidc/oidc-authenticator.ts';
+import type { OidcIssuer } from './authn/oidc/oidc-config.ts';
+import { quietly, type RefusalLog } from './authn/refusal-log.ts';
 import { type ServiceAccountTokens, serviceAccountTokens } from './authn/service-account-tokens.ts';
 import { tokenReview } from './authn/token-review.ts';
 import {
@@ -61,6 +64,10 @@ export interface ApiServerOptions {
   /** Static bearer tokens. */
   readonly tokens?: ReadonlyMap<string, UserInfo>;
   readonly tokenAuthenticators?: readonly TokenAuthenticator[];
+  /** Issuers whose ID tokens are believed. */
+  readonly oidcIssuers?: readonly OidcIssuer[];
+  /** Told why a bearer token was refused, now and then for one that is repeated. */
+  readonly logRefusal?: RefusalLog;
   /** PEM of the RSA key that signs service account tokens; absent: a new one, so that tokens end with the process. */
   readonly serviceAccountKey?: string;
   readonly audit?: (event: AuditEvent) => void;
@@ -90,14 +97,14 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const logError = options.logError ?? (() => undefined);
   const registry = new Registry(options.store);
   registry.add([...options.definitions, crdResource(), ...reviewResources()]);
-  const others = [...(options.tokens ? [staticTokens(options.tokens)] : []), ...(options.tokenAuthenticators ?? [])];
+  const others = otherTokens(options, nowMs);
   const accounts = await serviceAccountTokens({
     privateKey: options.serviceAccountKey ?? generateServiceAccountKey(),
     nowMs,
     uid: randomUUID,
     lookup: (...key) => registry.lookup(...key),
   });
-  const tokenAuthenticators: TokenAuthenticator[] = [...others, async (token) => (await accounts.authenticate(token))?.user];
+  const tokenAuthenticators: TokenAuthenticator[] = [async (token) => (await accounts.authenticate(token))?.user, ...others];
   const requests = new RequestMetrics();
   const metrics = createServerMetrics({ registry, requests });
   const context: ServerContext = {
@@ -169,6 +176,19 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       registry.close();
     },
   };
+}
+
+/** Who vouches for tokens beside the server itself, the quickest to answer first. */
+function otherTokens(options: ApiServerOptions, nowMs: () => number): TokenAuthenticator[] {
+  const log = quietly(options.logRefusal ?? (() => undefined), nowMs);
+  const { tokens, tokenAuthenticators = [], oidcIssuers = [] } = options;
+  return [
+    ...(tokens ? [staticTokens(tokens)] : []),
+    ...tokenAuthenticators.map((authenticator) => reporting(authenticator, log)),
+    ...(oidcIssuers.length > 0
+      ? [oidcAuthenticator(oidcIssuers, { nowMs, onRefusal: (issuer, reason) => log({ issuer }, reason) })]
+      : []),
+  ];
 }
 
 function virtualHandlers(

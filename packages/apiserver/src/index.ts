@@ -3,6 +3,8 @@ export { builtinResources, type ServiceRanges } from './builtin/index.ts';
 export * from './registry/resource-definition.ts';
 export type { AdmissionPlugin } from './admission/admission-chain.ts';
 export type { TokenAuthenticator } from './authn/authenticator.ts';
+export type { RefusalLog } from './authn/refusal-log.ts';
+export * from './authn/oidc/oidc-config.ts';
 export type { ListenOptions, Listener } from './http/http-server.ts';
 export type { ApiRequest, ApiResponse } from './pipeline/request.ts';
 export type { AuditEvent } from './pipeline/server-context.ts';

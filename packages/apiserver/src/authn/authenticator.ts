@@ -1,6 +1,7 @@
 import { StatusError } from '@slipway/apimachinery';
 import type { UserInfo } from '@slipway/runtime';
 import type { ApiRequest } from '../pipeline/request.ts';
+import type { RefusalLog } from './refusal-log.ts';
 
 /** Says whose token it is; undefined when it is not one of its own. Throws for an own token that does not hold. */
 export type TokenAuthenticator = (token: string) => Promise<UserInfo | undefined>;
@@ -51,4 +52,17 @@ export function withAuthenticated(user: UserInfo): UserInfo {
 /** Tokens from configuration, compared without leaking their length of agreement. */
 export function staticTokens(tokens: ReadonlyMap<string, UserInfo>): TokenAuthenticator {
   return async (token) => tokens.get(token);
+}
+
+/** The same authenticator, whose failures are told to the log and are a refusal to the client, whatever they were. */
+export function reporting(authenticator: TokenAuthenticator, log: RefusalLog): TokenAuthenticator {
+  return async (token) => {
+    try {
+      return await authenticator(token);
+    } catch (error) {
+      if (error instanceof StatusError) throw error; // told by whoever made it
+      log({}, error instanceof Error ? error.message : 'the token could not be checked');
+      throw unauthorized();
+    }
+  };
 }
