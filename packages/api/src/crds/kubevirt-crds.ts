@@ -96,7 +96,8 @@ const instancetype = (kind: string, shortNames: string): Row => {
     kind,
     group: 'instancetype.kubevirt.io',
     plural,
-    versions: 'v1beta1*',
+    // the alpha levels have the same shape; clients of KubeVirt 1.1 still speak them
+    versions: 'v1beta1* v1alpha2! v1alpha1!',
     shortNames,
     cluster,
     all: !cluster,
@@ -178,7 +179,7 @@ const ROWS: readonly Row[] = [
   {
     ...snapshot('VirtualMachineExport', 'vmexport vmexports', `${SOURCE}; Phase=.status.phase`),
     group: 'export.kubevirt.io',
-    versions: 'v1* v1beta1!',
+    versions: 'v1* v1beta1! v1alpha1!', // virtctl 1.1 speaks v1alpha1
     definition: 'v1.VirtualMachineExport',
   },
   {

@@ -147,9 +147,10 @@ describe('instances', () => {
 });
 
 describe('virtual machines', () => {
-  it('are stored exactly as sent', async () => {
+  it('are stored as sent, with the finalizer of their controller', async () => {
     const posted = vm();
-    expect(await admit(structuredClone(posted))).toEqual(posted);
+    const finalizers = ['kubevirt.io/virtualMachineControllerFinalize'];
+    expect(await admit(structuredClone(posted))).toEqual({ ...posted, metadata: { ...posted.metadata, finalizers } });
   });
 
   it('need the instance type they name', async () => {

@@ -51,6 +51,12 @@ async function cloneContext(deps: AdmissionDeps, { spec }: kubevirt.VirtualMachi
 
 const asClone = (object: UnstructuredObject): kubevirt.VirtualMachineClone => object as unknown as kubevirt.VirtualMachineClone; // schema-checked
 
+// KubeVirt-compat: a missing group is written as null, which the schema then refuses.
+const withGroup = (reference: Record<string, unknown>): Record<string, unknown> => ({
+  ...reference,
+  apiGroup: reference['apiGroup'] ?? null,
+});
+
 /** Clones: a target name is made up when none is given. */
 export function cloneHandler(deps: AdmissionDeps): AdmissionHandler {
   return {
@@ -60,11 +66,11 @@ export function cloneHandler(deps: AdmissionDeps): AdmissionHandler {
     async mutate({ object, operation }) {
       if (operation !== 'CREATE' || object === undefined || !isObject(object['spec'])) return undefined;
       const { source, target } = object['spec'];
-      const hasName = isObject(target) && typeof target['name'] === 'string' && target['name'] !== '';
-      if (hasName || !isObject(source) || typeof source['name'] !== 'string') return undefined;
-      const name = `clone-${source['name']}-${deps.newUuid().slice(0, 5)}`;
-      const base = isObject(target) ? target : { apiGroup: source['apiGroup'], kind: 'VirtualMachine' };
-      return { ...object, spec: { ...object['spec'], target: { ...base, name } } };
+      if (!isObject(source) || typeof source['name'] !== 'string') return undefined;
+      const base = isObject(target) ? target : { apiGroup: source['apiGroup'] ?? null, kind: 'VirtualMachine' };
+      const hasName = typeof base['name'] === 'string' && base['name'] !== '';
+      const named = hasName ? base : { ...base, name: `clone-${source['name']}-${deps.newUuid().slice(0, 5)}` };
+      return { ...object, spec: { ...object['spec'], source: withGroup(source), target: withGroup(named) } };
     },
 
     async validate({ object, oldObject, namespace }) {

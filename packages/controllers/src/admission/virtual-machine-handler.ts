@@ -1,4 +1,4 @@
-import type { VirtualMachine } from '@slipway/api';
+import { Finalizer, type VirtualMachine } from '@slipway/api';
 import type { UnstructuredObject } from '@slipway/apimachinery';
 import type { AdmissionHandler, AdmissionRequest } from '@slipway/runtime';
 import { type Cause, poolCause, validatePool, validateVirtualMachine, validateVirtualMachineUpdate } from '@slipway/virt';
@@ -34,16 +34,24 @@ function warningsFor({ spec }: VirtualMachine): readonly string[] {
   return spec.running === undefined ? [] : ['spec.running is deprecated, please use spec.runStrategy instead.'];
 }
 
-/** VMs are checked and stored exactly as sent. */
+/** A new VM with the controller's finalizer, so that the controller need not write it by itself. */
+function withFinalizer(object: UnstructuredObject): UnstructuredObject | undefined {
+  const finalizers = object.metadata.finalizers ?? [];
+  if (finalizers.includes(Finalizer.virtualMachineController)) return undefined;
+  return { ...object, metadata: { ...object.metadata, finalizers: [...finalizers, Finalizer.virtualMachineController] } };
+}
+
+/** VMs are checked and their spec is stored exactly as sent. */
 export function virtualMachineHandler(deps: AdmissionDeps, checkShape: ShapeCheck): AdmissionHandler {
   return {
     name: 'virtual-machine',
     rules: [{ group: 'kubevirt.io', resources: ['virtualmachines'], operations: ['CREATE', 'UPDATE'] }],
 
-    // Changes nothing; it is the one step that comes before the schema check.
-    async mutate({ object }) {
-      if (object !== undefined) checkShape(MUTATOR, object);
-      return undefined;
+    // The one step that comes before the schema check.
+    async mutate({ object, operation }) {
+      if (object === undefined) return undefined;
+      checkShape(MUTATOR, object);
+      return operation === 'CREATE' ? withFinalizer(object) : undefined;
     },
 
     async validate({ object, oldObject, user }) {

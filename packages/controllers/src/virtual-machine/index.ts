@@ -32,6 +32,7 @@ const CLAIM_INDEX = 'claim';
 export interface VirtualMachineSettings {
   readonly renderInstance: InstanceCreationDeps['renderInstance'];
   readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
+  readonly quietStartMs?: number;
 }
 
 /** The VM controller; `settingsFor` is called once. */

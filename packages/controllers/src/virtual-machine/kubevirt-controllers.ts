@@ -2,11 +2,14 @@ import { NetworkAttachmentDefinitionKind } from '@slipway/api';
 import { TerminalError } from '@slipway/apimachinery';
 import type { ControllerRegistration } from '@slipway/runtime';
 import { InstancetypeConflict, type LauncherProfile, renderInstance, renderLauncherPod, SLIPWAY_PROFILE } from '@slipway/virt';
+import { hotplugController } from '../hotplug/index.ts';
 import { resolveTypes } from '../instancetype/index.ts';
 import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
 import { networkResources } from '../virtual-machine-instance/network-resources.ts';
 import { clusterFacts } from './cluster-facts.ts';
 import { virtualMachineController } from './index.ts';
+
+const QUIET_START_MS = 300;
 
 /** The VM and VMI controllers for the given kind of launcher pod. */
 export function kubeVirtControllers(profile: LauncherProfile): readonly ControllerRegistration[] {
@@ -16,6 +19,7 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
       const facts = clusterFacts(informers, options);
       return {
         rolloutStrategy: facts.rolloutStrategy,
+        quietStartMs: QUIET_START_MS,
         renderInstance: async (vm, signal) => {
           try {
             return renderInstance(vm, facts.config(), await resolveTypes(client, vm, signal));
@@ -38,5 +42,6 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
           emulation: facts.emulation(),
         });
     }),
+    hotplugController(profile),
   ];
 }

@@ -29,6 +29,8 @@ export interface VirtualMachineReconcilerDeps extends DataVolumeSyncDeps, Instan
   readonly revisions: Lister<ControllerRevision>;
   /** `configuration.vmRolloutStrategy` of the KubeVirt object. */
   readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
+  /** How long a new VM with nothing to do is left without a first status; default 0. */
+  readonly quietStartMs?: number;
 }
 
 /** What one pass has done so far; becomes the status. */
@@ -47,6 +49,8 @@ const NO_CHANGE: TemplateChange = { restartReason: undefined, liveUpdate: undefi
 /** Keeps one VirtualMachineInstance alive or absent as the VirtualMachine's run strategy demands. */
 export class VirtualMachineReconciler implements Reconciler {
   private readonly deps: VirtualMachineReconcilerDeps;
+  /** When VMs that are still left alone were first seen, by uid. */
+  private readonly created = new Map<string, number>();
 
   constructor(deps: VirtualMachineReconcilerDeps) {
     this.deps = deps;
@@ -90,9 +94,28 @@ export class VirtualMachineReconciler implements Reconciler {
     if (outcome.vmi !== undefined && !outcome.isStarting && !outcome.isStopping)
       outcome.vmi = await this.followTemplate(vm, outcome.vmi, change, signal);
     if (!outcome.isStopping) await this.releaseInstance(outcome.vmi, signal);
+    const quietMs = this.quietMsLeft(vm, outcome, plan);
+    if (quietMs > 0) return after(quietMs);
     await this.store(withFailures, outcome, plan, change, signal);
     if (outcome.failure !== undefined) throw new Error(`${outcome.failure.reason}: ${outcome.failure.message}`);
     return outcome.requeueAfterMs === undefined ? done : after(outcome.requeueAfterMs);
+  }
+
+  /**
+   * A new VM with nothing to do is left alone for a moment: a client that creates it and at once sends an update of what
+   * it got back shall not run into a conflict with a status that says nothing new.
+   */
+  private quietMsLeft(vm: VirtualMachine, { vmi, failure }: Outcome, { power, requests }: PowerPlan): number {
+    const isIdle = vmi === undefined && failure === undefined && power.action === 'none' && requests.length === 0;
+    if (!isIdle || vm.status?.conditions !== undefined) return 0;
+    const { created } = this;
+    const uid = vm.metadata.uid ?? '';
+    const nowMs = this.deps.clock.now();
+    const sinceMs = created.get(uid) ?? nowMs;
+    const leftMs = sinceMs + (this.deps.quietStartMs ?? 0) - nowMs;
+    if (leftMs > 0) created.set(uid, sinceMs);
+    else created.delete(uid);
+    return leftMs;
   }
 
   private async act(
@@ -138,6 +161,7 @@ export class VirtualMachineReconciler implements Reconciler {
 
   /** A VM that is being deleted takes its instance along, unless its owner wants to keep it (cascade orphan). */
   private async remove(vm: VirtualMachine, vmi: VirtualMachineInstance | undefined, signal: AbortSignal): Promise<Result> {
+    this.created.delete(vm.metadata.uid ?? '');
     const finalizers = vm.metadata.finalizers ?? [];
     const isOrphaning = finalizers.includes('orphan');
     const outcome: Outcome = { vmi, isStarting: false, isStopping: false, failure: undefined, requeueAfterMs: undefined };
