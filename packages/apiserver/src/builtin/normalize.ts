@@ -49,9 +49,16 @@ function normalizeList(items: unknown[], schema: StructuralSchema, path: string)
   const { items: itemSchema } = schema;
   if (itemSchema === undefined) return items;
   items.forEach((item, index) => {
-    items[index] = normalizeValue(item, itemSchema, path) ?? (itemSchema.type === 'object' ? {} : item);
+    items[index] = normalizeValue(item, itemSchema, path) ?? zeroOf(itemSchema, item);
   });
   return items;
+}
+
+/** What a null item of a list means. */
+function zeroOf({ type }: StructuralSchema, item: unknown): unknown {
+  if (type === 'object') return {};
+  if (item !== null) return item;
+  return type === 'string' ? '' : type === 'integer' || type === 'number' ? 0 : type === 'boolean' ? false : item;
 }
 
 function quantity(value: unknown, path: string): string {

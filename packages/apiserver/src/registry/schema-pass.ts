@@ -15,7 +15,10 @@ import type { WriteContext } from './write-context.ts';
 export function applySchema(context: WriteContext, body: UnstructuredObject): UnstructuredObject {
   const { schema, custom } = context.definition;
   if (schema === undefined) return body;
-  if (custom) requireMetadataTypes(context, body, schema);
+  if (custom) {
+    requireMetadataTypes(context, body, schema);
+    fillNullFinalizers(body);
+  }
   const { value, unknownFields } = prune(body, schema, { isRoot: true, inDocumentOrder: !custom });
   reportUnknown(context, context.definition.custom ? unknownFields : metadataFirst(unknownFields));
   return applyDefaults(dropNulls(value, schema), schema);
@@ -32,6 +35,12 @@ export function normalized(context: WriteContext, object: UnstructuredObject): U
 function metadataFirst(paths: readonly string[]): string[] {
   const isMetadata = (path: string): boolean => path.startsWith('metadata.');
   return [...paths.filter(isMetadata), ...paths.filter((path) => !isMetadata(path))];
+}
+
+/** A null in a list of texts means the empty text. */
+function fillNullFinalizers({ metadata }: UnstructuredObject): void {
+  const finalizers: readonly (string | null)[] | undefined = metadata.finalizers;
+  if (finalizers?.includes(null) === true) metadata.finalizers = finalizers.map((finalizer) => finalizer ?? '');
 }
 
 function requireMetadataTypes(context: WriteContext, body: UnstructuredObject, schema: StructuralSchema): void {
