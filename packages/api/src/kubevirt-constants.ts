@@ -41,6 +41,30 @@ export const VmiPhase = {
   unknown: 'Unknown',
 } as const;
 
+/** `status.volumeStatus[].phase` of volumes that are hotplugged. */
+export const VolumePhase = {
+  pending: 'Pending',
+  bound: 'Bound',
+  attachedToNode: 'AttachedToNode',
+  mountedToPod: 'MountedToPod',
+  ready: 'Ready',
+  detaching: 'Detaching',
+  unmountedFromPod: 'UnMountedFromPod',
+} as const;
+
+/** Reasons of `status.volumeStatus[]` and of the events about hotplugged devices. */
+export const HotplugReason = {
+  pvcNotReady: 'PVCNotReady',
+  volumeMountedToPod: 'VolumeMountedToPod',
+  volumeReady: 'VolumeReady',
+  volumeUnmountedFromPod: 'VolumeUnMountedFromPod',
+  /** Ours: libvirt, QEMU or the volume refused. */
+  attachFailed: 'AttachFailed',
+  /** Ours: the guest has not let the device go. */
+  detachTimedOut: 'DetachTimedOut',
+  detachRefused: 'DetachRefused',
+} as const;
+
 export const VmiCondition = {
   ready: 'Ready',
   synchronized: 'Synchronized',

@@ -7,6 +7,7 @@ import { virtualMachineSubresources } from '@slipway/controllers';
 import { type UserInfo, createTunnelServer, silentLogger, systemClock } from '@slipway/runtime';
 import { memoryStoreFs, openStore } from '@slipway/store';
 import { fakeNodeConnector } from '@slipway/testkit';
+import { clusterConfig } from '@slipway/virt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ADMIN } from '../src/cluster.ts';
 import { PERSONAS, type Persona, isExpected } from './expected-rights.ts';
@@ -112,6 +113,7 @@ beforeAll(async () => {
     },
     nodes,
     version,
+    config: () => clusterConfig({}),
     expandVm: async (vm) => vm,
   });
   const aggregatedApis = [subresources, tunnel.api];

@@ -23,6 +23,7 @@ import type { Client } from '@slipway/client';
 import { virtualMachineSubresources } from '@slipway/controllers';
 import { memoryStoreFs, openStore } from '@slipway/store';
 import { fakeNodeConnector } from '@slipway/testkit';
+import { clusterConfig } from '@slipway/virt';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 const TOKEN = 'only-for-this-test';
@@ -65,6 +66,7 @@ beforeAll(async () => {
         },
         nodes,
         version: VERSION,
+        config: () => clusterConfig({}),
         expandVm: async (vm) => vm,
       }),
     ],

@@ -1,4 +1,5 @@
 import type { DataVolume, kubevirt, PersistentVolumeClaim, VirtualMachineInstance } from '@slipway/api';
+import { withoutHotplugVolumes } from '@slipway/virt';
 
 /** A volume that is backed by a claim; a DataVolume's claim has the DataVolume's name. */
 export interface ClaimedVolume {
@@ -48,7 +49,8 @@ const WAITING_FOR_CONSUMER: readonly string[] = ['WaitForFirstConsumer', 'Pendin
  * no temporary pod is needed; the guest starts once every DataVolume has succeeded.
  */
 export function storageState(vmi: VirtualMachineInstance, { claims, dataVolumes }: ExistingStorage): StorageState {
-  const volumes = claimedVolumes(vmi.spec);
+  // the guest does not wait for disks that can come while it runs
+  const volumes = claimedVolumes(withoutHotplugVolumes(vmi.spec));
   const phases: string[] = [];
   for (const { claimName, isDataVolume } of volumes) {
     const dataVolume = isDataVolume ? dataVolumes.get(claimName) : undefined;
@@ -90,7 +92,8 @@ export function volumeStatuses(vmi: VirtualMachineInstance, storage: ExistingSto
     .sort((left, right) => (left.name < right.name ? -1 : 1));
 }
 
-function claimInfo(claim: PersistentVolumeClaim): kubevirt.PersistentVolumeClaimInfo {
+/** What the status says of a volume's claim. */
+export function claimInfo(claim: PersistentVolumeClaim): kubevirt.PersistentVolumeClaimInfo {
   const { accessModes, volumeMode, resources } = claim.spec ?? {};
   const capacity = claim.status?.capacity;
   // the generated types spell out the enums of the schema; a stored claim has passed that validation

@@ -3,6 +3,7 @@ import { VirtualMachineInstanceKind, VirtualMachineKind } from '@slipway/api';
 import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { NodeConnector, RouteRequest } from '@slipway/runtime';
+import type { ClusterConfig } from '@slipway/virt';
 import { vmiNotFound, vmNotFound } from './errors.ts';
 
 export interface VersionInfo {
@@ -20,6 +21,7 @@ export interface SubresourceDeps {
   readonly client: Client;
   readonly nodes: NodeConnector;
   readonly version: VersionInfo;
+  readonly config: () => ClusterConfig;
   /** The VM with instance type and preference applied and the matchers removed. */
   readonly expandVm: (vm: VirtualMachine, signal: AbortSignal) => Promise<VirtualMachine>;
 }

@@ -1,5 +1,6 @@
 import { Duplex, PassThrough } from 'node:stream';
 import {
+  type kubevirt,
   type VirtualMachineInstance,
   VirtualMachineInstanceKind,
   VirtualMachineInstanceMigrationKind,
@@ -9,14 +10,22 @@ import { StatusError } from '@slipway/apimachinery';
 import type { MessageStream } from '@slipway/client';
 import type { AggregatedRoute, RouteRequest, RouteResponse } from '@slipway/runtime';
 import { testWorld, vm, vmi } from '@slipway/testkit';
+import { clusterConfig } from '@slipway/virt';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { datagramFrames, frameDatagram } from './datagrams.ts';
 import { virtualMachineSubresources } from './index.ts';
 
 const VERSION = { gitVersion: 'v1', gitCommit: '', gitTreeState: '', buildDate: '', goVersion: '', compiler: '', platform: '' };
+let configuration: kubevirt.KubeVirtConfiguration = {};
 let world = testWorld({ controllers: [] });
 const api = () =>
-  virtualMachineSubresources({ client: world.client, nodes: world.nodes, version: VERSION, expandVm: async (object) => object });
+  virtualMachineSubresources({
+    client: world.client,
+    nodes: world.nodes,
+    version: VERSION,
+    config: () => clusterConfig(configuration),
+    expandVm: async (object) => object,
+  });
 
 beforeEach(() => {
   world = testWorld({ controllers: [] });
@@ -92,7 +101,9 @@ describe('virtualmachines', () => {
 
   it('does not pretend to hot-plug volumes', async () => {
     await world.with(vm('web'));
+    configuration = { developerConfiguration: { disabledFeatureGates: ['DeclarativeHotplugVolumes'] } };
     expect(await call('virtualmachines', 'addvolume', { body: { name: 'x' } })).toMatch(/^400 .*HotplugVolumes/);
+    configuration = {};
   });
 });
 

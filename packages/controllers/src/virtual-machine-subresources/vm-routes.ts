@@ -6,6 +6,7 @@ import { findVmi, getVm, type SubresourceDeps } from './deps.ts';
 import { gateClosed, vmConflict, vmiConflict } from './errors.ts';
 import { type PowerChange, planRestart, planStart, planStop } from './power-requests.ts';
 import { integerOption, isDryRun, optionsOf } from './request-body.ts';
+import { vmVolumeHandlers } from './volume-routes.ts';
 
 const ACCEPTED: RouteResponse = { status: 202 };
 /** A status that changes between read and write is read again; this often. */
@@ -19,6 +20,7 @@ export function vmRoutes(deps: SubresourceDeps): readonly AggregatedRoute[] {
     await getVm(deps, request);
     throw gateClosed('HotplugVolumes');
   };
+  const volumes = vmVolumeHandlers(deps);
   return [
     put('start', async (request) => {
       const options = optionsOf(request.body);
@@ -42,8 +44,8 @@ export function vmRoutes(deps: SubresourceDeps): readonly AggregatedRoute[] {
         GET: async (request) => ({ status: 200, body: await deps.expandVm(await getVm(deps, request), request.signal) }),
       },
     },
-    put('addvolume', refusedVolumes, false),
-    put('removevolume', refusedVolumes, false),
+    put('addvolume', volumes.add, false),
+    put('removevolume', volumes.remove, false),
     put('memorydump', refusedVolumes, false),
     put('removememorydump', refusedVolumes, false),
     {

@@ -16,6 +16,7 @@ import { gateClosed, vmiConflict, vmiForbidden } from './errors.ts';
 import { callAgent, nodeOf } from './guest-access.ts';
 import { isDryRun, optionsOf } from './request-body.ts';
 import { cancelEvacuation } from './vm-routes.ts';
+import { vmiVolumeHandlers } from './volume-routes.ts';
 
 const OK: RouteResponse = { status: 200 };
 
@@ -44,6 +45,7 @@ export function vmiRoutes(deps: SubresourceDeps): readonly AggregatedRoute[] {
       },
       discoverable,
     );
+  const volumes = vmiVolumeHandlers(deps);
   return [
     action('pause', NodeVerb.pause, mayPause),
     action('unpause', NodeVerb.unpause, mayUnpause),
@@ -55,8 +57,8 @@ export function vmiRoutes(deps: SubresourceDeps): readonly AggregatedRoute[] {
     question('userlist', NodeVerb.userlist),
     question('filesystemlist', NodeVerb.filesystemlist),
     route('vnc/screenshot', 'GET', (request) => plainFailure(() => screenshot(deps, request))),
-    refusal('addvolume', 'PUT', volumeRefusal),
-    refusal('removevolume', 'PUT', volumeRefusal),
+    route('addvolume', 'PUT', volumes.add),
+    route('removevolume', 'PUT', volumes.remove),
     refusal('backup', 'PUT', () => gateClosed('IncrementalBackup')),
     refusal('redefine-checkpoint', 'PUT', () => gateClosed('IncrementalBackup')),
     refusal('objectgraph', 'GET', () => gateClosed('ObjectGraph')),
@@ -161,12 +163,6 @@ export function requireRunning(vmi: VirtualMachineInstance): void {
   const phase = vmi.status?.phase ?? '';
   if (phase !== VmiPhase.running)
     throw badRequest(`Unable to connect to VirtualMachineInstance because phase is ${phase} instead of ${VmiPhase.running}`);
-}
-
-function volumeRefusal(vmi: VirtualMachineInstance): Error {
-  const { namespace, name } = vmi.metadata;
-  if (controllerOf(vmi)?.kind === 'VirtualMachine') return badRequest(`VMI ${namespace}/${name} is owned by a VM`);
-  return gateClosed('HotplugVolumes');
 }
 
 /** KubeVirt-compat: these GETs answer plain 500 with the text for every failure, failed preconditions included. */

@@ -38,6 +38,7 @@ import { type ClusterConfig, clusterConfig } from '@slipway/virt';
 import { checkToken } from '../access/platform-token.ts';
 import type { InstanceConfig } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
+import { oidcIssuersOf } from '../instance/server-options.ts';
 import { loggerOf, type DaemonLog } from '../logging.ts';
 import { KUBEVIRT_VERSION, VERSION } from '../version.ts';
 import { createAuditLog } from './audit-log.ts';
@@ -91,7 +92,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
 }
 
 async function createApi(
-  { paths, tokenKey, serviceAccountKey }: ServerInput,
+  { config: instance, paths, tokenKey, serviceAccountKey }: ServerInput,
   store: Awaited<ReturnType<typeof openStore>>,
   nodes: TunnelServer,
   log: Logger,
@@ -112,7 +113,10 @@ async function createApi(
       ...component,
       namespace: INSTALL_NAMESPACE,
     })),
-    aggregatedApis: [nodes.api, virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, expandVm: expand })],
+    aggregatedApis: [
+      nodes.api,
+      virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, config, expandVm: expand }),
+    ],
     admissionHandlers: [
       ...virtAdmissionHandlers({
         client,
@@ -126,6 +130,8 @@ async function createApi(
     ],
     nodes,
     serviceAccountKey,
+    oidcIssuers: oidcIssuersOf(instance.server ?? {}),
+    logRefusal: (fields, reason) => log.warn({ ...fields, reason }, 'bearer token refused'),
     tokenAuthenticators: [async (token) => checkToken(token, tokenKey, Date.now())],
     audit: createAuditLog(join(paths.server, 'audit.log')),
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),

@@ -4,4 +4,10 @@ export { guestHostname, renderLauncherPod } from './launcher-pod.ts';
 export { podInterfaceName } from './network-annotations.ts';
 export { isGuaranteed, memoryOverheadBytes, podVcpus } from './overhead.ts';
 export { KUBEVIRT_PROFILE, type LauncherProfile, type OverheadFigures, SLIPWAY_PROFILE } from './profile.ts';
-export { type AttachedVolume, type MigrationTargetInput, renderHotplugPod, renderMigrationTargetPod } from './variants.ts';
+export {
+  type AttachedVolume,
+  HOTPLUG_IMAGE,
+  type MigrationTargetInput,
+  renderHotplugPod,
+  renderMigrationTargetPod,
+} from './variants.ts';

@@ -41,6 +41,11 @@ export function renderMigrationTargetPod(
   };
 }
 
+/** Image of attachment pods on a platform whose node agent does the helpers' work: nothing runs in them. */
+export const HOTPLUG_IMAGE = 'slipway/hotplug-disk';
+/** Said explicitly, because a quota of the namespace may demand that every pod says what it needs. */
+const NOTHING = { cpu: '0', memory: '0' };
+
 export interface AttachedVolume {
   readonly name: string;
   readonly claimName: string;
@@ -91,9 +96,11 @@ export function renderHotplugPod(
       containers: [
         {
           name: 'hotplug-disk',
-          image: profile.image,
+          image: profile.helperContainers ? profile.image : HOTPLUG_IMAGE,
           command: ['/usr/bin/container-disk', '--copy-path', '/path/hp'],
-          resources: helperResources('hotplug-disk', !profile.currentMetadata, context),
+          resources: profile.helperContainers
+            ? helperResources('hotplug-disk', !profile.currentMetadata, context)
+            : { limits: NOTHING, requests: NOTHING },
           securityContext: {
             allowPrivilegeEscalation: false,
             runAsNonRoot: true,

@@ -1,4 +1,5 @@
 import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
+import { isHotpluggable } from '../hotplug/volumes.ts';
 import { type LauncherContext, PRIVATE_DIR, type PodVolume, VOLUME_DIR, type VolumeDevice, type VolumeMount } from './context.ts';
 
 /** Volumes of the pod with the mounts of the compute container. */
@@ -19,11 +20,6 @@ export function claimNameOf(volume: kubevirt.Volume): string | undefined {
     volume.memoryDump?.claimName
   );
 }
-
-const isHotpluggable = (volume: kubevirt.Volume): boolean =>
-  volume.persistentVolumeClaim?.hotpluggable === true ||
-  volume.dataVolume?.hotpluggable === true ||
-  volume.memoryDump !== undefined;
 
 function addClaim(out: PodVolumes, volume: kubevirt.Volume, claimName: string, context: LauncherContext): void {
   const readOnly = volume.persistentVolumeClaim?.readOnly === true;
