@@ -20,8 +20,22 @@ const withDataDir = (command: Command): Command =>
     process.env['SLIPWAY_DATA_DIR'] ?? DEFAULT_DATA_DIR,
   );
 
+/** Named as those of kube-apiserver; `up` remembers them. */
+const withServerOptions = (command: Command): Command =>
+  command
+    .option('--oidc-issuer-url <url>', "believe ID tokens of this issuer; '' no longer")
+    .option('--oidc-client-id <id>', 'the client that tokens are made for')
+    .option('--oidc-username-claim <claim>', 'claim with the user name (default sub)')
+    .option('--oidc-username-prefix <prefix>', "put before user names (default the issuer's URL and #; - for none)")
+    .option('--oidc-groups-claim <claim>', "claim with the user's groups")
+    .option('--oidc-groups-prefix <prefix>', 'put before group names')
+    .option('--oidc-required-claim <name=value...>', 'claims a token must have')
+    .option('--oidc-signing-algs <list>', 'accepted signature algorithms, separated by commas (default RS256)')
+    .option('--oidc-ca-file <file>', "authority of the issuer's certificate")
+    .option('--authentication-config <file>', "an AuthenticationConfiguration instead of the --oidc options; '' no longer");
+
 function addLifecycleCommands(program: Command): void {
-  withDataDir(program.command('up'))
+  withServerOptions(withDataDir(program.command('up')))
     .description('start the platform; returns when it is ready')
     .option('--listen <address:port>', `where the API listens (default ${DEFAULT_LISTEN})`, parseListen)
     .option('--nodes <count>', 'node agents on this machine', parseCount)

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { ServerOptions } from './server-options.ts';
 
 /** One installation: everything that `up` decided once and every later command reads from `<data-dir>/instance.json`. */
 export interface InstanceConfig {
@@ -11,6 +12,8 @@ export interface InstanceConfig {
   readonly serverUid: number;
   readonly nodes: readonly NodeInstance[];
   readonly createdAt: string;
+  /** What `up` was told about the server; absent: nothing. */
+  readonly server?: ServerOptions;
 }
 
 export interface NodeInstance {

@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { hostname } from 'node:os';
 import { once } from 'node:events';
+import { deepEqual } from '@slipway/apimachinery';
 import { checkoutRoot } from '../checkout.ts';
 import { routedNetworks } from '../doctor/host-networks.ts';
 import { ensureHostPackages, RUN_PACKAGES } from '../host-packages.ts';
@@ -9,13 +10,14 @@ import { type InstanceConfig, planInstance } from '../instance/instance-config.t
 import { canonicalDataDir, loadInstance, saveInstance } from '../instance/instance-store.ts';
 import { type InstancePaths, instancePaths } from '../instance/paths.ts';
 import { ensureCredentials } from '../instance/credentials.ts';
+import { type ServerFlags, withServerFlags } from '../instance/server-options.ts';
 import { createProgress, type Progress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
 import { findComponent, startComponent, stopComponent } from './component.ts';
 import { nodeSpec, SERVER, serverSpec } from './component-specs.ts';
 import { installProgramFiles } from './program-files.ts';
 
-export interface UpOptions {
+export interface UpOptions extends ServerFlags {
   readonly dataDir: string;
   readonly listen?: { readonly host: string; readonly port: number };
   readonly nodes?: number;
@@ -43,7 +45,8 @@ export async function startPlatform(
 ): Promise<{ config: InstanceConfig; paths: InstancePaths }> {
   if (process.getuid?.() !== 0) throw new UserError('Guests need namespaces, taps and nftables; run it with sudo');
   await ensureHostPackages(RUN_PACKAGES, { yes: options.yes ?? false, progress });
-  const { config, paths } = await loadOrPlan(options);
+  const { config, paths, hasNewServerOptions } = await loadOrPlan(options);
+  if (hasNewServerOptions && (await stopComponent(paths, SERVER))) progress.step('restarting the server with its new options');
   if (findComponent(paths, SERVER) === undefined) await requireFreePort(config);
   saveInstance(config, paths);
   await ensureCredentials(config, paths);
@@ -61,9 +64,19 @@ export async function startPlatform(
   return { config, paths };
 }
 
-async function loadOrPlan(options: UpOptions): Promise<{ config: InstanceConfig; paths: InstancePaths }> {
+interface Plan {
+  readonly config: InstanceConfig;
+  readonly paths: InstancePaths;
+  readonly hasNewServerOptions: boolean;
+}
+
+async function loadOrPlan(options: UpOptions): Promise<Plan> {
   const existing = loadInstance(options.dataDir);
-  if (existing !== undefined) return { ...existing, config: adjusted(existing.config, options) };
+  if (existing !== undefined) {
+    const config = adjusted(existing.config, options);
+    return { ...existing, config, hasNewServerOptions: !deepEqual(config.server ?? {}, existing.config.server ?? {}) };
+  }
+  const server = withServerFlags({}, serverFlags(options));
   const dataDir = canonicalDataDir(options.dataDir);
   const config = planInstance({
     dataDir,
@@ -74,15 +87,25 @@ async function loadOrPlan(options: UpOptions): Promise<{ config: InstanceConfig;
     routedNetworks: await routedNetworks(),
     createdAt: new Date().toISOString(),
   });
-  return { config, paths: instancePaths(dataDir) };
+  return {
+    config: { ...config, ...(Object.keys(server).length > 0 && { server }) },
+    paths: instancePaths(dataDir),
+    hasNewServerOptions: false,
+  };
 }
 
-/** What may change between two starts of an installation: where it listens. */
+/** The flags of the server among those of the command. */
+function serverFlags(options: UpOptions): ServerFlags {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => /^(?:oidc|authentication|audit)/.test(name)));
+}
+
+/** What may change between two starts of an installation: where it listens and whom it believes. */
 function adjusted(config: InstanceConfig, options: UpOptions): InstanceConfig {
   if (options.nodes !== undefined && options.nodes !== config.nodes.length)
     throw new UserError(`This installation has ${config.nodes.length} node(s); the number is chosen at the first start`);
-  if (options.listen === undefined) return config;
-  return { ...config, listenHost: options.listen.host, listenPort: options.listen.port };
+  const server = withServerFlags(config.server ?? {}, serverFlags(options));
+  const { listenHost, listenPort } = config;
+  return { ...config, server, listenHost: options.listen?.host ?? listenHost, listenPort: options.listen?.port ?? listenPort };
 }
 
 async function requireFreePort({ listenHost, listenPort }: InstanceConfig): Promise<void> {

@@ -1,0 +1,45 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { oidcIssuersOf, withServerFlags } from './server-options.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'server-options-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+const file = (name: string, content: string): string => {
+  writeFileSync(join(directory, name), content);
+  return join(directory, name);
+};
+
+const flags = { oidcIssuerUrl: 'https://id.example.com', oidcClientId: 'slipway' };
+
+describe('withServerFlags', () => {
+  it('remembers what it was told, files included, until it is told otherwise', () => {
+    const told = withServerFlags({}, { ...flags, oidcCaFile: file('ca.crt', 'PEM'), oidcRequiredClaim: ['hd=corp=a'] });
+    expect(withServerFlags(told, {})).toEqual(told);
+    expect(oidcIssuersOf(told)).toMatchObject([{ ca: 'PEM', requiredClaims: { hd: 'corp=a' }, audiences: ['slipway'] }]);
+    expect(withServerFlags(told, { oidcIssuerUrl: '' })).toEqual({});
+  });
+
+  it('reads a configuration file', () => {
+    const text = `apiVersion: apiserver.config.k8s.io/v1beta1
+kind: AuthenticationConfiguration
+jwt:
+- issuer: { url: https://a.example.com, audiences: [x] }
+  claimMappings: { username: { claim: sub, prefix: "" } }
+`;
+    const told = withServerFlags({}, { authenticationConfig: file('auth.yaml', text) });
+    expect(oidcIssuersOf(JSON.parse(JSON.stringify(told)))).toMatchObject([{ issuerUrl: 'https://a.example.com' }]);
+    expect(() => withServerFlags(told, flags)).toThrow(/Either/);
+  });
+
+  it.each([
+    [{ oidcClientId: 'x' }, /oidc-issuer-url/],
+    [{ oidcIssuerUrl: 'https://id.example.com' }, /client ID/],
+    [{ ...flags, oidcRequiredClaim: ['hd'] }, /name=value/],
+    [{ ...flags, oidcSigningAlgs: 'RS256,HS256' }, /HS256/],
+    [{ ...flags, oidcCaFile: '/nonexistent/ca' }, /Cannot read/],
+  ])('refuses %j', (given, reason) => {
+    expect(() => withServerFlags({}, given)).toThrow(reason);
+  });
+});
