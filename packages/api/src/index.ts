@@ -3,6 +3,7 @@ export type * from './core.ts';
 export * from './kinds.ts';
 export * from './kubevirt-constants.ts';
 export * from './node-verbs.ts';
+export * from './volume-snapshots.ts';
 export * as kubevirt from './generated/kubevirt.ts';
 export type { DataSource, DataVolume, StorageProfile, VolumeCloneSource } from './generated/cdi.ts';
 export type { KubeVirt, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration } from './generated/kubevirt.ts';

@@ -2,6 +2,7 @@ import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
 import type * as core from './core.ts';
 import type * as cdi from './generated/cdi.ts';
 import type * as kubevirt from './generated/kubevirt.ts';
+import type { VolumeSnapshot, VolumeSnapshotClass, VolumeSnapshotContent } from './volume-snapshots.ts';
 
 function kind<T extends KubeObject>(apiVersion: string, name: string, plural: string, namespaced = true): ResourceKind<T> {
   const slash = apiVersion.indexOf('/');
@@ -185,14 +186,19 @@ export const HostPathProvisionerKind = kind(
   'hostpathprovisioners',
   false,
 );
-export const VolumeSnapshotKind = kind('snapshot.storage.k8s.io/v1', 'VolumeSnapshot', 'volumesnapshots');
-export const VolumeSnapshotContentKind = kind(
+export const VolumeSnapshotKind = kind<VolumeSnapshot>('snapshot.storage.k8s.io/v1', 'VolumeSnapshot', 'volumesnapshots');
+export const VolumeSnapshotContentKind = kind<VolumeSnapshotContent>(
   'snapshot.storage.k8s.io/v1',
   'VolumeSnapshotContent',
   'volumesnapshotcontents',
   false,
 );
-export const VolumeSnapshotClassKind = kind('snapshot.storage.k8s.io/v1', 'VolumeSnapshotClass', 'volumesnapshotclasses', false);
+export const VolumeSnapshotClassKind = kind<VolumeSnapshotClass>(
+  'snapshot.storage.k8s.io/v1',
+  'VolumeSnapshotClass',
+  'volumesnapshotclasses',
+  false,
+);
 export const ApplicationKind = kind('argoproj.io/v1alpha1', 'Application', 'applications');
 export const AppProjectKind = kind('argoproj.io/v1alpha1', 'AppProject', 'appprojects');
 export const DeploymentKind = kind<core.Deployment>('apps/v1', 'Deployment', 'deployments');

@@ -26,6 +26,7 @@ import { serviceAccountController } from './service-account/index.ts';
 import { serviceAccountTokenController } from './service-account-token/index.ts';
 import { statefulSetController } from './stateful-set/index.ts';
 import { taintEvictionController } from './taint-eviction/index.ts';
+import { volumeSnapshotController } from './volume-snapshot/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
 export {
@@ -74,6 +75,7 @@ export const controllers: readonly ControllerRegistration[] = [
   volumeController,
   claimProtectionController,
   volumeProtectionController,
+  volumeSnapshotController,
   ...kubeVirtControllers(SLIPWAY_PROFILE),
   replicaSetVmiController,
 ];

@@ -31,6 +31,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   '/pods': (request, node) => onNode(request, node) ?? sameSpec(request),
   'kubevirt.io/virtualmachineinstances': (request, node) => onNode(request, node) ?? sameSpec(request),
   '/persistentvolumes': (request, node, source) => onNode(request, node) ?? volumeComplaint(request, node, source),
+  'snapshot.storage.k8s.io/volumesnapshotcontents': (request, node) => onNode(request, node) ?? sameSpec(request),
   '/events': ({ object, oldObject }, node) =>
     [object, oldObject].every((one) => one === undefined || sourceHostOf(one) === node)
       ? undefined

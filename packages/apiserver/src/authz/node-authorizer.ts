@@ -1,3 +1,4 @@
+import { parseLocalHandle } from '@slipway/api';
 import { type UnstructuredObject, isObject } from '@slipway/apimachinery';
 import { type AuthorizationRequest, type Authorizer, NO_OPINION } from './authorizer.ts';
 import type { RbacSource } from './rbac.ts';
@@ -71,6 +72,18 @@ const RULES: readonly NodeRule[] = [
     verbs: READ,
     scope: 'any',
   },
+  {
+    group: 'snapshot.storage.k8s.io',
+    resources: ['volumesnapshots', 'volumesnapshotcontents'],
+    verbs: READ,
+    scope: 'any',
+  },
+  {
+    group: 'snapshot.storage.k8s.io',
+    resources: ['volumesnapshotcontents', 'volumesnapshotcontents/status'],
+    verbs: ['update', 'patch'],
+    scope: 'own-node',
+  },
   { group: 'k8s.cni.cncf.io', resources: ['network-attachment-definitions'], verbs: READ, scope: 'any' },
   { group: 'node.slipway.dev', resources: ['nodes/tunnel', 'nodes/streams'], verbs: ['get', 'create'], scope: 'own-name' },
 ];
@@ -117,6 +130,7 @@ function isInScope({ scope }: NodeRule, request: AuthorizationRequest, node: str
 export function nodeOfObject(object: UnstructuredObject): string | undefined {
   const { spec, status } = object;
   if (object.kind === 'PersistentVolume') return nodeOfVolume(spec);
+  if (object.kind === 'VolumeSnapshotContent') return nodeOfSnapshot(spec);
   return fieldOf(spec, 'nodeName') ?? fieldOf(status, 'nodeName');
 }
 
@@ -129,6 +143,7 @@ function fieldOf(part: unknown, name: string): string | undefined {
   return isObject(part) && typeof part[name] === 'string' ? part[name] : undefined;
 }
 
+const LOCAL_PROVISIONER = 'local.slipway.dev';
 const HOSTNAME_LABEL = 'kubernetes.io/hostname';
 
 /** The one node on which a volume can be used; undefined when there may be more or when it is bound to none. */
@@ -142,6 +157,13 @@ function nodeOfVolume(spec: unknown): string | undefined {
   });
   const [first] = names;
   return typeof first === 'string' && names.every((name) => name === first) ? first : undefined;
+}
+
+/** Node whose provisioner keeps a snapshot: its handle says so. */
+function nodeOfSnapshot(spec: unknown): string | undefined {
+  if (!isObject(spec) || spec['driver'] !== LOCAL_PROVISIONER) return undefined;
+  const handle = fieldOf(spec['source'], 'volumeHandle') ?? fieldOf(spec['source'], 'snapshotHandle');
+  return parseLocalHandle(handle)?.node;
 }
 
 function listOf(value: unknown): Record<string, unknown>[] {

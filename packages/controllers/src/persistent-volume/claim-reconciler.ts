@@ -6,6 +6,8 @@ import {
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
   type StorageClass,
+  type VolumeSnapshot,
+  type VolumeSnapshotContent,
 } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
@@ -28,6 +30,8 @@ export interface ClaimDeps {
   readonly volumes: Lister<PersistentVolume>;
   readonly storageClasses: Lister<StorageClass>;
   readonly nodes: Lister<Node>;
+  readonly snapshots: Lister<VolumeSnapshot>;
+  readonly snapshotContents: Lister<VolumeSnapshotContent>;
 }
 
 /** Connects claims with volumes, and asks for volumes where there is none. */
@@ -81,6 +85,8 @@ export class ClaimReconciler implements Reconciler {
       sourceNodes: nodesOfCloneSource(claim, {
         claim: (namespace, name) => this.deps.claims.get({ namespace, name }),
         volume: (name) => volumes.get({ namespace: '', name }),
+        snapshot: (namespace, name) => this.deps.snapshots.get({ namespace, name }),
+        snapshotContent: (name) => this.deps.snapshotContents.get({ namespace: '', name }),
       }),
       volumesOn: (node) => volumes.byIndex(BY_NODE, node).length,
     };

@@ -1,15 +1,31 @@
-import type { PersistentVolume, PersistentVolumeClaim } from '@slipway/api';
+import {
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  parseLocalHandle,
+  SNAPSHOT_GROUP,
+  type VolumeSnapshot,
+  type VolumeSnapshotContent,
+} from '@slipway/api';
+
+const LOCAL_PROVISIONER = 'local.slipway.dev';
 
 /** CDI's request to fill a claim from another one, `namespace/name`. */
 export const CLONE_REQUEST = 'k8s.io/CloneRequest';
 
+/** The same for a snapshot. */
+const SNAPSHOT_REQUEST = 'slipway.dev/snapshot-request';
+
 export interface SourceFacts {
+  readonly snapshot?: (namespace: string, name: string) => VolumeSnapshot | undefined;
+  readonly snapshotContent?: (name: string) => VolumeSnapshotContent | undefined;
   readonly claim: (namespace: string, name: string) => PersistentVolumeClaim | undefined;
   readonly volume: (name: string) => PersistentVolume | undefined;
 }
 
 /** Nodes that hold the volume a claim is to be cloned from: a node-local volume is cloned where it is. Undefined: any node. */
 export function nodesOfCloneSource(claim: PersistentVolumeClaim, facts: SourceFacts): readonly string[] | undefined {
+  const snapshot = snapshotSourceOf(claim);
+  if (snapshot !== undefined) return nodesOfSnapshot(snapshot, facts);
   const source = cloneSourceOf(claim);
   const volumeName = source && facts.claim(source.namespace, source.name)?.spec?.volumeName;
   const volume = volumeName ? facts.volume(volumeName) : undefined;
@@ -17,7 +33,27 @@ export function nodesOfCloneSource(claim: PersistentVolumeClaim, facts: SourceFa
   return nodes.length > 0 ? nodes : undefined;
 }
 
-function cloneSourceOf({ metadata, spec = {} }: PersistentVolumeClaim): { namespace: string; name: string } | undefined {
+function nodesOfSnapshot({ namespace, name }: SourceKey, facts: SourceFacts): readonly string[] | undefined {
+  const contentName = facts.snapshot?.(namespace, name)?.status?.boundVolumeSnapshotContentName;
+  const content = contentName === undefined ? undefined : facts.snapshotContent?.(contentName);
+  const node = content?.spec.driver === LOCAL_PROVISIONER ? parseLocalHandle(content.status?.snapshotHandle)?.node : undefined;
+  return node === undefined ? undefined : [node];
+}
+
+interface SourceKey {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+function snapshotSourceOf({ metadata, spec = {} }: PersistentVolumeClaim): SourceKey | undefined {
+  const [requested = '', name = ''] = metadata.annotations?.[SNAPSHOT_REQUEST]?.split('/') ?? [];
+  if (name !== '') return { namespace: requested, name };
+  const source = spec.dataSourceRef ?? spec.dataSource;
+  const isSnapshot = source?.apiGroup === SNAPSHOT_GROUP && source.kind === 'VolumeSnapshot';
+  return isSnapshot ? { namespace: metadata.namespace ?? '', name: source.name } : undefined;
+}
+
+function cloneSourceOf({ metadata, spec = {} }: PersistentVolumeClaim): SourceKey | undefined {
   const [requested = '', name = ''] = metadata.annotations?.[CLONE_REQUEST]?.split('/') ?? [];
   if (name !== '') return { namespace: requested, name };
   const { dataSourceRef, dataSource } = spec;

@@ -1,5 +1,14 @@
 import { keyOf, type ObjectKey } from '@slipway/apimachinery';
-import { NodeKind, PersistentVolumeClaimKind, PersistentVolumeKind, type Pod, PodKind, StorageClassKind } from '@slipway/api';
+import {
+  NodeKind,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  type Pod,
+  PodKind,
+  StorageClassKind,
+  VolumeSnapshotContentKind,
+  VolumeSnapshotKind,
+} from '@slipway/api';
 import { allow, type ControllerRegistration, type Informers, watchOf } from '@slipway/runtime';
 import { claimNames } from '../scheduler/pod-volumes.ts';
 import { BY_CLAIM_REF, BY_FREE_CLASS, BY_NODE, ClaimReconciler } from './claim-reconciler.ts';
@@ -53,6 +62,8 @@ export const claimController: ControllerRegistration = {
         volumes,
         storageClasses: informers.lister(StorageClassKind),
         nodes: informers.lister(NodeKind),
+        snapshots: informers.lister(VolumeSnapshotKind),
+        snapshotContents: informers.lister(VolumeSnapshotContentKind),
       }),
     };
   },

@@ -9,6 +9,8 @@ import {
   type Pod,
   PodKind,
   StorageClassKind,
+  VolumeSnapshotContentKind,
+  VolumeSnapshotKind,
 } from '@slipway/api';
 import { allow, type ControllerRegistration, type InformerEvent, watchOf } from '@slipway/runtime';
 import { claimNames } from './pod-volumes.ts';
@@ -60,6 +62,8 @@ export const schedulerController: ControllerRegistration = {
         claims: informers.lister(PersistentVolumeClaimKind),
         volumes: informers.lister(PersistentVolumeKind),
         storageClasses: informers.lister(StorageClassKind),
+        snapshots: informers.lister(VolumeSnapshotKind),
+        snapshotContents: informers.lister(VolumeSnapshotContentKind),
       }),
     };
   },

@@ -1,14 +1,12 @@
 import type { Node, PersistentVolume, PersistentVolumeClaim, Pod, StorageClass } from '@slipway/api';
 import { SELECTED_NODE } from '../persistent-volume/claim-annotations.ts';
-import { nodesOfCloneSource } from '../persistent-volume/clone-source.ts';
+import { nodesOfCloneSource, type SourceFacts } from '../persistent-volume/clone-source.ts';
 import { fitsClaim } from '../persistent-volume/volume-match.ts';
 import { matchesNodeSelector } from './node-selection.ts';
 
 const NO_PROVISIONER = 'kubernetes.io/no-provisioner';
 
-export interface VolumeFacts {
-  readonly claim: (namespace: string, name: string) => PersistentVolumeClaim | undefined;
-  readonly volume: (name: string) => PersistentVolume | undefined;
+export interface VolumeFacts extends SourceFacts {
   /** Volumes that no claim has taken. */
   availableVolumes(storageClass: string): readonly PersistentVolume[];
   storageClass(name: string): StorageClass | undefined;

@@ -17,6 +17,8 @@ import {
   type Pod,
   PodKind,
   type StorageClass,
+  type VolumeSnapshot,
+  type VolumeSnapshotContent,
 } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
@@ -48,6 +50,8 @@ export interface SchedulerDeps {
   readonly claims: Lister<PersistentVolumeClaim>;
   readonly volumes: Lister<PersistentVolume>;
   readonly storageClasses: Lister<StorageClass>;
+  readonly snapshots: Lister<VolumeSnapshot>;
+  readonly snapshotContents: Lister<VolumeSnapshotContent>;
 }
 
 /** True for pods this scheduler must find a node for. */
@@ -111,6 +115,8 @@ export class SchedulerReconciler implements Reconciler {
       volumes: volumesOf(pod, {
         claim: (namespace, name) => claims.get({ namespace, name }),
         volume: (name) => volumes.get({ namespace: '', name }),
+        snapshot: (namespace, name) => this.deps.snapshots.get({ namespace, name }),
+        snapshotContent: (name) => this.deps.snapshotContents.get({ namespace: '', name }),
         storageClass: (name) => storageClasses.get({ namespace: '', name }),
         availableVolumes: (name) =>
           volumes.byIndex(BY_STORAGE_CLASS, name).filter((volume) => volume.status?.phase === 'Available'),

@@ -20,7 +20,7 @@ import { type ClusterConfig, clusterConfig } from '@slipway/virt';
 import { readConsoleLog } from '../console/index.ts';
 import type { NodeConfig, PodNetwork } from '../contracts.ts';
 import { probeKvm } from '../kvm/index.ts';
-import { FreezeTimers, LauncherRunner, launcherHandlers, type NodeFacts, readFirmware } from '../launcher/index.ts';
+import { FreezeTimers, guestDisks, LauncherRunner, launcherHandlers, type NodeFacts, readFirmware } from '../launcher/index.ts';
 import { createPodNetwork } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
 import { nodeVolumes } from '../volumes/index.ts';
@@ -76,7 +76,12 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   const kubeVirts = informers.for(KubeVirtKind);
   const events = new CoreEventRecorder({ client, clock, log, component: 'virt-handler', host: config.nodeName });
   const network = podNetwork(options);
-  const volumes = nodeVolumes({ ...options, client, informers, serviceAccountToken: tokenSource(client) });
+  let launcherNow: LauncherRunner | undefined; // made when the host is known; the volumes are needed to make it
+  const volumes = nodeVolumes({
+    ...{ ...options, client, informers },
+    serviceAccountToken: tokenSource(client),
+    liveDisks: (isPodGone) => guestDisks({ find: (podUid) => launcherNow?.launchOf(podUid), isPodGone }),
+  });
   informers.start(signal);
   const networkStarted = network.start(signal);
   networkStarted.catch(() => {});
@@ -94,6 +99,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     hostIP: options.addresses[0] ?? '127.0.0.1',
     consoleLogOf: (podUid) => consoleLogFile(config, podUid),
   });
+  launcherNow = launcher;
   const pods = informers.for(PodKind);
   const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes, freezes });
   const background = [volumes.manager.run(signal), serve(options, client, handlers, signal)];

@@ -79,6 +79,11 @@ export class LauncherRunner implements PodRunner {
     throw notFound(VMI_REF, name);
   }
 
+  /** The launch of a pod, while there is one. */
+  launchOf(podUid: string): Launch | undefined {
+    return this.launches.get(podUid);
+  }
+
   /** A viewer of the serial console of this pod's guest. */
   consoleOf(podUid: string): Duplex | undefined {
     return this.launches.get(podUid)?.session?.console?.attach();

@@ -27,6 +27,7 @@ export const REMOTE = {
   attachDeviceFlags: 160,
   detachDeviceFlags: 161,
   updateDeviceFlags: 174,
+  domainSnapshotCreateXml: 185,
   domainCreateWithFlags: 196,
   setVcpusFlags: 199,
   setMemoryFlags: 204,

@@ -1,4 +1,5 @@
 import {
+  parseLocalHandle,
   type PersistentVolume,
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
@@ -6,6 +7,8 @@ import {
   type StorageClass,
   StorageClassKind,
   VolumeCloneSourceKind,
+  VolumeSnapshotContentKind,
+  VolumeSnapshotKind,
 } from '@slipway/api';
 import { isAlreadyExists, isNotFound, type ObjectKey, parseTime } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
@@ -153,8 +156,30 @@ class ProvisionReconciler implements Reconciler {
         NO_GRANT,
         `Nobody allowed a clone of ${source.namespace}/${source.name} into this claim: create a DataVolume`,
       );
-    const volume = await this.sourceVolume(source, signal);
-    return store.clone(volumeUidOf(volume), claim.metadata.uid ?? '', sizeBytes, signal);
+    const directory =
+      source.kind === 'VolumeSnapshot'
+        ? await this.sourceSnapshot(source, signal)
+        : volumeUidOf(await this.sourceVolume(source, signal));
+    return store.clone(directory, claim.metadata.uid ?? '', sizeBytes, signal);
+  }
+
+  private async sourceSnapshot(source: CloneSource, signal: AbortSignal): Promise<string> {
+    const { client, nodeName } = this.deps;
+    const snapshot = await client.get(VolumeSnapshotKind, source, { signal }).catch(ignoreNotFound);
+    if (snapshot === undefined) throw new VolumeError('CloneWithoutSource', `The source snapshot ${source.name} doesn't exist`);
+    const name = snapshot.status?.boundVolumeSnapshotContentName;
+    const content =
+      name === undefined || snapshot.status?.readyToUse !== true
+        ? undefined
+        : await client.get(VolumeSnapshotContentKind, { namespace: '', name }, { signal }).catch(ignoreNotFound);
+    if (content === undefined || content.spec.volumeSnapshotRef.uid !== snapshot.metadata.uid)
+      throw new VolumeError('CloneWithoutSource', `The source snapshot ${source.name} is not ready yet`);
+    const handle = content.spec.driver === LOCAL_PROVISIONER ? parseLocalHandle(content.status?.snapshotHandle) : undefined;
+    if (handle?.node === nodeName) return handle.directory;
+    throw new VolumeError(
+      'CloneValidationFailed',
+      `The source snapshot ${source.name} is not one of a local volume of node ${nodeName}: restore it on its own node`,
+    );
   }
 
   private async sourceVolume(source: CloneSource, signal: AbortSignal): Promise<PersistentVolume> {
@@ -175,7 +200,7 @@ class ProvisionReconciler implements Reconciler {
   private async hasGrant(source: CloneSource, claim: PersistentVolumeClaim, signal: AbortSignal): Promise<boolean> {
     const key = { namespace: source.namespace, name: `volume-clone-source-${claim.metadata.uid}` };
     const grant = await this.deps.client.get(VolumeCloneSourceKind, key, { signal }).catch(ignoreNotFound);
-    return grant?.spec.source.kind === 'PersistentVolumeClaim' && grant.spec.source.name === source.name;
+    return grant?.spec.source.kind === source.kind && grant.spec.source.name === source.name;
   }
 
   private async expand(

@@ -1,4 +1,4 @@
-import type { PersistentVolume, PersistentVolumeClaim, StorageClass } from '@slipway/api';
+import { type PersistentVolume, type PersistentVolumeClaim, SNAPSHOT_GROUP, type StorageClass } from '@slipway/api';
 import { quantityValue, tryParseQuantity } from '@slipway/apimachinery';
 
 /** Provisioner of node-local volumes; a class that names it is an alias of `local`. */
@@ -8,8 +8,12 @@ export const SELECTED_NODE = 'volume.kubernetes.io/selected-node';
 export const CLONE_REQUEST = 'k8s.io/CloneRequest';
 export const PROVISIONER_FINALIZER = 'external-provisioner.volume.kubernetes.io/finalizer';
 
+/** A request to fill a claim from a snapshot, `namespace/name`; set by the DataVolume controller, like CDI's own. */
+export const SNAPSHOT_REQUEST = 'slipway.dev/snapshot-request';
+
 /** Where a claim's first content comes from. */
 export interface CloneSource {
+  readonly kind: 'PersistentVolumeClaim' | 'VolumeSnapshot';
   readonly namespace: string;
   readonly name: string;
   /** The request alone proves nothing: the source's namespace must hold a grant for this claim. */
@@ -82,22 +86,33 @@ function planExpansion({
 /** Kubernetes' own data source, or CDI's request; a data source of another kind is somebody else's to fill. */
 function cloneSourceOf(claim: PersistentVolumeClaim): CloneSource | 'populator' | undefined {
   const namespace = claim.metadata.namespace ?? '';
-  const request = claim.metadata.annotations?.[CLONE_REQUEST];
-  if (request !== undefined) {
-    const [sourceNamespace = '', name = ''] = request.split('/');
-    return { namespace: sourceNamespace, name, needsGrant: sourceNamespace !== namespace };
+  const annotations = claim.metadata.annotations ?? {};
+  for (const [kind, annotation] of REQUESTS) {
+    const [sourceNamespace = '', name = ''] = annotations[annotation]?.split('/') ?? [];
+    if (name !== '') return { kind, namespace: sourceNamespace, name, needsGrant: sourceNamespace !== namespace };
   }
   return dataSourceOf(claim.spec, namespace);
 }
 
+const REQUESTS = [
+  ['PersistentVolumeClaim', CLONE_REQUEST],
+  ['VolumeSnapshot', SNAPSHOT_REQUEST],
+] as const;
+
 function dataSourceOf(spec: PersistentVolumeClaim['spec'], namespace: string): CloneSource | 'populator' | undefined {
   const source = spec?.dataSourceRef ?? spec?.dataSource;
   if (source === undefined) return undefined;
-  if (source.kind !== 'PersistentVolumeClaim' || (source.apiGroup ?? '') !== '') return 'populator';
+  const kind = SOURCE_KINDS[`${source.apiGroup ?? ''}/${source.kind}`];
+  if (kind === undefined) return 'populator';
   // a source elsewhere is alpha in Kubernetes and ruled by ReferenceGrants, which nobody checks here
   const elsewhere = spec?.dataSourceRef?.namespace ?? '';
-  return elsewhere === '' || elsewhere === namespace ? { namespace, name: source.name, needsGrant: false } : 'populator';
+  return elsewhere === '' || elsewhere === namespace ? { kind, namespace, name: source.name, needsGrant: false } : 'populator';
 }
+
+const SOURCE_KINDS: Readonly<Record<string, CloneSource['kind']>> = {
+  '/PersistentVolumeClaim': 'PersistentVolumeClaim',
+  [`${SNAPSHOT_GROUP}/VolumeSnapshot`]: 'VolumeSnapshot',
+};
 
 const HOSTNAME_LABEL = 'kubernetes.io/hostname';
 

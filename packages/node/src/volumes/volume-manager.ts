@@ -15,11 +15,13 @@ import { ControllerManager, type Informers, type Logger, type TimerClock } from 
 import type { NodeConfig, PodRunner, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
 import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
 import { ImageStore } from './image-store.ts';
+import { localSnapshotter } from './local-snapshotter.ts';
 import { localProvisioner, localReclaimer, volumeUidOf } from './local-provisioner.ts';
 import { MoverLauncher } from './mover-launcher.ts';
 import { boundVolume, MoverPodRunner } from './mover-pod-runner.ts';
 import { bytesOf } from './provision-plan.ts';
 import { hostQemuImg } from './qemu-img.ts';
+import type { LiveDisks } from './snapshot-volume.ts';
 import { VolumeError } from './volume-error.ts';
 import { checkedUid, DISK_NAME, type VolumeRecord } from './volume-record.ts';
 import { makeDirectory, VolumeStore } from './volume-store.ts';
@@ -36,6 +38,8 @@ export interface VolumeManagerDeps extends ConfigDiskDeps {
   readonly moverProgram: readonly [string, ...string[]];
   /** Addresses that imports may reach although they are refused by default. */
   readonly allowedImportAddresses: readonly string[];
+  /** The guests of this node, once there can be any; called with what tells that a pod is gone. */
+  readonly liveDisks?: (isPodGone: (podUid: string) => boolean) => LiveDisks;
 }
 
 /** Uids of data movers begin this far above the node's first uid; a node owns 8192, and sandboxes take some below these. */
@@ -115,6 +119,7 @@ class LocalVolumeManager implements VolumeManager {
     });
     manager.register(localProvisioner(provisioner));
     manager.register(localReclaimer(provisioner));
+    manager.register(localSnapshotter({ ...provisioner, live: this.liveDisks() }));
     manager.start(signal);
     await manager.stopped();
   }
@@ -145,6 +150,11 @@ class LocalVolumeManager implements VolumeManager {
     const { store } = this.deps;
     for (const volumeUid of await store.list()) await store.detach(volumeUid, podUid);
     await rm(join(this.podRoot, checkedUid(podUid)), { recursive: true, force: true });
+  }
+
+  private liveDisks(): LiveDisks {
+    const { isPodGone, liveDisks } = this.deps;
+    return liveDisks?.(isPodGone) ?? noGuests(isPodGone);
   }
 
   private open(): Promise<void> {
@@ -202,7 +212,7 @@ class LocalVolumeManager implements VolumeManager {
     }
     const attached = await store.attach(volumeUid, { podUid: place.podUid, uid: place.sandbox.uid }, this.deps.isPodGone, signal);
     return {
-      path: store.diskPath(volumeUid),
+      path: store.activePath(volumeUid, attached),
       format: attached.format,
       readOnly,
       sizeBytes: attached.virtualSizeBytes,
@@ -302,6 +312,13 @@ class LocalVolumeManager implements VolumeManager {
     await chown(path, uid, uid);
   }
 }
+
+/** For a node that runs no guests. */
+const noGuests = (isGone: (podUid: string) => boolean): LiveDisks => ({
+  isGone,
+  writtenFile: () => Promise.resolve(undefined),
+  pivot: () => Promise.reject(new Error('This node runs no guests')),
+});
 
 const ignoreNotFound = (error: unknown): undefined => {
   if (isNotFound(error)) return undefined;

@@ -24,6 +24,20 @@ export interface VolumeRecord {
   readonly isFrozen?: boolean;
   /** The one pod that may write. */
   readonly writer?: Attachment;
+  /** The file that a running guest writes since a snapshot, instead of `disk.img`; becomes `disk.img` when it stops. */
+  readonly active?: string;
+  /** A snapshot of a running guest that was begun: whether QEMU has changed over is known to QEMU alone. */
+  readonly pivot?: { readonly layer: string; readonly active: string };
+}
+
+/** Name of the file that is written. */
+export const activeName = ({ active }: VolumeRecord): string => active ?? DISK_NAME;
+
+/** The record after the guest of a begun snapshot has changed over to the overlay. Pure. */
+export function pivotedRecord({ pivot, ...record }: VolumeRecord): VolumeRecord {
+  if (pivot === undefined) return record;
+  const chain = [{ name: pivot.layer, format: record.format }, ...record.chain];
+  return { ...record, format: 'qcow2', chain, active: pivot.active };
 }
 
 export const DISK_NAME = 'disk.img';
@@ -32,6 +46,7 @@ export const IMPORT_DIRECTORY = 'import';
 
 const UID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export const LAYER_NAME = /^layer-[0-9a-f-]{36,64}\.img$/;
+const ACTIVE_NAME = /^live-[0-9a-f-]{36}\.img$/;
 
 /** A uid that is safe as a file name. Throws for anything else. */
 export function checkedUid(uid: string | undefined): string {
@@ -48,7 +63,9 @@ export function parseRecord(text: string): VolumeRecord {
     Number.isSafeInteger(value.virtualSizeBytes) &&
     ['blank', 'filling', 'ready'].includes(value.state ?? '') &&
     Array.isArray(value.chain) &&
-    value.chain.every((layer) => LAYER_NAME.test(layer.name) && formats.includes(layer.format));
+    value.chain.every((layer) => LAYER_NAME.test(layer.name) && formats.includes(layer.format)) &&
+    (value.active === undefined || ACTIVE_NAME.test(value.active)) &&
+    (value.pivot === undefined || (LAYER_NAME.test(value.pivot.layer) && ACTIVE_NAME.test(value.pivot.active)));
   if (!isValid) throw new VolumeError('InvalidVolume', 'volume.json is damaged: restore it or delete the claim');
   return value as VolumeRecord;
 }

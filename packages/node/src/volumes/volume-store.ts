@@ -1,33 +1,25 @@
 import { constants } from 'node:fs';
-import {
-  chmod,
-  chown,
-  copyFile,
-  link,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  statfs,
-  unlink,
-} from 'node:fs/promises';
+import { chmod, chown, copyFile, link, lstat, mkdir, readdir, readFile, rename, rm, statfs, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf } from './error-code.ts';
 import type { QemuImg } from './qemu-img.ts';
 import { VolumeError } from './volume-error.ts';
+import { type LiveDisks, pivotGuest, snapshotDirectory } from './snapshot-volume.ts';
+import { exists, makeDirectory, makeHole, ownFile, relink, resizeRaw, seal, writeDurably } from './volume-files.ts';
 import {
+  activeName,
   type Attachment,
   checkedUid,
   DISK_NAME,
   IMPORT_DIRECTORY,
   type Layer,
   parseRecord,
+  pivotedRecord,
   RECORD_NAME,
   type VolumeRecord,
 } from './volume-record.ts';
+
+export { makeDirectory, writeDurably } from './volume-files.ts';
 
 export interface VolumeStoreDeps {
   /** Root of the agent's state. */
@@ -65,6 +57,11 @@ export class VolumeStore {
 
   diskPath(volumeUid: string): string {
     return join(this.directory(volumeUid), DISK_NAME);
+  }
+
+  /** The file of the volume that is written now. */
+  activePath(volumeUid: string, record: VolumeRecord): string {
+    return join(this.directory(volumeUid), activeName(record));
   }
 
   async list(): Promise<readonly string[]> {
@@ -108,13 +105,14 @@ export class VolumeStore {
   async clone(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'reflink' | 'overlay'> {
     return this.locked(sourceUid, () =>
       this.locked(volumeUid, async () => {
-        const source = await this.get(sourceUid);
+        const found = await this.get(sourceUid);
         if ((await this.read(volumeUid)) !== undefined) return 'overlay';
-        if (source.writer !== undefined)
+        if (found.writer !== undefined)
           throw new VolumeError(
             'CloneSourceInUse',
-            `pod ${source.writer.podUid} is using the source claim; the clone goes on when it has stopped`,
+            `pod ${found.writer.podUid} is using the source claim; the clone goes on when it has stopped`,
           );
+        const source = await this.settle(sourceUid, found);
         if (source.state === 'filling') throw new VolumeError('CloneSourceInUse', 'The source claim is still being filled');
         if (source.virtualSizeBytes > sizeBytes)
           throw new VolumeError(
@@ -140,17 +138,19 @@ export class VolumeStore {
     signal: AbortSignal,
   ): Promise<VolumeRecord> {
     return this.locked(volumeUid, async () => {
-      const record = await this.get(volumeUid);
-      const { writer } = record;
+      const found = await this.get(volumeUid);
+      const { writer } = found;
       if (writer !== undefined && writer.podUid !== attachment.podUid && !isGone(writer.podUid))
         throw new VolumeError(
           'VolumeInUse',
           `The disk is written by pod ${writer.podUid}: stop it first, or use a claim of its own`,
         );
+      // the guest of this very pod may be running: then the names that its QEMU knows stay
+      const record = writer?.podUid === attachment.podUid ? found : await this.settle(volumeUid, found);
       const writable = record.isFrozen ? await this.thaw(volumeUid, record, signal) : record;
       const attached: VolumeRecord = { ...writable, writer: attachment };
       await this.write(volumeUid, attached);
-      await this.giveTo(volumeUid, attachment.uid);
+      await this.giveTo(volumeUid, attached, attachment.uid);
       return attached;
     });
   }
@@ -160,8 +160,8 @@ export class VolumeStore {
     await this.locked(volumeUid, async () => {
       const record = await this.read(volumeUid);
       if (record === undefined || record.writer?.podUid !== podUid) return;
-      const { writer: _, ...free } = record;
-      await this.giveTo(volumeUid, 0);
+      const { writer: _, ...free } = await this.settle(volumeUid, record);
+      await this.giveTo(volumeUid, free, 0);
       await this.write(volumeUid, free);
     });
   }
@@ -176,6 +176,7 @@ export class VolumeStore {
       const record = await this.get(volumeUid);
       if (sizeBytes <= record.virtualSizeBytes) return;
       if (record.state === 'filling') throw new VolumeError('VolumeInUse', 'The disk is being filled; it grows afterwards');
+      if (record.pivot !== undefined) throw new VolumeError('VolumeInUse', 'A snapshot is being made; the disk grows afterwards');
       const writable = record.isFrozen ? await this.thaw(volumeUid, record, signal) : record;
       const path = this.diskPath(volumeUid);
       if (writable.format === 'raw') await resizeRaw(path, sizeBytes);
@@ -194,13 +195,101 @@ export class VolumeStore {
     await this.collectLayers();
   }
 
+  /**
+   * Keeps the present content under another uid, in constant time; the volume stays as it is for whoever uses it.
+   * Repeatable after a crash: the snapshot is complete when this resolves. Returns its size.
+   */
+  async snapshot(volumeUid: string, snapshotUid: string, live: LiveDisks, signal: AbortSignal): Promise<number> {
+    return this.locked(volumeUid, () =>
+      this.locked(snapshotUid, async () => {
+        const done = await this.read(snapshotUid);
+        if (done !== undefined) return done.virtualSizeBytes;
+        const source = await this.get(volumeUid);
+        if (source.state === 'filling') throw new VolumeError('VolumeInUse', 'The claim is still being filled');
+        const { virtualSizeBytes } = source;
+        if (await this.reflinkSnapshot(volumeUid, source, snapshotUid)) return virtualSizeBytes;
+        if (await this.snapshotOfGuest(volumeUid, source, snapshotUid, live, signal)) return virtualSizeBytes;
+        const settled = await this.settle(volumeUid, source);
+        const [top, ...chain] = await this.freeze(volumeUid, settled);
+        if (top !== undefined) await this.keep(snapshotUid, { ...settled, format: top.format, chain }, top.name);
+        return virtualSizeBytes;
+      }),
+    );
+  }
+
+  /** A reflink is one moment of the file, also while a guest writes it. False where the file system has none. */
+  private async reflinkSnapshot(volumeUid: string, source: VolumeRecord, snapshotUid: string): Promise<boolean> {
+    if (source.format !== 'raw' || source.pivot !== undefined || source.isFrozen) return false;
+    await makeDirectory(this.directory(snapshotUid), 0o700);
+    return this.reflink(volumeUid, source, snapshotUid, source.virtualSizeBytes);
+  }
+
+  /** True when a guest was running and its disk was snapshotted beneath it. */
+  private async snapshotOfGuest(
+    volumeUid: string,
+    source: VolumeRecord,
+    snapshotUid: string,
+    live: LiveDisks,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { writer } = source;
+    if (writer === undefined || live.isGone(writer.podUid)) return false;
+    const directory = this.directory(volumeUid);
+    const pivoted = await pivotGuest(
+      {
+        ...{ volumeUid, writer, directory, layers: this.layers, live, newUid: this.deps.uid },
+        write: (record) => this.write(volumeUid, record),
+        makeOverlay: (name, chain) => this.makeOverlay(directory, chain, source.virtualSizeBytes, signal, name),
+      },
+      source,
+    );
+    const [layer, ...chain] = pivoted.chain;
+    if (layer === undefined) throw new VolumeError('InvalidVolume', 'A snapshot needs a layer');
+    await this.keep(snapshotUid, { ...pivoted, format: layer.format, chain }, layer.name);
+    await this.write(volumeUid, pivoted);
+    return true;
+  }
+
+  /** Makes a layer the disk of a volume directory that nobody writes. */
+  private async keep(snapshotUid: string, record: VolumeRecord, layer: string): Promise<void> {
+    await snapshotDirectory({ directory: this.directory(snapshotUid), layers: this.layers, layer, chain: record.chain });
+    const { format, virtualSizeBytes, chain } = record;
+    await this.write(snapshotUid, { format, virtualSizeBytes, chain, state: 'ready', isFrozen: true });
+  }
+
+  /**
+   * After its guest has ended, the file that was written last becomes `disk.img` again. Of a snapshot that was cut off
+   * midway the overlay is taken: over the old disk it shows everything, whichever of the two was written last.
+   */
+  private async settle(volumeUid: string, record: VolumeRecord): Promise<VolumeRecord> {
+    const directory = this.directory(volumeUid);
+    const { pivot } = record;
+    const hasOverlay = pivot !== undefined && (await exists(join(directory, pivot.active)));
+    const { pivot: _, ...cutOff } = record;
+    const rolled = hasOverlay ? pivotedRecord(record) : cutOff;
+    if (hasOverlay) await seal(join(directory, pivot.layer));
+    if (rolled.active === undefined) {
+      if (pivot !== undefined) await this.write(volumeUid, rolled);
+      return rolled;
+    }
+    // the record first: a crash in between leaves an active file that is there, or one that has its name already
+    if (pivot !== undefined) await this.write(volumeUid, rolled);
+    await rename(join(directory, rolled.active), join(directory, DISK_NAME)).catch((error: unknown) => {
+      if (codeOf(error) !== 'ENOENT') throw error;
+    });
+    for (const name of await readdir(directory)) if (name.startsWith('live-')) await unlink(join(directory, name));
+    const { active: __, ...settled } = rolled;
+    await this.write(volumeUid, settled);
+    return settled;
+  }
+
   /** Makes the disk readable for a pod that may not write it, by links in a directory of the pod. */
   async linkReadOnly(volumeUid: string, directory: string): Promise<VolumeRecord> {
     return this.locked(volumeUid, async () => {
       const record = await this.get(volumeUid);
       const source = this.directory(volumeUid);
-      for (const name of [DISK_NAME, ...record.chain.map((layer) => layer.name)])
-        await relink(join(source, name), join(directory, name));
+      await relink(this.activePath(volumeUid, record), join(directory, DISK_NAME));
+      for (const { name } of record.chain) await relink(join(source, name), join(directory, name));
       return record;
     });
   }
@@ -221,7 +310,7 @@ export class VolumeStore {
       const record = await this.get(volumeUid);
       const source = this.directory(volumeUid);
       const name = `layer-${checkedUid(volumeUid)}.img`;
-      await relink(join(source, DISK_NAME), join(directory, name));
+      await relink(this.activePath(volumeUid, record), join(directory, name));
       for (const layer of record.chain) await relink(join(source, layer.name), join(directory, layer.name));
       await this.makeOverlay(directory, [{ name, format: record.format }, ...record.chain], record.virtualSizeBytes, signal);
     });
@@ -237,10 +326,11 @@ export class VolumeStore {
     await writeDurably(path, JSON.stringify(record));
   }
 
-  private async giveTo(volumeUid: string, uid: number): Promise<void> {
+  private async giveTo(volumeUid: string, record: VolumeRecord, uid: number): Promise<void> {
     const directory = this.directory(volumeUid);
-    await chown(join(directory, DISK_NAME), uid, uid);
-    await chmod(join(directory, DISK_NAME), 0o644);
+    const disk = this.activePath(volumeUid, record);
+    await chown(disk, uid, uid);
+    await chmod(disk, 0o644);
     await chown(directory, 0, uid);
     await chmod(directory, uid === 0 ? 0o700 : 0o710);
   }
@@ -275,8 +365,7 @@ export class VolumeStore {
     const directory = this.directory(sourceUid);
     const name = source.isFrozen ? await this.layerOf(sourceUid) : `layer-${this.deps.uid()}.img`;
     if (!source.isFrozen) {
-      await chown(join(directory, DISK_NAME), 0, 0);
-      await chmod(join(directory, DISK_NAME), 0o444);
+      await seal(join(directory, DISK_NAME));
       await link(join(directory, DISK_NAME), join(this.layers, name));
       await this.write(sourceUid, { ...source, isFrozen: true });
     }
@@ -312,17 +401,23 @@ export class VolumeStore {
     return (await lstat(this.diskPath(volumeUid))).nlink <= 2;
   }
 
-  private async makeOverlay(directory: string, chain: readonly Layer[], sizeBytes: number, signal: AbortSignal): Promise<void> {
+  private async makeOverlay(
+    directory: string,
+    chain: readonly Layer[],
+    sizeBytes: number,
+    signal: AbortSignal,
+    name = DISK_NAME,
+  ): Promise<void> {
     for (const layer of chain) await this.linkLayer(layer.name, directory);
     const [base] = chain;
     if (base === undefined) throw new VolumeError('InvalidVolume', 'An overlay needs a layer');
-    const temporary = join(directory, `${DISK_NAME}.new`);
+    const temporary = join(directory, `${name}.new`);
     await rm(temporary, { force: true });
     await this.deps.qemuImg.createOverlay(
       { path: temporary, base: base.name, baseFormat: base.format, sizeBytes, directory },
       signal,
     );
-    await rename(temporary, join(directory, DISK_NAME));
+    await rename(temporary, join(directory, name));
   }
 
   private async linkLayer(name: string, directory: string): Promise<void> {
@@ -359,59 +454,5 @@ export class VolumeStore {
     } finally {
       if (this.locks.get(volumeUid) === settled) this.locks.delete(volumeUid);
     }
-  }
-}
-
-/** A directory of root with exactly this mode. Throws when something else has the name. */
-export async function makeDirectory(path: string, mode: number): Promise<void> {
-  await mkdir(path, { recursive: true, mode });
-  const found = await lstat(path);
-  if (!found.isDirectory()) throw new VolumeError('InvalidVolume', `${path} is not a directory`);
-  await chmod(path, mode);
-}
-
-export async function writeDurably(path: string, text: string): Promise<void> {
-  const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-}
-
-async function makeHole(path: string, sizeBytes: number): Promise<void> {
-  const file = await open(path, 'wx', 0o644);
-  try {
-    await file.truncate(sizeBytes);
-  } finally {
-    await file.close();
-  }
-}
-
-async function resizeRaw(path: string, sizeBytes: number): Promise<void> {
-  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
-  try {
-    await file.truncate(sizeBytes);
-  } finally {
-    await file.close();
-  }
-}
-
-async function relink(from: string, to: string): Promise<void> {
-  await rm(to, { force: true });
-  await link(from, to);
-}
-
-/** By descriptor, and regular files with one name only: the directory belongs to a process that is not trusted. */
-async function ownFile(path: string, uid: number): Promise<void> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => undefined);
-  try {
-    const found = await file?.stat();
-    if (found?.isFile() && found.nlink === 1) await file?.chown(uid, uid);
-  } finally {
-    await file?.close();
   }
 }

@@ -1,5 +1,15 @@
 import { deepEqual, formatTime, isAlreadyExists, isNotFound, setCondition } from '@slipway/apimachinery';
-import { type cdi, CDIKind, type StorageClass, StorageClassKind, type StorageProfile, StorageProfileKind } from '@slipway/api';
+import {
+  type cdi,
+  CDIKind,
+  type StorageClass,
+  StorageClassKind,
+  type StorageProfile,
+  StorageProfileKind,
+  DEFAULT_SNAPSHOT_CLASS,
+  type VolumeSnapshotClass,
+  VolumeSnapshotClassKind,
+} from '@slipway/api';
 import { allow, type ControllerDeps, type ControllerRegistration, done, sleep, watchFor, watchSameKey } from '@slipway/runtime';
 import { CDI_NAME, CDIConfigKind } from '../kinds.ts';
 import { profileStatus } from './storage-capabilities.ts';
@@ -146,9 +156,18 @@ function localClass(name: string, volumeBindingMode: string, annotations: Record
   };
 }
 
+/** Snapshots of node-local volumes. */
+const SNAPSHOT_CLASS: VolumeSnapshotClass = {
+  apiVersion: 'snapshot.storage.k8s.io/v1',
+  kind: 'VolumeSnapshotClass',
+  metadata: { name: 'local', annotations: { [DEFAULT_SNAPSHOT_CLASS]: 'true' } },
+  driver: 'local.slipway.dev',
+  deletionPolicy: 'Delete',
+};
+
 export const storageClassController: ControllerRegistration = {
   name: 'storage-class-installer',
-  rules: [...allow('create', StorageClassKind)],
+  rules: [...allow('create', StorageClassKind, VolumeSnapshotClassKind)],
   create(deps) {
     let isInstalled = false;
     return {
@@ -170,6 +189,9 @@ async function install({ client, log }: ControllerDeps, signal: AbortSignal): Pr
         if (!isAlreadyExists(error)) throw error;
       });
     }
+    await client.create(VolumeSnapshotClassKind, SNAPSHOT_CLASS, { signal }).catch((error: unknown) => {
+      if (!isAlreadyExists(error)) throw error;
+    });
     return true;
   } catch (error) {
     if (!signal.aborted) log.warn({ error: String(error) }, 'cannot create the storage classes yet');
