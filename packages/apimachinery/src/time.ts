@@ -2,8 +2,13 @@ const MILLIS: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, µs: 1e-3
 
 /** `metav1.Time`: whole seconds, UTC. */
 export function formatTime(epochMs: number): string {
-  return `${new Date(epochMs).toISOString().slice(0, 19)}Z`;
+  const second = Math.floor(epochMs / 1000);
+  // asked for several times for each write, and thousands of writes share a second
+  if (second !== lastTime.second) lastTime = { second, text: `${new Date(epochMs).toISOString().slice(0, 19)}Z` };
+  return lastTime.text;
 }
+
+let lastTime: { readonly second: number; readonly text: string } = { second: Number.NaN, text: '' };
 
 /** `metav1.MicroTime`: exactly six digits. */
 export function formatMicroTime(epochMs: number): string {

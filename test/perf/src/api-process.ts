@@ -22,7 +22,10 @@ export interface ServerProcess {
 }
 
 /** Starts a server on a data directory below `/tmp`; `nodeFlags` go before the program (a profiler). */
-export async function startServerProcess(nodeFlags: readonly string[] = []): Promise<ServerProcess> {
+export async function startServerProcess(
+  nodeFlags: readonly string[] = [],
+  bundles: string = join(ROOT, 'dist'),
+): Promise<ServerProcess> {
   const dataDir = mkdtempSync('/tmp/sw-api-');
   const port = await freePort();
   const planned = planInstance({
@@ -39,7 +42,7 @@ export async function startServerProcess(nodeFlags: readonly string[] = []): Pro
   const paths = instancePaths(dataDir);
   saveInstance(config, paths);
   await ensureCredentials(config, paths);
-  const argv = serverArgv(paths, { node: process.execPath, bundles: join(ROOT, 'dist') });
+  const argv = serverArgv(paths, { node: process.execPath, bundles });
   const start = (): Promise<ChildProcess> => launch([argv[0] ?? '', ...nodeFlags, ...argv.slice(1)], paths);
   let child = await start();
   const kill = async (signal: NodeJS.Signals): Promise<void> => {

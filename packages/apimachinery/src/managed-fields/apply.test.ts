@@ -204,6 +204,13 @@ describe('trackUpdate', () => {
     expect(owned(third)).toEqual({ one: { 'f:data': {} }, third: { 'f:data': { 'f:z': {} } } });
   });
 
+  it('gives a new object to its writer, as the general comparison does', () => {
+    const fields = { data: { a: '1' }, spec: { tags: ['x'], plain: [1], ports: [{ port: 80, name: 'web' }] } };
+    const general = trackUpdate(undefined, object(fields, { labels: { l: '1' }, managedFields: [] }), context('ui'));
+    expect(trackUpdate(undefined, object(fields, { labels: { l: '1' } }), context('ui'))).toEqual(general);
+    expect(general?.map(({ manager }) => manager)).toEqual(['ui']);
+  });
+
   it('returns the stored list itself when nothing changed, and folds many updaters', () => {
     let current = updated(undefined, object({ data: { k: '0' } }), 'm0');
     expect(trackUpdate(current, { ...current }, context('x'))).toBe(current.metadata.managedFields);

@@ -66,6 +66,7 @@ function byAge(a: Ownership, b: Ownership): number {
 const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 function capped(owners: readonly Ownership[]): Ownership[] {
+  if (owners.length <= MAX_UPDATE_MANAGERS) return [...owners];
   const updaters = owners.filter((owner) => owner.operation === 'Update').sort(byAge);
   if (updaters.length <= MAX_UPDATE_MANAGERS) return [...owners];
   const surplus = updaters.slice(0, updaters.length - MAX_UPDATE_MANAGERS + 1);

@@ -13,10 +13,17 @@ const IDENTITY = /^(?:x-remote-|impersonate-|authorization$|connection$|host$|up
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length']);
 
 /** Passes a request for a group and version that another server answers. Undefined when it is for none. */
-export async function handleApiService(call: Call): Promise<Answer | undefined> {
+export function handleApiService(call: Call): Promise<Answer | undefined> | undefined {
+  const { info, server } = call;
+  // most requests are for groups of our own: they wait for nothing
+  if (info.isResource && server.registry.hasGroup(info.group)) return undefined;
   const [root, group = '', version = ''] = call.request.path.split('/').filter((segment) => segment !== '');
+  if (root !== 'apis' || version === '' || server.registry.hasGroup(group)) return undefined;
+  return answerFromBackend(call, group, version);
+}
+
+async function answerFromBackend(call: Call, group: string, version: string): Promise<Answer | undefined> {
   const { registry } = call.server;
-  if (root !== 'apis' || version === '' || registry.hasGroup(group)) return undefined;
   const apiService = registry.lookup('apiregistration.k8s.io', 'apiservices', '', `${version}.${group}`);
   const service = apiService && serviceOf(apiService);
   if (apiService === undefined || service === undefined) return undefined;

@@ -1,7 +1,7 @@
 import { StatusError, type UnstructuredObject, apiVersionOf, badRequest, cloneJson, isObject } from '@slipway/apimachinery';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { PROTOBUF_TYPE, decodeProtobuf } from '../protobuf/decode.ts';
-import type { ApiRequest } from './request.ts';
+import { type ApiRequest, bodyText } from './request.ts';
 import { parseYaml } from './yaml.ts';
 
 /** Kinds of the core group that are often mixed up: known, but not the one asked for. */
@@ -52,7 +52,7 @@ export function decodeValue(request: ApiRequest): unknown {
   if (body.bytes.length === 0) return undefined;
   const type = mediaType(request);
   if (type === PROTOBUF_TYPE) return decodeProtobuf(body.bytes);
-  return parseText(body.bytes.toString('utf8'), type.includes('yaml') ? 'yaml' : 'json');
+  return parseText(bodyText(body), type.includes('yaml') ? 'yaml' : 'json');
 }
 
 /** The object of a create or replace; a private copy. Throws 400 and 415. */

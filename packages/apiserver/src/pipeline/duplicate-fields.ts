@@ -57,6 +57,7 @@ function enterKey(quoted: string, scope: Scope, open: readonly Scope[], found: S
 
 /** The text may turn out not to be JSON: whoever reads it in full says so. */
 function keyOf(quoted: string): string {
+  if (!quoted.includes('\\')) return quoted.slice(1, -1);
   try {
     return JSON.parse(quoted) as string; // a JSON string, delimited by the caller
   } catch {

@@ -8,10 +8,16 @@ export type ChannelIdentity =
   | { readonly type: 'none' };
 
 /** A body as it came over the wire, or as the value an in-process caller gave (never changed by the server). */
-export type RequestBody =
-  | { readonly type: 'none' }
-  | { readonly type: 'bytes'; readonly bytes: Buffer }
-  | { readonly type: 'value'; readonly value: unknown };
+export type RequestBody = { readonly type: 'none' } | BytesBody | { readonly type: 'value'; readonly value: unknown };
+
+export interface BytesBody {
+  readonly type: 'bytes';
+  readonly bytes: Buffer;
+  /** The bytes as text, once somebody has asked for it; see `bodyText`. */
+  text?: string;
+}
+
+export const bodyText = (body: BytesBody): string => (body.text ??= body.bytes.toString('utf8'));
 
 /** One request, whatever transport brought it. Header names are lower case. */
 export interface ApiRequest {

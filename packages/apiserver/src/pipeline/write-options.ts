@@ -3,6 +3,7 @@ import type { DeleteRequestOptions } from '../registry/delete-object.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import type { FieldValidation, WriteContext } from '../registry/write-context.ts';
 import { duplicateFields } from './duplicate-fields.ts';
+import { bodyText } from './request.ts';
 import type { Call } from './server-context.ts';
 
 const FIELD_VALIDATION: readonly string[] = ['Ignore', 'Warn', 'Strict'];
@@ -43,7 +44,7 @@ export function writeContext(
 /** Fields that a JSON body gives more than once: parsing keeps the last of them. */
 function textFindings({ body, headers }: Call['request']): string[] {
   if (body.type !== 'bytes' || body.bytes.length === 0 || !/json/.test(headers['content-type'] ?? 'json')) return [];
-  return duplicateFields(body.bytes.toString('utf8')).map((path) => `duplicate field ${JSON.stringify(path)}`);
+  return duplicateFields(bodyText(body)).map((path) => `duplicate field ${JSON.stringify(path)}`);
 }
 
 const WEBHOOK_OPTIONS: Readonly<Record<string, string>> = { POST: 'CreateOptions', DELETE: 'DeleteOptions' };

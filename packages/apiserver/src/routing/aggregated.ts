@@ -52,9 +52,12 @@ export function routeRequest(call: Call, rest: readonly string[], body: unknown)
 }
 
 /** Answers a request for an aggregated API; undefined when it is for none. */
-export async function handleAggregated(call: Call): Promise<Answer | undefined> {
+export function handleAggregated(call: Call): Promise<Answer> | undefined {
   const matched = matchRoute(call.server, call.info);
-  if (matched === undefined) return undefined;
+  return matched === undefined ? undefined : answerRoute(call, matched);
+}
+
+async function answerRoute(call: Call, matched: MatchedRoute): Promise<Answer> {
   const handler = matched.route.methods[call.request.method];
   if (handler === undefined) throw methodNotAllowed();
   const { status, body, contentType } = await handler(routeRequest(call, matched.rest, decodeValue(call.request)));

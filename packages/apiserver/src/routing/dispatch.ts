@@ -8,10 +8,11 @@ import { handleSubresource } from '../subresources/subresources.ts';
 /** Sends an authorized request to the code that answers it. Throws StatusError. */
 export async function dispatch(call: Call): Promise<Answer> {
   const { info, server } = call;
-  const proxied = await handleApiService(call);
-  if (proxied !== undefined) return proxied;
+  const proxied = handleApiService(call);
+  const fromBackend = proxied && (await proxied);
+  if (fromBackend !== undefined) return fromBackend;
   if (!info.isResource) return handleNonResource(call);
-  const aggregated = await handleAggregated(call);
+  const aggregated = handleAggregated(call);
   if (aggregated !== undefined) return aggregated;
   const { registry } = server;
   const definition = registry.find(info.group, info.version, info.resource);

@@ -18,10 +18,7 @@ const NAMESPACE_SUBRESOURCES = new Set(['status', 'finalize']);
 
 /** Splits a path of the Kubernetes URL grammar. Segments are percent-decoded; throws URIError for a bad escape. */
 export function requestInfo(method: string, path: string, query: URLSearchParams): RequestInfo {
-  const segments = path
-    .split('/')
-    .filter((segment) => segment !== '')
-    .map(decodeURIComponent);
+  const segments = segmentsOf(path);
   const isCore = segments[0] === 'api';
   const fixed = isCore ? 2 : 3;
   const none = { group: '', version: '', namespace: '', resource: '', subresource: '', name: '' };
@@ -37,6 +34,12 @@ export function requestInfo(method: string, path: string, query: URLSearchParams
   const [resource = '', name = '', ...subresource] = parts;
   const target = { group, version, namespace, resource, name, subresource: subresource.join('/'), path };
   return { isResource: true, verb: verbOf(method, target, query, isWatchPath), ...target };
+}
+
+/** Parts of a path, decoded; empty ones do not count. */
+function segmentsOf(path: string): string[] {
+  const segments = path.split('/').filter((segment) => segment !== '');
+  return path.includes('%') ? segments.map(decodeURIComponent) : segments;
 }
 
 /** `namespaces/x` alone is the Namespace object; with anything but its own subresources after it, a scope. */

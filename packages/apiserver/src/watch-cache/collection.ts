@@ -1,5 +1,6 @@
 import type { Entry, Store, StoreEvent } from '@slipway/store';
 import { ObjectFrame } from './object-frame.ts';
+import { SortedObjects, lowerBound } from './sorted-objects.ts';
 import { StoredObject, serializeObject, storePrefix } from './stored-object.ts';
 
 /** A change of one object: `previous` is absent on creation, `current` on deletion. */
@@ -41,14 +42,17 @@ export class Collection {
   readonly prefix: string;
   private readonly store: Store;
   private readonly objects = new Map<string, StoredObject>();
-  /** Sorted; rebuilt when it is next read after objects came or went. */
-  private sorted: StoredObject[] | undefined;
+  private readonly order = new SortedObjects();
   private readonly listeners = new Set<CollectionListener>();
 
   constructor(store: Store, storage: { readonly group: string; readonly plural: string }) {
     this.store = store;
     this.prefix = storePrefix(storage);
-    for (const entry of store.range(this.prefix).entries) this.objects.set(entry.key, storedObjectOf(entry));
+    for (const entry of store.range(this.prefix).entries) {
+      const object = storedObjectOf(entry);
+      this.objects.set(entry.key, object);
+      this.order.set(entry.key, object);
+    }
   }
 
   /** Plural and group, as `kubectl` names it. */
@@ -71,11 +75,11 @@ export class Collection {
 
   /** In order of key, of one namespace when given. Callers must not change the list. */
   list(namespace?: string): readonly StoredObject[] {
-    this.sorted ??= [...this.objects.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
-    if (!namespace) return this.sorted;
-    const start = lowerBound(this.sorted, `${this.prefix}${namespace}/`);
-    const end = lowerBound(this.sorted, `${this.prefix}${namespace}0`); // '0' follows '/'
-    return this.sorted.slice(start, end);
+    const sorted = this.order.list();
+    if (!namespace) return sorted;
+    const start = lowerBound(sorted, `${this.prefix}${namespace}/`);
+    const end = lowerBound(sorted, `${this.prefix}${namespace}0`); // '0' follows '/'
+    return sorted.slice(start, end);
   }
 
   /** What `list` gave at an older revision. Throws CompactedError when that is beyond the history. */
@@ -107,34 +111,12 @@ export class Collection {
   /** Takes over a durable change; only the cache's dispatcher calls this. */
   apply(change: StoreEvent): void {
     const event = new CollectionEvent(change);
-    if (event.current === undefined) {
-      this.objects.delete(change.key);
-      this.sorted = undefined;
-    } else this.replace(event.current);
+    if (event.current === undefined) this.objects.delete(change.key);
+    else this.objects.set(change.key, event.current);
+    this.order.set(change.key, event.current);
     for (const listener of this.listeners) listener(event);
     event.previous?.forgetValue();
   }
-
-  private replace(object: StoredObject): void {
-    const isNew = !this.objects.has(object.key);
-    this.objects.set(object.key, object);
-    if (this.sorted === undefined) return;
-    const at = lowerBound(this.sorted, object.key);
-    if (isNew) this.sorted.splice(at, 0, object);
-    else this.sorted[at] = object;
-  }
-}
-
-function lowerBound(objects: readonly StoredObject[], key: string): number {
-  let low = 0;
-  let high = objects.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((objects[middle] as StoredObject).key < key)
-      low = middle + 1; // middle < length
-    else high = middle;
-  }
-  return low;
 }
 
 /** The object of an entry; entries written by this process carry it already. */

@@ -14,8 +14,9 @@ export function typePrefix(kind: string, apiVersion: string): string {
 
 /** The stored text of an object. */
 export function serializeObject(object: UnstructuredObject): string {
-  const { kind, apiVersion, ...rest } = object;
-  return typePrefix(kind, apiVersion) + JSON.stringify(rest).slice(1);
+  const fields: Readonly<Record<string, unknown>> = object;
+  // a field keeps the place where it was first written
+  return JSON.stringify({ kind: object.kind, apiVersion: object.apiVersion, ...fields });
 }
 
 /** One version of an object as text and, when somebody needs it, as a frozen value. */

@@ -39,8 +39,10 @@ export class OwnershipGraph {
       const set = this.dependents.get(owner.uid) ?? new Set();
       this.dependents.set(owner.uid, set.add(uid));
     }
+    // nothing is ever done about an object that nobody owns and nobody deletes: most of all there are
+    const isConcerned = ownersOf(object).length > 0 || object.metadata.deletionTimestamp !== undefined;
     // an owner that waits for its dependents may have lost its last one by a change of references
-    return old && ownersOf(old).length > 0 ? [uid, ...ownersOf(old).map((owner) => owner.uid)] : [uid];
+    return [...(isConcerned ? [uid] : []), ...(old ? ownersOf(old).map((owner) => owner.uid) : [])];
   }
 }
 
