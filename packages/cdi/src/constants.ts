@@ -22,6 +22,8 @@ export const Annotation = {
   fatalError: `${CDI}storage.import.fatalError`,
   uploadTarget: `${CDI}storage.upload.target`,
   cloneRequest: 'k8s.io/CloneRequest',
+  /** Like `cloneRequest`, for a VolumeSnapshot. */
+  snapshotRequest: 'slipway.dev/snapshot-request',
   cloneOf: 'k8s.io/CloneOf',
   cloneType: `${CDI}cloneType`,
   podPhase: `${CDI}storage.pod.phase`,

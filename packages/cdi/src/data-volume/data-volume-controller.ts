@@ -11,6 +11,8 @@ import {
   StorageClassKind,
   StorageProfileKind,
   VolumeCloneSourceKind,
+  VolumeSnapshotContentKind,
+  VolumeSnapshotKind,
 } from '@slipway/api';
 import { keyOf, type ObjectKey } from '@slipway/apimachinery';
 import { accessReviewRules, allow, type ControllerRegistration, watchOf } from '@slipway/runtime';
@@ -50,6 +52,7 @@ export const dataVolumeController: ControllerRegistration = {
         watchOf(PersistentVolumeClaimKind, ofClaim),
         watchOf(PodKind, claimOfImporter, ({ object }) => object.spec?.containers[0]?.image === IMPORTER_IMAGE),
         watchOf(DataSourceKind, waiting),
+        watchOf(VolumeSnapshotKind, waiting),
         watchOf(StorageClassKind, waiting),
         watchOf(StorageProfileKind, waiting),
       ],
@@ -65,6 +68,8 @@ export const dataVolumeController: ControllerRegistration = {
         classes: informers.lister(StorageClassKind),
         profiles: informers.lister(StorageProfileKind),
         configs: informers.lister(CDIConfigKind),
+        snapshots: informers.lister(VolumeSnapshotKind),
+        snapshotContents: informers.lister(VolumeSnapshotContentKind),
       }),
     };
   },

@@ -3,14 +3,18 @@ import {
   type DataSource,
   type DataVolume,
   DataVolumeKind,
+  parseLocalHandle,
   type PersistentVolume,
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
   type Pod,
+  SNAPSHOT_GROUP,
   type StorageClass,
   type StorageProfile,
   type VolumeCloneSource,
   VolumeCloneSourceKind,
+  type VolumeSnapshot,
+  type VolumeSnapshotContent,
 } from '@slipway/api';
 import {
   formatTime,
@@ -43,6 +47,8 @@ export interface DataVolumeDeps {
   readonly classes: Lister<StorageClass>;
   readonly profiles: Lister<StorageProfile>;
   readonly configs: Lister<cdi.CDIConfig>;
+  readonly snapshots: Lister<VolumeSnapshot>;
+  readonly snapshotContents: Lister<VolumeSnapshotContent>;
 }
 
 type Problem = NonNullable<StatusFacts['problem']>;
@@ -116,6 +122,8 @@ export class DataVolumeReconciler implements Reconciler {
 
   /** The source claim, once it exists, is filled, and its owner let it be cloned. */
   private async cloneFacts(dataVolume: DataVolume, signal: AbortSignal): Promise<CloneFacts | undefined> {
+    const { snapshot } = dataVolume.spec.source ?? {};
+    if (snapshot) return this.snapshotFacts(dataVolume, snapshot, signal);
     const source = this.cloneSource(dataVolume);
     if (source === undefined) return undefined;
     const claim = this.deps.claims.get(source);
@@ -129,7 +137,26 @@ export class DataVolumeReconciler implements Reconciler {
     const capacity = tryParseQuantity(claim.status.capacity?.['storage']);
     const node = nodeOf(volume);
     const capacityBytes = capacity === undefined ? 0 : Number(quantityValue(capacity));
-    return { ...source, claim, capacityBytes, ...(node !== undefined && { node }) };
+    const volumeMode = claim.spec?.volumeMode ?? 'Filesystem';
+    return { kind: 'PersistentVolumeClaim', ...source, volumeMode, capacityBytes, ...(node !== undefined && { node }) };
+  }
+
+  private async snapshotFacts(dataVolume: DataVolume, source: ObjectKey, signal: AbortSignal): Promise<CloneFacts> {
+    const snapshot = this.deps.snapshots.get(source);
+    if (snapshot === undefined) throw new Blocked('CloneWithoutSource', `The source snapshot ${source.name} doesn't exist`);
+    await this.authorize(dataVolume, source, signal);
+    const { readyToUse, boundVolumeSnapshotContentName: name = '', restoreSize } = snapshot.status ?? {};
+    const content = this.deps.snapshotContents.get({ namespace: '', name });
+    if (readyToUse !== true || content === undefined)
+      throw new Blocked('CloneWithoutSource', `The source snapshot ${source.name} is not ready to use`, 'CloneScheduled');
+    const node = parseLocalHandle(content.status?.snapshotHandle)?.node;
+    const size = tryParseQuantity(restoreSize);
+    return {
+      ...{ kind: 'VolumeSnapshot', namespace: source.namespace, name: source.name },
+      volumeMode: content.spec.sourceVolumeMode ?? 'Filesystem',
+      capacityBytes: size === undefined ? 0 : Number(quantityValue(size)),
+      ...(node !== undefined && { node }),
+    };
   }
 
   private checkFilled({ metadata }: PersistentVolumeClaim): void {
@@ -141,7 +168,6 @@ export class DataVolumeReconciler implements Reconciler {
   }
 
   private cloneSource({ spec, metadata }: DataVolume): ObjectKey | undefined {
-    if (spec.source?.snapshot) throw new Blocked('NotSupported', 'Snapshot sources are not supported yet: clone a PVC');
     if (spec.source?.pvc) return { namespace: spec.source.pvc.namespace, name: spec.source.pvc.name };
     if (spec.sourceRef === undefined) return undefined;
     const key = { namespace: spec.sourceRef.namespace ?? metadata.namespace ?? '', name: spec.sourceRef.name };
@@ -173,7 +199,10 @@ export class DataVolumeReconciler implements Reconciler {
 
   /** Tells the provisioner that a clone across namespaces was allowed, and takes that back when it is made. */
   private async settleGrant(claim: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
-    const [namespace, name] = claim.metadata.annotations?.[Annotation.cloneRequest]?.split('/') ?? [];
+    const { annotations = {} } = claim.metadata;
+    const kind = annotations[Annotation.snapshotRequest] === undefined ? 'PersistentVolumeClaim' : 'VolumeSnapshot';
+    const request = annotations[Annotation.snapshotRequest] ?? annotations[Annotation.cloneRequest];
+    const [namespace, name] = request?.split('/') ?? [];
     if (namespace === undefined || name === undefined || namespace === claim.metadata.namespace) return;
     const key = { namespace, name: `${GRANT_PREFIX}${claim.metadata.uid}` };
     if (claim.status?.phase === 'Bound') {
@@ -190,7 +219,7 @@ export class DataVolumeReconciler implements Reconciler {
         labels: { ...LABELS },
         annotations: { 'slipway.dev/clone-target': `${claim.metadata.namespace}/${claim.metadata.name}` },
       },
-      spec: { source: { kind: 'PersistentVolumeClaim', name } },
+      spec: { source: { kind, name, ...(kind === 'VolumeSnapshot' && { apiGroup: SNAPSHOT_GROUP }) } },
     };
     await this.deps.client.create(VolumeCloneSourceKind, grant, { signal }).catch((error: unknown) => {
       if (!isAlreadyExists(error)) throw error;

@@ -19,7 +19,7 @@ type Kind = 'import' | 'clone' | 'upload' | 'other';
 /** What a DataVolume does, judged by its claim's request. */
 export function kindOf(claim: PersistentVolumeClaim | undefined): Kind {
   const annotations = claim?.metadata.annotations ?? {};
-  if (annotations[Annotation.cloneRequest] !== undefined) return 'clone';
+  if (annotations[Annotation.cloneRequest] !== undefined || annotations[Annotation.snapshotRequest] !== undefined) return 'clone';
   if (annotations[Annotation.importSource] !== undefined || annotations[Annotation.importEndpoint] !== undefined) return 'import';
   return annotations[Annotation.uploadTarget] === undefined ? 'other' : 'upload';
 }

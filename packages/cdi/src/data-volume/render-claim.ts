@@ -13,11 +13,12 @@ import { claimPropertySets, defaultClass } from '../storage-profile/storage-prof
 type ClaimSpec = NonNullable<PersistentVolumeClaim['spec']>;
 type Storage = NonNullable<DataVolume['spec']['storage']>;
 
-/** The claim to clone, resolved and known. */
+/** The claim or snapshot to clone, resolved and known. */
 export interface CloneFacts {
+  readonly kind: 'PersistentVolumeClaim' | 'VolumeSnapshot';
   readonly namespace: string;
   readonly name: string;
-  readonly claim: PersistentVolumeClaim;
+  readonly volumeMode?: string;
   /** Node that the source's volume is bound to; a clone is made where its data is. */
   readonly node?: string;
   /** Bytes of the source's volume. */
@@ -75,7 +76,7 @@ function storageClaim({ spec }: DataVolume, storage: Storage, facts: ClaimFacts)
   const bytes = sizeOf(storage, facts.clone);
   const isBlock = modes.volumeMode === 'Block';
   const request =
-    isBlock || (facts.clone?.claim.spec?.volumeMode === modes.volumeMode && !hasRequest(storage))
+    isBlock || (facts.clone !== undefined && facts.clone.volumeMode === modes.volumeMode && !hasRequest(storage))
       ? bytes
       : inflate(bytes, overheadOf(chosen, facts.config));
   const className = storage.storageClassName ?? chosen?.metadata.name;
@@ -167,10 +168,11 @@ function sourceAnnotations({ spec, metadata }: DataVolume, { clone }: ClaimFacts
   };
 }
 
-function cloneAnnotations({ namespace, name, node }: CloneFacts): Record<string, string> {
+function cloneAnnotations({ kind, namespace, name, node }: CloneFacts): Record<string, string> {
+  const isSnapshot = kind === 'VolumeSnapshot';
   return {
-    [Annotation.cloneRequest]: `${namespace}/${name}`,
-    [Annotation.cloneType]: 'csi-clone',
+    [isSnapshot ? Annotation.snapshotRequest : Annotation.cloneRequest]: `${namespace}/${name}`,
+    [Annotation.cloneType]: isSnapshot ? 'snapshot' : 'csi-clone',
     ...(node !== undefined && { [Annotation.selectedNode]: node }),
   };
 }
