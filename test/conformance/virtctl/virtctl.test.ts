@@ -124,6 +124,7 @@ async function virtctl(line: string, stdin?: string): Promise<{ status: number; 
     hasProgram: async () => false,
     sleep: async () => {},
     now: () => 0,
+    randomName: (length) => 'x'.repeat(length),
     version: VERSION,
   };
   const where = ['--server', `https://127.0.0.1:${listener.port}`, '--token', TOKEN, '--insecure-skip-tls-verify', '-n', 'shop'];

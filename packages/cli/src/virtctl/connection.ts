@@ -40,25 +40,38 @@ export interface Connection {
 
 const collect = (value: string, previous: readonly string[] = []): readonly string[] => [...previous, value];
 
-/** Adds kubectl's connection flags to a command; pflag lets them stand anywhere, so every command has them. */
+/** kubectl's connection flags. */
+const FLAGS: readonly (readonly [flags: string, description: string, parse?: typeof collect])[] = [
+  ['--kubeconfig <path>', 'path to the kubeconfig file'],
+  ['--context <name>', 'kubeconfig context to use'],
+  ['--cluster <name>', 'kubeconfig cluster to use'],
+  ['--user <name>', 'kubeconfig user to use'],
+  ['-n, --namespace <name>', 'namespace of the request'],
+  ['-s, --server <url>', 'address of the API server'],
+  ['--token <token>', 'bearer token'],
+  ['--as <user>', 'user to impersonate'],
+  ['--as-group <group>', 'group to impersonate (repeatable)', collect],
+  ['--certificate-authority <path>', 'file with the CA of the API server'],
+  ['--client-certificate <path>', 'client certificate file'],
+  ['--client-key <path>', 'client key file'],
+  ['--insecure-skip-tls-verify', "do not check the server's certificate"],
+  ['--tls-server-name <name>', 'server name for the certificate check'],
+  ['--request-timeout <duration>', 'time after which a request is given up'],
+  ['-v, --v <level>', 'log level'],
+];
+
+/**
+ * Adds the connection flags to a command; pflag lets them stand anywhere, so every command has them. A flag of the
+ * command's own (`--user` of the guest) takes the place of the connection flag of that name.
+ */
 export function addConnectionFlags(command: Command): Command {
-  return command
-    .option('--kubeconfig <path>', 'path to the kubeconfig file')
-    .option('--context <name>', 'kubeconfig context to use')
-    .option('--cluster <name>', 'kubeconfig cluster to use')
-    .option('--user <name>', 'kubeconfig user to use')
-    .option('-n, --namespace <name>', 'namespace of the request')
-    .option('-s, --server <url>', 'address of the API server')
-    .option('--token <token>', 'bearer token')
-    .option('--as <user>', 'user to impersonate')
-    .option('--as-group <group>', 'group to impersonate (repeatable)', collect)
-    .option('--certificate-authority <path>', 'file with the CA of the API server')
-    .option('--client-certificate <path>', 'client certificate file')
-    .option('--client-key <path>', 'client key file')
-    .option('--insecure-skip-tls-verify', "do not check the server's certificate")
-    .option('--tls-server-name <name>', 'server name for the certificate check')
-    .option('--request-timeout <duration>', 'time after which a request is given up')
-    .option('-v, --v <level>', 'log level');
+  const own = command.options.map(({ long }) => long);
+  for (const [flags, description, parse] of FLAGS) {
+    if (own.includes(/--[\w-]+/.exec(flags)?.[0])) continue;
+    if (parse === undefined) command.option(flags, description);
+    else command.option(flags, description, parse);
+  }
+  return command;
 }
 
 /** Resolves kubeconfig and flags. Throws CommandFailure when there is no cluster to talk to. */

@@ -44,20 +44,18 @@ export function addCommand<F extends object>(
   host: CommandHost,
   { usage, description, aliases = [], options, run }: CommandSpec<F>,
 ): void {
-  const command = addConnectionFlags(
-    host.program
-      .command(usage)
-      .description(description)
-      .aliases([...aliases]),
-  );
+  const command = host.program
+    .command(usage)
+    .description(description)
+    .aliases([...aliases]);
   options?.(command);
+  const own = command.options.map((option) => option.attributeName());
+  addConnectionFlags(command);
   command.action(async (...given: unknown[]) => {
-    const args = given
-      .slice(0, -2)
-      .flatMap((argument) => argument)
-      .filter((argument) => typeof argument === 'string');
+    const args = positional(given);
     const flags: F & ConnectionFlags = command.optsWithGlobals();
-    const connection = await host.connect(host.io, flags);
+    const connectionFlags = Object.fromEntries(Object.entries(flags).filter(([name]) => !own.includes(name)));
+    const connection = await host.connect(host.io, connectionFlags);
     try {
       await run({ ...connection, io: host.io }, args, flags);
     } catch (error) {
@@ -68,6 +66,27 @@ export function addCommand<F extends object>(
     }
   });
 }
+
+export interface LocalCommandSpec<F> extends Omit<CommandSpec<F>, 'run'> {
+  readonly run: (io: VirtctlIo, args: readonly string[], flags: F) => Promise<void>;
+}
+
+/** Adds a command that needs no cluster; it still takes the connection flags, of which `--namespace` has a meaning. */
+export function addLocalCommand<F extends object>({ program, io }: CommandHost, spec: LocalCommandSpec<F>): void {
+  const command = program.command(spec.usage).description(spec.description);
+  spec.options?.(command);
+  addConnectionFlags(command);
+  command.action(async (...given: unknown[]) => {
+    await spec.run(io, positional(given), command.optsWithGlobals());
+  });
+}
+
+/** What commander hands to an action, without the flags and the command itself. */
+const positional = (given: readonly unknown[]): string[] =>
+  given
+    .slice(0, -2)
+    .flatMap((argument) => argument)
+    .filter((argument) => typeof argument === 'string');
 
 /** After a failure: says when client and server are of different versions, which may be the reason. */
 async function compareVersions({ client }: Connection, io: VirtctlIo): Promise<void> {

@@ -2,6 +2,7 @@ import { StatusError } from '@slipway/apimachinery';
 import { Command, CommanderError } from 'commander';
 import { addConsoleCommand } from './console.ts';
 import { connectToCluster, type Connect } from './context.ts';
+import { addCreateCommands } from './create/index.ts';
 import { addExpandCommand } from './expand.ts';
 import { addExposeCommand } from './expose.ts';
 import { addGuestInfoCommands } from './guest-info.ts';
@@ -32,9 +33,18 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
   addGuestInfoCommands(host);
   addExpandCommand(host);
   addExposeCommand(host);
+  addCreateCommands(host);
   addVersionCommand(host);
-  for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
+  inheritOutput(program);
   return program;
+}
+
+/** commander ends the process and writes to its terminal unless every command is told otherwise. */
+function inheritOutput(parent: Command): void {
+  for (const command of parent.commands) {
+    command.exitOverride().configureOutput(parent.configureOutput());
+    inheritOutput(command);
+  }
 }
 
 /** Runs one virtctl command line (without the program's name) and returns its exit status; never rejects. */
@@ -45,7 +55,7 @@ export async function runVirtctl(
 ): Promise<number> {
   const program = virtctlProgram(options.name ?? 'virtctl', io, options.connect);
   try {
-    await program.parseAsync(fromPflag(leadingFlagsLast(argv), program), { from: 'user' });
+    await program.parseAsync(fromPflag(leadingFlagsLast(argv, program), program), { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1; // commander has told the user already
@@ -63,7 +73,7 @@ function describe(error: unknown): string {
 const LEADING = /^(-n|-s|-v|--(namespace|server|kubeconfig|context|cluster|user|token|as|as-group|v))$/;
 
 /** pflag takes persistent flags before the command too; commander knows them on the command alone. */
-function leadingFlagsLast(argv: readonly string[]): string[] {
+function leadingFlagsLast(argv: readonly string[], program: Command): string[] {
   const leading: string[] = [];
   let at = 0;
   for (let argument = argv[at]; argument?.startsWith('-') && argument !== '--'; argument = argv[at]) {
@@ -72,6 +82,9 @@ function leadingFlagsLast(argv: readonly string[]): string[] {
     leading.push(...argv.slice(at, at + (takesNext ? 2 : 1)));
     at += takesNext ? 2 : 1;
   }
-  const [command, ...rest] = argv.slice(at);
-  return command === undefined ? leading : [command, ...leading, ...rest];
+  const [name, ...rest] = argv.slice(at);
+  if (name === undefined) return leading;
+  const group = program.commands.find((command) => command.name() === name);
+  const isGroup = group !== undefined && group.commands.length > 0;
+  return isGroup ? [name, ...rest.slice(0, 1), ...leading, ...rest.slice(1)] : [name, ...leading, ...rest];
 }

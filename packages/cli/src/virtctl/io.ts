@@ -14,6 +14,8 @@ export interface VirtctlIo {
   /** Resolves after this long, rejects when aborted. */
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
   readonly now: () => number;
+  /** Lower-case letters and digits that nobody can guess, for names of objects and tokens. */
+  readonly randomName: (length: number) => string;
   readonly version: ClientVersion;
 }
 

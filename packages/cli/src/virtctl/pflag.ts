@@ -29,7 +29,8 @@ function rewrite(argument: string, { booleans, shortValues }: FlagNames): string
   if (shortValues.has(name)) return [name, value];
   if (!booleans.has(name)) return [argument];
   if (TRUE.includes(value)) return [name];
-  if (FALSE.includes(value)) return [];
+  // a flag that is not simply off by default says so by a negation of its own
+  if (FALSE.includes(value)) return booleans.has(name.replace(/^--/, '--no-')) ? [name.replace(/^--/, '--no-')] : [];
   throw new Error(`invalid argument "${value}" for "${name}" flag: strconv.ParseBool: parsing "${value}": invalid syntax`);
 }
 

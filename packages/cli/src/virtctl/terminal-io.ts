@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
@@ -24,8 +25,12 @@ export function terminalIo(options: TerminalOptions): VirtctlIo {
     hasProgram: (name) => isInPath(name, env['PATH'] ?? ''),
     sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
     now: () => Date.now(),
+    randomName: (length) => Array.from({ length }, () => LETTERS.charAt(randomInt(LETTERS.length))).join(''),
   };
 }
+
+/** Without vowels and look-alikes, as Kubernetes names things. */
+const LETTERS = 'bcdfghjklmnpqrstvwxz2456789';
 
 async function isInPath(name: string, path: string): Promise<boolean> {
   for (const directory of path.split(delimiter)) {
