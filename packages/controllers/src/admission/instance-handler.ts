@@ -1,5 +1,12 @@
 import type { VirtualMachineInstance } from '@slipway/api';
-import { isObject, matchesLabels, selectorOf, type LabelSelectorObject, type UnstructuredObject } from '@slipway/apimachinery';
+import {
+  isObject,
+  matchesLabels,
+  selectorOf,
+  StatusError,
+  type LabelSelectorObject,
+  type UnstructuredObject,
+} from '@slipway/apimachinery';
 import type { AdmissionHandler, AdmissionRequest } from '@slipway/runtime';
 import {
   applyPresets,
@@ -64,7 +71,9 @@ async function defaulted(
     setPending(result, deps.now());
     return asObject(result);
   } catch (error) {
-    if (error instanceof PresetConflict) refuseFor(MUTATOR, [{ reason: 'FieldValueInvalid', message: error.message }]);
+    // KubeVirt-compat: a 422 without reason and causes.
+    if (error instanceof PresetConflict)
+      throw new StatusError({ code: 422, message: `admission webhook "${MUTATOR}" denied the request: ${error.message}` });
     throw error;
   }
 }

@@ -44,7 +44,7 @@ const DECLARATIONS: readonly Declaration[] = [
     webhook: 'migration-policy-validator.kubevirt.io',
     group: 'migrations.kubevirt.io',
     resources: ['migrationpolicies'],
-    causes: (object) => validateMigrationPolicy(object as unknown as kubevirt.MigrationPolicy),
+    causes: (object, deps) => validateMigrationPolicy(object as unknown as kubevirt.MigrationPolicy, deps.config()),
   },
   {
     webhook: 'virtualmachinepreset-validator.kubevirt.io',

@@ -120,12 +120,12 @@ function checkGates(path: string, spec: Spec, config: ClusterConfig): readonly C
 }
 
 function checkPanic(path: string, spec: Spec): readonly Cause[] {
-  return (spec.domain.devices.panicDevices ?? []).flatMap(({ model }, index) =>
+  const devices = spec.domain.devices.panicDevices ?? [];
+  const all = `${path}.domain.devices.panicDevices`;
+  if (devices.length > 0 && spec.architecture === 's390x') return [invalid(all, 's390x does not support panic devices')];
+  return devices.flatMap(({ model }, index) =>
     when(model !== undefined && !PANIC_MODELS.includes(model), () =>
-      invalid(
-        `${path}.domain.devices.panicDevices[${index}].model`,
-        `panic device model ${model} is not supported; use one of ${PANIC_MODELS.join(', ')}`,
-      ),
+      invalid(`${all}[${index}].model`, `panic device model ${model} is not supported; use one of ${PANIC_MODELS.join(', ')}`),
     ),
   );
 }
@@ -170,6 +170,9 @@ function checkConfidential(path: string, spec: Spec, config: ClusterConfig): rea
     ...(config.hasGate(gate) ? checkLoader(field, name, spec) : [invalid(field, notEnabled(gate))]),
     ...when(sev?.attestation !== undefined && spec.startStrategy !== 'Paused', () =>
       invalid(field, "SEV attestation requires VMI StartStrategy 'Paused'"),
+    ),
+    ...when(tdx !== undefined && spec.domain.features?.smm !== undefined && spec.domain.features.smm.enabled !== false, () =>
+      invalid(field, 'TDX does not work along with SMM'),
     ),
     ...bootable.map((nic) => invalid(field, `${name} does not work with bootable NICs: ${nic}`)),
   ];

@@ -135,10 +135,25 @@ function checkHyperv(path: string, spec: Spec): readonly Cause[] {
   if (!hyperv) return [];
   const flags = hyperv as Flags; // every member has `enabled`
   const isOn = (name: string) => flags[name] !== undefined && flags[name].enabled !== false;
-  return HYPERV_DEPENDENCIES.flatMap(([name, needed]) =>
-    when(isOn(name) && flags[needed]?.enabled === false, () =>
-      invalid(`${field}.${name}`, `'${field}.${name}' requires '${field}.${needed}', which was disabled.`),
+  return [
+    ...HYPERV_DEPENDENCIES.flatMap(([name, needed]) =>
+      when(isOn(name) && flags[needed]?.enabled === false, () =>
+        invalid(`${field}.${name}`, `'${field}.${name}' requires '${field}.${needed}', which was disabled.`),
+      ),
     ),
+    ...(isOn('evmcs') ? checkNestedCpu(path, spec) : []),
+  ];
+}
+
+/** Enlightened VMCS is of use to a guest with nested virtualization alone. */
+function checkNestedCpu(path: string, { domain }: Spec): readonly Cause[] {
+  const features = domain.cpu?.features ?? [];
+  const index = features.findIndex(({ name }) => name === 'vmx');
+  const field = `${path}.domain.cpu.features`;
+  if (index < 0) return [required(field, 'vmx cpu feature is required when evmcs is set')];
+  const policy = features[index]?.policy ?? '';
+  return when(policy !== '' && policy !== 'require', () =>
+    invalid(`${field}[${index}].policy`, 'vmx cpu feature has to be set to require policy'),
   );
 }
 

@@ -5,8 +5,10 @@ import { checkDevices } from './devices.ts';
 import { checkDisks } from './disks.ts';
 import { checkPlatform } from './firmware.ts';
 import { checkNetworks } from './networks.ts';
+import { checkClaimedDevices } from './resource-claims.ts';
 import { checkResources } from './resources.ts';
 import { checkDns, checkScheduling } from './scheduling.ts';
+import { checkSpecialVolumes } from './special-volumes.ts';
 import { checkVolumes } from './volumes.ts';
 
 type Spec = kubevirt.VirtualMachineInstanceSpec;
@@ -152,8 +154,10 @@ export function checkInstanceSpec(path: string, spec: Spec, config: ClusterConfi
     ...checkNetworks(path, spec, config),
     ...checkPlatform(path, spec, config),
     ...checkDevices(path, spec, config),
+    ...checkClaimedDevices(path, spec, config),
     ...checkDisks(path, spec, config),
     ...checkVolumes(path, spec, config, options.volumesMustBeUsed),
+    ...checkSpecialVolumes(path, spec, config),
     ...(spec.accessCredentials ?? []).flatMap((credential, index) => checkCredential(path, index, credential, spec)),
     ...checkProbe(path, 'readinessProbe', spec),
     ...checkProbe(path, 'livenessProbe', spec),

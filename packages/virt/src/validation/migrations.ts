@@ -61,12 +61,20 @@ export function validateMigrationUpdate(
 }
 
 /** Rules for migration policies. */
-export function validateMigrationPolicy({ spec }: kubevirt.MigrationPolicy): readonly Cause[] {
+export function validateMigrationPolicy({ spec }: kubevirt.MigrationPolicy, config: ClusterConfig): readonly Cause[] {
+  const { experimental } = spec;
+  const gated = (used: boolean, field: string, gate: string): readonly Cause[] =>
+    when(used && !config.hasGate(gate), () => invalid(field, `${gate} feature gate is not enabled`));
   return [
     ...when((spec.completionTimeoutPerGiB ?? 0) < 0, () => invalid('spec.completionTimeoutPerGiB', 'must not be negative')),
     ...when(spec.bandwidthPerMigration !== undefined && milliOf(spec.bandwidthPerMigration) < 0n, () =>
       invalid('spec.bandwidthPerMigration', 'must not be negative'),
     ),
     ...when(spec.maxDowntimeMs !== undefined && spec.maxDowntimeMs <= 0, () => invalid('spec.maxDowntimeMs', 'must be positive')),
+    ...gated(experimental?.stallDetector !== undefined, 'spec.experimental.stallDetector', 'MigrationStallDetection'),
+    ...gated(experimental?.downtimeTuning !== undefined, 'spec.experimental.downtimeTuning', 'MigrationDowntimeTuning'),
+    ...when(experimental?.stallDetector !== undefined && experimental.downtimeTuning !== undefined, () =>
+      invalid('spec.experimental', 'stallDetector and downtimeTuning are mutually exclusive'),
+    ),
   ];
 }

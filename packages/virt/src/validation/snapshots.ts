@@ -121,7 +121,8 @@ function checkFilters(field: string, filters: readonly string[] | undefined): re
     const body = filter.replace(/^!/, '').replace(/\*$/, '');
     return [
       ...when(body.includes('!'), () => fault('cannot contain a negation character (!) at any place that is not the beginning')),
-      ...when(body.includes('*'), () => fault('cannot contain a wildcard character (*) at any place that is not the end')),
+      // KubeVirt-compat: upstream says beginning and means end.
+      ...when(body.includes('*'), () => fault('cannot contain a wildcard character (*) at any place that is not the beginning')),
       ...when(filter === '!', () => fault('a negation character is not a valid filter')),
     ];
   });
