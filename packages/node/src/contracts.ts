@@ -1,4 +1,4 @@
-import type { Pod, VirtualMachineInstance } from '@slipway/api';
+import type { kubevirt, Pod, VirtualMachineInstance } from '@slipway/api';
 
 /** Identity and places of one node agent, read once by the daemon. */
 export interface NodeConfig {
@@ -85,7 +85,21 @@ export interface VolumeManager {
   run(signal: AbortSignal): Promise<void>;
   /** Makes every volume of the VMI readable (and writable where meant) by the sandbox's uid. Throws HostError with a remedy. */
   prepare(vmi: VirtualMachineInstance, pod: Pod, sandbox: Sandbox, signal: AbortSignal): Promise<readonly PreparedVolume[]>;
-  /** Releases what `prepare` made for this pod; claims stay. */
+  /** Like `prepare` for one hotplugged volume, which `prepare` leaves out. */
+  plug(
+    vmi: VirtualMachineInstance,
+    volume: kubevirt.Volume,
+    pod: Pod,
+    sandbox: Sandbox,
+    signal: AbortSignal,
+  ): Promise<PreparedVolume>;
+  /** Takes one hotplugged volume away from the pod, whose guest has let it go. */
+  unplug(
+    volume: { readonly namespace: string; readonly name: string; readonly claimName?: string },
+    podUid: string,
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** Releases what `prepare` and `plug` made for this pod; claims stay. */
   release(podUid: string): Promise<void>;
 }
 

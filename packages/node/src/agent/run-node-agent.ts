@@ -19,6 +19,7 @@ import {
 import { type ClusterConfig, clusterConfig } from '@slipway/virt';
 import { readConsoleLog } from '../console/index.ts';
 import type { NodeConfig, PodNetwork } from '../contracts.ts';
+import { AttachmentRunner } from '../hotplug/index.ts';
 import { probeKvm } from '../kvm/index.ts';
 import { FreezeTimers, guestDisks, LauncherRunner, launcherHandlers, type NodeFacts, readFirmware } from '../launcher/index.ts';
 import { createPodNetwork } from '../network/index.ts';
@@ -100,6 +101,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     consoleLogOf: (podUid) => consoleLogFile(config, podUid),
   });
   launcherNow = launcher;
+  const attachments = new AttachmentRunner({ client, clock, hostIP: options.addresses[0] ?? '127.0.0.1' });
   const pods = informers.for(PodKind);
   const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes, freezes });
   const background = [volumes.manager.run(signal), serve(options, client, handlers, signal)];
@@ -110,9 +112,10 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     isComplete || writeNode(options, facts, signal),
   ]);
   keepHeartbeat(registration(options, facts), signal).catch(() => {});
-  new PodDispatcher({ ...{ client, pods, events, clock, random, log }, runners: [launcher, ...volumes.podRunners] }).start(
-    signal,
-  );
+  new PodDispatcher({
+    ...{ client, pods, events, clock, random, log },
+    runners: [launcher, attachments, ...volumes.podRunners],
+  }).start(signal);
   collectGarbage({ pods, sandboxes, network, launcher, log }).catch((error: unknown) => {
     log.warn({ error: String(error) }, 'remains of earlier pods not removed');
   });

@@ -17,7 +17,8 @@ export type GuestEvent =
   | { readonly type: 'ended'; readonly phase: 'Succeeded' | 'Failed'; readonly reason: string }
   | { readonly type: 'paused'; readonly reason: 'PausedByUser' | 'PausedIOError' }
   | { readonly type: 'resumed' }
-  | { readonly type: 'agent'; readonly connected: boolean };
+  | { readonly type: 'agent'; readonly connected: boolean }
+  | { readonly type: 'device'; readonly event: DomainEvent };
 
 export interface GuestSessionDeps {
   readonly sandbox: RunningSandbox;
@@ -157,6 +158,7 @@ export class GuestSession {
 
   private onDomainEvent(event: DomainEvent): void {
     if (event.type === 'agent') this.deps.onEvent(event);
+    if (event.type.startsWith('device-')) this.deps.onEvent({ type: 'device', event });
     if (event.type !== 'lifecycle') return;
     if (event.event === LIFECYCLE.stopped) this.stopped(event.detail);
     else if (event.event === LIFECYCLE.crashed) this.ended(false, 'it crashed');

@@ -2,8 +2,9 @@ import { isNotFound, keyOf, formatTime, StatusError } from '@slipway/apimachiner
 import { type Pod, PodKind, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { backOffDelay, type EventRecorder, type Logger, sleep, type TimerClock } from '@slipway/runtime';
-import { type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
+import { bootInstance, type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
 import type { NodeConfig, PodNetwork, PodNetworkStatus, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
+import { DeviceSync } from '../hotplug/index.ts';
 import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 import type { RunningSandbox, SandboxManager } from '../sandbox/index.ts';
 import { domainFacts } from './domain-facts.ts';
@@ -58,6 +59,7 @@ export class Launch {
   private shutdownStartMs: number | undefined;
   private outcome: 'Succeeded' | 'Failed' | undefined;
   private agentConnected = false;
+  private devices: DeviceSync | undefined;
   private running: Promise<void> = Promise.resolve();
 
   constructor(deps: LaunchDeps, pod: Pod, vmi: VirtualMachineInstance) {
@@ -91,6 +93,7 @@ export class Launch {
     const { changed } = this;
     this.changed = oneShot();
     changed.fire();
+    this.devices?.notify();
     if (this.writer.gone || this.writer.current.metadata.deletionTimestamp !== undefined) this.beginShutdown();
   }
 
@@ -236,7 +239,7 @@ export class Launch {
     const { facts, clusterConfig, events } = this.deps;
     const vmi = this.writer.current;
     const volumes = await prepared;
-    const plan = planDomain(vmi, domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes }));
+    const plan = planDomain(bootInstance(vmi), domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes }));
     if (vmi.status?.phase === VmiPhase.running && !isActive) {
       await this.finish('Failed', 'its QEMU is gone');
       return;
@@ -257,6 +260,25 @@ export class Launch {
     if (this.writer.current.metadata.deletionTimestamp !== undefined) this.beginShutdown();
     if (isActive) this.deps.freezes.adopt(this.freezable(), this.writer.current);
     this.pollAgent().catch(() => {});
+    this.plugDevices(session, network);
+  }
+
+  /** Keeps what is plugged in and out of the running guest as the VMI asks. */
+  private plugDevices(session: GuestSession, network: PodNetworkStatus): void {
+    const { facts, clusterConfig } = this.deps;
+    this.devices = new DeviceSync({
+      ...this.deps,
+      pod: () => this.pod,
+      sandbox: session.sandbox,
+      facts: (vmi) => domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes: [] }),
+      instance: () => this.writer.current,
+      update: (change, signal) => this.writer.update((vmi) => (this.hasEnded() ? vmi : change(vmi)), signal),
+      libvirt: () => session.libvirt(),
+      domain: () => session.domain(),
+    });
+    const ended = new AbortController();
+    this.ended.promise.then(() => ended.abort(new Error('The guest has ended'))).catch(() => {});
+    this.devices.run(AbortSignal.any([this.stopping.signal, ended.signal])).catch(() => {});
   }
 
   private async writeRunning(plan: DomainPlan, network: PodNetworkStatus): Promise<void> {
@@ -284,6 +306,9 @@ export class Launch {
       case 'agent':
         this.agentConnected = event.connected;
         this.pollAgent().catch(report);
+        break;
+      case 'device':
+        this.devices?.observe(event.event);
         break;
       case 'paused':
         if (this.isStarted) this.writePaused(event.reason).catch(report);

@@ -15,7 +15,11 @@ export type DomainEvent =
   | { readonly type: 'reboot'; readonly domain: string }
   | { readonly type: 'agent'; readonly domain: string; readonly connected: boolean }
   | { readonly type: 'io-error'; readonly domain: string; readonly disk: string; readonly reason: string }
-  | { readonly type: 'device-removed' | 'device-added'; readonly domain: string; readonly alias: string };
+  | {
+      readonly type: 'device-removed' | 'device-added' | 'device-removal-failed';
+      readonly domain: string;
+      readonly alias: string;
+    };
 
 export interface LibvirtOptions {
   readonly socketPath: string;
@@ -176,6 +180,16 @@ export class LibvirtConnection {
     );
   }
 
+  /** Number of vCPUs of the running guest, at most what the domain was started with. Taking some away needs the guest. */
+  async setVcpus(domain: DomainRef, count: number): Promise<void> {
+    await this.onDomain('SET_VCPUS', REMOTE.setVcpusFlags, domain, (args) => args.uint(count).uint(ACTIVE));
+  }
+
+  /** One more IO thread for the running domain. */
+  async addIoThread(domain: DomainRef, id: number): Promise<void> {
+    await this.onDomain('ADD_IOTHREAD', REMOTE.domainAddIoThread, domain, (args) => args.uint(id).uint(ACTIVE));
+  }
+
   /** Freezes all file systems of the guest through its agent; resolves with their number. */
   async freeze(domain: DomainRef): Promise<number> {
     return (await this.onDomain('FSFREEZE', REMOTE.fsFreeze, domain, (args) => args.uint(0).uint(0))).body.int();
@@ -254,6 +268,8 @@ function decodeEvent(procedure: number, body: XdrReader): DomainEvent | undefine
       return { type: 'device-removed', domain: readDomain(body).name, alias: body.string() };
     case EVENT.deviceAdded.procedure:
       return { type: 'device-added', domain: readDomain(body).name, alias: body.string() };
+    case EVENT.deviceRemovalFailed.procedure:
+      return { type: 'device-removal-failed', domain: readDomain(body).name, alias: body.string() };
     default:
       return undefined;
   }

@@ -48,6 +48,7 @@ export const REMOTE = {
   getFsInfo: 349,
   domainDefineXmlFlags: 350,
   interfaceAddresses: 353,
+  domainAddIoThread: 355,
   setUserPassword: 357,
   getGuestInfo: 418,
 } as const;
@@ -62,6 +63,7 @@ export const EVENT = {
   deviceRemoved: { id: 15, procedure: 333 },
   agentLifecycle: { id: 18, procedure: 348 },
   deviceAdded: { id: 19, procedure: 354 },
+  deviceRemovalFailed: { id: 22, procedure: 367 },
 } as const;
 
 /** virDomainState. */

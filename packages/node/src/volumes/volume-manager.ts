@@ -12,6 +12,7 @@ import {
 import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, type TimerClock } from '@slipway/runtime';
+import { isHotpluggable } from '@slipway/virt';
 import type { NodeConfig, PodRunner, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
 import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
 import { ImageStore } from './image-store.ts';
@@ -136,13 +137,40 @@ class LocalVolumeManager implements VolumeManager {
     await this.makeShared(root, sandbox);
     const prepared: PreparedVolume[] = [];
     for (const volume of vmi.spec.volumes ?? []) {
-      if (!VOLUME_NAME.test(volume.name)) throw new VolumeError('FailedMount', `Volume name "${volume.name}" is not a DNS label`);
-      const directory = join(root, volume.name);
-      await this.makeShared(directory, sandbox);
+      if (isHotpluggable(volume)) continue; // they come when the guest runs
+      const directory = await this.volumeDirectory(root, volume.name, sandbox);
       const made = await this.prepareOne(volume, { vmi, podUid, sandbox, directory }, signal);
       if (made !== undefined) prepared.push({ name: volume.name, ...made });
     }
     return prepared;
+  }
+
+  async plug(
+    vmi: VirtualMachineInstance,
+    volume: kubevirt.Volume,
+    pod: Pod,
+    sandbox: Sandbox,
+    signal: AbortSignal,
+  ): Promise<PreparedVolume> {
+    await this.open();
+    const podUid = checkedUid(pod.metadata.uid);
+    const directory = await this.volumeDirectory(join(this.podRoot, podUid), volume.name, sandbox);
+    const made = await this.prepareOne(volume, { vmi, podUid, sandbox, directory }, signal);
+    if (made === undefined) throw new VolumeError('FailedMount', `Volume ${volume.name} is no disk`);
+    return { name: volume.name, ...made };
+  }
+
+  async unplug(
+    { namespace, name, claimName }: { readonly namespace: string; readonly name: string; readonly claimName?: string },
+    podUid: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.open();
+    const { client, store } = this.deps;
+    if (VOLUME_NAME.test(name)) await rm(join(this.podRoot, checkedUid(podUid), name), { recursive: true, force: true });
+    if (claimName === undefined) return;
+    const { volume } = await boundVolume(client, { namespace, name: claimName }, signal);
+    await store.detach(volumeUidOf(volume), podUid);
   }
 
   async release(podUid: string): Promise<void> {
@@ -155,6 +183,13 @@ class LocalVolumeManager implements VolumeManager {
   private liveDisks(): LiveDisks {
     const { isPodGone, liveDisks } = this.deps;
     return liveDisks?.(isPodGone) ?? noGuests(isPodGone);
+  }
+
+  private async volumeDirectory(root: string, name: string, sandbox: Sandbox): Promise<string> {
+    if (!VOLUME_NAME.test(name)) throw new VolumeError('FailedMount', `Volume name "${name}" is not a DNS label`);
+    const directory = join(root, name);
+    await this.makeShared(directory, sandbox);
+    return directory;
   }
 
   private open(): Promise<void> {

@@ -1,0 +1,2 @@
+export { AttachmentRunner } from './attachment-runner.ts';
+export { DeviceSync } from './device-sync.ts';

@@ -1,0 +1,82 @@
+import { LibvirtError } from '../libvirt/index.ts';
+
+interface Trouble {
+  /** First request of a detach. */
+  readonly sinceMs: number;
+  failures: number;
+  nextMs: number;
+  alias: string | undefined;
+  isRefused: boolean;
+}
+
+const FIRST_DELAY_MS = 5_000;
+const MAX_DELAY_MS = 300_000;
+/** A guest that works lets a device go within this time. */
+const DETACH_PATIENCE_MS = 20_000;
+
+const delayOf = (failures: number): number => Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures, 10));
+
+/** Remembers what did not work, so that it is tried again ever more seldom, and told after a while. */
+export class Patience {
+  private readonly nowMs: () => number;
+  private readonly troubles = new Map<string, Trouble>();
+
+  constructor(nowMs: () => number) {
+    this.nowMs = nowMs;
+  }
+
+  /** Forgets what is wanted no more. */
+  keep(keys: readonly string[]): void {
+    for (const key of this.troubles.keys()) if (!keys.includes(key)) this.troubles.delete(key);
+  }
+
+  isDue(key: string): boolean {
+    return (this.troubles.get(key)?.nextMs ?? 0) <= this.nowMs();
+  }
+
+  /** A step failed at once. */
+  failed(key: string): void {
+    this.asked(key, undefined);
+  }
+
+  /** The guest was asked for something that it does in its own time. */
+  asked(key: string, alias: string | undefined): void {
+    const nowMs = this.nowMs();
+    const trouble = this.troubles.get(key) ?? { sinceMs: nowMs, failures: 0, nextMs: 0, alias, isRefused: false };
+    trouble.nextMs = nowMs + delayOf(trouble.failures);
+    trouble.failures++;
+    this.troubles.set(key, trouble);
+  }
+
+  /** The guest said no. */
+  refused(alias: string): void {
+    for (const trouble of this.troubles.values()) if (trouble.alias === alias) trouble.isRefused = true;
+  }
+
+  forget(key: string): void {
+    this.troubles.delete(key);
+  }
+
+  /** What to tell about a request that the guest has not followed; undefined: wait a little more. */
+  verdict(key: string): 'refused' | 'timed-out' | undefined {
+    const trouble = this.troubles.get(key);
+    if (trouble === undefined) return undefined;
+    if (trouble.isRefused) return 'refused';
+    return this.nowMs() - trouble.sinceMs >= DETACH_PATIENCE_MS ? 'timed-out' : undefined;
+  }
+
+  /** When the next retry or verdict is due; undefined: never. */
+  nextInMs(): number | undefined {
+    const nowMs = this.nowMs();
+    const times = [...this.troubles.values()].flatMap(({ nextMs, sinceMs, alias }) => {
+      const toldMs = sinceMs + DETACH_PATIENCE_MS;
+      return alias !== undefined && toldMs > nowMs ? [nextMs, toldMs] : [nextMs];
+    });
+    return times.length === 0 ? undefined : Math.max(0, Math.min(...times) - nowMs);
+  }
+}
+
+/** The guest was asked already and has not answered; not a failure. */
+export function isPendingUnplug(error: unknown): boolean {
+  return error instanceof LibvirtError && /already in the process of unplug/i.test(error.message);
+}

@@ -1,0 +1,34 @@
+import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
+import { VmiPhase, VolumePhase } from '@slipway/api';
+import type { LiveDisk, LiveDomain } from './live-domain.ts';
+
+/** One step that brings a hotplugged volume nearer to what its status asks for. */
+export type VolumeStep =
+  | { readonly action: 'attach'; readonly name: string }
+  /** The guest has it; the status does not say so yet. */
+  | { readonly action: 'report'; readonly name: string; readonly disk: LiveDisk }
+  | { readonly action: 'detach'; readonly name: string; readonly disk: LiveDisk }
+  /** No device is left: the volume is given back. */
+  | { readonly action: 'release'; readonly name: string; readonly claimName: string | undefined };
+
+const TO_ATTACH: readonly (string | undefined)[] = [VolumePhase.attachedToNode, VolumePhase.mountedToPod, VolumePhase.ready];
+
+/** Compares the volumes that the controller handed over with the disks of the running domain. Pure. */
+export function planVolumes(vmi: VirtualMachineInstance, live: LiveDomain): readonly VolumeStep[] {
+  if (vmi.status?.phase !== VmiPhase.running) return [];
+  const volumes = new Set((vmi.spec.volumes ?? []).map(({ name }) => name));
+  return (vmi.status.volumeStatus ?? []).flatMap((status) => stepOf(status, volumes.has(status.name), live) ?? []);
+}
+
+function stepOf(status: kubevirt.VolumeStatus, isWanted: boolean, live: LiveDomain): VolumeStep | undefined {
+  const { name, phase, hotplugVolume } = status;
+  if (hotplugVolume === undefined) return undefined;
+  const disk = live.disks.find((entry) => entry.name === name);
+  if (phase === VolumePhase.detaching) {
+    if (disk !== undefined) return { action: 'detach', name, disk };
+    return { action: 'release', name, claimName: status.persistentVolumeClaimInfo?.claimName };
+  }
+  if (!isWanted || !TO_ATTACH.includes(phase)) return undefined;
+  if (disk === undefined) return { action: 'attach', name };
+  return phase === VolumePhase.ready && status.target === disk.target ? undefined : { action: 'report', name, disk };
+}

@@ -1,0 +1,210 @@
+import type { kubevirt, Pod, VirtualMachineInstance } from '@slipway/api';
+import { HotplugReason, VolumePhase } from '@slipway/api';
+import type { EventRecorder, Logger } from '@slipway/runtime';
+import { diskElement, type DomainFacts, planHotplugDisk, renderXml } from '@slipway/virt';
+import type { PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
+import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+import { isPendingUnplug, Patience } from './patience.ts';
+import type { LiveDisk, LiveDomain } from './live-domain.ts';
+import { planVolumes, type VolumeStep } from './plan-volumes.ts';
+import { deviceXml } from './write-xml.ts';
+
+type VolumeStatus = kubevirt.VolumeStatus;
+
+export interface VolumeSyncDeps {
+  readonly volumes: VolumeManager;
+  readonly events: EventRecorder;
+  readonly log: Logger;
+  readonly nowMs: () => number;
+  readonly pod: () => Pod;
+  readonly sandbox: Sandbox;
+  /** What the planner needs besides the volume. */
+  readonly facts: (vmi: VirtualMachineInstance) => DomainFacts;
+}
+
+/** A guest at one moment. */
+export interface GuestNow {
+  readonly vmi: VirtualMachineInstance;
+  readonly live: LiveDomain;
+  readonly libvirt: LibvirtConnection;
+  readonly domain: DomainRef;
+}
+
+/** New fields of one `status.volumeStatus` entry. */
+export type VolumeChange = Partial<VolumeStatus> & { readonly name: string };
+
+export interface SyncOutcome<T> {
+  readonly changes: readonly T[];
+  /** Look again after this time although nothing happens; undefined: an event will tell. */
+  readonly retryInMs: number | undefined;
+  /** The domain is not what it was. */
+  readonly hasChanged: boolean;
+}
+
+/** Attaches and detaches hotplugged volumes of one guest; keeps only how patient it has been with what does not work. */
+export class VolumeSync {
+  private readonly deps: VolumeSyncDeps;
+  private readonly patience: Patience;
+
+  constructor(deps: VolumeSyncDeps) {
+    this.deps = deps;
+    this.patience = new Patience(deps.nowMs);
+  }
+
+  /** The guest refuses to let a device go. */
+  refused(alias: string): void {
+    this.patience.refused(alias);
+  }
+
+  /** Does every step that is due. Rejects only when aborted or when libvirt is gone. */
+  async sync(guest: GuestNow, signal: AbortSignal): Promise<SyncOutcome<VolumeChange>> {
+    const steps = planVolumes(guest.vmi, guest.live);
+    this.patience.keep(steps.map(keyOf));
+    const changes: VolumeChange[] = [];
+    const taken = { targets: guest.live.disks.map(({ target }) => target), ioThreads: [...guest.live.ioThreads] };
+    let hasChanged = false;
+    for (const step of steps) {
+      signal.throwIfAborted();
+      const change = await this.act(step, guest, taken, signal);
+      if (change === undefined) continue;
+      changes.push(change);
+      hasChanged ||= step.action === 'attach' || step.action === 'detach';
+    }
+    return { changes, retryInMs: this.patience.nextInMs(), hasChanged };
+  }
+
+  private async act(
+    step: VolumeStep,
+    guest: GuestNow,
+    taken: { readonly targets: string[]; readonly ioThreads: number[] },
+    signal: AbortSignal,
+  ): Promise<VolumeChange | undefined> {
+    switch (step.action) {
+      case 'report':
+        return this.ready(guest.vmi, step.name, step.disk.target);
+      case 'attach':
+        return this.patience.isDue(keyOf(step)) ? this.attach(step.name, guest, taken, signal) : undefined;
+      case 'detach':
+        return this.detach(step.disk, guest);
+      case 'release':
+        return this.release(step, guest, signal);
+    }
+  }
+
+  private async attach(
+    name: string,
+    { vmi, libvirt, domain }: GuestNow,
+    taken: { readonly targets: string[]; readonly ioThreads: number[] },
+    signal: AbortSignal,
+  ): Promise<VolumeChange | undefined> {
+    const { volumes, facts, pod, sandbox } = this.deps;
+    const volume = vmi.spec.volumes?.find((entry) => entry.name === name);
+    if (volume === undefined) return undefined;
+    let prepared: PreparedVolume | undefined;
+    try {
+      prepared = await volumes.plug(vmi, volume, pod(), sandbox, signal);
+      const plan = planHotplugDisk(vmi, name, prepared, facts(vmi), taken);
+      if (plan === undefined) throw new Error(`The spec has no disk for volume ${name}; add one or remove the volume`);
+      if (plan.newIoThread !== undefined) {
+        await libvirt.addIoThread(domain, plan.newIoThread);
+        taken.ioThreads.push(plan.newIoThread);
+      }
+      await libvirt.attachDevice(domain, renderXml(diskElement(plan.disk)));
+      taken.targets.push(plan.disk.targetDev);
+      this.patience.forget(keyOf({ action: 'attach', name }));
+      return this.ready(vmi, name, plan.disk.targetDev);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (prepared?.claim) await this.giveBack(vmi, name, prepared.claim.claimName, signal);
+      return this.attachFailed(vmi, name, error);
+    }
+  }
+
+  private ready(vmi: VirtualMachineInstance, name: string, target: string): VolumeChange {
+    const message = `Successfully attach hotplugged volume ${name} to VM`;
+    this.deps.events.normal(vmi, HotplugReason.volumeReady, message);
+    return { name, target, phase: VolumePhase.ready, reason: HotplugReason.volumeReady, message };
+  }
+
+  /** What was prepared is given back already: the volume is where it was before, and the status says why. */
+  private attachFailed(vmi: VirtualMachineInstance, name: string, error: unknown): VolumeChange | undefined {
+    const reason = HotplugReason.attachFailed;
+    const message = `Cannot attach volume ${name}: ${withRemedy(textOf(error))}`;
+    this.patience.failed(keyOf({ action: 'attach', name }));
+    const known = vmi.status?.volumeStatus?.find((status) => status.name === name);
+    if (known?.reason === reason && known.message === message) return undefined;
+    this.deps.events.warning(vmi, reason, message);
+    return { name, phase: VolumePhase.attachedToNode, reason, message };
+  }
+
+  private async detach(disk: LiveDisk, { vmi, libvirt, domain }: GuestNow): Promise<VolumeChange | undefined> {
+    const { name, alias } = disk;
+    const key = keyOf({ action: 'detach', name });
+    if (this.patience.isDue(key)) {
+      this.patience.asked(key, alias);
+      try {
+        await libvirt.detachDevice(domain, deviceXml(disk.element));
+      } catch (error) {
+        if (!isPendingUnplug(error)) return this.told(vmi, name, HotplugReason.detachRefused, textOf(error));
+      }
+    }
+    const verdict = this.patience.verdict(key);
+    if (verdict === undefined) return undefined;
+    const why =
+      verdict === 'refused'
+        ? 'the guest refuses to let it go'
+        : 'the guest has not let it go; it may still be starting, or lack the driver';
+    const remedy = 'unmount it in the guest. It is asked again from time to time, and the disk goes when the guest stops';
+    const reason = verdict === 'refused' ? HotplugReason.detachRefused : HotplugReason.detachTimedOut;
+    return this.told(vmi, name, reason, `${why}: ${remedy}`);
+  }
+
+  private told(vmi: VirtualMachineInstance, name: string, reason: string, why: string): VolumeChange | undefined {
+    const message = `Volume ${name} is still attached: ${why}`;
+    const known = vmi.status?.volumeStatus?.find((status) => status.name === name);
+    if (known?.reason === reason && known.message === message) return undefined;
+    this.deps.events.warning(vmi, reason, message);
+    return { name, reason, message };
+  }
+
+  private async release(
+    { name, claimName }: Extract<VolumeStep, { action: 'release' }>,
+    { vmi }: GuestNow,
+    signal: AbortSignal,
+  ): Promise<VolumeChange> {
+    await this.giveBack(vmi, name, claimName, signal);
+    const reason = HotplugReason.volumeUnmountedFromPod;
+    const message = `Volume ${name} has been unmounted from virt-launcher pod`;
+    this.deps.events.normal(vmi, reason, message);
+    return { name, target: '', phase: VolumePhase.unmountedFromPod, reason, message };
+  }
+
+  private async giveBack(
+    vmi: VirtualMachineInstance,
+    name: string,
+    claimName: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { volumes, sandbox, log } = this.deps;
+    const namespace = vmi.metadata.namespace ?? '';
+    try {
+      await volumes.unplug({ namespace, name, ...(claimName !== undefined && { claimName }) }, sandbox.podUid, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      // it is given back with the rest when the pod ends
+      log.warn({ pod: sandbox.podUid, volume: name, error: textOf(error) }, 'hotplugged volume not given back');
+    }
+  }
+}
+
+const keyOf = ({ action, name }: Pick<VolumeStep, 'action' | 'name'>): string => `${action}/${name}`;
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+const NO_SLOT = /no more available PCI slots/i;
+
+function withRemedy(text: string): string {
+  return NO_SLOT.test(text)
+    ? `${text}. Every PCI slot of the guest is taken: use bus scsi, which needs none, or restart the VM to get new slots`
+    : text;
+}
