@@ -201,7 +201,7 @@ it('compiles any CEL expression or says what is wrong, and bounds what it costs'
         return;
       }
       try {
-        result.expression.run({ self, oldSelf: self });
+        result.expression.run({ self, oldSelf: self }, { left: 10_000_000 });
       } catch (error) {
         // an evaluation may fail, but not for want of memory or stack
         expect(error).not.toBeInstanceOf(RangeError);

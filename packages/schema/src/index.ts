@@ -10,4 +10,13 @@ export { ratchetErrors } from './ratchet.ts';
 export { validateStructuralSchema } from './structural.ts';
 export { typeName, validateValue } from './validate.ts';
 export { validateRuleSources, validateRules } from './cel/validate-rules.ts';
-export { type CompiledExpression, type ExpressionCompilation, compileExpression, toCel } from './cel/expression.ts';
+export {
+  type CompiledExpression,
+  type ExpressionCompilation,
+  compileExpression,
+  toCel,
+  typeComplaint,
+} from './cel/expression.ts';
+export { type Budget, CostExceeded } from './cel/meter.ts';
+export { isDeclarableName } from './cel/values.ts';
+export { firstLine as celErrorText } from './cel/environment.ts';

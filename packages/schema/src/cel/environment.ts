@@ -46,7 +46,7 @@ export function useReplacements(root: ASTNode): void {
 /** The first line of what went wrong, with names as they were written. */
 export function firstLine(error: unknown): string {
   const text = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
-  return text.replaceAll(`${SUFFIX}(`, '(');
+  return text.replaceAll(`${SUFFIX}(`, '(').replace(/^No such key/, 'no such key');
 }
 
 /** The parts of an expression, as written. */

@@ -10,10 +10,10 @@ import {
 import { type PathStack, renderPath } from '../path.ts';
 import { type CompiledRule, compileRule } from './compile.ts';
 import { firstLine } from './environment.ts';
+import { type Budget, CostExceeded } from './meter.ts';
 import { celValue } from './values.ts';
 
-/** Work one rule, and all rules of one request, may cost in the reference implementation. */
-const RULE_BUDGET = 1_000_000;
+/** What all rules of one request may cost. */
 const REQUEST_BUDGET = 10_000_000;
 
 const withRules = new WeakMap<StructuralSchema, boolean>();
@@ -33,7 +33,7 @@ function hasRules(schema: StructuralSchema): boolean {
 interface Walk {
   readonly errors: FieldError[];
   readonly stack: PathStack;
-  budget: number;
+  readonly budget: Budget;
 }
 
 /**
@@ -42,7 +42,7 @@ interface Walk {
  */
 export function validateRules(value: unknown, old: unknown, schema: StructuralSchema): FieldError[] {
   if (!hasRules(schema)) return [];
-  const walk: Walk = { errors: [], stack: [], budget: REQUEST_BUDGET };
+  const walk: Walk = { errors: [], stack: [], budget: { left: REQUEST_BUDGET } };
   visit(value, old, schema, walk);
   return walk.errors;
 }
@@ -90,7 +90,7 @@ function runRules(rules: readonly ValidationRule[], value: unknown, old: unknown
     }
     if (compilation.rule.usesOldSelf && oldSelf === undefined && !optional) continue;
     const oldArgument = optional ? (oldSelf === undefined ? Optional.none() : Optional.of(oldSelf)) : oldSelf;
-    runRule(rule, compilation.rule, { self, oldSelf: oldArgument }, value, schema, walk);
+    runRule(rule, compilation.rule, { self, oldSelf: oldArgument }, schema, walk);
   }
 }
 
@@ -98,40 +98,42 @@ function runRule(
   rule: ValidationRule,
   compiled: CompiledRule,
   variables: { self: unknown; oldSelf: unknown },
-  value: unknown,
   schema: StructuralSchema,
   walk: Walk,
 ): void {
   const label = rule.message ?? rule.rule;
-  const cost = compiled.nodes * largestList(value) ** compiled.loopDepth;
-  walk.budget -= cost;
-  if (cost > RULE_BUDGET || walk.budget < 0) {
-    walk.errors.push(
-      finding(
-        rule,
-        schema,
-        walk,
-        `call cost exceeds limit for rule: ${label}; no further validation rules will be run due to call cost exceeds limit for rule`,
-      ),
-    );
-    return;
-  }
+  if (walk.budget.left <= 0) return;
   try {
-    if (compiled.run(variables) !== true) walk.errors.push(finding(rule, schema, walk, messageOf(rule, variables, schema)));
+    if (compiled.run(variables, walk.budget) !== true)
+      walk.errors.push(finding(rule, schema, walk, messageOf(rule, variables, schema, walk.budget)));
   } catch (error) {
-    walk.errors.push(finding(rule, schema, walk, `${runtimeText(error)} evaluating rule: ${label}`)); // a failing rule refuses
+    walk.errors.push(finding(rule, schema, walk, failureText(error, label, walk.budget))); // a failing rule refuses
   }
 }
 
-const runtimeText = (error: unknown): string => firstLine(error).replace(/^No such key/, 'no such key');
+/** Why a rule could not be evaluated; what was left of the budget is gone once a rule was stopped. */
+function failureText(error: unknown, label: string, budget: Budget): string {
+  if (!(error instanceof CostExceeded)) return `${runtimeText(error)} evaluating rule: ${label}`;
+  const isOutOfBudget = budget.left <= 0;
+  budget.left = 0;
+  if (isOutOfBudget) return 'validation failed due to running out of cost budget, no further validation rules will be run';
+  return `'${error.message}': no further validation rules will be run due to call cost exceeds limit for rule: ${label}`;
+}
 
-function messageOf(rule: ValidationRule, variables: { self: unknown; oldSelf: unknown }, schema: StructuralSchema): string {
+const runtimeText = (error: unknown): string => firstLine(error);
+
+function messageOf(
+  rule: ValidationRule,
+  variables: { self: unknown; oldSelf: unknown },
+  schema: StructuralSchema,
+  budget: Budget,
+): string {
   const fallback = rule.message ?? `failed rule: ${rule.rule}`;
   if (rule.messageExpression === undefined) return fallback;
   const compilation = compileRule(rule.messageExpression, schema, 'string', rule.optionalOldSelf === true);
   if ('error' in compilation) return fallback;
   try {
-    const text = compilation.rule.run(variables);
+    const text = compilation.rule.run(variables, budget);
     return typeof text === 'string' && text.trim() !== '' && !text.includes('\n') ? text : fallback;
   } catch {
     return fallback; // the rule's own verdict stands
@@ -152,13 +154,6 @@ function finding(rule: ValidationRule, schema: StructuralSchema, { stack }: Walk
   const base = renderPath(stack);
   const path = rule.fieldPath === undefined ? base : `${base}${rule.fieldPath}`.replace(/^\./, '');
   return { type, path: path === '' ? '<nil>' : path, detail: `${prefix}: ${message}` };
-}
-
-/** Items of the longest list or map below a value: what a loop in a rule may have to visit. */
-function largestList(value: unknown): number {
-  if (typeof value !== 'object' || value === null) return 1;
-  const children: unknown[] = Array.isArray(value) ? value : Object.values(value);
-  return children.reduce<number>((largest, child) => Math.max(largest, largestList(child)), Math.max(children.length, 1));
 }
 
 /** Findings of the rules themselves in a CustomResourceDefinition; `path` is that of the schema. */

@@ -24,6 +24,9 @@ const RESERVED = new Set([
   'while',
 ]);
 
+/** True for names that an expression can use for something of its own. */
+export const isDeclarableName = (name: string): boolean => /^[_a-zA-Z][_a-zA-Z0-9]*$/.test(name) && !RESERVED.has(name);
+
 /** A property name as rules have to spell it. */
 export function escapeField(name: string): string {
   if (RESERVED.has(name)) return `__${name}__`;

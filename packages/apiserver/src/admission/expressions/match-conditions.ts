@@ -13,6 +13,9 @@ export interface ConditionOwner {
   readonly failurePolicy: 'Fail' | 'Ignore';
 }
 
+/** What the conditions of one owner may cost together. */
+const CONDITIONS_BUDGET = 2_500_000;
+
 /** Names that expressions of admission may use. */
 export const REQUEST_VARIABLES = ['object', 'oldObject', 'request', 'namespaceObject', 'params', 'variables'] as const;
 
@@ -69,7 +72,7 @@ function evaluate(expression: string, variables: Record<string, unknown>): boole
   const compilation = compileExpression(expression, REQUEST_VARIABLES, 'bool');
   if ('error' in compilation) return compilation.error;
   try {
-    return compilation.expression.run(variables) === true;
+    return compilation.expression.run(variables, { left: CONDITIONS_BUDGET }) === true;
   } catch (error) {
     return error instanceof Error ? error.message : String(error); // the caller's policy decides
   }
