@@ -18,6 +18,9 @@ const DROPPED = new Set([
   'core.v1.PodStatus.resourceClaimStatuses',
 ]);
 
+// The packages drop every key `description`, also where it names a field
+const WITH_DESCRIPTION = ['apiextensions.v1.CustomResourceColumnDefinition', 'scheduling.v1.PriorityClass'];
+
 const schemas = new Map();
 for (const folder of ['models', 'apimachinery']) {
   const path = join(dir, folder, '_schemas');
@@ -110,6 +113,7 @@ function exists(place) {
 }
 if (unused.length > 0) console.error(`table rows without a field: ${unused.join(', ')}`);
 
+for (const name of WITH_DESCRIPTION) definitions[name].f.description = 'string';
 const out = new URL('../packages/api/schemas/builtin.json', import.meta.url);
 writeFileSync(out, `${JSON.stringify({ definitions, kinds: Object.keys(kinds) })}\n`);
 console.log(`${Object.keys(definitions).length} definitions, ${Object.keys(kinds).length} kinds`);

@@ -52,7 +52,7 @@ export function handleDiscovery(call: Call): Answer | undefined {
   const value =
     root === 'api' ? coreDiscovery(call.server, segments) : groupDiscovery(call.server, segments.length, group, version);
   if (value === undefined) return undefined;
-  const { format } = negotiate(call.request.headers['accept'], { isCustom: false });
+  const { format } = negotiate(call.request.headers['accept'], { isCustom: false, hasProtobuf: () => true });
   return format === 'yaml'
     ? { status: 200, text: toYaml(value), headers: { 'content-type': 'application/yaml' } }
     : { status: 200, value };

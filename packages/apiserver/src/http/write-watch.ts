@@ -12,7 +12,7 @@ const STRIDE = 32;
 /** Sends a watch until it ends or the client goes; resolves then. */
 export function writeWatch(watch: WatchSession, headers: Headers, writer: ResponseWriter, queue: WatchQueue): Promise<void> {
   return new Promise((resolve) => {
-    writer.writeHead(200, { ...headers, 'content-type': 'application/json' });
+    writer.writeHead(200, { 'content-type': 'application/json', ...headers });
     writer.write('');
     (writer as { flushHeaders?: () => void }).flushHeaders?.(); // only HTTP/1.1 needs it
     const outlet = new Outlet(writer, queue);

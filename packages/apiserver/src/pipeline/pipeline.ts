@@ -1,4 +1,4 @@
-import { StatusError, badRequest, internalError } from '@slipway/apimachinery';
+import { StatusError, badRequest, internalError, isObject } from '@slipway/apimachinery';
 import type { UserInfo } from '@slipway/runtime';
 import { authenticate } from '../authn/authenticator.ts';
 import { impersonate } from '../authn/impersonation.ts';
@@ -6,7 +6,9 @@ import { authorizationRequest, forbiddenError } from '../authz/authorizer.ts';
 import { type RequestInfo, requestInfo } from '../routing/request-info.ts';
 import { authorizedInfo } from '../routing/aggregated.ts';
 import { dispatch } from '../routing/dispatch.ts';
-import { prefersYaml } from './negotiate.ts';
+import { preferredFormat } from './negotiate.ts';
+import { PROTOBUF_TYPE } from '../protobuf/decode.ts';
+import { encodeProtobuf, hasProtobuf } from '../protobuf/encode.ts';
 import { toYaml } from './write-yaml.ts';
 import type { ApiRequest, ApiResponse, BodyStream, TextParts, WatchSession } from './request.ts';
 import type { Answer, Call, ServerContext } from './server-context.ts';
@@ -30,7 +32,7 @@ export async function handleRequest(server: ServerContext, request: ApiRequest):
     if (user !== authenticated) impersonator = authenticated;
     const call: Call = { server, request, info, user, warnings };
     authorize(call);
-    answer = await dispatch(call);
+    answer = valueInProtobuf(await dispatch(call), request);
   } catch (error) {
     answer = inWantedForm(failure(server, error, request), request);
   }
@@ -171,8 +173,20 @@ function failure(server: ServerContext, error: unknown, request: ApiRequest): An
   return statusAnswer(internalError('unexpected failure, see the log of the server', error));
 }
 
-function inWantedForm(answer: Answer, { headers }: ApiRequest): Answer {
-  if (!prefersYaml(headers['accept'])) return answer;
+/** An answer that is no stored object (a Status, a Scale, a review, a list of groups) in protobuf where it is preferred. */
+function valueInProtobuf(answer: Answer, { headers }: ApiRequest): Answer {
+  if (preferredFormat(headers['accept']) !== 'protobuf' || answer.headers?.['content-type'] !== undefined) return answer;
+  if (answer.watch ?? answer.stream ?? answer.bytes ?? answer.text ?? answer.parts) return answer;
+  const { value } = answer;
+  if (!isObject(value) || !hasProtobuf(String(value['apiVersion']), String(value['kind']))) return answer;
+  return { status: answer.status, bytes: encodeProtobuf(value), headers: { ...answer.headers, 'content-type': PROTOBUF_TYPE } };
+}
+
+function inWantedForm(answer: Answer, request: ApiRequest): Answer {
+  const { headers } = request;
+  const format = preferredFormat(headers['accept']);
+  if (format === 'protobuf') return valueInProtobuf(answer, request);
+  if (format === 'json') return answer;
   return { ...answer, text: toYaml(answer.value), headers: { ...answer.headers, 'content-type': 'application/yaml' } };
 }
 

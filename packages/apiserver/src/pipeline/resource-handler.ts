@@ -1,11 +1,15 @@
 import {
   StatusError,
   type UnstructuredObject,
+  apiVersionOf,
   applyStrategicMergePatch,
   badRequest,
   cloneJson,
   notFound,
 } from '@slipway/apimachinery';
+import { PROTOBUF_TYPE } from '../protobuf/decode.ts';
+import { hasProtobuf } from '../protobuf/encode.ts';
+import { watchInProtobuf } from '../protobuf/watch-frames.ts';
 import { createObject } from '../registry/create-object.ts';
 import { type DeleteResult, deleteObject } from '../registry/delete-object.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
@@ -41,7 +45,11 @@ export const resourceNotFound = (): StatusError =>
 export async function handleResource(call: Call, definition: ResourceDefinition): Promise<Answer> {
   const { info, request } = call;
   if (definition.deprecationWarning !== undefined) call.warnings.push(definition.deprecationWarning);
-  const accepted = negotiate(request.headers['accept'], { isCustom: definition.custom, isCollection: info.name === '' });
+  const accepted = negotiate(request.headers['accept'], {
+    isCustom: definition.custom,
+    isCollection: info.name === '',
+    hasProtobuf: () => !definition.custom && hasProtobuf(apiVersionOf(definition), definition.kind),
+  });
   if (!allowsRequest(definition, info)) throw methodNotAllowed();
   switch (info.verb) {
     case 'get':
@@ -106,12 +114,13 @@ async function getObject(call: Call, definition: ResourceDefinition): Promise<St
 }
 
 async function watchObjects(call: Call, definition: ResourceDefinition, accepted: Accepted): Promise<Answer> {
-  if (accepted.format !== 'json') {
+  if (accepted.format === 'yaml') {
     throw notAcceptable(['application/json;stream=watch', 'application/vnd.kubernetes.protobuf;stream=watch']);
   }
   const shape = accepted.as === undefined ? undefined : watchShape(call, definition, accepted);
   const watch = await openWatch(call.server.registry, definition, scopeOf(call, definition), watchQueryOf(call), shape);
-  return { status: 200, watch };
+  if (accepted.format === 'json') return { status: 200, watch };
+  return { status: 200, watch: watchInProtobuf(watch), headers: { 'content-type': `${PROTOBUF_TYPE};stream=watch` } };
 }
 
 /** The old form `/watch/…/NAME` watches one object. */

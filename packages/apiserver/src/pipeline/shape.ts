@@ -1,5 +1,7 @@
-import { type UnstructuredObject, badRequest } from '@slipway/apimachinery';
+import { type UnstructuredObject, apiVersionOf, badRequest } from '@slipway/apimachinery';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
+import { PROTOBUF_TYPE } from '../protobuf/decode.ts';
+import { encodeProtobuf, encodeProtobufList } from '../protobuf/encode.ts';
 import { tableOf } from '../table/table.ts';
 import type { StoredObject } from '../watch-cache/stored-object.ts';
 import { type ListResult, listText } from './list.ts';
@@ -39,6 +41,7 @@ export function shapeObject(
     case 'PartialObjectMetadataList':
       throw notAcceptable(['application/json', 'application/yaml']);
     default:
+      if (accepted.format === 'protobuf') return inProtobuf(status, encodeProtobuf(stored.object));
       return withFormat(new ObjectAnswer(status, stored), accepted);
   }
 }
@@ -82,6 +85,11 @@ export function shapeList(call: Call, definition: ResourceDefinition, list: List
     case 'PartialObjectMetadata':
       throw notAcceptable(['application/json', 'application/yaml']);
     default:
+      if (accepted.format === 'protobuf') {
+        const { kind, listKind } = definition;
+        const objects = list.items.map(({ object }) => object);
+        return inProtobuf(200, encodeProtobufList({ apiVersion: apiVersionOf(definition), kind, listKind }, metadata, objects));
+      }
       return withFormat(lazyList(definition, list, metadata), accepted);
   }
 }
@@ -121,6 +129,10 @@ function lazyList(definition: ResourceDefinition, list: ListResult, metadata: Re
 
 function withFormat(answer: Answer, accepted: Accepted): Answer {
   if (accepted.format === 'json') return answer;
+  // only metadata comes here in protobuf; it is a plain object
+  if (accepted.format === 'protobuf') return inProtobuf(answer.status, encodeProtobuf(answer.value as UnstructuredObject));
   const value: unknown = answer.text === undefined ? answer.value : JSON.parse(answer.text);
   return { status: answer.status, text: toYaml(value), headers: { 'content-type': 'application/yaml' } };
 }
+
+const inProtobuf = (status: number, bytes: Uint8Array): Answer => ({ status, bytes, headers: { 'content-type': PROTOBUF_TYPE } });

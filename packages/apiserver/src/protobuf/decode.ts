@@ -1,9 +1,11 @@
 import { badRequest, formatTime } from '@slipway/apimachinery';
-import { type ProtoField, protoMessage } from './field-table.ts';
+import { type ProtoField, messageOf, protoMessage } from './field-table.ts';
 
 const MAGIC = Buffer.from([0x6b, 0x38, 0x73, 0x00]);
 export const PROTOBUF_TYPE = 'application/vnd.kubernetes.protobuf';
 const MAX_DEPTH = 32;
+/** The last second that JavaScript can write as a date. */
+const MAX_SECONDS = 8_640_000_000_000n;
 
 type JsonObject = Record<string, unknown>;
 
@@ -59,12 +61,13 @@ export function decodeProtobuf(bytes: Buffer): JsonObject {
     if (number === 1) apiVersion = String(value);
     if (number === 2) kind = String(value);
   }
-  if (protoMessage(kind) === undefined) {
+  const message = messageOf(apiVersion, kind);
+  if (protoMessage(message) === undefined) {
     throw badRequest(
       `protobuf bodies of kind ${JSON.stringify(kind)} are not supported; send JSON (for kubectl: write a manifest and apply it)`,
     );
   }
-  return { kind, apiVersion, ...decodeMessage(kind, raw, 0) };
+  return { kind, apiVersion, ...decodeMessage(message, raw, 0) };
 }
 
 function decodeMessage(message: string, bytes: Buffer, depth: number): JsonObject {
@@ -73,9 +76,8 @@ function decodeMessage(message: string, bytes: Buffer, depth: number): JsonObjec
   const object: JsonObject = {};
   for (const { number, value } of wireFields(bytes)) {
     const field = fields.get(number);
-    // dropping it silently would store something else than the client sent
-    if (field === undefined) throw badRequest(`protobuf: field ${number} of ${message} is not supported; send JSON`);
-    if (field.type !== '-') assign(object, field, value, depth);
+    // fields of later releases are dropped without a word, as everywhere in this encoding
+    if (field !== undefined && field.type !== '-') assign(object, field, value, depth);
   }
   return object;
 }
@@ -87,13 +89,14 @@ function assign(object: JsonObject, field: ProtoField, value: bigint | Buffer, d
   const { name, type, isMap, isRepeated } = field;
   if (isMap) {
     const [key, item] = mapEntry(type, value, depth);
-    object[name] = { ...(object[name] as JsonObject | undefined), [key]: item };
+    const map = (object[name] ??= {}) as JsonObject; // only this branch writes the field
+    Object.defineProperty(map, key, { value: item, enumerable: true, writable: true, configurable: true }); // `__proto__`, too
   } else if (isRepeated) {
     const list = (object[name] ??= []) as unknown[];
     list.push(scalar(type, value, depth));
   } else {
     const decoded = scalar(type, value, depth);
-    const isAbsent = decoded === '' || decoded === null || (ABSENT_WHEN_ZERO.has(type) && !decoded);
+    const isAbsent = (decoded === '' && type !== 'e') || decoded === null || (ABSENT_WHEN_ZERO.has(type) && !decoded);
     if (name === '&') Object.assign(object, decoded);
     else if (!isAbsent) object[name] = decoded;
   }
@@ -114,24 +117,53 @@ function scalar(type: string, value: bigint | Buffer, depth: number): unknown {
   if (!Buffer.isBuffer(value)) return type === '?' || type === 'o' ? value !== 0n : Number(value);
   switch (type) {
     case 's':
+    case 'e':
       return value.toString('utf8');
     case 'b':
       return value.toString('base64');
     case 't':
-      return timeOf(value);
+    case 'u':
+      return timeOf(value, type === 'u');
     case 'q':
       return textField(value, 1);
     case 'x':
       return intOrString(value);
+    case 'j':
+      return jsonOf(value);
+    case 'l':
+      return [...wireFields(value)].map((part) => String(part.value));
     default:
       return decodeMessage(type, value, depth + 1);
   }
 }
 
-function timeOf(bytes: Buffer): string | null {
+const NANOS_PER_MICRO = 1000n;
+
+function timeOf(bytes: Buffer, isMicro: boolean): string | null {
   let seconds: bigint | undefined;
-  for (const { number, value } of wireFields(bytes)) if (number === 1 && typeof value === 'bigint') seconds = value;
-  return seconds === undefined || seconds < 0n ? null : formatTime(Number(seconds) * 1000);
+  let nanos = 0n;
+  for (const { number, value } of wireFields(bytes)) {
+    if (typeof value !== 'bigint') continue;
+    if (number === 1) seconds = value;
+    if (number === 2) nanos = value;
+  }
+  if (seconds === undefined || seconds < 0n || seconds > MAX_SECONDS) return null;
+  const time = formatTime(Number(seconds) * 1000);
+  return isMicro
+    ? `${time.slice(0, -1)}.${String(nanos / NANOS_PER_MICRO)
+        .padStart(6, '0')
+        .slice(-6)}Z`
+    : time;
+}
+
+/** A JSON value in bytes; null when there is none. Throws 400 when it cannot be read. */
+function jsonOf(bytes: Buffer): unknown {
+  const raw = textField(bytes, 1);
+  try {
+    return raw === '' ? null : JSON.parse(raw);
+  } catch {
+    throw badRequest('protobuf: a raw value is not JSON');
+  }
 }
 
 function textField(bytes: Buffer, wanted: number): string {
