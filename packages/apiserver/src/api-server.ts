@@ -30,6 +30,7 @@ import { type Authorizer, authorizers, mastersAuthorizer } from './authz/authori
 import { rbacAuthorizer } from './authz/rbac.ts';
 import { bootstrap } from './bootstrap/bootstrap.ts';
 import type { Component } from './bootstrap/component-roles.ts';
+import type { ExtensionAuthorities } from './bootstrap/extension-authentication.ts';
 import { CrdController } from './crd/crd-controller.ts';
 import { crdResource } from './crd/crd-resource.ts';
 import { installCrds } from './crd/install-crds.ts';
@@ -42,6 +43,7 @@ import { createServerMetrics } from './pipeline/server-metrics.ts';
 import type { AuditEvent, ServerContext, VirtualHandler } from './pipeline/server-context.ts';
 import { createBinding } from './subresources/pod-actions.ts';
 import { ApiServiceController } from './api-services/api-service-controller.ts';
+import { RemoteApis } from './api-services/remote-apis.ts';
 import { Registry } from './registry/registry.ts';
 import type { ResourceDefinition } from './registry/resource-definition.ts';
 import type { WriteContext } from './registry/write-context.ts';
@@ -61,6 +63,8 @@ export interface ApiServerOptions {
   readonly nodes?: NodeConnector;
   /** Certificate shown to servers behind APIServices, which believe its identity headers. */
   readonly frontProxy?: { readonly cert: string; readonly key: string };
+  /** Published in `kube-system/extension-apiserver-authentication`. */
+  readonly extensionAuthorities?: ExtensionAuthorities;
   /** Static bearer tokens. */
   readonly tokens?: ReadonlyMap<string, UserInfo>;
   readonly tokenAuthenticators?: readonly TokenAuthenticator[];
@@ -122,6 +126,12 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     aggregatedApis: options.aggregatedApis ?? [],
     nodes: options.nodes,
     frontProxy: options.frontProxy,
+    remoteApis: new RemoteApis({
+      registry,
+      frontProxy: options.frontProxy,
+      nowMs,
+      onChange: () => apiServices.syncSoon(),
+    }),
     virtualHandlers: virtualHandlers(others, accounts),
     serviceAccountTokens: accounts,
     nowMs,
@@ -141,12 +151,14 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     nowMs,
     uid: context.uid,
     ...(options.components && { components: options.components }),
+    ...(options.extensionAuthorities && { authorities: options.extensionAuthorities }),
   });
   if (options.bundledCrds !== undefined) await installCrds(options.store, options.bundledCrds, { nowMs, uid: context.uid });
   const crds = new CrdController({ registry, systemContext, nowMs, logError });
   const apiServices = new ApiServiceController({
     registry,
     aggregatedApis: context.aggregatedApis,
+    remoteApis: context.remoteApis,
     context: () => systemContext('apiregistration.k8s.io', 'v1', 'apiservices', ''),
     nowMs,
     uid: context.uid,
@@ -170,6 +182,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       await Promise.all(listeners.map((listener) => listener.close()));
       crds.close();
       apiServices.close();
+      context.remoteApis.close();
       await apiServices.settled();
       await crds.settled();
       metrics.close();

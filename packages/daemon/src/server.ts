@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ensureServing, pkiFiles } from './instance/credentials.ts';
+import { ensureFrontProxy, ensureServing, pkiFiles } from './instance/credentials.ts';
 import { requireInstance } from './instance/instance-store.ts';
 import { createLog } from './logging.ts';
 import { announceReady, terminationSignal } from './ready.ts';
@@ -17,7 +17,17 @@ const readTls = () => ({
   key: readFileSync(files.servingKey, 'utf8'),
   cert: readFileSync(files.serving, 'utf8'),
   clientCa: readFileSync(files.authority, 'utf8'),
+  requestHeaderCa: readFileSync(files.frontProxyAuthority, 'utf8'),
 });
+/** Read anew for each connection that is made, so that a renewed one is used at once. */
+const frontProxy = {
+  get cert() {
+    return readFileSync(files.frontProxy, 'utf8');
+  },
+  get key() {
+    return readFileSync(files.frontProxyKey, 'utf8');
+  },
+};
 
 process.on('uncaughtException', (error) => {
   log.fatal({ error: error.stack }, 'uncaught exception');
@@ -34,6 +44,7 @@ const server = await startServer(
     paths,
     log,
     tls: readTls(),
+    frontProxy,
     tokenKey: readFileSync(files.tokenKey, 'utf8'),
     serviceAccountKey: readFileSync(files.serviceAccountKey, 'utf8'),
   },
@@ -44,6 +55,9 @@ const renewal = setInterval(() => {
   ensureServing(config, files, authority).then(
     (renewed) => renewed && server.renewTls(readTls()),
     (error: unknown) => log.error({ error: String(error) }, 'cannot renew the serving certificate'),
+  );
+  ensureFrontProxy(config, files).catch((error: unknown) =>
+    log.error({ error: String(error) }, 'cannot renew the certificate of the front proxy'),
   );
 }, RENEWAL_CHECK_MS);
 announceReady();

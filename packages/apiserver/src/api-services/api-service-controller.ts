@@ -3,6 +3,7 @@ import type { AggregatedApi } from '@slipway/runtime';
 import type { Registry } from '../registry/registry.ts';
 import { type WriteContext, putObject, removeObject } from '../registry/write-context.ts';
 import type { Collection } from '../watch-cache/collection.ts';
+import type { RemoteApis } from './remote-apis.ts';
 import {
   AUTOMANAGED,
   type GroupVersion,
@@ -17,6 +18,7 @@ export interface ApiServiceDeps {
   readonly aggregatedApis: readonly AggregatedApi[];
   /** Writes APIServices as the server itself. */
   readonly context: () => WriteContext | undefined;
+  readonly remoteApis: RemoteApis;
   readonly nowMs: () => number;
   readonly uid: () => string;
   readonly logError: (error: unknown, what: string) => void;
@@ -40,11 +42,16 @@ export class ApiServiceController {
     const remote = (): void => {
       if (this.collection.list().some(({ object }) => serviceOf(object) !== undefined)) this.syncSoon();
     };
+    const endpoints = cache.collection({ group: '', plural: 'endpoints' });
     this.unsubscribe = [
       this.collection.subscribe(soon),
       cache.collection({ group: 'apiextensions.k8s.io', plural: 'customresourcedefinitions' }).subscribe(soon),
       cache.collection({ group: '', plural: 'services' }).subscribe(remote),
-      cache.collection({ group: '', plural: 'endpoints' }).subscribe(remote),
+      endpoints.subscribe(({ current, previous }) => {
+        const { namespace = '', name = '' } = (current ?? previous)?.object.metadata ?? {};
+        deps.remoteApis.endpointsChanged(namespace, name);
+        remote();
+      }),
     ];
   }
 
@@ -73,7 +80,7 @@ export class ApiServiceController {
   }
 
   private async sync(): Promise<void> {
-    const { registry, context, nowMs, uid } = this.deps;
+    const { registry, context, nowMs, uid, remoteApis } = this.deps;
     const writer = context();
     if (writer === undefined) return;
     const now = formatTime(nowMs());
@@ -85,10 +92,12 @@ export class ApiServiceController {
       wanted.delete(stored.name);
       if (isSurplus) writes.push(removeObject(writer, stored.key, stored.revision));
       else if (object.metadata.deletionTimestamp === undefined) {
-        const next = withAvailability(object, registry, now);
+        const next = withAvailability(object, { registry, probe: (one) => remoteApis.probe(one) }, now);
         if (next !== object) writes.push(putObject(writer, stored.key, cloneJson(next), stored.revision));
       }
     }
+    const remotes = this.collection.list().filter(({ object }) => serviceOf(object) !== undefined);
+    remoteApis.keepOnly(new Set(remotes.map(({ name }) => name)));
     for (const [name, item] of wanted) {
       const object = localApiService(item, now);
       object.metadata = { ...object.metadata, uid: uid(), creationTimestamp: now };

@@ -69,11 +69,18 @@ export function serviceOf(apiService: UnstructuredObject): ServiceRef | undefine
   return isObject(service) ? (service as unknown as ServiceRef) : undefined; // decoded by the schema
 }
 
+export interface AvailabilityDeps {
+  readonly registry: Registry;
+  /** What the server behind an APIService answered; undefined when it was not asked yet. */
+  readonly probe: (apiService: UnstructuredObject) => { readonly isPassed: boolean; readonly message: string } | undefined;
+}
+
 /** The status that an APIService should have; the same object when nothing changes. */
-export function withAvailability(apiService: UnstructuredObject, registry: Registry, now: string): UnstructuredObject {
+export function withAvailability(apiService: UnstructuredObject, deps: AvailabilityDeps, now: string): UnstructuredObject {
   const status = isObject(apiService['status']) ? apiService['status'] : {};
   const before = Array.isArray(status['conditions']) ? (status['conditions'] as Condition[]) : []; // decoded by the schema
-  const wanted = availability(apiService, registry);
+  const wanted = availability(apiService, deps);
+  if (wanted === undefined) return apiService;
   const current = findCondition(before, 'Available');
   if (current?.status === wanted.status && current.reason === wanted.reason && current.message === wanted.message) {
     return apiService;
@@ -81,7 +88,10 @@ export function withAvailability(apiService: UnstructuredObject, registry: Regis
   return { ...apiService, status: { ...status, conditions: setCondition(before, wanted, now) } };
 }
 
-function availability(apiService: UnstructuredObject, registry: Registry): Omit<Condition, 'lastTransitionTime'> {
+function availability(
+  apiService: UnstructuredObject,
+  { registry, probe }: AvailabilityDeps,
+): Omit<Condition, 'lastTransitionTime'> | undefined {
   const service = serviceOf(apiService);
   if (service === undefined) return LOCAL;
   const { namespace, name } = service;
@@ -95,7 +105,11 @@ function availability(apiService: UnstructuredObject, registry: Registry): Omit<
   if (!subsets.some(({ addresses = [] }) => addresses.length > 0)) {
     return refuse('MissingEndpoints', `endpoints for service/${name} in "${namespace}" have no addresses with port name ""`);
   }
-  return { type: 'Available', status: 'True', reason: 'Passed', message: 'all checks passed' };
+  const result = probe(apiService);
+  if (result === undefined) return undefined;
+  return result.isPassed
+    ? { type: 'Available', status: 'True', reason: 'Passed', message: result.message }
+    : refuse('FailedDiscoveryCheck', result.message);
 }
 
 export function isAvailable(apiService: UnstructuredObject): boolean {

@@ -1,77 +1,48 @@
-import { request as httpsRequest } from 'node:https';
 import type { IncomingMessage } from 'node:http';
-import { isObject } from '@slipway/apimachinery';
+import { StatusError } from '@slipway/apimachinery';
 import type { UserInfo } from '@slipway/runtime';
-import { type WebhookTarget, resolveTarget } from '../admission/webhooks/webhook-target.ts';
+import type { ApiRequest } from '../pipeline/request.ts';
 import type { Answer, Call } from '../pipeline/server-context.ts';
+import { type BackendRequest, callApiService } from './call-api-service.ts';
 import { isAvailable, serviceOf } from './plan-api-services.ts';
 
-const TEXT = { 'content-type': 'text/plain; charset=utf-8' };
-const unavailable = (): Answer => ({ status: 503, headers: TEXT, text: 'service unavailable\n' });
+const unavailable = (message = 'service unavailable'): StatusError =>
+  new StatusError({ code: 503, reason: 'ServiceUnavailable', message });
 /** Headers that say who asks: the backend trusts them because of our certificate, so a client's own never pass. */
 const IDENTITY = /^(?:x-remote-|impersonate-|authorization$|connection$|host$|upgrade$|content-length$|:)/;
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length']);
 
-/** Passes a request for a group and version that another server answers. Undefined when it is for none. */
-export function handleApiService(call: Call): Promise<Answer | undefined> | undefined {
-  const { info, server } = call;
-  // most requests are for groups of our own: they wait for nothing
-  if (info.isResource && server.registry.hasGroup(info.group)) return undefined;
-  const [root, group = '', version = ''] = call.request.path.split('/').filter((segment) => segment !== '');
+/** Passes a request for a group and version that another server answers. Undefined when it is for none. Throws 503. */
+export async function handleApiService(call: Call): Promise<Answer | undefined> {
+  const { request, user, server } = call;
+  const [root, group = '', version = ''] = request.path.split('/').filter((segment) => segment !== '');
   if (root !== 'apis' || version === '' || server.registry.hasGroup(group)) return undefined;
-  return answerFromBackend(call, group, version);
-}
-
-async function answerFromBackend(call: Call, group: string, version: string): Promise<Answer | undefined> {
-  const { registry } = call.server;
-  const apiService = registry.lookup('apiregistration.k8s.io', 'apiservices', '', `${version}.${group}`);
-  const service = apiService && serviceOf(apiService);
-  if (apiService === undefined || service === undefined) return undefined;
-  if (!isAvailable(apiService)) return unavailable();
-  const spec = isObject(apiService['spec']) ? apiService['spec'] : {};
-  const caBundle = typeof spec['caBundle'] === 'string' ? spec['caBundle'] : '';
-  let target: WebhookTarget;
+  const apiService = server.registry.lookup('apiregistration.k8s.io', 'apiservices', '', `${version}.${group}`);
+  if (apiService === undefined || serviceOf(apiService) === undefined) return undefined;
+  if (!isAvailable(apiService)) throw unavailable();
   try {
-    target = resolveTarget(registry, { service, caBundle }, 0);
-  } catch {
-    return unavailable(); // the endpoints went since the last check
-  }
-  try {
-    return await forward(call, target, spec['insecureSkipTLSVerify'] === true);
+    const incoming = await callApiService(server, apiService, backendRequest(request, user), request.signal);
+    return answerOf(incoming);
   } catch (error) {
-    call.server.logError(error, `APIService ${version}.${group}`);
-    return { status: 503, headers: TEXT, text: 'error trying to reach service\n' };
+    server.logError(error, `APIService ${version}.${group}`);
+    throw unavailable('error trying to reach service');
   }
 }
 
-function forward({ request, user, server }: Call, target: WebhookTarget, isInsecure: boolean): Promise<Answer> {
-  const query = request.query.toString();
-  const headers: Record<string, string | string[]> = { ...identityHeaders(user) };
-  for (const [name, value] of Object.entries(request.headers)) {
-    if (value !== undefined && !IDENTITY.test(name)) headers[name] = value;
+function backendRequest({ method, path, query, headers, body }: ApiRequest, user: UserInfo): BackendRequest {
+  const passed: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined && !IDENTITY.test(name)) passed[name] = value;
   }
-  const body = request.body.type === 'bytes' ? request.body.bytes : undefined;
-  if (body !== undefined) headers['content-length'] = String(body.length);
-  return new Promise((resolve, reject) => {
-    const outgoing = httpsRequest(
-      {
-        method: request.method,
-        host: target.address,
-        port: target.port,
-        path: `${request.path}${query === '' ? '' : `?${query}`}`,
-        headers: { ...headers, host: target.serverName ?? '' },
-        servername: target.serverName ?? '',
-        agent: false,
-        rejectUnauthorized: !isInsecure,
-        signal: request.signal,
-        ...(target.ca !== undefined && { ca: target.ca }),
-        ...server.frontProxy,
-      },
-      (incoming) => resolve(answerOf(incoming)),
-    );
-    outgoing.on('error', reject);
-    outgoing.end(body);
-  });
+  const search = query.toString();
+  return {
+    method,
+    path: `${path}${search === '' ? '' : `?${search}`}`,
+    user,
+    headers: passed,
+    ...(body.type === 'bytes' && { body: body.bytes }),
+    ...(body.type === 'value' && { body: Buffer.from(JSON.stringify(body.value)) }),
+  };
 }
 
 function answerOf(incoming: IncomingMessage): Answer {
@@ -80,11 +51,4 @@ function answerOf(incoming: IncomingMessage): Answer {
     if (value !== undefined && !HOP_BY_HOP.has(name)) headers[name] = Array.isArray(value) ? value.join(', ') : value;
   }
   return { status: incoming.statusCode ?? 502, headers, stream: incoming };
-}
-
-function identityHeaders({ username, groups, extra, uid }: UserInfo): Record<string, string | string[]> {
-  const headers: Record<string, string | string[]> = { 'x-remote-user': username, 'x-remote-group': [...groups] };
-  if (uid) headers['x-remote-uid'] = uid;
-  for (const [key, values] of Object.entries(extra ?? {})) headers[`x-remote-extra-${encodeURIComponent(key)}`] = [...values];
-  return headers;
 }

@@ -6,6 +6,7 @@ import type { TLSSocket } from 'node:tls';
 import { handleRequest } from '../pipeline/pipeline.ts';
 import type { ApiRequest, ChannelIdentity } from '../pipeline/request.ts';
 import type { ServerContext } from '../pipeline/server-context.ts';
+import { type ClientAuthorities, identityOfRequest, type Peer, peerOfSocket } from './peer-identity.ts';
 import { readBody } from './read-body.ts';
 import { handleUpgrade } from './upgrade.ts';
 import { writeError, writeResponse } from './write-response.ts';
@@ -18,9 +19,7 @@ export interface ListenOptions {
   readonly tls: {
     readonly key: string;
     readonly cert: string;
-    /** Authority whose client certificates are believed. */
-    readonly clientCa: string;
-  };
+  } & ClientAuthorities;
 }
 
 export interface Listener {
@@ -36,7 +35,12 @@ type AnyResponse = ServerResponse | Http2ServerResponse;
 
 /** Serves HTTP/1.1 and HTTP/2 on one TLS port. Rejects when the port is taken. */
 export async function listen(server: ServerContext, { host, port, tls }: ListenOptions): Promise<Listener> {
-  const secureOptions = (current: ListenOptions['tls']) => ({ key: current.key, cert: current.cert, ca: current.clientCa });
+  let authorities: ClientAuthorities = tls;
+  const secureOptions = (current: ListenOptions['tls']) => ({
+    key: current.key,
+    cert: current.cert,
+    ca: [current.clientCa, ...(current.requestHeaderCa === undefined ? [] : [current.requestHeaderCa])],
+  });
   const watches = new WatchQueue();
   const http = createSecureServer(
     {
@@ -47,10 +51,11 @@ export async function listen(server: ServerContext, { host, port, tls }: ListenO
       minVersion: 'TLSv1.2',
       settings: { maxConcurrentStreams: 1000 },
     },
-    (request, response) => void serve(server, watches, request, response),
+    (request, response) => void serve(server, watches, peerOf(request, authorities), request, response),
   );
   http.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    void handleUpgrade(server, new HttpApiRequest(request, NO_BODY, new Departure(socket)), request, socket, head);
+    const apiRequest = new HttpApiRequest(request, NO_BODY, new Departure(socket), peerOf(request, authorities));
+    void handleUpgrade(server, apiRequest, request, socket, head);
   });
   const sockets = new Set<Socket>();
   http.on('secureConnection', (socket: TLSSocket) => {
@@ -66,7 +71,10 @@ export async function listen(server: ServerContext, { host, port, tls }: ListenO
   });
   return {
     port: (http.address() as AddressInfo).port, // listening on TCP
-    renew: (next) => http.setSecureContext(secureOptions(next)),
+    renew(next) {
+      authorities = next;
+      http.setSecureContext(secureOptions(next));
+    },
     close: () =>
       new Promise<void>((resolve) => {
         http.close(() => resolve());
@@ -104,11 +112,17 @@ class Departure {
   }
 }
 
-async function serve(server: ServerContext, watches: WatchQueue, request: AnyRequest, response: AnyResponse): Promise<void> {
+async function serve(
+  server: ServerContext,
+  watches: WatchQueue,
+  peer: Peer,
+  request: AnyRequest,
+  response: AnyResponse,
+): Promise<void> {
   const departure = new Departure(response);
   try {
     const body = hasBody(request) ? await readBody(request) : NO_BODY;
-    const apiCall = new HttpApiRequest(request, body, departure);
+    const apiCall = new HttpApiRequest(request, body, departure, peer);
     await writeResponse(apiCall, await handleRequest(server, apiCall), response, watches);
   } catch (error) {
     if (!departure.isGone) writeError(error, response);
@@ -135,16 +149,15 @@ class HttpApiRequest implements ApiRequest {
   readonly remoteAddress: string;
   private readonly departure: Departure;
 
-  constructor(request: AnyRequest, bytes: Buffer, departure: Departure) {
+  constructor(request: AnyRequest, bytes: Buffer, departure: Departure, peer: Peer) {
     const target = request.url ?? '/';
     const mark = target.indexOf('?');
-    const peer = peerOf(request);
     this.method = request.method ?? 'GET';
     this.path = mark < 0 ? target : target.slice(0, mark);
     this.query = mark < 0 ? NO_QUERY : new URLSearchParams(target.slice(mark + 1));
     this.headers = headersOf(request);
     this.body = bytes.length === 0 ? { type: 'none' } : { type: 'bytes', bytes };
-    this.identity = peer.identity;
+    this.identity = identityOfRequest(peer, request.rawHeaders);
     this.remoteAddress = peer.address;
     this.departure = departure;
   }
@@ -162,32 +175,15 @@ function headersOf({ headers }: AnyRequest): Readonly<Record<string, string | un
   return headers as Record<string, string | undefined>; // no list is left
 }
 
-interface Peer {
-  readonly identity: ChannelIdentity;
-  readonly address: string;
-}
-
 /** Who is at the other end cannot change while a connection lasts (TLS renegotiation is refused). */
 const peers = new WeakMap<object, Peer>();
 
-function peerOf(request: AnyRequest): Peer {
+function peerOf(request: AnyRequest, authorities: ClientAuthorities): Peer {
   // the socket of an HTTP/2 request is a wrapper that is made anew each time; its session is not
   const connection = ('stream' in request && request.stream.session) || request.socket;
   const known = peers.get(connection);
   if (known !== undefined) return known;
-  const socket = request.socket as TLSSocket; // this server speaks TLS only
-  const peer = { identity: identityOf(socket), address: socket.remoteAddress ?? '' };
+  const peer = peerOfSocket(request.socket as TLSSocket, authorities); // this server speaks TLS only
   peers.set(connection, peer);
   return peer;
-}
-
-/** The identity of a client certificate that our authority signed: common name and organizations. */
-function identityOf(socket: TLSSocket): ChannelIdentity {
-  if (!socket.authorized) return { type: 'none' };
-  const { subject } = socket.getPeerCertificate();
-  if (subject?.CN === undefined) return { type: 'none' };
-  const organizations: unknown = subject.O; // one text, or a list when there are several
-  const list: unknown[] = Array.isArray(organizations) ? organizations : [organizations];
-  const names = list.filter((name) => typeof name === 'string');
-  return { type: 'certificate', commonName: String(subject.CN), organizations: names };
 }

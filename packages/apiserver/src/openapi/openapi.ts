@@ -12,7 +12,7 @@ interface Document {
 }
 
 interface DocumentCache {
-  readonly generation: number;
+  readonly generation: string;
   readonly documents: Map<string, Document>;
 }
 
@@ -20,10 +20,11 @@ const caches = new WeakMap<Registry, DocumentCache>();
 
 /** Documents are made when first asked for and kept until the served resources change. */
 function document(server: ServerContext, name: string, make: () => unknown): Document {
-  const { registry } = server;
+  const { registry, remoteApis } = server;
+  const generation = `${registry.generation} ${remoteApis.generation}`;
   let cache = caches.get(registry);
-  if (cache === undefined || cache.generation !== registry.generation) {
-    cache = { generation: registry.generation, documents: new Map() };
+  if (cache === undefined || cache.generation !== generation) {
+    cache = { generation, documents: new Map() };
     caches.set(registry, cache);
   }
   const known = cache.documents.get(name);
@@ -46,6 +47,13 @@ export async function handleOpenApi(call: Call): Promise<Answer | undefined> {
   if (!path.startsWith('/openapi/v3/')) return undefined;
   const name = path.slice('/openapi/v3/'.length);
   const definitions = stored(call.server).filter((definition) => documentName(definition) === name);
+  const remote = definitions.length === 0 ? remoteDocument(call.server, name) : undefined;
+  if (remote !== undefined) {
+    return withEtag(
+      call,
+      document(call.server, name, () => JSON.parse(remote)),
+    );
+  }
   if (definitions.length === 0) return undefined;
   return withEtag(
     call,
@@ -55,6 +63,14 @@ export async function handleOpenApi(call: Call): Promise<Answer | undefined> {
 
 const documentName = ({ group, version }: ResourceDefinition): string =>
   group === '' ? `api/${version}` : `apis/${group}/${version}`;
+
+/** The document of a group and version that another server answers, as that server made it. */
+function remoteDocument({ remoteApis }: ServerContext, name: string): string | undefined {
+  for (const { groupVersion, documents } of remoteApis.documents()) {
+    if (name === `apis/${groupVersion}`) return documents.v3;
+  }
+  return undefined;
+}
 
 function withEtag(call: Call, { text, hash }: Document): Answer {
   const etag = `"${hash}"`;
@@ -70,7 +86,13 @@ function rootDocument(server: ServerContext): unknown {
     const { hash } = document(server, name, () => groupDocument(definitions));
     return [name, { serverRelativeURL: `/openapi/v3/${name}?hash=${hash}` }];
   });
-  return { paths: Object.fromEntries(paths) };
+  const remotes = [...server.remoteApis.documents()].flatMap(({ groupVersion, documents: { v3 } }) => {
+    if (v3 === undefined) return [];
+    const name = `apis/${groupVersion}`;
+    const { hash } = document(server, name, () => JSON.parse(v3));
+    return [[name, { serverRelativeURL: `/openapi/v3/${name}?hash=${hash}` }]];
+  });
+  return { paths: Object.fromEntries([...paths, ...remotes]) };
 }
 
 function groupDocument(definitions: readonly ResourceDefinition[]): unknown {
@@ -113,11 +135,22 @@ function protobufAnswer({ server: { registry }, request }: Call, text: string, h
 
 function v2Document(server: ServerContext): unknown {
   const definitions = stored(server);
+  const remotes = [...server.remoteApis.documents()].flatMap(({ documents: { v2 } }) => v2 ?? []);
   return {
     swagger: '2.0',
     info: { title: 'Kubernetes', version: 'v1.26.15' },
-    paths: Object.assign({}, ...definitions.map((definition) => pathsOf(definition, operationV2))),
-    definitions: { ...schemasOf(definitions, '#/definitions/'), ...namedParts(definitions) },
+    paths: Object.assign(
+      {},
+      ...remotes.map(({ paths }) => paths),
+      ...definitions.map((definition) => pathsOf(definition, operationV2)),
+    ),
+    // of two definitions with one name, ours is the one our own paths mean
+    definitions: Object.assign(
+      {},
+      ...remotes.map(({ definitions: remote }) => remote),
+      schemasOf(definitions, '#/definitions/'),
+      namedParts(definitions),
+    ),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { AggregatedApi, NodeConnector, UserInfo } from '@slipway/runtime';
 import type { AdmissionChain } from '../admission/admission-chain.ts';
+import type { RemoteApis } from '../api-services/remote-apis.ts';
 import type { TokenAuthenticator } from '../authn/authenticator.ts';
 import type { ServiceAccountTokens } from '../authn/service-account-tokens.ts';
 import type { Authorizer } from '../authz/authorizer.ts';
@@ -34,6 +35,8 @@ export interface ServerContext {
   readonly nodes: NodeConnector | undefined;
   /** Certificate by which servers behind APIServices know that identity headers come from us. */
   readonly frontProxy: { readonly cert: string; readonly key: string } | undefined;
+  /** Servers behind APIServices. */
+  readonly remoteApis: RemoteApis;
   readonly virtualHandlers: ReadonlyMap<string, VirtualHandler>;
   readonly nowMs: () => number;
   readonly uid: () => string;

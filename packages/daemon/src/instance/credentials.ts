@@ -28,6 +28,11 @@ export interface PkiFiles {
   readonly authorityKey: string;
   readonly serving: string;
   readonly servingKey: string;
+  /** Signs the certificate by which servers behind APIServices know this one; no user's certificate is signed by it. */
+  readonly frontProxyAuthority: string;
+  readonly frontProxyAuthorityKey: string;
+  readonly frontProxy: string;
+  readonly frontProxyKey: string;
   readonly tokenKey: string;
   /** Signs service account tokens; they survive a restart of the server. */
   readonly serviceAccountKey: string;
@@ -40,6 +45,10 @@ export function pkiFiles(paths: InstancePaths): PkiFiles {
     authorityKey: file('ca.key'),
     serving: file('serving.crt'),
     servingKey: file('serving.key'),
+    frontProxyAuthority: file('front-proxy-ca.crt'),
+    frontProxyAuthorityKey: file('front-proxy-ca.key'),
+    frontProxy: file('front-proxy-client.crt'),
+    frontProxyKey: file('front-proxy-client.key'),
     tokenKey: file('token.key'),
     serviceAccountKey: file('service-account.key'),
   };
@@ -53,6 +62,7 @@ export async function ensureCredentials(config: InstanceConfig, paths: InstanceP
   const files = pkiFiles(paths);
   const authority = await ensureAuthority(config, files);
   await ensureServing(config, files, authority);
+  await ensureFrontProxy(config, files);
   if (!existsSync(files.tokenKey)) writeOwned(files.tokenKey, randomBytes(32).toString('base64'), 0o600, config.serverUid);
   if (!existsSync(files.serviceAccountKey))
     writeOwned(files.serviceAccountKey, generateServiceAccountKey(), 0o600, config.serverUid);
@@ -65,13 +75,33 @@ export async function ensureCredentials(config: InstanceConfig, paths: InstanceP
     await client(paths.node(node.name).kubeconfig, node.name, `system:node:${node.name}`, ['system:nodes']);
 }
 
-async function ensureAuthority(config: InstanceConfig, files: PkiFiles): Promise<KeyPair> {
-  if (existsSync(files.authority))
-    return { cert: readFileSync(files.authority, 'utf8'), key: readFileSync(files.authorityKey, 'utf8') };
-  const authority = await createAuthority({ commonName: `slipway-${config.id}`, ...validity(AUTHORITY_DAYS) });
-  writeOwned(files.authorityKey, authority.key, 0o600, config.serverUid);
-  writeOwned(files.authority, authority.cert, 0o644, config.serverUid);
-  return authority;
+const ensureAuthority = (config: InstanceConfig, files: PkiFiles): Promise<KeyPair> =>
+  ensurePair(config, { cert: files.authority, key: files.authorityKey }, existsSync(files.authority), () =>
+    createAuthority({ commonName: `slipway-${config.id}`, ...validity(AUTHORITY_DAYS) }),
+  );
+
+/** The authority and the certificate of the front proxy. True when there is a new certificate; the server calls it too. */
+export async function ensureFrontProxy(config: InstanceConfig, files: PkiFiles): Promise<boolean> {
+  const authority = await ensurePair(
+    config,
+    { cert: files.frontProxyAuthority, key: files.frontProxyAuthorityKey },
+    existsSync(files.frontProxyAuthority),
+    () => createAuthority({ commonName: `slipway-${config.id}-front-proxy`, ...validity(AUTHORITY_DAYS) }),
+  );
+  const isGood = isFresh(readIfThere(files.frontProxy));
+  await ensurePair(config, { cert: files.frontProxy, key: files.frontProxyKey }, isGood, () =>
+    issueCertificate(authority, { commonName: 'front-proxy-client', usages: ['client'], ...validity(LEAF_DAYS) }),
+  );
+  return !isGood;
+}
+
+/** Reads a pair that is good, or makes and keeps one. */
+async function ensurePair(config: InstanceConfig, at: KeyPair, isGood: boolean, make: () => Promise<KeyPair>): Promise<KeyPair> {
+  if (isGood) return { cert: readFileSync(at.cert, 'utf8'), key: readFileSync(at.key, 'utf8') };
+  const pair = await make();
+  writeOwned(at.key, pair.key, 0o600, config.serverUid);
+  writeOwned(at.cert, pair.cert, 0o644, config.serverUid);
+  return pair;
 }
 
 /** The server calls this too, so that a platform that runs for years renews its own certificate. */

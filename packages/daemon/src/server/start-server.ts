@@ -20,6 +20,7 @@ import {
   platformUserIn,
   resolveTypes,
   virtAdmissionHandlers,
+  withInferredTypes,
   virtApiRules,
   virtualMachineSubresources,
 } from '@slipway/controllers';
@@ -49,6 +50,8 @@ export interface ServerInput {
   readonly paths: InstancePaths;
   readonly log: DaemonLog;
   readonly tls: ListenOptions['tls'];
+  /** Shown to servers behind APIServices. */
+  readonly frontProxy: { readonly cert: string; readonly key: string };
   readonly tokenKey: string;
   readonly serviceAccountKey: string;
 }
@@ -92,7 +95,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
 }
 
 async function createApi(
-  { config: instance, paths, tokenKey, serviceAccountKey }: ServerInput,
+  { config: instance, paths, tls, frontProxy, tokenKey, serviceAccountKey }: ServerInput,
   store: Awaited<ReturnType<typeof openStore>>,
   nodes: TunnelServer,
   log: Logger,
@@ -103,8 +106,10 @@ async function createApi(
     return late.client;
   });
   const config = lateConfig(late);
-  const expand = async (vm: VirtualMachine, signal: AbortSignal): Promise<VirtualMachine> =>
-    expandVm(vm, config(), await resolveTypes(client, vm, signal));
+  const expand = async (vm: VirtualMachine, signal: AbortSignal): Promise<VirtualMachine> => {
+    const named = await withInferredTypes(client, vm, signal);
+    return expandVm(named, config(), await resolveTypes(client, named, signal));
+  };
   const api = await createApiServer({
     store,
     definitions: builtinResources(),
@@ -129,6 +134,10 @@ async function createApi(
       dataVolumeAdmission({ findClaim: (namespace, name) => findClaim(client, namespace, name) }),
     ],
     nodes,
+    frontProxy,
+    ...(tls.requestHeaderCa !== undefined && {
+      extensionAuthorities: { client: tls.clientCa, requestHeader: tls.requestHeaderCa },
+    }),
     serviceAccountKey,
     oidcIssuers: oidcIssuersOf(instance.server ?? {}),
     logRefusal: (fields, reason) => log.warn({ ...fields, reason }, 'bearer token refused'),
