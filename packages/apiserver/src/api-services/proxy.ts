@@ -13,10 +13,16 @@ const IDENTITY = /^(?:x-remote-|impersonate-|authorization$|connection$|host$|up
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length']);
 
 /** Passes a request for a group and version that another server answers. Undefined when it is for none. Throws 503. */
-export async function handleApiService(call: Call): Promise<Answer | undefined> {
-  const { request, user, server } = call;
-  const [root, group = '', version = ''] = request.path.split('/').filter((segment) => segment !== '');
+export function handleApiService(call: Call): Promise<Answer | undefined> | undefined {
+  const { info, server } = call;
+  // most requests are for groups of our own: they wait for nothing
+  if (info.isResource && server.registry.hasGroup(info.group)) return undefined;
+  const [root, group = '', version = ''] = call.request.path.split('/').filter((segment) => segment !== '');
   if (root !== 'apis' || version === '' || server.registry.hasGroup(group)) return undefined;
+  return answerFromBackend(call, group, version);
+}
+
+async function answerFromBackend({ request, user, server }: Call, group: string, version: string): Promise<Answer | undefined> {
   const apiService = server.registry.lookup('apiregistration.k8s.io', 'apiservices', '', `${version}.${group}`);
   if (apiService === undefined || serviceOf(apiService) === undefined) return undefined;
   if (!isAvailable(apiService)) throw unavailable();
