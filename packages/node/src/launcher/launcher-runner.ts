@@ -3,7 +3,8 @@ import { isNotFound, keyOf, notFound, StatusError } from '@slipway/apimachinery'
 import { type Pod, PodKind, type VirtualMachineInstance, VirtualMachineInstanceKind } from '@slipway/api';
 import type { Informer } from '@slipway/runtime';
 import type { PodRunner } from '../contracts.ts';
-import { Launch, type LaunchDeps } from './launch.ts';
+import { Launch } from './launch.ts';
+import type { LaunchDeps } from './launch-view.ts';
 
 export interface LauncherRunnerDeps extends LaunchDeps {
   /** VMIs of this node. */

@@ -6,8 +6,8 @@ import { openForward, parseForward } from '../console/index.ts';
 import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 import type { FreezeTimers } from './freeze-timers.ts';
 import { GuestAgent } from './guest-agent.ts';
-import type { GuestSession } from './guest-session.ts';
 import type { Launch } from './launch.ts';
+import type { GuestControl } from './launch-view.ts';
 
 export interface NodeVerbDeps {
   readonly find: (namespace: string, name: string, uid: string) => Launch;
@@ -16,7 +16,7 @@ export interface NodeVerbDeps {
 
 interface Target {
   readonly launch: Launch;
-  readonly session: GuestSession;
+  readonly session: GuestControl;
   readonly libvirt: LibvirtConnection;
   readonly domain: DomainRef;
 }
@@ -30,7 +30,7 @@ const notRunning = (): StatusError =>
 
 /** Answers what the server asks about guests of this node. */
 export function launcherHandlers({ find, freezes }: NodeVerbDeps): NodeHandlers {
-  const launchOf = ({ params }: NodeCall): { launch: Launch; session: GuestSession } => {
+  const launchOf = ({ params }: NodeCall): { launch: Launch; session: GuestControl } => {
     const launch = find(text(params['namespace']), text(params['name']), text(params['uid']));
     if (launch.session === undefined) throw notRunning();
     return { launch, session: launch.session };

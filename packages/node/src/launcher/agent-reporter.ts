@@ -1,0 +1,55 @@
+import { VmiPhase } from '@slipway/api';
+import { sleep } from '@slipway/runtime';
+import { GuestAgent } from './guest-agent.ts';
+import { reportedInstance } from './instance-status.ts';
+import type { GuestControl, LaunchView } from './launch-view.ts';
+
+const REFRESH_MS = 30_000;
+const RETRY_MS = 1_000;
+
+/** Writes what the guest's agent says into the VMI, when it is new; again and again while the agent is connected. */
+export class AgentReporter {
+  private readonly launch: LaunchView;
+  private readonly session: GuestControl;
+  private isConnected = false;
+  private isPolling = false;
+
+  constructor(launch: LaunchView, session: GuestControl) {
+    this.launch = launch;
+    this.session = session;
+  }
+
+  /** libvirt has seen the agent come or go. */
+  setConnected(isConnected: boolean): void {
+    this.isConnected = isConnected;
+  }
+
+  /** Resolves when no agent is connected any more or the guest has ended. */
+  async poll(): Promise<void> {
+    const { deps, signal } = this.launch;
+    if (this.isPolling) return;
+    this.isPolling = true;
+    try {
+      for (; !signal.aborted && !this.launch.hasEnded(); ) {
+        const isReported = await this.report();
+        if (!this.isConnected) return;
+        await sleep(deps.clock, isReported ? REFRESH_MS : RETRY_MS, signal);
+      }
+    } finally {
+      this.isPolling = false;
+    }
+  }
+
+  private async report(): Promise<boolean> {
+    const { session } = this;
+    const { deps, writer, signal } = this.launch;
+    const report = await new GuestAgent(await session.libvirt(), await session.domain()).report().catch(() => undefined);
+    if (report) this.isConnected = true;
+    if (report || !this.isConnected)
+      await writer.update((vmi) => {
+        if (vmi.status?.phase !== VmiPhase.running || this.launch.hasEnded()) return vmi;
+        return reportedInstance(vmi, report, deps.clock.now());
+      }, signal);
+    return report !== undefined;
+  }
+}

@@ -1,0 +1,45 @@
+import { StatusError } from '@slipway/apimachinery';
+import { backOffDelay, sleep } from '@slipway/runtime';
+import { unsynchronizedInstance } from './instance-status.ts';
+import type { LaunchDeps, LaunchView } from './launch-view.ts';
+
+const RETRY = { baseMs: 500, maxMs: 15_000, jitter: 0.2 };
+
+/**
+ * Repeats a step of a launch with growing delays until it works; the VMI and an event say meanwhile what is wrong. Rejects
+ * when the launch is over or its guest has ended.
+ */
+export async function retried<T>(launch: LaunchView, what: string, step: () => Promise<T>): Promise<T> {
+  const { deps, writer, pod, signal } = launch;
+  const { clock, random, log, events } = deps;
+  for (let failures = 1; ; failures++) {
+    try {
+      return await step();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (launch.hasEnded()) throw error;
+      const message = `Cannot ${what}: ${error instanceof Error ? error.message : String(error)}`;
+      log.warn({ pod: pod.key, failures, error: message }, 'launch step failed');
+      events.warning(writer.current, 'SyncFailed', message);
+      await writer.update((vmi) => unsynchronizedInstance(vmi, message, clock.now()), signal).catch(() => {});
+      await Promise.race([sleep(clock, backOffDelay(failures, RETRY, random), signal), launch.ended]);
+    }
+  }
+}
+
+/** Repeats a write that must not be lost because the server is away just then; rejects when the server refuses it. */
+export async function untilWritten(
+  { clock, random }: Pick<LaunchDeps, 'clock' | 'random'>,
+  write: () => Promise<void>,
+): Promise<void> {
+  const forever = new AbortController().signal;
+  for (let failures = 1; ; failures++) {
+    try {
+      await write();
+      return;
+    } catch (error) {
+      if (error instanceof StatusError && error.code < 500 && error.code !== 429) throw error;
+      await sleep(clock, backOffDelay(failures, RETRY, random), forever);
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import { formatTime, isNotFound, keyOf } from '@slipway/apimachinery';
+import { type Pod, PodKind } from '@slipway/api';
+import type { PodNetworkStatus } from '../contracts.ts';
+import type { LaunchDeps } from './launch-view.ts';
+import { type PodState, podStatus } from './pod-status.ts';
+
+type LauncherPodDeps = Pick<LaunchDeps, 'client' | 'clock' | 'hostIP'>;
+
+/** The newest known pod object of one launch, and the writer of its status. */
+export class LauncherPod {
+  private readonly deps: LauncherPodDeps;
+  private latest: Pod;
+  private podIPs: readonly string[] = [];
+
+  constructor(deps: LauncherPodDeps, pod: Pod) {
+    this.deps = deps;
+    this.latest = pod;
+  }
+
+  get current(): Pod {
+    return this.latest;
+  }
+
+  get uid(): string {
+    return this.latest.metadata.uid ?? '';
+  }
+
+  /** For logs: `namespace/name`. */
+  get key(): string {
+    return `${this.latest.metadata.namespace}/${this.latest.metadata.name}`;
+  }
+
+  /** Addresses of the pod, once it has its network. */
+  get addresses(): readonly string[] {
+    return this.podIPs;
+  }
+
+  observe(pod: Pod): void {
+    this.latest = pod;
+  }
+
+  /** Records the network in the pod's status: its containers run. */
+  writeRunning({ podIPs, annotations }: PodNetworkStatus): Promise<void> {
+    this.podIPs = podIPs;
+    return this.write({ phase: 'Running' }, annotations);
+  }
+
+  /** Records how the guest ended; the message says why it failed. */
+  writeEnded(phase: 'Succeeded' | 'Failed', message?: string): Promise<void> {
+    return this.write({ phase, ...(message !== undefined && { message }) });
+  }
+
+  /** Somebody else has opened or closed a readiness gate: whether the pod is ready follows. */
+  async refreshReadiness(): Promise<void> {
+    if (this.podIPs.length === 0) return;
+    const wanted = this.statusOf({ phase: 'Running' }).conditions?.find(({ type }) => type === 'Ready')?.status;
+    const has = this.latest.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+    if (has !== undefined && wanted !== has) await this.write({ phase: 'Running' });
+  }
+
+  private statusOf(state: Pick<PodState, 'phase' | 'message'>): NonNullable<Pod['status']> {
+    const { clock, hostIP } = this.deps;
+    return podStatus(this.latest, { ...state, podIPs: this.podIPs, hostIP, now: formatTime(clock.now()) });
+  }
+
+  private async write(state: Pick<PodState, 'phase' | 'message'>, annotations?: Readonly<Record<string, string>>): Promise<void> {
+    try {
+      // a status write of a pod takes annotations too
+      const metadata = { uid: this.latest.metadata.uid, ...(annotations && { annotations }) };
+      const patch = { metadata, status: this.statusOf(state) };
+      await this.deps.client.patch(PodKind, keyOf(this.latest), patch, { type: 'strategic', subresource: 'status' });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import { VmiPhase } from '@slipway/api';
+import type { PodNetworkStatus, Sandbox } from '../contracts.ts';
+import type { RunningSandbox } from '../sandbox/index.ts';
+import { limitsOf } from './launch-parts.ts';
+import type { LaunchView } from './launch-view.ts';
+
+export interface OpenSandbox {
+  readonly sandbox: RunningSandbox;
+  readonly network: PodNetworkStatus;
+}
+
+/** The sandbox of a launcher pod, found or made, with its network. May be repeated. */
+export async function openSandbox({ deps, pod, writer, signal }: LaunchView): Promise<OpenSandbox> {
+  const { sandboxes, network } = deps;
+  const vmi = writer.current;
+  const standing = await sandboxes.find(pod.uid);
+  if (standing) {
+    try {
+      return { sandbox: standing, network: await network.setUp(pod.current, vmi, standing, signal) };
+    } catch (error) {
+      // an agent was killed while it made the network: nothing runs in it yet, so the next attempt begins anew
+      if (!signal.aborted && writer.current.status?.phase !== VmiPhase.running) {
+        await sandboxes.kill(pod.uid);
+        await network.tearDown(pod.uid);
+        await sandboxes.destroy(pod.uid);
+      }
+      throw error;
+    }
+  }
+  let setUp: Promise<PodNetworkStatus> | undefined;
+  const onNamespace = (sandbox: Sandbox): void => {
+    setUp = network.setUp(pod.current, vmi, sandbox, signal);
+    setUp.catch(() => {});
+  };
+  const hostname = pod.current.spec?.hostname ?? pod.current.metadata.name ?? 'guest';
+  const guest = { namespace: vmi.metadata.namespace ?? '', name: vmi.metadata.name ?? '' };
+  const limits = limitsOf(pod.current, deps.facts);
+  const sandbox = await sandboxes.create({ podUid: pod.uid, hostname, guest, limits, onNamespace }, signal);
+  return { sandbox, network: (await setUp) ?? { podIPs: [], interfaces: [] } };
+}
