@@ -35,9 +35,8 @@ export {
   isPlatformUser,
   platformUserIn,
   virtAdmissionHandlers,
-  withInferredTypes,
 } from './admission/index.ts';
-export { expandVm, resolveTypes } from './instancetype/index.ts';
+export { expandVm, resolveTypes, withInferredTypes } from './instancetype/index.ts';
 export * from './persistent-volume/index.ts';
 export * from './scheduler/index.ts';
 export { type ClusterFacts, clusterFacts } from './virtual-machine/cluster-facts.ts';

@@ -9,7 +9,6 @@ import { poolHandler, virtualMachineHandler } from './virtual-machine-handler.ts
 
 export { cachedPresets } from './cached-presets.ts';
 export { type AdmissionDeps, isPlatformUser, platformUserIn } from './deps.ts';
-export { withInferredTypes } from './resolve-matchers.ts';
 
 /** Defaulting and validation of every KubeVirt kind, for the embedded API server and for webhooks alike. */
 export function virtAdmissionHandlers(deps: AdmissionDeps): readonly AdmissionHandler[] {

@@ -1,9 +1,8 @@
-import { DataVolumeKind, PersistentVolumeClaimKind, type kubevirt, type VirtualMachine } from '@slipway/api';
+import type { VirtualMachine } from '@slipway/api';
 import { TerminalError } from '@slipway/apimachinery';
 import type { Cause, RenderInputs } from '@slipway/virt';
 import { resolveTypes } from '../instancetype/index.ts';
 import type { AdmissionDeps } from './deps.ts';
-import { find } from './look-up.ts';
 
 type Which = 'instancetype' | 'preference';
 
@@ -25,59 +24,6 @@ const KINDS: Readonly<Record<Which, readonly string[]>> = {
     'virtualmachineclusterpreferences',
   ],
 };
-
-/** A volume that says nothing about the instance type to use. */
-export class InferenceError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'InferenceError';
-  }
-}
-
-type Labels = Readonly<Record<string, string>>;
-
-async function labelsOfVolume(deps: AdmissionDeps, vm: VirtualMachine, volumeName: string): Promise<Labels> {
-  const volume = vm.spec.template.spec?.volumes?.find(({ name }) => name === volumeName);
-  if (!volume) throw new InferenceError(`unable to find volume ${volumeName} to infer defaults`);
-  const namespace = vm.metadata.namespace ?? 'default';
-  const claimName = volume.persistentVolumeClaim?.claimName ?? volume.dataVolume?.name;
-  if (claimName === undefined)
-    throw new InferenceError(`unable to infer defaults from volume ${volumeName} as type is not supported`);
-  const template = vm.spec.dataVolumeTemplates?.find(({ metadata }) => metadata?.name === claimName);
-  const found =
-    (await find(deps.client, PersistentVolumeClaimKind, { namespace, name: claimName })) ??
-    (volume.dataVolume ? await find(deps.client, DataVolumeKind, { namespace, name: claimName }) : undefined);
-  return { ...(template?.metadata?.labels as Labels | undefined), ...found?.metadata.labels }; // string map in the API
-}
-
-async function inferred<M extends kubevirt.InstancetypeMatcher | kubevirt.PreferenceMatcher>(
-  deps: AdmissionDeps,
-  vm: VirtualMachine,
-  which: Which,
-  matcher: M | undefined,
-): Promise<M | undefined> {
-  if (!matcher?.inferFromVolume || matcher.name) return matcher;
-  const label = `instancetype.kubevirt.io/default-${which}`;
-  try {
-    const labels = await labelsOfVolume(deps, vm, matcher.inferFromVolume);
-    const name = labels[label];
-    if (name === undefined) throw new InferenceError(`unable to find required ${label} label on the volume`);
-    const { inferFromVolume: _, inferFromVolumeFailurePolicy: __, ...rest } = matcher;
-    const kind = labels[`${label}-kind`];
-    return { ...rest, name, ...(kind !== undefined && { kind }) } as M; // same matcher with a name
-  } catch (error) {
-    if (error instanceof InferenceError && matcher.inferFromVolumeFailurePolicy === 'Ignore') return undefined;
-    throw error;
-  }
-}
-
-/** The VM with inferred matchers named; its spec as stored stays as sent. Throws InferenceError. */
-export async function withInferredTypes(deps: AdmissionDeps, vm: VirtualMachine): Promise<VirtualMachine> {
-  const { instancetype, preference, ...spec } = vm.spec;
-  const type = await inferred(deps, vm, 'instancetype', instancetype);
-  const preferred = await inferred(deps, vm, 'preference', preference);
-  return { ...vm, spec: { ...spec, ...(type && { instancetype: type }), ...(preferred && { preference: preferred }) } };
-}
 
 function badKind(vm: VirtualMachine): Cause | undefined {
   for (const which of ['instancetype', 'preference'] as const) {

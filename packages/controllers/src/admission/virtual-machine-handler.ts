@@ -2,11 +2,12 @@ import { Finalizer, type VirtualMachine } from '@slipway/api';
 import type { UnstructuredObject } from '@slipway/apimachinery';
 import type { AdmissionHandler, AdmissionRequest } from '@slipway/runtime';
 import { type Cause, poolCause, validatePool, validateVirtualMachine, validateVirtualMachineUpdate } from '@slipway/virt';
+import { InferenceError, withInferredTypes } from '../instancetype/index.ts';
 import { cloneSourceCauses } from './clone-sources.ts';
 import type { AdmissionDeps } from './deps.ts';
 import { refuseFor, refusePlainly } from './refuse.ts';
 import type { ShapeCheck } from './shape-check.ts';
-import { InferenceError, resolveMatchers, withInferredTypes } from './resolve-matchers.ts';
+import { resolveMatchers } from './resolve-matchers.ts';
 
 const MUTATOR = 'virtualmachines-mutator.kubevirt.io';
 const VALIDATOR = 'virtualmachine-validator.kubevirt.io';
@@ -18,7 +19,7 @@ const asVm = (object: UnstructuredObject): VirtualMachine => object as unknown a
 async function causesOf(deps: AdmissionDeps, posted: VirtualMachine, isPlatform: boolean): Promise<readonly Cause[]> {
   const config = deps.config();
   try {
-    const vm = await withInferredTypes(deps, posted);
+    const vm = await withInferredTypes(deps.client, posted);
     const types = await resolveMatchers(deps, vm);
     if ('reason' in types) return [types];
     const { instancetype, preference } = types;

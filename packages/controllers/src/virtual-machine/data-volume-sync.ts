@@ -14,6 +14,8 @@ export interface DataVolumeSyncDeps {
   readonly dataVolumes: FreshObjects<DataVolume>;
   readonly dataSources: Lister<DataSource>;
   readonly claims: Lister<PersistentVolumeClaim>;
+  /** Storage class that the VM's preference wants for templates without one. */
+  readonly preferredStorageClass?: (vm: VirtualMachine, signal: AbortSignal) => Promise<string | undefined>;
 }
 
 export interface DataVolumeSync {
@@ -36,7 +38,8 @@ export async function syncDataVolumes(
   reportFailed(deps, vm, plan);
   for (const dataVolume of plan.adopt) await adopt(deps, vm, dataVolume, signal);
   let areReady = plan.areReady;
-  for (const dataVolume of plan.create) {
+  for (const planned of plan.create) {
+    const dataVolume = await withPreferredClass(deps, vm, planned, signal);
     const failure = await create(deps, vm, dataVolume, signal);
     if (failure !== undefined) return { areReady: false, failure };
     areReady = false;
@@ -85,6 +88,24 @@ async function create(
     events.warning(vm, Reason.failedDataVolumeCreate, message);
     return { reason: Reason.failedCreate, message };
   }
+}
+
+async function withPreferredClass(
+  deps: DataVolumeSyncDeps,
+  vm: VirtualMachine,
+  dataVolume: DataVolume,
+  signal: AbortSignal,
+): Promise<DataVolume> {
+  const { pvc, storage } = dataVolume.spec;
+  if (vm.spec.preference === undefined || (pvc ?? storage)?.storageClassName !== undefined) return dataVolume;
+  const storageClassName = await deps.preferredStorageClass?.(vm, signal);
+  if (storageClassName === undefined || storageClassName === '') return dataVolume;
+  const spec = {
+    ...dataVolume.spec,
+    ...(pvc && { pvc: { ...pvc, storageClassName } }),
+    ...(storage && { storage: { ...storage, storageClassName } }),
+  };
+  return { ...dataVolume, spec };
 }
 
 function sourceOf(deps: DataVolumeSyncDeps, vm: VirtualMachine, dataVolume: DataVolume): CloneSource | undefined {

@@ -10,6 +10,7 @@ import {
   VirtualMachineClusterInstancetypeKind,
   VirtualMachinePreferenceKind,
   VirtualMachineClusterPreferenceKind,
+  VolumeSnapshotKind,
 } from '@slipway/api';
 import { type KubeObject, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import {
@@ -23,17 +24,15 @@ import {
 } from '@slipway/runtime';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
-import type { InstanceCreationDeps } from './instance-creation.ts';
-import { VirtualMachineReconciler } from './virtual-machine-reconciler.ts';
+import { VirtualMachineReconciler, type VirtualMachineReconcilerDeps } from './virtual-machine-reconciler.ts';
 
 const CLAIM_INDEX = 'claim';
 
 /** What the controller needs to know about the cluster's KubeVirt configuration. */
-export interface VirtualMachineSettings {
-  readonly renderInstance: InstanceCreationDeps['renderInstance'];
-  readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
-  readonly quietStartMs?: number;
-}
+export type VirtualMachineSettings = Pick<
+  VirtualMachineReconcilerDeps,
+  'renderInstance' | 'rolloutStrategy' | 'pinTypes' | 'preferredStorageClass' | 'quietStartMs'
+>;
 
 /** The VM controller; `settingsFor` is called once. */
 export function virtualMachineController(settingsFor: (deps: ControllerDeps) => VirtualMachineSettings): ControllerRegistration {
@@ -50,6 +49,11 @@ export function virtualMachineController(settingsFor: (deps: ControllerDeps) => 
         VirtualMachineClusterInstancetypeKind,
         VirtualMachinePreferenceKind,
         VirtualMachineClusterPreferenceKind,
+        // inference looks at what a volume is made from
+        PersistentVolumeClaimKind,
+        DataVolumeKind,
+        DataSourceKind,
+        VolumeSnapshotKind,
       ),
       ...accessReviewRules,
     ],

@@ -1,9 +1,9 @@
-import { NetworkAttachmentDefinitionKind } from '@slipway/api';
+import { ControllerRevisionKind, NetworkAttachmentDefinitionKind } from '@slipway/api';
 import { TerminalError } from '@slipway/apimachinery';
 import type { ControllerRegistration } from '@slipway/runtime';
 import { InstancetypeConflict, type LauncherProfile, renderInstance, renderLauncherPod, SLIPWAY_PROFILE } from '@slipway/virt';
 import { hotplugController } from '../hotplug/index.ts';
-import { resolveTypes } from '../instancetype/index.ts';
+import { InferenceError, pinTypes, resolveTypes, withInferredTypes } from '../instancetype/index.ts';
 import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
 import { networkResources } from '../virtual-machine-instance/network-resources.ts';
 import { clusterFacts } from './cluster-facts.ts';
@@ -17,14 +17,22 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
   return [
     virtualMachineController(({ client, informers }) => {
       const facts = clusterFacts(informers, options);
+      const revisions = informers.lister(ControllerRevisionKind);
       return {
+        pinTypes: (vm, signal) => pinTypes({ client, revisions }, vm, signal),
+        preferredStorageClass: async (vm, signal) => {
+          const { preference } = await resolveTypes(client, await withInferredTypes(client, vm, signal), signal);
+          return preference?.spec.volumes?.preferredStorageClassName;
+        },
         rolloutStrategy: facts.rolloutStrategy,
         quietStartMs: QUIET_START_MS,
         renderInstance: async (vm, signal) => {
           try {
-            return renderInstance(vm, facts.config(), await resolveTypes(client, vm, signal));
+            const named = await withInferredTypes(client, vm, signal);
+            return renderInstance(named, facts.config(), await resolveTypes(client, named, signal));
           } catch (error) {
-            if (error instanceof InstancetypeConflict) throw new TerminalError('FailedCreate', error.message, error);
+            if (error instanceof InstancetypeConflict || error instanceof InferenceError)
+              throw new TerminalError('FailedCreate', error.message, error);
             throw error;
           }
         },

@@ -1,5 +1,8 @@
-import { deepEqual } from '@slipway/apimachinery';
+import { deepEqual, type JsonObject } from '@slipway/apimachinery';
 import type { kubevirt, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
+import { liveInterfaces, withoutPluggableInterfaces } from '../hotplug/live-interfaces.ts';
+import { liveSizes, withoutLiveSizes } from '../hotplug/live-sizes.ts';
+import { liveVolumes, withoutPluggableVolumes } from '../hotplug/live-volumes.ts';
 
 type InstanceSpec = kubevirt.VirtualMachineInstanceSpec;
 
@@ -9,8 +12,8 @@ export const LIVE_FIELDS = ['nodeSelector', 'affinity', 'tolerations'] as const;
 export interface TemplateChange {
   /** Message of RestartRequired; undefined: the running instance matches the template. */
   readonly restartReason: string | undefined;
-  /** Live-updatable fields to bring to the instance. */
-  readonly liveUpdate: Partial<Pick<InstanceSpec, (typeof LIVE_FIELDS)[number]>> | undefined;
+  /** What the running instance takes over while it runs, as a merge patch of its spec. */
+  readonly liveUpdate: JsonObject | undefined;
 }
 
 const GENERIC = 'a non-live-updatable field was changed in the template spec';
@@ -20,44 +23,69 @@ export interface TemplateChangeInput {
   readonly current: VirtualMachine['spec'];
   readonly vmi: VirtualMachineInstance;
   readonly rolloutStrategy: 'LiveUpdate' | 'Stage';
+  /** Hotpluggable volumes follow the template; else requests in the VM's status. */
+  readonly volumesFollow: 'template' | 'requests';
+  /** vCPUs that share a processor; grows what the instance asks for with its sockets. */
+  readonly cpuAllocationRatio: number;
+  readonly vmUid: string;
 }
 
+const NO_SPEC: InstanceSpec = { domain: { devices: {} } };
+
 /** Compares what the instance was started from with what the VM asks for now. */
-export function templateChange({ started, current, vmi, rolloutStrategy }: TemplateChangeInput): TemplateChange {
-  const from = started.template.spec;
-  const to = current.template.spec;
+export function templateChange(input: TemplateChangeInput): TemplateChange {
+  const { started, current, vmi, rolloutStrategy } = input;
+  const from = started.template.spec ?? NO_SPEC;
+  const to = current.template.spec ?? NO_SPEC;
   const isLive = rolloutStrategy === 'LiveUpdate';
-  const changed = differingPaths(from, to, 'spec.template.spec')
+  const lasting = (spec: InstanceSpec): InstanceSpec => {
+    const plain = withoutPluggableInterfaces(withoutPluggableVolumes(spec), from, vmi.spec);
+    return isLive ? withoutLiveSizes(plain) : plain;
+  };
+  const changed = differingPaths(lasting(from), lasting(to), 'spec.template.spec')
     .concat(differingPaths(started.instancetype, current.instancetype, 'spec.instancetype', ['revisionName']))
     .concat(differingPaths(started.preference, current.preference, 'spec.preference', ['revisionName']));
   const livePaths: readonly string[] = isLive ? LIVE_FIELDS.map((field) => `spec.template.spec.${field}`) : [];
   const blocking = changed.filter((path) => !livePaths.some((live) => path === live || path.startsWith(`${live}.`)));
-  return {
-    restartReason: blocking.length === 0 ? undefined : restartReason(from, to, blocking, vmi),
-    liveUpdate: isLive && blocking.length === 0 ? placementUpdate(to, vmi) : undefined,
-  };
+  const sizes = isLive ? liveSizes(to, vmi, input.cpuAllocationRatio) : undefined;
+  const restartReason = blocking.length > 0 ? genericReason(blocking) : sizes?.restartReason;
+  const placement = isLive && restartReason === undefined ? placementUpdate(to, vmi) : undefined;
+  return { restartReason, liveUpdate: livePatch(devicesOf(input, from, to), sizes?.domain, placement) };
 }
 
-function restartReason(
-  from: InstanceSpec | undefined,
-  to: InstanceSpec | undefined,
-  paths: readonly string[],
-  vmi: VirtualMachineInstance,
-): string {
-  const before = from?.domain.cpu?.sockets ?? 1;
-  const after = to?.domain.cpu?.sockets ?? 1;
-  if (paths.length === 1 && paths[0] === 'spec.template.spec.domain.cpu.sockets') {
-    const max = vmi.spec.domain.cpu?.maxSockets;
-    if (max !== undefined && after > max) return "CPU sockets updated in template spec to a value higher than what's available";
-    if (after < before) return 'Reduction of CPU socket count requires a restart';
-  }
+function devicesOf({ vmi, volumesFollow, vmUid }: TemplateChangeInput, from: InstanceSpec, to: InstanceSpec) {
+  const volumes = volumesFollow === 'template' ? liveVolumes(to, vmi.spec) : undefined;
+  return { volumes, network: liveInterfaces(to, from, vmi.spec, vmUid) };
+}
+
+function livePatch(
+  { volumes, network }: ReturnType<typeof devicesOf>,
+  domain: object | undefined,
+  placement: JsonObject | undefined,
+): JsonObject | undefined {
+  const devices = {
+    ...(volumes && { disks: [...volumes.disks] }),
+    ...(network && { interfaces: [...network.interfaces] }),
+  };
+  const domainPatch = { ...domain, ...(Object.keys(devices).length > 0 && { devices }) };
+  const patch = {
+    ...placement,
+    ...(volumes && { volumes: [...volumes.volumes] }),
+    ...(network && { networks: [...network.networks] }),
+    ...(Object.keys(domainPatch).length > 0 && { domain: domainPatch }),
+  };
+  return Object.keys(patch).length === 0 ? undefined : (patch as JsonObject); // made of parts of API objects
+}
+
+function genericReason(paths: readonly string[]): string {
   return `${GENERIC}: ${paths.slice(0, 8).join(', ')}${paths.length > 8 ? ', …' : ''}`;
 }
 
-function placementUpdate(to: InstanceSpec | undefined, vmi: VirtualMachineInstance): TemplateChange['liveUpdate'] {
-  const changed = LIVE_FIELDS.filter((field) => !deepEqual(to?.[field], vmi.spec[field]));
+/** Null removes the field. */
+function placementUpdate(to: InstanceSpec, vmi: VirtualMachineInstance): JsonObject | undefined {
+  const changed = LIVE_FIELDS.filter((field) => !deepEqual(to[field], vmi.spec[field]));
   if (changed.length === 0) return undefined;
-  return Object.fromEntries(changed.map((field) => [field, to?.[field]]));
+  return Object.fromEntries(changed.map((field) => [field, to[field] ?? null])) as JsonObject; // parts of an API object
 }
 
 /** Dotted paths at which two JSON values differ; arrays count as one value. */

@@ -1,8 +1,9 @@
 import type { ControllerRevision, DataVolume, PersistentVolumeClaim, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
 import { Annotation, Finalizer, Reason, VirtualMachineInstanceKind, VirtualMachineKind } from '@slipway/api';
-import { controllerOf, deepEqual, formatTime, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { controllerOf, deepEqual, formatTime, isNotFound, keyOf, type ObjectKey, TerminalError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import { InferenceError } from '../instancetype/index.ts';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { isDeleting, isFinal } from '../virtual-machine-instance/instance-state.ts';
@@ -31,6 +32,8 @@ export interface VirtualMachineReconcilerDeps extends DataVolumeSyncDeps, Instan
   readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
   /** How long a new VM with nothing to do is left without a first status; default 0. */
   readonly quietStartMs?: number;
+  /** Records instance type and preference as the VM uses them, and names the records in its status. */
+  readonly pinTypes?: (vm: VirtualMachine, signal: AbortSignal) => Promise<VirtualMachine>;
 }
 
 /** What one pass has done so far; becomes the status. */
@@ -84,8 +87,12 @@ export class VirtualMachineReconciler implements Reconciler {
     return this.sync(vm, outcome, signal);
   }
 
-  private async sync(vm: VirtualMachine, outcome: Outcome, signal: AbortSignal): Promise<Result> {
-    const storage = await syncDataVolumes(this.deps, vm, signal);
+  private async sync(known: VirtualMachine, outcome: Outcome, signal: AbortSignal): Promise<Result> {
+    const vm = await this.withPinnedTypes(known, outcome, signal);
+    const storage =
+      outcome.failure === undefined
+        ? await syncDataVolumes(this.deps, vm, signal)
+        : { areReady: false, failure: outcome.failure };
     outcome.failure = storage.failure;
     const withFailures = this.withStartFailure(vm, outcome.vmi);
     const plan = planPower(withFailures, outcome.vmi, this.deps.clock.now());
@@ -99,6 +106,19 @@ export class VirtualMachineReconciler implements Reconciler {
     await this.store(withFailures, outcome, plan, change, signal);
     if (outcome.failure !== undefined) throw new Error(`${outcome.failure.reason}: ${outcome.failure.message}`);
     return outcome.requeueAfterMs === undefined ? done : after(outcome.requeueAfterMs);
+  }
+
+  /** A VM whose types cannot be found does not start; it can still be stopped. */
+  private async withPinnedTypes(vm: VirtualMachine, outcome: Outcome, signal: AbortSignal): Promise<VirtualMachine> {
+    try {
+      return (await this.deps.pinTypes?.(vm, signal)) ?? vm;
+    } catch (error) {
+      if (!(error instanceof TerminalError || error instanceof InferenceError)) throw error;
+      const reason = error instanceof TerminalError ? error.reason : Reason.failedCreate;
+      outcome.failure = { reason, message: error.message };
+      this.deps.events.warning(vm, reason, error.message);
+      return vm;
+    }
   }
 
   /**

@@ -1,0 +1,126 @@
+import {
+  ControllerRevisionKind,
+  DataSourceKind,
+  DataVolumeKind,
+  type kubevirt,
+  VirtualMachineClusterPreferenceKind,
+  VirtualMachineInstanceKind,
+  VirtualMachineInstancetypeKind,
+  VirtualMachineKind,
+} from '@slipway/api';
+import { built, type TestWorld, testWorld, vm } from '@slipway/testkit';
+import { SLIPWAY_PROFILE } from '@slipway/virt';
+import { afterEach, describe, expect, it } from 'vitest';
+import { kubeVirtControllers } from '../virtual-machine/kubevirt-controllers.ts';
+import { keptSpec, resolveTypes } from './resolve-types.ts';
+
+const KEY = 'default/web';
+let world: TestWorld;
+
+const small = built(VirtualMachineInstancetypeKind, 'default/small', { spec: { cpu: { guest: 2 }, memory: { guest: '1Gi' } } });
+const linux = built(VirtualMachineClusterPreferenceKind, '/linux', {
+  spec: { devices: { preferredDiskBus: 'virtio' }, volumes: { preferredStorageClassName: 'fast' } },
+});
+
+async function start(spec: object, ...others: Parameters<TestWorld['with']>): Promise<void> {
+  world = await testWorld({ api: 'server', controllers: kubeVirtControllers(SLIPWAY_PROFILE) }).with(...others);
+  await world.with(vm(KEY, { spec: { runStrategy: 'Always', template: { spec: { domain: { devices: {} } } }, ...spec } }));
+  await world.settle();
+}
+
+afterEach(async () => world.close());
+
+const machine = () => world.get(VirtualMachineKind, KEY);
+const instance = () => world.get(VirtualMachineInstanceKind, KEY);
+const revision = async (ref: kubevirt.InstancetypeStatusRef | undefined) =>
+  world.get(ControllerRevisionKind, `default/${ref?.controllerRevisionRef?.name}`);
+
+describe('instance types of virtual machines', () => {
+  it('are recorded, and the VM keeps what was recorded', async () => {
+    await start(
+      { instancetype: { name: 'small', kind: 'VirtualMachineInstancetype' }, preference: { name: 'linux' } },
+      small,
+      linux,
+    );
+    const { status, metadata } = await machine();
+    expect(status?.instancetypeRef).toMatchObject({ name: 'small', kind: 'VirtualMachineInstancetype' });
+    expect(status?.preferenceRef).toMatchObject({ name: 'linux', kind: 'virtualmachineclusterpreference' });
+    const record = await revision(status?.instancetypeRef);
+    const type = await world.get(VirtualMachineInstancetypeKind, 'default/small');
+    expect(record.metadata.name).toBe(`web-small-v1beta1-${type.metadata.uid}-${type.metadata.generation}`);
+    expect(record.metadata.labels).toEqual({
+      'instancetype.kubevirt.io/object-generation': String(type.metadata.generation),
+      'instancetype.kubevirt.io/object-kind': 'VirtualMachineInstancetype',
+      'instancetype.kubevirt.io/object-name': 'small',
+      'instancetype.kubevirt.io/object-uid': type.metadata.uid,
+      'instancetype.kubevirt.io/object-version': 'v1beta1',
+    });
+    expect(record.metadata.ownerReferences?.[0]?.uid).toBe(metadata.uid);
+    expect((await instance()).spec.domain.cpu?.sockets).toBe(2);
+
+    await world.client.update(VirtualMachineInstancetypeKind, { ...type, spec: { ...type.spec, cpu: { guest: 4 } } });
+    await world.settle();
+    const resolved = await resolveTypes(world.client, await machine());
+    expect(resolved.instancetype?.spec.cpu.guest).toBe(2);
+  });
+
+  it('follow a volume, through the source of its data', async () => {
+    const source = built(DataSourceKind, 'default/fedora', {
+      metadata: { labels: { 'instancetype.kubevirt.io/default-preference': 'linux' } },
+      spec: { source: { pvc: { namespace: 'default', name: 'image' } } },
+    });
+    await start(
+      {
+        preference: { inferFromVolume: 'root' },
+        dataVolumeTemplates: [
+          { metadata: { name: 'web-root' }, spec: { storage: {}, sourceRef: { kind: 'DataSource', name: 'fedora' } } },
+        ],
+        template: {
+          spec: {
+            domain: { devices: {}, memory: { guest: '1Gi' } },
+            volumes: [{ name: 'root', dataVolume: { name: 'web-root' } }],
+          },
+        },
+      },
+      source,
+      linux,
+    );
+    const { status, spec } = await machine();
+    expect(status?.preferenceRef).toMatchObject({ name: 'linux', inferFromVolume: 'root' });
+    expect(spec.preference).toEqual({ inferFromVolume: 'root' });
+    expect((await world.get(DataVolumeKind, 'default/web-root')).spec.storage?.storageClassName).toBe('fast');
+  });
+
+  it('that cannot be inferred keep the VM from starting, unless that is said to be no fault', async () => {
+    const template = {
+      spec: { domain: { devices: {}, memory: { guest: '1Gi' } }, volumes: [{ name: 'root', containerDisk: { image: 'a/b' } }] },
+    };
+    await start({ instancetype: { inferFromVolume: 'root' }, template });
+    expect((await machine()).status?.conditions?.find(({ type }) => type === 'Failure')?.message).toMatch(
+      /type is not supported/,
+    );
+    expect(await world.exists(VirtualMachineInstanceKind, KEY)).toBe(false);
+    await world.client.patch(
+      VirtualMachineKind,
+      { namespace: 'default', name: 'web' },
+      { spec: { instancetype: { inferFromVolumeFailurePolicy: 'Ignore' } } },
+      { type: 'merge' },
+    );
+    await world.settle();
+    expect((await instance()).spec.domain.memory?.guest).toBe('1Gi');
+  });
+
+  it('that are missing are named in the Failure condition', async () => {
+    await start({ instancetype: { name: 'huge' } });
+    const failure = (await machine()).status?.conditions?.find(({ type }) => type === 'Failure');
+    expect(failure).toMatchObject({ status: 'True', reason: 'FailedFindInstancetype' });
+  });
+
+  it('of the first alpha level are read from their records', () => {
+    const spec = { cpu: { guest: 1 }, memory: { guest: '1Gi' } };
+    const encoded = Buffer.from(JSON.stringify(spec)).toString('base64');
+    expect(keptSpec({ apiVersion: 'instancetype.kubevirt.io/v1alpha1', spec: encoded })).toEqual(spec);
+    expect(keptSpec({ spec })).toEqual(spec);
+    expect(keptSpec({ spec: '%%' })).toBeUndefined();
+  });
+});
