@@ -74,6 +74,8 @@ export const VmiCondition = {
   paused: 'Paused',
   agentConnected: 'AgentConnected',
   liveMigratable: 'LiveMigratable',
+  hotVcpuChange: 'HotVCPUChange',
+  hotMemoryChange: 'HotMemoryChange',
 } as const;
 
 export const VmCondition = {

@@ -31,7 +31,13 @@ const CLAIM_INDEX = 'claim';
 /** What the controller needs to know about the cluster's KubeVirt configuration. */
 export type VirtualMachineSettings = Pick<
   VirtualMachineReconcilerDeps,
-  'renderInstance' | 'rolloutStrategy' | 'pinTypes' | 'preferredStorageClass' | 'quietStartMs'
+  | 'renderInstance'
+  | 'rolloutStrategy'
+  | 'volumesFollow'
+  | 'cpuAllocationRatio'
+  | 'pinTypes'
+  | 'preferredStorageClass'
+  | 'quietStartMs'
 >;
 
 /** The VM controller; `settingsFor` is called once. */

@@ -25,6 +25,8 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
           return preference?.spec.volumes?.preferredStorageClassName;
         },
         rolloutStrategy: facts.rolloutStrategy,
+        volumesFollow: () => (facts.config().hasGate('HotplugVolumes') ? 'requests' : 'template'),
+        cpuAllocationRatio: () => facts.config().configuration.developerConfiguration?.cpuAllocationRatio ?? 10,
         quietStartMs: QUIET_START_MS,
         renderInstance: async (vm, signal) => {
           try {

@@ -4,6 +4,7 @@ import { controllerOf, deepEqual, formatTime, isNotFound, keyOf, type ObjectKey,
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { InferenceError } from '../instancetype/index.ts';
+import { followVolumeRequests } from '../hotplug/volume-request-queue.ts';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { isDeleting, isFinal } from '../virtual-machine-instance/instance-state.ts';
@@ -30,6 +31,10 @@ export interface VirtualMachineReconcilerDeps extends DataVolumeSyncDeps, Instan
   readonly revisions: Lister<ControllerRevision>;
   /** `configuration.vmRolloutStrategy` of the KubeVirt object. */
   readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
+  /** Whether hotpluggable volumes of a running instance follow the template (default) or requests in the status. */
+  readonly volumesFollow?: () => 'template' | 'requests';
+  /** `developerConfiguration.cpuAllocationRatio`; default 10. */
+  readonly cpuAllocationRatio?: () => number;
   /** How long a new VM with nothing to do is left without a first status; default 0. */
   readonly quietStartMs?: number;
   /** Records instance type and preference as the VM uses them, and names the records in its status. */
@@ -47,6 +52,7 @@ interface Outcome {
   requeueAfterMs: number | undefined;
 }
 
+const DEFAULT_CPU_RATIO = 10;
 const NO_CHANGE: TemplateChange = { restartReason: undefined, liveUpdate: undefined };
 
 /** Keeps one VirtualMachineInstance alive or absent as the VirtualMachine's run strategy demands. */
@@ -88,7 +94,7 @@ export class VirtualMachineReconciler implements Reconciler {
   }
 
   private async sync(known: VirtualMachine, outcome: Outcome, signal: AbortSignal): Promise<Result> {
-    const vm = await this.withPinnedTypes(known, outcome, signal);
+    const vm = await this.withFollowedRequests(await this.withPinnedTypes(known, outcome, signal), outcome, signal);
     const storage =
       outcome.failure === undefined
         ? await syncDataVolumes(this.deps, vm, signal)
@@ -106,6 +112,12 @@ export class VirtualMachineReconciler implements Reconciler {
     await this.store(withFailures, outcome, plan, change, signal);
     if (outcome.failure !== undefined) throw new Error(`${outcome.failure.reason}: ${outcome.failure.message}`);
     return outcome.requeueAfterMs === undefined ? done : after(outcome.requeueAfterMs);
+  }
+
+  private async withFollowedRequests(vm: VirtualMachine, outcome: Outcome, signal: AbortSignal): Promise<VirtualMachine> {
+    const followed = await followVolumeRequests(this.deps, vm, outcome.vmi, signal);
+    outcome.vmi = followed.vmi;
+    return followed.vm;
   }
 
   /** A VM whose types cannot be found does not start; it can still be stopped. */
@@ -302,7 +314,15 @@ export class VirtualMachineReconciler implements Reconciler {
     if (name === undefined || isCurrent || isFinal(vmi)) return NO_CHANGE;
     const started = recordedSpec(this.deps.revisions.get({ namespace: vm.metadata.namespace ?? '', name }));
     if (started === undefined) return NO_CHANGE;
-    return templateChange({ started, current: vm.spec, vmi, rolloutStrategy: this.deps.rolloutStrategy() });
+    return templateChange({
+      started,
+      current: vm.spec,
+      vmi,
+      rolloutStrategy: this.deps.rolloutStrategy(),
+      volumesFollow: this.deps.volumesFollow?.() ?? 'template',
+      cpuAllocationRatio: this.deps.cpuAllocationRatio?.() ?? DEFAULT_CPU_RATIO,
+      vmUid: vm.metadata.uid ?? '',
+    });
   }
 
   /** Brings live-updatable fields to the running instance and notes the generation once nothing is left to restart for. */
@@ -314,13 +334,15 @@ export class VirtualMachineReconciler implements Reconciler {
   ): Promise<VirtualMachineInstance> {
     const generation = String(vm.metadata.generation ?? '');
     const noted = vmi.metadata.annotations?.[Annotation.vmGeneration];
-    if (change.restartReason !== undefined || isDeleting(vmi) || isFinal(vmi) || noted === undefined || noted === generation)
-      return vmi;
-    const spec = Object.fromEntries(Object.entries(change.liveUpdate ?? {}).map(([field, value]) => [field, value ?? null]));
-    const patch = {
-      metadata: { annotations: { [Annotation.vmGeneration]: generation } },
-      ...(change.liveUpdate && { spec }),
+    if (isDeleting(vmi) || isFinal(vmi) || noted === undefined || noted === generation) return vmi;
+    const { restartReason, liveUpdate } = change;
+    // what can change now does, also while something else waits for a restart
+    if (restartReason !== undefined && liveUpdate === undefined) return vmi;
+    const metadata = {
+      ...(restartReason === undefined && { annotations: { [Annotation.vmGeneration]: generation } }),
+      ...(liveUpdate && { resourceVersion: vmi.metadata.resourceVersion }),
     };
+    const patch = { metadata, ...(liveUpdate && { spec: liveUpdate }) };
     return this.deps.vmis.remember(
       await this.deps.client.patch(VirtualMachineInstanceKind, keyOf(vmi), patch, { type: 'merge', signal }),
     );
