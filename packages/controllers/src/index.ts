@@ -26,6 +26,8 @@ import { serviceAccountController } from './service-account/index.ts';
 import { serviceAccountTokenController } from './service-account-token/index.ts';
 import { statefulSetController } from './stateful-set/index.ts';
 import { taintEvictionController } from './taint-eviction/index.ts';
+import { virtualMachinePoolController } from './virtual-machine-pool/index.ts';
+import { vmSnapshotContentController, vmSnapshotController } from './vm-snapshot/index.ts';
 import { volumeSnapshotController } from './volume-snapshot/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
@@ -75,6 +77,9 @@ export const controllers: readonly ControllerRegistration[] = [
   claimProtectionController,
   volumeProtectionController,
   volumeSnapshotController,
+  vmSnapshotController,
+  vmSnapshotContentController,
   ...kubeVirtControllers(SLIPWAY_PROFILE),
   replicaSetVmiController,
+  virtualMachinePoolController,
 ];
