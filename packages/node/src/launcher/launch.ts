@@ -1,10 +1,12 @@
 import { type Pod, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
-import { type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
+import { bootInstance, type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
 import type { PodNetworkStatus, PreparedVolume, Sandbox } from '../contracts.ts';
+import type { DeviceSync } from '../hotplug/index.ts';
 import { AgentReporter } from './agent-reporter.ts';
 import { domainFacts } from './domain-facts.ts';
 import type { FreezableGuest } from './freeze-timers.ts';
 import { type GuestEvent, GuestSession } from './guest-session.ts';
+import { plugDevices } from './guest-devices.ts';
 import { GuestShutdown } from './guest-shutdown.ts';
 import { untilHandedOver } from './hand-over.ts';
 import { endedInstance, pausedInstance, runningInstance } from './instance-status.ts';
@@ -32,6 +34,7 @@ export class Launch {
   private readonly ended = oneShot();
   private changed = oneShot();
   private guest: Guest | undefined;
+  private devices: DeviceSync | undefined;
   private isStarted = false;
   private outcome: 'Succeeded' | 'Failed' | undefined;
   private running: Promise<void> = Promise.resolve();
@@ -77,6 +80,7 @@ export class Launch {
     const { changed } = this;
     this.changed = oneShot();
     changed.fire();
+    this.devices?.notify();
     if (this.writer.gone || this.isDeleting) this.beginShutdown();
   }
 
@@ -168,7 +172,7 @@ export class Launch {
     const { network, isActive } = parts;
     const vmi = this.writer.current;
     const volumes = await parts.prepared;
-    const plan = planDomain(vmi, domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes }));
+    const plan = planDomain(bootInstance(vmi), domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes }));
     if (vmi.status?.phase === VmiPhase.running && !isActive) {
       await this.finish('Failed', 'its QEMU is gone');
       return;
@@ -189,6 +193,7 @@ export class Launch {
     if (this.isDeleting) this.beginShutdown();
     if (isActive) this.deps.freezes.adopt(this.freezable(), this.writer.current);
     this.guest?.agent.poll().catch(() => {});
+    this.devices = plugDevices(this.view, session, network);
   }
 
   private async writeRunning(plan: DomainPlan, network: PodNetworkStatus): Promise<void> {
@@ -216,6 +221,9 @@ export class Launch {
       case 'agent':
         this.guest?.agent.setConnected(event.connected);
         if (this.isStarted) this.guest?.agent.poll().catch(report);
+        break;
+      case 'device':
+        this.devices?.observe(event.event);
         break;
       case 'paused':
         if (this.isStarted) this.writePaused(event.reason).catch(report);

@@ -1,0 +1,24 @@
+import type { PodNetworkStatus } from '../contracts.ts';
+import { DeviceSync } from '../hotplug/index.ts';
+import { domainFacts } from './domain-facts.ts';
+import type { GuestControl, LaunchView } from './launch-view.ts';
+
+/** Begins to keep what is plugged in and out of the running guest as its VMI asks, until the guest or the agent ends. */
+export function plugDevices(view: LaunchView, session: GuestControl, network: PodNetworkStatus): DeviceSync {
+  const { deps, writer, pod } = view;
+  const { facts, clusterConfig } = deps;
+  const devices = new DeviceSync({
+    ...deps,
+    pod: () => pod.current,
+    sandbox: session.sandbox,
+    facts: (vmi) => domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes: [] }),
+    instance: () => writer.current,
+    update: (change, signal) => writer.update((vmi) => (view.hasEnded() ? vmi : change(vmi)), signal),
+    libvirt: () => session.libvirt(),
+    domain: () => session.domain(),
+  });
+  const ended = new AbortController();
+  view.ended.then(() => ended.abort(new Error('The guest has ended'))).catch(() => {});
+  devices.run(AbortSignal.any([view.signal, ended.signal])).catch(() => {});
+  return devices;
+}
