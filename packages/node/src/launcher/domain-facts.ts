@@ -12,6 +12,9 @@ const SMALL_GUEST_BYTES = 512 * 1024 ** 2;
 /** Bound of the translation cache of small guests; larger ones get QEMU's own. */
 const SMALL_TB_CACHE_MIB = 32;
 
+/** Up to this size a guest gets fewer free slots: each costs it boot time and address space. */
+const SMALL_PORTS_BYTES = 2 * 1024 ** 3;
+
 export interface DomainInputs {
   readonly vmi: VirtualMachineInstance;
   readonly node: NodeFacts;
@@ -41,5 +44,6 @@ export function domainFacts({ vmi, node, config, network, volumes }: DomainInput
     machineTypes: node.host.machineTypes,
     videoModels: node.host.videoModels,
     vhostNet: false,
+    spareRootPorts: vmi.spec.domain.devices.disableHotplug ? 0 : guestMemoryBytes(vmi.spec.domain) > SMALL_PORTS_BYTES ? 8 : 4,
   };
 }
