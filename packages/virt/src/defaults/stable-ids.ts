@@ -1,23 +1,25 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 
 // KubeVirt-compat: the name space of firmware UUIDs that are derived from VM names.
-const FIRMWARE_UUID_NAMESPACE = '6a1a24a1-4061-4607-8bf4-a3963d0c5895';
+const FIRMWARE_UUID_NAMESPACE = Buffer.from('6a1a24a1406146078bf4a3963d0c5895', 'hex');
 
-function uuidV5(namespace: string, name: string): string {
-  const digest = createHash('sha1')
-    .update(Buffer.from(namespace.replace(/-/g, ''), 'hex'))
-    .update(name)
-    .digest();
-  const bytes = digest.subarray(0, 16);
+/** The last one made: checking one VM asks for that of its name several times. */
+let lastUuid = { name: '', uuid: '' };
+
+/** A version 5 UUID in the name space above. */
+function uuidOf(name: string): string {
+  if (lastUuid.uuid !== '' && lastUuid.name === name) return lastUuid.uuid;
+  const bytes = hash('sha1', Buffer.concat([FIRMWARE_UUID_NAMESPACE, Buffer.from(name)]), 'buffer');
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x50;
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+  const hex = bytes.toString('hex');
+  const uuid = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`;
+  lastUuid = { name, uuid };
+  return uuid;
 }
 
 /** The firmware UUID that a VM of this name has when its spec gives none. */
-export function firmwareUuid(vmName: string): string {
-  return uuidV5(FIRMWARE_UUID_NAMESPACE, vmName);
-}
+export const firmwareUuid = (vmName: string): string => uuidOf(vmName);
 
 /** A locally administered unicast MAC address that an interface of a VM keeps over restarts. */
 export function stableMac(vmUid: string, interfaceName: string): string {
@@ -26,6 +28,4 @@ export function stableMac(vmUid: string, interfaceName: string): string {
 }
 
 /** Any random-looking but reproducible UUID for the owner of this identity. */
-export function derivedUuid(identity: string): string {
-  return uuidV5(FIRMWARE_UUID_NAMESPACE, identity);
-}
+export const derivedUuid = (identity: string): string => uuidOf(identity);
