@@ -124,6 +124,9 @@ async function virtctl(line: string, stdin?: string): Promise<{ status: number; 
     hasProgram: async () => false,
     sleep: async () => {},
     now: () => 0,
+    download: async () => {
+      throw new Error('Nothing to download here');
+    },
     randomName: (length) => 'x'.repeat(length),
     version: VERSION,
   };

@@ -1,17 +1,22 @@
 import { StatusError } from '@slipway/apimachinery';
 import { Command, CommanderError } from 'commander';
+import { addAdministrationCommands } from './administration.ts';
 import { addConsoleCommand } from './console.ts';
 import { connectToCluster, type Connect } from './context.ts';
 import { addCreateCommands } from './create/index.ts';
+import { addCredentialCommands } from './credentials.ts';
 import { addExpandCommand } from './expand.ts';
 import { addExposeCommand } from './expose.ts';
 import { addGuestInfoCommands } from './guest-info.ts';
 import { CommandFailure, type VirtctlIo, warn } from './io.ts';
 import { addLifecycleCommands } from './lifecycle.ts';
+import { addMemoryDumpCommands } from './memory-dump.ts';
 import { fromPflag } from './pflag.ts';
 import { addPortForwardCommand } from './port-forward.ts';
 import { addSshCommands } from './ssh.ts';
+import { addUsbredirCommand } from './usbredir.ts';
 import { addVersionCommand } from './version.ts';
+import { addVmExportCommands } from './vmexport/index.ts';
 import { addVncCommand } from './vnc.ts';
 
 export type { Connect } from './context.ts';
@@ -34,6 +39,11 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
   addExpandCommand(host);
   addExposeCommand(host);
   addCreateCommands(host);
+  addCredentialCommands(host);
+  addAdministrationCommands(host);
+  addVmExportCommands(host);
+  addMemoryDumpCommands(host);
+  addUsbredirCommand(host);
   addVersionCommand(host);
   inheritOutput(program);
   return program;

@@ -16,7 +16,24 @@ export interface VirtctlIo {
   readonly now: () => number;
   /** Lower-case letters and digits that nobody can guess, for names of objects and tokens. */
   readonly randomName: (length: number) => string;
+  /** One GET, redirects not followed. Rejects when there is no answer. */
+  readonly download: (request: DownloadRequest) => Promise<Download>;
   readonly version: ClientVersion;
+}
+
+export interface DownloadRequest {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** PEM of the authority the server must have its certificate from; undefined: those of the machine. */
+  readonly ca: string | undefined;
+  readonly insecure: boolean;
+}
+
+export interface Download {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  /** Rejects when the connection breaks before the end. */
+  readonly body: AsyncIterable<Uint8Array>;
 }
 
 export interface ClientVersion {

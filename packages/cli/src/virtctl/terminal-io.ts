@@ -1,9 +1,11 @@
 import { randomInt } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
+import { request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ClientVersion, VirtctlIo } from './io.ts';
+import type { ClientVersion, Download, DownloadRequest, VirtctlIo } from './io.ts';
 
 export interface TerminalOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -25,6 +27,7 @@ export function terminalIo(options: TerminalOptions): VirtctlIo {
     hasProgram: (name) => isInPath(name, env['PATH'] ?? ''),
     sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
     now: () => Date.now(),
+    download,
     randomName: (length) => Array.from({ length }, () => LETTERS.charAt(randomInt(LETTERS.length))).join(''),
   };
 }
@@ -43,4 +46,20 @@ async function isInPath(name: string, path: string): Promise<boolean> {
     }
   }
   return false;
+}
+
+/** How long a server may say nothing. */
+const SILENCE_MS = 60_000;
+
+function download({ url, headers, ca, insecure }: DownloadRequest): Promise<Download> {
+  return new Promise((resolve, reject) => {
+    const options = { headers, rejectUnauthorized: !insecure, ...(ca !== undefined && { ca }) };
+    const request = url.startsWith('http:') ? requestHttp(url, { headers }) : requestHttps(url, options);
+    request.setTimeout(SILENCE_MS, () => request.destroy(new Error(`${url} has said nothing for a minute`)));
+    request.once('error', reject);
+    request.once('response', (response) =>
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, body: response }),
+    );
+    request.end();
+  });
 }

@@ -20,6 +20,7 @@ export interface Setting {
   readonly stdin?: string;
   readonly onOutput?: (text: string) => void;
   readonly programStatus?: number;
+  readonly downloads?: VirtctlIo['download'];
 }
 
 const never = (): never => {
@@ -43,6 +44,10 @@ function fakeClient(requests: string[], { answers = {}, streams = never }: Setti
     create: async (kind: { group: string; plural: string }, body: { spec?: unknown }) => {
       requests.push(`POST ${kind.plural} ${JSON.stringify(body.spec)}`);
       return body;
+    },
+    patch: async (kind: { group: string; plural: string }, key: { namespace: string; name: string }, body: unknown) => {
+      requests.push(`PATCH ${object(kind.group, kind.plural, key.namespace, key.name)} ${JSON.stringify(body)}`);
+      return {};
     },
     delete: async (kind: { group: string; plural: string }, key: { namespace: string; name: string }) => {
       requests.push(`DELETE ${object(kind.group, kind.plural, key.namespace, key.name)}`);
@@ -91,6 +96,7 @@ export async function virtctl(line: string | readonly string[], setting: Setting
     // retries come at once, time limits never
     sleep: (ms) => (ms < 60_000 ? Promise.resolve() : new Promise(() => {})),
     now: () => 0,
+    download: setting.downloads ?? never,
     randomName: (length) => 'x'.repeat(length),
     version: { gitVersion: 'v1.2.3', gitCommit: 'abc', buildDate: '2026-01-01T00:00:00Z' },
   };

@@ -102,7 +102,8 @@ export function writeSocket(socket: Socket, data: Uint8Array): Promise<void> {
   });
 }
 
-function firstClient(server: Server): Promise<Socket> {
+/** The first connection that a listening server gets. */
+export function firstClient(server: Server): Promise<Socket> {
   return new Promise((resolve) => server.once('connection', resolve));
 }
 

@@ -1,3 +1,4 @@
+import { tryParseQuantity } from '@slipway/apimachinery';
 import { CommandFailure } from '../io.ts';
 
 /** The values of one flag such as `src:my-pvc,bootorder:1`. */
@@ -48,10 +49,8 @@ export function parseBootOrder(flag: string, text: string | undefined): number |
   return Number(text);
 }
 
-const QUANTITY = /^\d+(\.\d+)?([EPTGMk]i?|Ki|m|[eE][+-]?\d+)?$/;
-
 /** A size such as `512Mi`; throws with the flag's name for anything else. */
 export function checkQuantity(flag: string, text: string): string {
-  if (!QUANTITY.test(text)) throw flagFailure(flag, `"${text}" is no quantity: write for example 512Mi or 10Gi`);
+  if (tryParseQuantity(text) === undefined) throw flagFailure(flag, `"${text}" is no quantity: write for example 512Mi or 10Gi`);
   return text;
 }

@@ -1,0 +1,67 @@
+import { createServer } from 'node:net';
+import { dialWhenRunning } from './console.ts';
+import { type ActionContext, addCommand, type CommandHost } from './context.ts';
+import { CommandFailure, print, type VirtctlIo } from './io.ts';
+import { pump } from './pump.ts';
+import { firstClient, listen, writeSocket } from './vnc.ts';
+
+interface UsbredirFlags {
+  readonly launch: boolean;
+}
+
+const CLIENT_TIMEOUT_MS = 60_000;
+/** `vendor:product` in hexadecimal or `bus-device`. */
+const DEVICE = /^([0-9a-f]{1,4}:[0-9a-f]{1,4}|\d{1,3}-\d{1,3})$/i;
+
+/** usbredir: gives a USB device of this machine to a guest. */
+export function addUsbredirCommand(host: CommandHost): void {
+  addCommand<UsbredirFlags>(host, {
+    usage: 'usbredir <device> [vmi]',
+    description: 'Redirect a USB device (vendor:product or bus-device) to a virtual machine instance.',
+    options: (command) => command.option('--no-launch', 'do not start usbredirect; the only argument is the instance'),
+    run: redirect,
+  });
+}
+
+async function redirect(
+  context: ActionContext,
+  [first = '', second]: readonly string[],
+  { launch }: UsbredirFlags,
+): Promise<void> {
+  const { io } = context;
+  const name = launch ? second : first;
+  if (name === undefined || (!launch && second !== undefined))
+    throw new CommandFailure(
+      launch ? 'usbredir needs a device and the name of an instance' : 'with --no-launch, give the instance alone',
+    );
+  if (launch && !DEVICE.test(first)) throw new CommandFailure(`"${first}" is no USB device: write vendor:product or bus-device`);
+  if (launch && !(await io.hasProgram('usbredirect')))
+    throw new CommandFailure('usbredirect is not installed: install the package usbredirect, or use --no-launch');
+  const stream = await dialWhenRunning(context, name, 'usbredir', CLIENT_TIMEOUT_MS);
+  const server = createServer({ pauseOnConnect: true });
+  try {
+    const address = `localhost:${await listen(server, 'localhost', 0)}`;
+    const connected = firstClient(server);
+    if (!launch) print(io, `User can connect usbredir client at: ${address}`);
+    const program = launch ? io.runProgram(['usbredirect', '--device', first, '--to', address]) : undefined;
+    const socket = await Promise.race([connected, ended(program), timeout(io)]);
+    server.close();
+    socket.resume();
+    await pump(stream, { input: socket, write: (data) => writeSocket(socket, data) });
+    socket.destroy();
+  } finally {
+    stream.close(1000);
+    server.close();
+  }
+}
+
+/** Rejects when usbredirect ends before it has connected. */
+async function ended(program: Promise<number> | undefined): Promise<never> {
+  if (program === undefined) return new Promise<never>(() => {});
+  throw new CommandFailure(`usbredirect has ended with status ${await program}: is the device there, and may you open it?`);
+}
+
+async function timeout({ sleep }: VirtctlIo): Promise<never> {
+  await sleep(CLIENT_TIMEOUT_MS);
+  throw new CommandFailure('No usbredir client has connected within a minute');
+}
