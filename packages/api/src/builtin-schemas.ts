@@ -1,5 +1,6 @@
 import type { StructuralSchema } from '@slipway/apimachinery';
 import table from '../schemas/builtin.json' with { type: 'json' };
+import { admissionPolicyDefinitions } from './admission-policy-schemas.ts';
 import { type CompactDefinitions, compactExpander } from './crds/compact-schemas.ts';
 
 /** Defaults that the keys of list maps depend on. */
@@ -14,7 +15,10 @@ const KEY_DEFAULTS: readonly (readonly [definition: string, field: string, value
  */
 export function builtinSchemas(): (definition: string) => StructuralSchema {
   // the generated table in the compact notation
-  const definitions = table.definitions as unknown as CompactDefinitions;
+  const definitions: CompactDefinitions = {
+    ...(table.definitions as unknown as CompactDefinitions),
+    ...admissionPolicyDefinitions,
+  };
   const expand = compactExpander(definitions);
   for (const [definition, field, value] of KEY_DEFAULTS) {
     const properties = expand(`#${definition}`).properties;

@@ -3,6 +3,7 @@ import type { Client } from '@slipway/client';
 import type { AdmissionHandler, AggregatedApi, NodeConnector, UserInfo } from '@slipway/runtime';
 import type { Store } from '@slipway/store';
 import { createAdmissionChain, type AdmissionPlugin } from './admission/admission-chain.ts';
+import { policyAdmission } from './admission/policies/policy-admission.ts';
 import { webhookAdmission } from './admission/webhooks/webhook-admission.ts';
 import { limitRangerPlugin } from './admission/limits/limit-ranger.ts';
 import { podSecurityPlugin } from './admission/pod-security/pod-security-plugin.ts';
@@ -116,7 +117,10 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     admission: createAdmissionChain({
       plugins: [...builtInPlugins(registry, () => context.authorizer), ...(options.admissionPlugins ?? [])],
       handlers: options.admissionHandlers ?? [],
-      dynamic: [webhookAdmission({ registry, uid: randomUUID, logError })],
+      dynamic: [
+        policyAdmission({ registry, authorizer: () => context.authorizer }),
+        webhookAdmission({ registry, authorizer: () => context.authorizer, uid: randomUUID, logError }),
+      ],
       last: [
         quotaPlugin({ registry, quotaContext: (namespace) => systemContexts(context)('', 'v1', 'resourcequotas', namespace) }),
       ],

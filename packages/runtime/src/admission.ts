@@ -28,6 +28,8 @@ export interface AdmissionRequest {
   readonly object?: UnstructuredObject;
   /** Absent on CREATE. */
   readonly oldObject?: UnstructuredObject;
+  /** Adds an annotation to the record of this request in the audit log. */
+  readonly annotate?: (key: string, value: string) => void;
 }
 
 export interface AdmissionRule {

@@ -53,6 +53,8 @@ export interface BuiltinKind {
   readonly selectableFields?: (object: UnstructuredObject) => Readonly<Record<string, string>>;
   readonly errorGroup?: string;
   readonly storage?: ResourceDefinition['storage'];
+  /** Version of the stored objects, where there are several that differ in nothing else. */
+  readonly storageVersion?: string;
   readonly fromStorage?: ResourceDefinition['fromStorage'];
   readonly toStorage?: ResourceDefinition['toStorage'];
 }
@@ -103,6 +105,7 @@ export function define(kind: BuiltinKind, schemas: SchemaLookup): ResourceDefini
       selectableFieldNames: selectableFields && Object.keys(selectableFields(empty)),
       errorGroup: kind.errorGroup,
       storage: kind.storage,
+      storageVersion: kind.storageVersion,
       fromStorage: kind.fromStorage,
       toStorage: kind.toStorage,
     }),

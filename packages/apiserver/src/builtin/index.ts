@@ -12,6 +12,7 @@ import type { ServiceRanges } from './core/service-addresses.ts';
 import { serviceKind } from './core/services.ts';
 import { persistentVolumeClaimKind, persistentVolumeKind } from './core/volumes.ts';
 import { define } from './define.ts';
+import { admissionPolicyKinds } from './misc/admission-policies.ts';
 import { apiServiceKind } from './misc/api-services.ts';
 import { miscKinds } from './misc/index.ts';
 import { networkingKinds } from './misc/networking.ts';
@@ -53,6 +54,7 @@ export function builtinResources(ranges: Partial<ServiceRanges> = {}): ResourceD
     ...storageKinds,
     ...networkingKinds,
     ...webhookKinds,
+    ...admissionPolicyKinds,
     ...miscKinds,
     apiServiceKind,
   ];

@@ -21,6 +21,7 @@ export async function handleRequest(server: ServerContext, request: ApiRequest):
   const startMs = server.nowMs();
   const auditId = request.headers['audit-id'] ?? server.uid();
   const warnings: string[] = [];
+  const annotations: Record<string, string> = {};
   let user: UserInfo | undefined;
   let impersonator: UserInfo | undefined;
   let info: RequestInfo | undefined;
@@ -30,7 +31,7 @@ export async function handleRequest(server: ServerContext, request: ApiRequest):
     const authenticated = await authenticate(request, server.tokenAuthenticators);
     user = impersonate(request, authenticated, server.authorizer);
     if (user !== authenticated) impersonator = authenticated;
-    const call: Call = { server, request, info, user, warnings };
+    const call: Call = { server, request, info, user, warnings, annotations };
     authorize(call);
     answer = valueInProtobuf(await dispatch(call), request);
   } catch (error) {
@@ -42,6 +43,7 @@ export async function handleRequest(server: ServerContext, request: ApiRequest):
     user: impersonator ?? user,
     impersonated: impersonator && user,
     info,
+    annotations,
     code: answer.status,
   });
   return new CompleteResponse(answer, auditId, warnings);
@@ -54,10 +56,11 @@ interface Outcome {
   readonly impersonated: UserInfo | undefined;
   readonly info: RequestInfo | undefined;
   readonly code: number;
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 function record(server: ServerContext, request: ApiRequest, outcome: Outcome): void {
-  const { auditId, startMs, user, impersonated, info, code } = outcome;
+  const { auditId, startMs, user, impersonated, info, code, annotations } = outcome;
   server.audit?.({
     auditId,
     time: isoTime(startMs),
@@ -70,7 +73,13 @@ function record(server: ServerContext, request: ApiRequest, outcome: Outcome): v
     path: request.path,
     code,
     latencyMs: server.nowMs() - startMs,
+    ...(hasAny(annotations) && { annotations }),
   });
+}
+
+function hasAny(object: object): boolean {
+  for (const _key in object) return true;
+  return false;
 }
 
 let lastTime: { readonly ms: number; readonly text: string } = { ms: Number.NaN, text: '' };
@@ -94,19 +103,28 @@ export async function openAudited<T>(server: ServerContext, request: ApiRequest,
   let impersonator: UserInfo | undefined;
   let info: RequestInfo | undefined;
   let code = SWITCHING_PROTOCOLS;
+  const annotations: Record<string, string> = {};
   try {
     info = infoOf(request);
     const authenticated = await authenticate(request, server.tokenAuthenticators);
     user = impersonate(request, authenticated, server.authorizer);
     if (user !== authenticated) impersonator = authenticated;
-    const call: Call = { server, request, info, user, warnings: [] };
+    const call: Call = { server, request, info, user, warnings: [], annotations };
     authorize(call);
     return await open(call);
   } catch (error) {
     code = error instanceof StatusError ? error.code : 500;
     throw error;
   } finally {
-    record(server, request, { auditId, startMs, user: impersonator ?? user, impersonated: impersonator && user, info, code });
+    record(server, request, {
+      auditId,
+      startMs,
+      user: impersonator ?? user,
+      impersonated: impersonator && user,
+      info,
+      code,
+      annotations,
+    });
   }
 }
 

@@ -22,6 +22,8 @@ export interface AuditEvent {
   readonly path: string;
   readonly code: number;
   readonly latencyMs: number;
+  /** What admission has to say for the record. */
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 /** What every request handler shares. */
@@ -54,6 +56,8 @@ export interface Call {
   readonly info: RequestInfo;
   readonly user: UserInfo;
   readonly warnings: string[];
+  /** For the audit log; filled while the request is handled. */
+  readonly annotations: Record<string, string>;
 }
 
 /** What a handler answers; headers and warnings are added by the pipeline. */

@@ -14,7 +14,7 @@ export function writeContext(
   definition: ResourceDefinition,
   overrides: { readonly dryRun?: boolean; readonly subresource?: string } = {},
 ): WriteContext {
-  const { server, request, info, user, warnings } = call;
+  const { server, request, info, user, warnings, annotations } = call;
   const { query } = request;
   checkOptions(query, request.method, (request.headers['content-type'] ?? '').startsWith('application/apply-patch+yaml'));
   return {
@@ -34,6 +34,9 @@ export function writeContext(
     random: server.random,
     warn: (text) => {
       if (!warnings.includes(text)) warnings.push(text);
+    },
+    annotate: (key, value) => {
+      annotations[key] = value;
     },
     get signal() {
       return request.signal;

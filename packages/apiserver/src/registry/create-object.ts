@@ -44,6 +44,7 @@ export function admissionRequest(
     user: context.user,
     dryRun: context.dryRun,
     ...(context.options && { options: context.options }),
+    ...(context.annotate && { annotate: context.annotate }),
     ...(objects.object && { object: objects.object }),
     ...(objects.oldObject && { oldObject: objects.oldObject }),
   };

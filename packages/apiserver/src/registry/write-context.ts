@@ -41,6 +41,8 @@ export interface WriteContext {
   /** A random index below `limit`. */
   readonly random: (limit: number) => number;
   readonly warn: (text: string) => void;
+  /** Adds an annotation to the record of this request in the audit log. */
+  readonly annotate?: (key: string, value: string) => void;
   readonly signal: AbortSignal;
 }
 

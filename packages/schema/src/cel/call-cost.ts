@@ -35,34 +35,36 @@ const lengthOf = (value: unknown): number => {
 };
 const reading = (value: unknown): number => Math.ceil(lengthOf(value) * PER_CHARACTER);
 
-/** Functions that go over a list once. */
-const OVER_LIST = new Set(['isSorted', 'sum', 'min', 'max', 'indexOf', 'lastIndexOf', 'join', 'flatten', 'reverse', 'slice']);
-/** Functions that compare each item of one list with each of another. */
-const LIST_WITH_LIST = new Set(['sets.contains', 'sets.intersects', 'sets.equivalent', 'contains', 'intersects', 'equivalent']);
-const PATTERNS = new Set(['matches', 'find', 'findAll']);
-const CHECKS = new Set(['check', 'allowed']);
+type Cost = (values: readonly unknown[]) => number;
+
+const byPattern: Cost = ([text, pattern]) =>
+  Math.ceil((lengthOf(text) + 1) * PER_CHARACTER) * Math.ceil(lengthOf(pattern) * PER_PATTERN_CHARACTER);
+/** Each item of one list is compared with each of another. */
+const byProduct: Cost = (values) => values.filter(Array.isArray).reduce((product, list) => product * deepSize(list), 1);
+const bySorting: Cost = ([list]) => deepSize(list) * Math.ceil(Math.log2(lengthOf(list) + 2));
+const byContents: Cost = (values) =>
+  values.reduce<number>((sum, value) => sum + (Array.isArray(value) ? deepSize(value) : reading(value)), 0);
+
+const COSTS: Readonly<Record<string, Cost>> = {
+  matches: byPattern,
+  find: byPattern,
+  findAll: byPattern,
+  check: () => CHECK_COST,
+  contains: (values) => (values.some(Array.isArray) ? byProduct(values) : reading(values[0]) * Math.max(1, reading(values[1]))),
+  intersects: byProduct,
+  equivalent: byProduct,
+  containsAll: byProduct,
+  distinct: bySorting,
+  sort: bySorting,
+  startsWith: ([, part]) => reading(part),
+  endsWith: ([, part]) => reading(part),
+  replace: ([text, , next]) => reading(text) * Math.max(1, reading(next)),
+  size: () => 0,
+};
 
 /** Cost of a call beyond its base, from the values it is called with. */
 export function callCost(name: string, values: readonly unknown[]): number {
-  const plain = name.replace(/__$/, '');
-  const [first, second, third] = values;
-  if (PATTERNS.has(plain)) {
-    return Math.ceil((lengthOf(first) + 1) * PER_CHARACTER) * Math.ceil(lengthOf(second) * PER_PATTERN_CHARACTER);
-  }
-  if (plain === 'check') return CHECK_COST;
-  if (CHECKS.has(plain)) return 1;
-  if (LIST_WITH_LIST.has(plain) && values.some(Array.isArray)) {
-    const lists = values.filter(Array.isArray);
-    return lists.reduce((product, list) => product * Math.max(1, deepSize(list)), 1);
-  }
-  if (plain === 'distinct' || plain === 'sort')
-    return Array.isArray(first) ? deepSize(first) * Math.ceil(Math.log2(first.length + 2)) : 0;
-  if (Array.isArray(first) && OVER_LIST.has(plain)) return deepSize(first);
-  if (plain === 'contains') return reading(first) * Math.max(1, reading(second));
-  if (plain === 'startsWith' || plain === 'endsWith') return reading(second);
-  if (plain === 'replace') return reading(first) * Math.max(1, reading(third));
-  if (plain === 'size') return 0;
-  return values.reduce<number>((sum, value) => sum + (Array.isArray(value) ? deepSize(value) : reading(value)), 0);
+  return (COSTS[name.replace(/__$/, '')] ?? byContents)(values);
 }
 
 /** Cost of an operator beyond its base. */

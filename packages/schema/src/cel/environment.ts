@@ -1,4 +1,5 @@
 import { type ASTNode, Environment } from '@marcbachmann/cel-js';
+import { registerAuthorizer } from './authorizer.ts';
 import { registerLibrary } from './library.ts';
 
 /** What one expression may contain. */
@@ -27,6 +28,7 @@ function baseEnvironment(): Environment {
     limits: LIMITS,
   });
   registerLibrary(env);
+  registerAuthorizer(env);
   return env;
 }
 

@@ -55,9 +55,13 @@ function matchesRule(rule: WebhookRule, request: AdmissionRequest, group: string
     includes(rule.operations, request.operation) &&
     includes(rule.apiGroups, group) &&
     includes(rule.apiVersions, version) &&
+    fitsName(rule.resourceNames, request.name) &&
     rule.resources.some((pattern) => matchesResource(pattern, plural, request.subresource))
   );
 }
+
+const fitsName = (names: readonly string[] | undefined, name: string): boolean =>
+  names === undefined || names.length === 0 || names.includes(name);
 
 function matchesResource(pattern: string, plural: string, subresource: string): boolean {
   const [resource = '', sub = ''] = pattern.split('/');

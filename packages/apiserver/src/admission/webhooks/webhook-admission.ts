@@ -10,10 +10,12 @@ import {
   isObject,
 } from '@slipway/apimachinery';
 import type { AdmissionRequest } from '@slipway/runtime';
+import type { Authorizer } from '../../authz/authorizer.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { ResourceDefinition } from '../../registry/resource-definition.ts';
 import type { DynamicAdmission, Normalize } from '../admission-chain.ts';
 import { holdsConditions } from '../expressions/match-conditions.ts';
+import { type Variables, requestVariables } from '../expressions/request-variables.ts';
 import { callWebhook } from './call-webhook.ts';
 import { isExempt, matchRules, matchesSelectors } from './match-webhook.ts';
 import { type Verdict, admissionReview, denial, verdictOf } from './review.ts';
@@ -21,6 +23,7 @@ import { type Webhook, webhooksOf } from './webhook-config.ts';
 
 export interface WebhookDeps {
   readonly registry: Registry;
+  readonly authorizer: () => Authorizer;
   readonly uid: () => string;
   readonly logError: (error: unknown, what: string) => void;
 }
@@ -126,7 +129,10 @@ function formFor(deps: WebhookDeps, webhook: Webhook, request: AdmissionRequest)
   const matched = matchRules(deps.registry, webhook, request);
   if (matched === undefined || !matchesSelectors(deps.registry, webhook, request)) return undefined;
   const { name, matchConditions, failurePolicy } = webhook;
-  if (!holdsConditions(matchConditions, request, { subject: `webhook ${JSON.stringify(name)}`, failurePolicy })) return undefined;
+  const variables = (): Variables =>
+    requestVariables({ registry: deps.registry, authorizer: deps.authorizer() }, request, matched.definition);
+  const owner = { subject: `webhook ${JSON.stringify(name)}`, failurePolicy };
+  if (!holdsConditions(matchConditions, request, variables, owner)) return undefined;
   return matched.definition ?? looseDefinition(request);
 }
 

@@ -8,6 +8,8 @@ export interface WebhookRule {
   readonly apiGroups: readonly string[];
   readonly apiVersions: readonly string[];
   readonly resources: readonly string[];
+  /** Empty or absent: any name. Policies have it, webhooks have not. */
+  readonly resourceNames?: readonly string[];
   readonly scope: string;
 }
 

@@ -1,21 +1,20 @@
-import { type FieldError, invalidValue, requiredValue, unsupportedValue } from '@slipway/apimachinery';
+import { type FieldError, invalidValue, requiredValue } from '@slipway/apimachinery';
+import type { NamedExpression, NamedRule } from '../../admission/policies/policy-types.ts';
 import { oneOf } from '../core/pod-validation.ts';
+import { validateMatchConditions } from './match-conditions.ts';
+import { validateRule } from './match-resources.ts';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
 
 const GROUP = 'admissionregistration.k8s.io';
 const VERSIONS = ['v1', 'v1beta1'];
+/** Names that match conditions of webhooks may use. */
+const CONDITION_VARIABLES = ['object', 'oldObject', 'request', 'authorizer'];
 
-interface Rule {
-  operations?: string[];
-  apiGroups?: string[];
-  apiVersions?: string[];
-  resources?: string[];
-  scope?: string;
-}
 interface Webhook {
   name?: string;
   clientConfig?: { url?: string; service?: { name?: string; namespace?: string; port?: number } };
-  rules?: Rule[];
+  rules?: NamedRule[];
+  matchConditions?: NamedExpression[];
   failurePolicy?: string;
   matchPolicy?: string;
   namespaceSelector?: Record<string, unknown>;
@@ -58,6 +57,7 @@ function validateWebhook(webhook: Webhook, path: string): FieldError[] {
   if (timeoutSeconds !== undefined && (timeoutSeconds < 1 || timeoutSeconds > 30)) {
     errors.push(invalidValue(`${path}.timeoutSeconds`, timeoutSeconds, 'the timeout value must be between 1 and 30 seconds'));
   }
+  errors.push(...validateMatchConditions(webhook.matchConditions ?? [], `${path}.matchConditions`, CONDITION_VARIABLES));
   errors.push(...validateClientConfig(webhook.clientConfig, `${path}.clientConfig`));
   (webhook.rules ?? []).forEach((rule, index) => errors.push(...validateRule(rule, `${path}.rules[${index}]`)));
   return errors;
@@ -74,28 +74,6 @@ function validateClientConfig(config: Webhook['clientConfig'], path: string): Fi
   const scheme = /^([a-z]+):/.exec(url ?? '')?.[1] ?? '';
   if (scheme === 'https') return [];
   return [invalidValue(`${path}.url`, scheme, "'https' is the only allowed URL scheme; desired format: https://host[/path]")];
-}
-
-function validateRule(rule: Rule, path: string): FieldError[] {
-  const errors: FieldError[] = [];
-  const { operations = [], apiGroups = [], apiVersions = [], resources = [] } = rule;
-  if (operations.length === 0) errors.push(requiredValue(`${path}.operations`));
-  else if (operations.includes('*') && operations.length > 1) {
-    const shown = `[]admissionregistration.OperationType{${operations.map((item) => JSON.stringify(item)).join(', ')}}`;
-    errors.push({
-      type: 'Invalid',
-      path: `${path}.operations`,
-      detail: `Invalid value: ${shown}: if '*' is present, must not specify other operations`,
-    });
-  }
-  for (const operation of operations) {
-    const supported = ['*', 'CONNECT', 'CREATE', 'DELETE', 'UPDATE'];
-    if (!supported.includes(operation)) errors.push(unsupportedValue(`${path}.operations[0]`, operation, supported));
-  }
-  if (apiGroups.length === 0) errors.push(requiredValue(`${path}.apiGroups`));
-  if (apiVersions.length === 0) errors.push(requiredValue(`${path}.apiVersions`));
-  if (resources.length === 0) errors.push(requiredValue(`${path}.resources`));
-  return errors;
 }
 
 function configurationKind(kind: 'MutatingWebhookConfiguration' | 'ValidatingWebhookConfiguration'): BuiltinKind {
