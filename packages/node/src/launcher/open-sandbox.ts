@@ -1,4 +1,3 @@
-import { VmiPhase } from '@slipway/api';
 import type { PodNetworkStatus, Sandbox } from '../contracts.ts';
 import type { RunningSandbox } from '../sandbox/index.ts';
 import { limitsOf } from './launch-parts.ts';
@@ -14,19 +13,7 @@ export async function openSandbox({ deps, pod, writer, signal }: LaunchView): Pr
   const { sandboxes, network } = deps;
   const vmi = writer.current;
   const standing = await sandboxes.find(pod.uid);
-  if (standing) {
-    try {
-      return { sandbox: standing, network: await network.setUp(pod.current, vmi, standing, signal) };
-    } catch (error) {
-      // an agent was killed while it made the network: nothing runs in it yet, so the next attempt begins anew
-      if (!signal.aborted && writer.current.status?.phase !== VmiPhase.running) {
-        await sandboxes.kill(pod.uid);
-        await network.tearDown(pod.uid);
-        await sandboxes.destroy(pod.uid);
-      }
-      throw error;
-    }
-  }
+  if (standing) return { sandbox: standing, network: await network.setUp(pod.current, vmi, standing, signal) };
   let setUp: Promise<PodNetworkStatus> | undefined;
   const onNamespace = (sandbox: Sandbox): void => {
     setUp = network.setUp(pod.current, vmi, sandbox, signal);

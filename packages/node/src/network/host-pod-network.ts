@@ -1,15 +1,7 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod, VirtualMachineInstance } from '@slipway/api';
-import {
-  type CommandRunner,
-  HostError,
-  ipCommand,
-  type IpCommand,
-  type Link,
-  nftCommand,
-  type NftCommand,
-} from '@slipway/hostapi';
+import { type CommandRunner, ipCommand, type IpCommand, type Link, nftCommand, type NftCommand } from '@slipway/hostapi';
 import type { Logger, TimerClock } from '@slipway/runtime';
 import type { NodeConfig, PodNetwork, PodNetworkStatus, Sandbox } from '../contracts.ts';
 import { AddressPool } from './address-pool.ts';
@@ -20,6 +12,7 @@ import { type Resolver, resolverOf } from './host-resolver.ts';
 import { networkStatusAnnotation } from './network-status.ts';
 import { planNodeNetwork } from './plan-node-network.ts';
 import { planPodNetwork, type PodNetworkPlan } from './plan-pod-network.ts';
+import { PodLinks } from './pod-links.ts';
 import { type PodRecord, PodRecords } from './pod-records.ts';
 
 export interface PodNetworkDeps {
@@ -55,6 +48,7 @@ class HostPodNetwork implements PodNetwork {
   readonly #cni: Cni;
   readonly #guests: GuestConfigurator;
   readonly #records: PodRecords;
+  readonly #links: PodLinks;
   readonly #directory: string;
   #pool: Promise<AddressPool> | undefined;
   #mtu = 1500;
@@ -65,6 +59,7 @@ class HostPodNetwork implements PodNetwork {
     this.#names = hostNames(deps.config.hostPrefix);
     this.#ip = ipCommand(deps.runner);
     this.#nft = nftCommand(deps.runner);
+    this.#links = new PodLinks({ ip: this.#ip, names: this.#names, log: deps.log });
     this.#cni = new Cni({ runner: deps.runner, ip: this.#ip, pluginDirs: deps.cniPluginDirs ?? DEFAULT_PLUGIN_DIRS });
     this.#guests = new GuestConfigurator({ log: deps.log, clock: deps.clock });
     this.#directory = join(deps.config.stateDir, 'network');
@@ -100,8 +95,8 @@ class HostPodNetwork implements PodNetwork {
     signal: AbortSignal,
   ): Promise<PodNetworkStatus> {
     const record = await this.#records.read(sandbox.podUid);
-    if (record?.status && (await this.#exists(record.netns, signal))) return this.#serve(record, record.status);
-    if (record) await this.tearDown(sandbox.podUid);
+    if (record?.status && (await this.#isMade(record, signal))) return this.#serve(record, record.status);
+    if (record) await this.#unmake(record, signal);
     const owner = ownerOf(vmi, sandbox.podUid);
     const addresses = await (await this.#addresses()).acquire(owner, sandbox.podUid);
     const { podCidrV4, podCidrV6 } = this.#deps.config;
@@ -124,7 +119,7 @@ class HostPodNetwork implements PodNetwork {
 
   async adopt(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus> {
     const record = await this.#records.read(sandbox.podUid);
-    if (!record?.status || !(await this.#exists(record.netns, signal))) {
+    if (!record?.status || !(await this.#isMade(record, signal))) {
       throw new Error(`The network of pod ${pod.metadata.name} of VMI ${vmi.metadata.name} is gone; the VM must be restarted`);
     }
     return this.#serve(record, record.status);
@@ -133,9 +128,8 @@ class HostPodNetwork implements PodNetwork {
   async tearDown(podUid: string): Promise<void> {
     const signal = new AbortController().signal;
     const record = await this.#records.read(podUid);
-    for (const [index] of (record?.guests ?? []).entries()) this.#guests.withdraw(guestId(podUid, index));
-    for (const { attachment, result } of record?.attachments ?? []) await this.#detach(attachment, result, signal);
-    await this.#removePodLinks(podUid, record?.netns, signal);
+    if (record) await this.#disconnect(record, signal);
+    await this.#links.remove(podUid, record?.netns, signal);
     (await this.#addresses()).release(podUid);
     await this.#records.remove(podUid);
   }
@@ -148,7 +142,7 @@ class HostPodNetwork implements PodNetwork {
     const links = (await this.#ip.links(signal)).filter(
       ({ ifname }) => ifname.startsWith(this.#names.anyVethPrefix) && !keep.some((prefix) => ifname.startsWith(prefix)),
     );
-    await this.#remove(
+    await this.#links.removeEach(
       links.map(({ ifname }) => `link del ${ifname}`),
       signal,
     );
@@ -162,7 +156,7 @@ class HostPodNetwork implements PodNetwork {
     const made = await this.#madeBridges();
     const links = await this.#ip.links(signal);
     const namespaces = await this.#ip.namespaces(signal);
-    await this.#remove(
+    await this.#links.removeEach(
       [
         ...links.filter(({ ifname }) => ifname.startsWith(hostPrefix)).map(({ ifname }) => `link del ${ifname}`),
         // a bridge for an attachment goes only when nobody else uses it
@@ -178,6 +172,24 @@ class HostPodNetwork implements PodNetwork {
     this.#pool = undefined;
   }
 
+  /** Whether what the record names stands. The sandbox may have been made anew since, with an empty namespace. */
+  #isMade({ netns, status }: PodRecord, signal: AbortSignal): Promise<boolean> {
+    const taps = (status?.interfaces ?? []).map(({ tapName }) => tapName);
+    return this.#links.exist(netns, taps, signal);
+  }
+
+  /** Takes back what was made for a pod, half of it perhaps, so that it can be made anew in the same sandbox. */
+  async #unmake(record: PodRecord, signal: AbortSignal): Promise<void> {
+    this.#deps.log.info({ pod: record.podUid }, 'making an incomplete pod network anew');
+    await this.#disconnect(record, signal);
+    await this.#links.empty(record, signal);
+  }
+
+  async #disconnect({ podUid, guests, attachments }: PodRecord, signal: AbortSignal): Promise<void> {
+    for (const [index] of guests.entries()) this.#guests.withdraw(guestId(podUid, index));
+    for (const { attachment, result } of attachments) await this.#detach(attachment, result, signal);
+  }
+
   async #perform(
     plan: PodNetworkPlan,
     of: { readonly pod: Pod; readonly sandbox: Sandbox; readonly owner: string },
@@ -186,7 +198,7 @@ class HostPodNetwork implements PodNetwork {
     const { podUid, netns } = of.sandbox;
     const base = { podUid, netns, owner: of.owner, guests: plan.guests };
     await this.#records.write({ ...base, attachments: [] });
-    await this.#createLinks(plan, podUid, netns, signal);
+    await this.#links.create({ podUid, netns }, plan.hostIp, signal);
     await this.#ip.inNamespace(netns).batch(plan.podIp, signal);
     const serving = Promise.all(plan.guests.map((guest, index) => this.#guests.serve(guestId(podUid, index), netns, guest)));
     await Promise.all([serving, plan.podNft === '' ? undefined : this.#translate(netns, plan.podNft, signal)]);
@@ -198,29 +210,6 @@ class HostPodNetwork implements PodNetwork {
     };
     await this.#records.write({ ...base, status, attachments });
     return status;
-  }
-
-  /** What an agent without records left behind under the same names is in the way: it is removed, then tried again. */
-  async #createLinks(plan: PodNetworkPlan, podUid: string, netns: string, signal: AbortSignal): Promise<void> {
-    // a launcher's processes live in the namespace already: then it is theirs
-    const isSandboxed = await this.#exists(netns, signal);
-    const lines = plan.hostIp.filter((line) => !isSandboxed || line !== `netns add ${netns}`);
-    try {
-      await this.#ip.batch(lines, signal);
-    } catch (error) {
-      if (!(error instanceof HostError)) throw error;
-      this.#deps.log.warn({ pod: podUid, error: error.message }, 'pod network has to be made anew');
-      await this.#removePodLinks(podUid, isSandboxed ? undefined : netns, signal);
-      await this.#ip.batch(lines, signal);
-    }
-  }
-
-  async #removePodLinks(podUid: string, netns: string | undefined, signal: AbortSignal): Promise<void> {
-    const prefix = this.#names.vethPrefix(podUid);
-    const links = (await this.#ip.links(signal)).filter(({ ifname }) => ifname.startsWith(prefix));
-    const remove = links.map(({ ifname }) => `link del ${ifname}`);
-    if (netns !== undefined && (await this.#exists(netns, signal))) remove.push(`netns del ${netns}`);
-    await this.#remove(remove, signal);
   }
 
   async #translate(netns: string, ruleset: string, signal: AbortSignal): Promise<void> {
@@ -282,22 +271,6 @@ class HostPodNetwork implements PodNetwork {
     const { podCidrV4, podCidrV6 } = this.#deps.config;
     this.#pool ??= AddressPool.open(join(this.#directory, 'addresses.json'), { v4: podCidrV4, v6: podCidrV6 });
     return this.#pool;
-  }
-
-  async #exists(netns: string, signal: AbortSignal): Promise<boolean> {
-    signal.throwIfAborted();
-    return (await readdir('/run/netns').catch((): string[] => [])).includes(netns);
-  }
-
-  /** Removes one by one: something that is gone already must not keep the rest. */
-  async #remove(lines: readonly string[], signal: AbortSignal): Promise<void> {
-    if (lines.length === 0) return;
-    try {
-      await this.#ip.batch(lines, signal, { force: true });
-    } catch (error) {
-      if (!(error instanceof HostError)) throw error;
-      this.#deps.log.debug({ error: error.message }, 'a link or namespace was gone already');
-    }
   }
 
   async #uplinkMtu(links: readonly Link[], signal: AbortSignal): Promise<number> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -247,6 +247,27 @@ describe('createPodNetwork', () => {
     const client = await plugClient(`${PREFIX}-br`, '02:aa:00:00:00:01');
     expect(await requestLease(client, stateDir)).toMatchObject({ ip: podIPs[0], router: '10.197.3.1' });
     expect(await inPod(client, 'busybox ping -c 1 -W 5 10.197.3.1')).toContain('1 packets received');
+  });
+
+  it('begins anew in the same sandbox what an agent left half made', async () => {
+    const [half, guest] = [sandbox('half'), vmi('half', masquerade())];
+    await sh(`ip netns add ${half.netns}`);
+    const inode = await sh(`stat -Lc %i /run/netns/${half.netns}`);
+    const first = await network.setUp(pod('half'), guest, half, signal);
+    const record = join(stateDir, 'network/pods/uid-half.json');
+    // as it was when the agent was killed: recorded, the links there, nothing said of the end
+    const { status: _, ...begun } = JSON.parse(readFileSync(record, 'utf8'));
+    writeFileSync(record, JSON.stringify(begun));
+    await inPod(half.netns, 'ip link del tap0');
+    expect(await network.setUp(pod('half'), guest, half, signal)).toEqual(first);
+    expect(await inPod(half.netns, 'ip -o link | grep -c tap0')).toBe('1\n');
+    expect(await sh(`stat -Lc %i /run/netns/${half.netns}`)).toBe(inode);
+    // a sandbox that was made anew has an empty namespace of the same name
+    await sh(`ip netns del ${half.netns} && ip netns add ${half.netns}`);
+    expect(await network.setUp(pod('half'), guest, half, signal)).toEqual(first);
+    expect(await inPod(half.netns, 'ip -o link | grep -c tap0')).toBe('1\n');
+    await network.tearDown('uid-half');
+    expect(await sh(`ls /run/netns | grep -c ${half.netns} || true`)).toBe('0\n');
   });
 
   it('collects what no live pod owns and leaves nothing behind', async () => {
