@@ -1,9 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { childPids, isSameProcess } from '@slipway/hostapi';
+import { isSameProcess } from '@slipway/hostapi';
 import { DOMAIN_STATE, LIFECYCLE } from '../libvirt/index.ts';
 import type { NodeConfig } from '../contracts.ts';
-import { connectLibvirt, findHostPrograms, type RunningSandbox } from '../sandbox/index.ts';
+import { connectLibvirt, findHostPrograms, type RunningSandbox, sandboxProcesses } from '../sandbox/index.ts';
 
 /** A sandbox that runs on this node, whether or not its agent does. */
 export interface Guest {
@@ -35,22 +35,11 @@ async function sandboxes({ stateDir }: Pick<NodeConfig, 'stateDir'>): Promise<re
 export async function listGuests(config: Pick<NodeConfig, 'stateDir'>): Promise<readonly Guest[]> {
   const guests: Guest[] = [];
   for (const { init, guest } of await sandboxes(config)) {
-    const children = await Promise.all(childPids(init.pid).map(async (pid) => ({ pid, program: await programOf(pid) })));
-    const pidOf = (pattern: RegExp): number | undefined => children.find(({ program }) => pattern.test(program))?.pid;
-    guests.push({
-      namespace: guest?.namespace ?? '',
-      name: guest?.name ?? '',
-      initPid: init.pid,
-      libvirtdPid: pidOf(/(libvirtd|virtqemud)$/),
-      qemuPid: pidOf(/qemu-(system-[\w]+|kvm)$/),
-    });
+    if (guest === undefined) continue; // it examines the host, or its pod is only being made
+    const { libvirtdPid, qemuPids } = await sandboxProcesses(init.pid);
+    guests.push({ ...guest, initPid: init.pid, libvirtdPid, qemuPid: qemuPids[0] });
   }
   return guests;
-}
-
-async function programOf(pid: number): Promise<string> {
-  const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-  return line.split('\0')[0] ?? '';
 }
 
 /** Shuts every guest of the node down, by force after `graceMs`; no agent may be running meanwhile. */

@@ -2,6 +2,7 @@ import { VmiPhase } from '@slipway/api';
 import { sleep } from '@slipway/runtime';
 import { GuestAgent } from './guest-agent.ts';
 import { reportedInstance } from './instance-status.ts';
+import { oneShot } from './launch-parts.ts';
 import type { GuestControl, LaunchView } from './launch-view.ts';
 
 const REFRESH_MS = 30_000;
@@ -13,15 +14,19 @@ export class AgentReporter {
   private readonly session: GuestControl;
   private isConnected = false;
   private isPolling = false;
+  private noticed = oneShot();
 
   constructor(launch: LaunchView, session: GuestControl) {
     this.launch = launch;
     this.session = session;
   }
 
-  /** libvirt has seen the agent come or go. */
-  setConnected(isConnected: boolean): void {
+  /** libvirt has seen the agent come or go: a poll that is under way looks at once. */
+  notice(isConnected: boolean): void {
     this.isConnected = isConnected;
+    const { noticed } = this;
+    this.noticed = oneShot();
+    noticed.fire();
   }
 
   /** Resolves when no agent is connected any more or the guest has ended. */
@@ -31,16 +36,18 @@ export class AgentReporter {
     this.isPolling = true;
     try {
       for (; !signal.aborted && !this.launch.hasEnded(); ) {
-        const isReported = await this.report();
-        if (!this.isConnected) return;
-        await sleep(deps.clock, isReported ? REFRESH_MS : RETRY_MS, signal);
+        const { promise: noticed } = this.noticed;
+        // the server or libvirt may be away just then
+        const outcome = await this.report().catch(() => 'failed' as const);
+        if (outcome === 'silent' && !this.isConnected) return;
+        await Promise.race([sleep(deps.clock, outcome === 'reported' ? REFRESH_MS : RETRY_MS, signal), noticed]);
       }
     } finally {
       this.isPolling = false;
     }
   }
 
-  private async report(): Promise<boolean> {
+  private async report(): Promise<'reported' | 'silent'> {
     const { session } = this;
     const { deps, writer, signal } = this.launch;
     const report = await new GuestAgent(await session.libvirt(), await session.domain()).report().catch(() => undefined);
@@ -50,6 +57,6 @@ export class AgentReporter {
         if (vmi.status?.phase !== VmiPhase.running || this.launch.hasEnded()) return vmi;
         return reportedInstance(vmi, report, deps.clock.now());
       }, signal);
-    return report !== undefined;
+    return report === undefined ? 'silent' : 'reported';
   }
 }

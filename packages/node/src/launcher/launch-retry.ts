@@ -27,19 +27,26 @@ export async function retried<T>(launch: LaunchView, what: string, step: () => P
   }
 }
 
-/** Repeats a write that must not be lost because the server is away just then; rejects when the server refuses it. */
+/** Answers that stay the same however often one asks. Others come from a server that is away, busy or not quite there. */
+const REFUSALS: readonly number[] = [400, 404, 409, 410, 413, 422];
+
+/**
+ * Repeats a write that must not be lost because the server is away just then. Rejects when the server refuses it or the
+ * signal is aborted.
+ */
 export async function untilWritten(
   { clock, random }: Pick<LaunchDeps, 'clock' | 'random'>,
   write: () => Promise<void>,
+  signal: AbortSignal,
 ): Promise<void> {
-  const forever = new AbortController().signal;
   for (let failures = 1; ; failures++) {
     try {
       await write();
       return;
     } catch (error) {
-      if (error instanceof StatusError && error.code < 500 && error.code !== 429) throw error;
-      await sleep(clock, backOffDelay(failures, RETRY, random), forever);
+      signal.throwIfAborted();
+      if (error instanceof StatusError && REFUSALS.includes(error.code)) throw error;
+      await sleep(clock, backOffDelay(failures, RETRY, random), signal);
     }
   }
 }

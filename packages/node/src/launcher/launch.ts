@@ -75,7 +75,7 @@ export class Launch {
   notify(pod?: Pod): void {
     if (pod) {
       this.pod.observe(pod);
-      if (!this.view.hasEnded()) this.pod.refreshReadiness().catch(() => {});
+      untilWritten(this.deps, () => this.pod.refreshReadiness(), this.stopping.signal).catch(() => {});
     }
     const { changed } = this;
     this.changed = oneShot();
@@ -129,19 +129,24 @@ export class Launch {
       sandbox,
       programs: this.deps.facts.programs,
       consoleLog: this.deps.consoleLogOf(sandbox.podUid),
+      clock: this.deps.clock,
       onEvent: (event) => this.onGuestEvent(event),
     });
     this.guest = { session, shutdown: new GuestShutdown(view, session), agent: new AgentReporter(view, session) };
     const prepared = this.earlyVolumes(sandbox);
     prepared.catch(() => {});
-    const podRunning = this.pod.writeRunning(network);
+    const podRunning = untilWritten(this.deps, () => this.pod.writeRunning(network), view.signal);
     podRunning.catch(() => {});
-    const found = await session.find(domainName(this.writer.current));
-    if (found?.isActive !== true && !view.hasEnded()) await untilHandedOver(view);
-    if (view.hasEnded()) return;
-    await retried(view, 'start the guest', () =>
-      this.startGuest(session, { network, prepared, isActive: found?.isActive ?? false }),
-    );
+    const name = domainName(this.writer.current);
+    const find = async (): Promise<boolean> => (await session.find(name))?.isActive ?? false;
+    let isActive: boolean | undefined = await retried(view, 'ask libvirt for the guest', find);
+    if (!isActive && !view.hasEnded()) await untilHandedOver(view);
+    await retried(view, 'start the guest', async () => {
+      isActive ??= await find();
+      const parts = { network, prepared, isActive };
+      isActive = undefined; // an attempt that fails may have started the guest all the same
+      if (!view.hasEnded()) await this.startGuest(session, parts);
+    });
     await podRunning;
     view.signal.throwIfAborted();
   }
@@ -182,6 +187,7 @@ export class Launch {
       return;
     }
     if (!isActive) {
+      await this.deps.sandboxes.killGuest(this.pod.uid);
       await session.start(plan.name, renderDomain(plan), vmi.spec.startStrategy === 'Paused');
       events.normal(vmi, 'Created', 'VirtualMachineInstance defined.');
     }
@@ -219,7 +225,7 @@ export class Launch {
         this.finish(event.phase, event.reason).catch(report);
         break;
       case 'agent':
-        this.guest?.agent.setConnected(event.connected);
+        this.guest?.agent.notice(event.connected);
         if (this.isStarted) this.guest?.agent.poll().catch(report);
         break;
       case 'device':
@@ -236,10 +242,12 @@ export class Launch {
   }
 
   private async writePaused(reason: string | undefined): Promise<void> {
-    await this.writer.update((vmi) => {
+    const { signal } = this.stopping;
+    const change = (vmi: VirtualMachineInstance): VirtualMachineInstance => {
       if (vmi.status?.phase !== VmiPhase.running || this.view.hasEnded()) return vmi;
       return pausedInstance(vmi, reason, this.deps.clock.now());
-    }, this.stopping.signal);
+    };
+    await untilWritten(this.deps, () => this.writer.update(change, signal), signal);
   }
 
   private beginShutdown(): void {
@@ -261,13 +269,14 @@ export class Launch {
     const forever = new AbortController().signal;
     try {
       // a guest ends once: what is said of it must not be lost
-      await untilWritten(deps, () =>
-        writer.update((now) => (isFinal(now) || !isOurs(now) ? now : endedInstance(now, final, deps.clock.now())), forever),
-      );
+      const end = (now: VirtualMachineInstance): VirtualMachineInstance =>
+        isFinal(now) || !isOurs(now) ? now : endedInstance(now, final, deps.clock.now());
+      await untilWritten(deps, () => writer.update(end, forever), forever);
       const hasRun = this.isStarted || vmi.status?.phase === VmiPhase.running; // the latter: it ended while no agent watched
       if (hasRun && final === 'Succeeded') deps.events.normal(vmi, 'Stopped', 'The VirtualMachineInstance was shut down.');
       else if (hasRun) deps.events.warning(vmi, 'Stopped', `The VirtualMachineInstance crashed: ${reason}.`);
-      await untilWritten(deps, () => this.pod.writeEnded(final, final === 'Failed' ? `The guest ended: ${reason}` : undefined));
+      const message = final === 'Failed' ? `The guest ended: ${reason}` : undefined;
+      await untilWritten(deps, () => this.pod.writeEnded(final, message), forever);
     } finally {
       this.ended.fire();
     }

@@ -11,6 +11,9 @@ export class LauncherPod {
   private readonly deps: LauncherPodDeps;
   private latest: Pod;
   private podIPs: readonly string[] = [];
+  private hasEnded = false;
+  /** One write at a time: a late word of the running pod must not cover its end. */
+  private tail: Promise<unknown> = Promise.resolve();
 
   constructor(deps: LauncherPodDeps, pod: Pod) {
     this.deps = deps;
@@ -39,23 +42,32 @@ export class LauncherPod {
     this.latest = pod;
   }
 
-  /** Records the network in the pod's status: its containers run. */
+  /** Records the network in the pod's status: its containers run. Writes nothing when they have ended. */
   writeRunning({ podIPs, annotations }: PodNetworkStatus): Promise<void> {
     this.podIPs = podIPs;
-    return this.write({ phase: 'Running' }, annotations);
+    return this.inOrder(async () => (this.hasEnded ? undefined : this.write({ phase: 'Running' }, annotations)));
   }
 
   /** Records how the guest ended; the message says why it failed. */
   writeEnded(phase: 'Succeeded' | 'Failed', message?: string): Promise<void> {
-    return this.write({ phase, ...(message !== undefined && { message }) });
+    this.hasEnded = true;
+    return this.inOrder(() => this.write({ phase, ...(message !== undefined && { message }) }));
   }
 
   /** Somebody else has opened or closed a readiness gate: whether the pod is ready follows. */
-  async refreshReadiness(): Promise<void> {
-    if (this.podIPs.length === 0) return;
-    const wanted = this.statusOf({ phase: 'Running' }).conditions?.find(({ type }) => type === 'Ready')?.status;
-    const has = this.latest.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
-    if (has !== undefined && wanted !== has) await this.write({ phase: 'Running' });
+  refreshReadiness(): Promise<void> {
+    return this.inOrder(async () => {
+      if (this.podIPs.length === 0 || this.hasEnded) return;
+      const wanted = this.statusOf({ phase: 'Running' }).conditions?.find(({ type }) => type === 'Ready')?.status;
+      const has = this.latest.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+      if (has !== undefined && wanted !== has) await this.write({ phase: 'Running' });
+    });
+  }
+
+  private inOrder(write: () => Promise<void>): Promise<void> {
+    const run = this.tail.then(write);
+    this.tail = run.catch(() => {});
+    return run;
   }
 
   private statusOf(state: Pick<PodState, 'phase' | 'message'>): NonNullable<Pod['status']> {

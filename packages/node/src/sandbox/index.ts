@@ -4,3 +4,4 @@ export type { HostCapabilities } from './host-capabilities.ts';
 export * from './host-programs.ts';
 export { connectLibvirt } from './libvirt-socket.ts';
 export * from './sandbox-manager.ts';
+export * from './sandbox-processes.ts';

@@ -20,6 +20,7 @@ import type { NodeConfig, Sandbox } from '../contracts.ts';
 import { DISK_DIRECTORIES, ENTER_SCRIPT, INSIDE } from './enter-script.ts';
 import type { HostPrograms } from './host-programs.ts';
 import { writeSandboxFiles } from './sandbox-files.ts';
+import { sandboxProcesses } from './sandbox-processes.ts';
 
 /** A sandbox with the process that holds its namespaces. */
 export interface RunningSandbox extends Sandbox {
@@ -140,6 +141,17 @@ export class SandboxManager {
     if (record) await kill(record.init);
   }
 
+  /**
+   * Ends every QEMU of the sandbox. For a guest that libvirt does not know: it was killed while it started it, and what
+   * it left would keep the disks locked.
+   */
+  async killGuest(podUid: string): Promise<void> {
+    const sandbox = await this.find(podUid);
+    if (sandbox === undefined) return;
+    const { qemuPids } = await sandboxProcesses(sandbox.init.pid);
+    for (const record of qemuPids.flatMap((pid) => identifyProcess(pid) ?? [])) await kill(record);
+  }
+
   /** Kills everything inside and removes what was made. The caller has torn down the pod's network before. */
   async destroy(podUid: string): Promise<void> {
     const record = await this.read(podUid);
@@ -218,7 +230,7 @@ export class SandboxManager {
   }
 }
 
-/** Kills an init, and with it its whole pid namespace; resolves when it is gone. */
+/** Kills a process, and with an init its whole pid namespace; resolves when it is gone. */
 async function kill(init: ProcessRecord): Promise<void> {
   if (init.pid === 0 || !signalProcess(init, 'SIGKILL')) return;
   const polls = KILL_WAIT_MS / KILL_POLL_MS;
