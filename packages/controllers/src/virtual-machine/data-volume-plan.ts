@@ -32,7 +32,11 @@ export function planDataVolumes(
     (entry) => entry.existing === undefined && claimOf(entry.template.metadata.name ?? '') === undefined,
   );
   return {
-    create: isImmediate ? missing.map(({ template }) => dataVolumeFrom(vm, template)) : [],
+    // a restore may have taken the old disk away and not yet put the other one in its place
+    create:
+      isImmediate && vm.status?.restoreInProgress === undefined
+        ? missing.map(({ template }) => dataVolumeFrom(vm, template))
+        : [],
     adopt: existing.filter(
       ({ metadata }) => metadata.deletionTimestamp === undefined && controllerOf({ metadata }) === undefined,
     ),

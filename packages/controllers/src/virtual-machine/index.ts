@@ -22,6 +22,8 @@ import {
   owned,
   watchOf,
 } from '@slipway/runtime';
+import { storageFacts } from '../vm-snapshot/index.ts';
+import { volumeSnapshotStatuses } from '../vm-snapshot/source-volumes.ts';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { VirtualMachineReconciler, type VirtualMachineReconcilerDeps } from './virtual-machine-reconciler.ts';
@@ -67,6 +69,7 @@ export function virtualMachineController(settingsFor: (deps: ControllerDeps) => 
       const { client, informers, events, clock, random } = deps;
       const vms = informers.for(VirtualMachineKind);
       vms.addIndex(CLAIM_INDEX, (vm) => claimNames(vm).map((name) => `${vm.metadata.namespace ?? ''}/${name}`));
+      const storage = storageFacts(informers);
       const reconciler = new VirtualMachineReconciler({
         client,
         events,
@@ -78,6 +81,7 @@ export function virtualMachineController(settingsFor: (deps: ControllerDeps) => 
         dataSources: informers.lister(DataSourceKind),
         claims: informers.lister(PersistentVolumeClaimKind),
         revisions: informers.lister(ControllerRevisionKind),
+        snapshotStatuses: (vm, vmi) => volumeSnapshotStatuses(vm, vmi, storage),
         ...settingsFor(deps),
       });
       const users = (object: KubeObject): readonly ObjectKey[] => usersOfClaim(vms, object);

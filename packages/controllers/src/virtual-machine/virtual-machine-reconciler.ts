@@ -1,4 +1,11 @@
-import type { ControllerRevision, DataVolume, PersistentVolumeClaim, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
+import type {
+  ControllerRevision,
+  DataVolume,
+  kubevirt,
+  PersistentVolumeClaim,
+  VirtualMachine,
+  VirtualMachineInstance,
+} from '@slipway/api';
 import { Annotation, Finalizer, Reason, VirtualMachineInstanceKind, VirtualMachineKind } from '@slipway/api';
 import { controllerOf, deepEqual, formatTime, isNotFound, keyOf, type ObjectKey, TerminalError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
@@ -29,6 +36,8 @@ export interface VirtualMachineReconcilerDeps extends DataVolumeSyncDeps, Instan
   readonly dataVolumes: FreshObjects<DataVolume>;
   readonly claims: Lister<PersistentVolumeClaim>;
   readonly revisions: Lister<ControllerRevision>;
+  /** Which volumes a snapshot would hold. */
+  readonly snapshotStatuses?: (vm: VirtualMachine, vmi: VirtualMachineInstance | undefined) => kubevirt.VolumeSnapshotStatus[];
   /** `configuration.vmRolloutStrategy` of the KubeVirt object. */
   readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
   /** Whether hotpluggable volumes of a running instance follow the template (default) or requests in the status. */
@@ -364,6 +373,9 @@ export class VirtualMachineReconciler implements Reconciler {
       ...this.storageOf(vm),
       now: formatTime(this.deps.clock.now()),
     });
+    const volumeSnapshotStatuses = this.deps.snapshotStatuses?.(vm, outcome.vmi) ?? [];
+    if (volumeSnapshotStatuses.length > 0) status.volumeSnapshotStatuses = volumeSnapshotStatuses;
+    else delete status.volumeSnapshotStatuses;
     const stored = this.deps.vms.get(keyOf(vm))?.status ?? {};
     if (deepEqual(status, stored)) return;
     try {

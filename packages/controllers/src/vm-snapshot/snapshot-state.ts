@@ -83,21 +83,26 @@ export function lockObstacle(name: string, { vm, vmi, volumes, users, filling }:
   const holder = vm.status?.snapshotInProgress;
   if (holder !== undefined && holder !== name) return `snapshot "${holder}" in progress`;
   if (vm.status?.restoreInProgress !== undefined) return `restore "${vm.status.restoreInProgress}" in progress`;
-  const [missing] = volumes.missing;
+  return claimObstacle(volumes, filling) ?? guestObstacle(vmi, users);
+}
+
+function claimObstacle({ missing: [missing], included }: SourceVolumes, filling: readonly string[]): string | undefined {
   if (missing !== undefined) return `PVC ${missing} does not exist`;
-  for (const { claim } of volumes.included) {
-    const { name: claimName } = claim.metadata;
-    if (isDeleting(claim)) return `PVC ${claimName} is being deleted`;
-    if (claim.status?.phase !== 'Bound') return `PVC ${claimName} is not bound`;
-    if (filling.includes(claimName ?? '')) return `PVC ${claimName} is not populated`;
+  for (const { claim } of included) {
+    const { name = '' } = claim.metadata;
+    if (isDeleting(claim)) return `PVC ${name} is being deleted`;
+    if (claim.status?.phase !== 'Bound') return `PVC ${name} is not bound`;
+    if (filling.includes(name)) return `PVC ${name} is not populated`;
   }
-  if (isRunning(vmi)) {
-    // between its start and its first instruction there is no guest that could be asked
-    const isStarting = vmi.status?.phase !== VmiPhase.running;
-    return isStarting ? 'the virtual machine is starting' : isDeleting(vmi) ? 'the virtual machine is stopping' : undefined;
-  }
+  return undefined;
+}
+
+function guestObstacle(vmi: VirtualMachineInstance | undefined, users: readonly Pod[]): string | undefined {
   const [user] = users;
-  return user === undefined ? undefined : `pod ${user.metadata.name} uses a volume of the virtual machine`;
+  if (!isRunning(vmi)) return user === undefined ? undefined : `pod ${user.metadata.name} uses a volume of the virtual machine`;
+  // between its start and its first instruction there is no guest that could be asked
+  if (vmi.status?.phase !== VmiPhase.running) return 'the virtual machine is starting';
+  return isDeleting(vmi) ? 'the virtual machine is stopping' : undefined;
 }
 
 /** The status while the source is not locked yet, or work goes on. */

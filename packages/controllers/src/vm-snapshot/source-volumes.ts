@@ -26,20 +26,21 @@ export function snapshotClassOf(
   claim: PersistentVolumeClaim,
   { volumes, profiles, classes }: StorageFacts,
 ): { readonly name: string } | { readonly reason: string } {
-  const className = claim.spec?.storageClassName ?? '';
+  const { storageClassName: className = '', volumeName } = claim.spec ?? {};
   const profile = profiles.get({ namespace: '', name: className });
   const preferred = profile?.status?.snapshotClass ?? profile?.spec.snapshotClass;
   if (preferred) return { name: preferred };
-  const volumeName = claim.spec?.volumeName;
-  const volume = volumeName ? volumes.get({ namespace: '', name: volumeName }) : undefined;
-  // before it is bound, its class says whose it will be
-  const driver = volume === undefined ? profile?.status?.provisioner : volumeIdentity(volume)?.driver;
+  const driver = driverOf(volumeName ? volumes.get({ namespace: '', name: volumeName }) : undefined, profile);
   if (driver === undefined) return { reason: `StorageClass ${className} offers no snapshots` };
   const chosen = chooseSnapshotClass(classes.list(), driver);
   return chosen === undefined
     ? { reason: `No VolumeSnapshotClass: Volume snapshots are not configured for this StorageClass [${className}]` }
     : { name: chosen.metadata.name ?? '' };
 }
+
+/** Before a claim is bound, its class says whose it will be. */
+const driverOf = (volume: PersistentVolume | undefined, profile: StorageProfile | undefined): string | undefined =>
+  volume === undefined ? profile?.status?.provisioner : volumeIdentity(volume)?.driver;
 
 /** One volume of a VM that a snapshot holds. */
 export interface SourceVolume {
