@@ -93,6 +93,8 @@ class Parser {
         return this.charClass();
       case '\\':
         return this.escape();
+      case '.':
+        return { type: 'chars', set: complement(single('\n')), source: '[^\\n]' };
       default:
         if (SYNTAX.test(char) && char !== '/') throw new NotPlain();
         return { type: 'chars', set: single(char), source: escaped(char) };
