@@ -6,6 +6,8 @@ export interface StatusReport {
   readonly server: ProcessReport & { readonly url: string; readonly ready: boolean };
   readonly nodes: readonly (ProcessReport & {
     readonly name: string;
+    /** What the names of this node's links, network namespaces and nftables tables on the host begin with. */
+    readonly hostPrefix: string;
     readonly accelerator: 'kvm' | 'tcg' | 'unknown';
     readonly acceleratorReason: string;
   })[];

@@ -30,6 +30,7 @@ async function gatherStatus(config: InstanceConfig, paths: InstancePaths): Promi
   const guests = (await Promise.all(config.nodes.map((node) => guestReports(node, paths)))).flat();
   const nodes = config.nodes.map((node) => ({
     name: node.name,
+    hostPrefix: node.hostPrefix,
     ...processReport(paths, node.name),
     ...(accelerators?.get(node.name) ?? ({ accelerator: 'unknown', acceleratorReason: 'the API does not answer' } as const)),
   }));
@@ -120,7 +121,8 @@ function formatStatus(report: StatusReport): string {
     `Slipway ${report.version}, ${report.dataDir}`,
     line('server', report.server, report.server.ready ? `, answers at ${report.server.url}` : ', does not answer'),
     ...report.nodes.map(
-      (node) => `${line(`node ${node.name}`, node, `, ${node.accelerator}`)}\n${' '.repeat(27)}${node.acceleratorReason}`,
+      (node) =>
+        `${line(`node ${node.name}`, node, `, ${node.accelerator}, ${node.hostPrefix}… on the host`)}\n${' '.repeat(27)}${node.acceleratorReason}`,
     ),
     ...report.guests.map(
       (guest) =>
