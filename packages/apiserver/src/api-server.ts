@@ -7,6 +7,7 @@ import { policyAdmission } from './admission/policies/policy-admission.ts';
 import { webhookAdmission } from './admission/webhooks/webhook-admission.ts';
 import { limitRangerPlugin } from './admission/limits/limit-ranger.ts';
 import { podSecurityPlugin } from './admission/pod-security/pod-security-plugin.ts';
+import { FlowController } from './flow-control/flow-controller.ts';
 import { quotaPlugin } from './admission/quota/quota-plugin.ts';
 import { reporting, staticTokens, type TokenAuthenticator } from './authn/authenticator.ts';
 import { oidcAuthenticator } from './authn/oidc/oidc-authenticator.ts';
@@ -111,7 +112,15 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   });
   const tokenAuthenticators: TokenAuthenticator[] = [async (token) => (await accounts.authenticate(token))?.user, ...others];
   const requests = new RequestMetrics();
-  const metrics = createServerMetrics({ registry, requests });
+  const flow = new FlowController({
+    registry,
+    soon: (task) => void setImmediate(task),
+    after(ms, task) {
+      const timer = setTimeout(task, ms);
+      return () => clearTimeout(timer);
+    },
+  });
+  const metrics = createServerMetrics({ registry, requests, flow });
   const context: ServerContext = {
     registry,
     admission: createAdmissionChain({
@@ -142,6 +151,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     uid: randomUUID,
     random: (limit) => randomInt(limit),
     metrics,
+    flow,
     audit(event) {
       requests.count(event);
       options.audit?.(event);
@@ -190,6 +200,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       await apiServices.settled();
       await crds.settled();
       metrics.close();
+      flow.close();
       registry.close();
     },
   };

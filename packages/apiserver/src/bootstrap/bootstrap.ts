@@ -1,5 +1,6 @@
 import { type UnstructuredObject, deepEqual, formatTime } from '@slipway/apimachinery';
 import type { Operation, Store } from '@slipway/store';
+import { defaultFlowSchemas, defaultPriorityLevels, FLOW_CONTROL_GROUP } from '../flow-control/default-objects.ts';
 import { RBAC_GROUP } from '../authz/rbac.ts';
 import { StoredObject, deepFreeze, serializeObject, storeKey } from '../watch-cache/stored-object.ts';
 import { type Component, componentObjects } from './component-roles.ts';
@@ -44,6 +45,8 @@ export async function bootstrap(store: Store, deps: BootstrapDeps): Promise<void
     ...create(RBAC_GROUP, 'clusterroles', defaultClusterRoles()),
     ...create(RBAC_GROUP, 'clusterrolebindings', defaultClusterRoleBindings()),
     ...create(RBAC_GROUP, 'roles', [extensionReaderRole()]),
+    ...create(FLOW_CONTROL_GROUP, 'prioritylevelconfigurations', defaultPriorityLevels()),
+    ...create(FLOW_CONTROL_GROUP, 'flowschemas', defaultFlowSchemas()),
     ...create('', 'configmaps', published),
     ...create(RBAC_GROUP, 'clusterroles', components.roles),
     ...create(RBAC_GROUP, 'clusterrolebindings', components.bindings),

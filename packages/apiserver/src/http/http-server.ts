@@ -3,8 +3,12 @@ import { type Http2ServerRequest, type Http2ServerResponse, createSecureServer }
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import type { UserInfo } from '@slipway/runtime';
+import type { FlowController } from '../flow-control/flow-controller.ts';
+import type { Seat } from '../flow-control/priority-level.ts';
 import { handleRequest } from '../pipeline/pipeline.ts';
-import type { ApiRequest, ChannelIdentity } from '../pipeline/request.ts';
+import type { ApiRequest, ApiResponse, ChannelIdentity } from '../pipeline/request.ts';
+import type { RequestInfo } from '../routing/request-info.ts';
 import type { ServerContext } from '../pipeline/server-context.ts';
 import { type ClientAuthorities, identityOfRequest, type Peer, peerOfSocket } from './peer-identity.ts';
 import { readBody } from './read-body.ts';
@@ -54,7 +58,8 @@ export async function listen(server: ServerContext, { host, port, tls }: ListenO
     (request, response) => void serve(server, watches, peerOf(request, authorities), request, response),
   );
   http.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const apiRequest = new HttpApiRequest(request, NO_BODY, new Departure(socket), peerOf(request, authorities));
+    const arrival = { source: request, hasBody: false, departure: new Departure(socket), peer: peerOf(request, authorities) };
+    const apiRequest = new HttpApiRequest(server.flow, arrival);
     void handleUpgrade(server, apiRequest, request, socket, head);
   });
   const sockets = new Set<Socket>();
@@ -120,16 +125,21 @@ async function serve(
   response: AnyResponse,
 ): Promise<void> {
   const departure = new Departure(response);
+  const apiCall = new HttpApiRequest(server.flow, { source: request, hasBody: hasBody(request), departure, peer });
   try {
-    const body = hasBody(request) ? await readBody(request) : NO_BODY;
-    const apiCall = new HttpApiRequest(request, body, departure, peer);
-    await writeResponse(apiCall, await handleRequest(server, apiCall), response, watches);
+    const answer = await handleRequest(server, apiCall);
+    apiCall.leaveBefore(answer);
+    await writeResponse(apiCall, answer, response, watches);
   } catch (error) {
     if (!departure.isGone) writeError(error, response);
+  } finally {
+    apiCall.leave();
   }
 }
 
-const NO_BODY = Buffer.alloc(0);
+/** How long a long answer counts as work: who reads slowly keeps nobody waiting. */
+const WRITE_SEAT_MS = 5_000;
+const NO_BODY: ApiRequest['body'] = { type: 'none' };
 const NO_QUERY = new URLSearchParams();
 
 /** HTTP/2 needs no length for a body, so there only the method tells. */
@@ -138,34 +148,87 @@ function hasBody({ method, headers }: AnyRequest): boolean {
   return headers['transfer-encoding'] !== undefined || (method !== 'GET' && method !== 'HEAD');
 }
 
+interface HttpArrival {
+  readonly source: AnyRequest;
+  readonly hasBody: boolean;
+  readonly departure: Departure;
+  readonly peer: Peer;
+}
+
 /** What is costly and often not needed is worked out when it is asked for. */
 class HttpApiRequest implements ApiRequest {
   readonly method: string;
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string | undefined>>;
-  readonly body: ApiRequest['body'];
+  body = NO_BODY;
   readonly identity: ChannelIdentity;
   readonly remoteAddress: string;
-  private readonly departure: Departure;
+  private readonly flow: FlowController;
+  private readonly arrival: HttpArrival;
+  private seat: Seat | undefined;
+  private closeWatch: (() => void) | undefined;
+  private seatTimer: NodeJS.Timeout | undefined;
 
-  constructor(request: AnyRequest, bytes: Buffer, departure: Departure, peer: Peer) {
+  constructor(flow: FlowController, arrival: HttpArrival) {
+    const { source: request, peer } = arrival;
     const target = request.url ?? '/';
     const mark = target.indexOf('?');
     this.method = request.method ?? 'GET';
     this.path = mark < 0 ? target : target.slice(0, mark);
     this.query = mark < 0 ? NO_QUERY : new URLSearchParams(target.slice(mark + 1));
     this.headers = headersOf(request);
-    this.body = bytes.length === 0 ? { type: 'none' } : { type: 'bytes', bytes };
     this.identity = identityOfRequest(peer, request.rawHeaders);
     this.remoteAddress = peer.address;
-    this.departure = departure;
+    this.flow = flow;
+    this.arrival = arrival;
   }
 
   get signal(): AbortSignal {
-    return this.departure.signal;
+    return this.arrival.departure.signal;
+  }
+
+  admit(user: UserInfo, info: RequestInfo): Promise<void> | undefined {
+    if (info.verb === 'watch') this.closeWatch = this.flow.openWatch(user, info);
+    const seat = this.flow.enter({
+      user,
+      info,
+      query: this.query,
+      bodyBytes: this.arrival.hasBody ? Number(this.headers['content-length'] ?? UNKNOWN_BODY_BYTES) : 0,
+      onGone: (leave) => this.signal.addEventListener('abort', leave, { once: true }),
+    });
+    if (seat instanceof Promise) return this.takeSeat(seat);
+    this.seat = seat;
+    return this.arrival.hasBody ? this.readBody() : undefined;
+  }
+
+  /** A watch, or bytes of others that are passed on, may go on for hours: its seat is for others. */
+  leaveBefore({ watch, stream, parts }: ApiResponse): void {
+    if (watch !== undefined || stream !== undefined) this.seat?.release();
+    else if (parts !== undefined) this.seatTimer = setTimeout(() => this.seat?.release(), WRITE_SEAT_MS).unref();
+  }
+
+  leave(): void {
+    clearTimeout(this.seatTimer);
+    this.seat?.release();
+    this.closeWatch?.();
+    this.closeWatch = undefined;
+  }
+
+  private async takeSeat(seat: Promise<Seat>): Promise<void> {
+    this.seat = await seat;
+    if (this.arrival.hasBody) await this.readBody();
+  }
+
+  /** Only now: bytes of a request that waits, or of nobody, take no memory. */
+  private async readBody(): Promise<void> {
+    const bytes = await readBody(this.arrival.source);
+    if (bytes.length > 0) this.body = { type: 'bytes', bytes };
   }
 }
+
+/** What a body without a length counts as. */
+const UNKNOWN_BODY_BYTES = 512 * 1024;
 
 function headersOf({ headers }: AnyRequest): Readonly<Record<string, string | undefined>> {
   for (const name in headers) {

@@ -1,6 +1,8 @@
 import { gunzipSync } from 'node:zlib';
 import { StatusError, badRequest } from '@slipway/apimachinery';
 
+/** Slow senders hold a seat for as long. */
+const BODY_TIMEOUT_MS = 60_000;
 export const MAX_BODY_BYTES = 3 * 1024 * 1024;
 
 const tooLarge = (): StatusError =>
@@ -42,6 +44,12 @@ function collect(request: Readable): Promise<Buffer> {
       if (size > MAX_BODY_BYTES) reject(tooLarge());
       else resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)); // length was checked
     });
+    const timer = setTimeout(() => {
+      request.pause();
+      reject(new StatusError({ code: 408, reason: 'Timeout', message: 'the body did not arrive in time' }));
+    }, BODY_TIMEOUT_MS);
+    request.once('close', () => clearTimeout(timer));
+    request.once('end', () => clearTimeout(timer));
     request.once('error', reject);
     request.once('close', () => {
       if (!isComplete) reject(badRequest('the connection was closed before the whole body had arrived'));

@@ -32,6 +32,8 @@ export async function handleRequest(server: ServerContext, request: ApiRequest):
     user = impersonate(request, authenticated, server.authorizer);
     if (user !== authenticated) impersonator = authenticated;
     const call: Call = { server, request, info, user, warnings, annotations };
+    const admission = request.admit?.(user, info);
+    if (admission !== undefined) await admission;
     authorize(call);
     answer = valueInProtobuf(await dispatch(call), request);
   } catch (error) {
@@ -110,12 +112,14 @@ export async function openAudited<T>(server: ServerContext, request: ApiRequest,
     user = impersonate(request, authenticated, server.authorizer);
     if (user !== authenticated) impersonator = authenticated;
     const call: Call = { server, request, info, user, warnings: [], annotations };
+    await request.admit?.(user, info);
     authorize(call);
     return await open(call);
   } catch (error) {
     code = error instanceof StatusError ? error.code : 500;
     throw error;
   } finally {
+    request.leave?.();
     record(server, request, {
       auditId,
       startMs,

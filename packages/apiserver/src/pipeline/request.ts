@@ -1,5 +1,6 @@
 import type { UnstructuredObject } from '@slipway/apimachinery';
 import type { UserInfo } from '@slipway/runtime';
+import type { RequestInfo } from '../routing/request-info.ts';
 
 /** What the transport knows about the caller before bearer tokens and impersonation are looked at. */
 export type ChannelIdentity =
@@ -30,6 +31,10 @@ export interface ApiRequest {
   readonly identity: ChannelIdentity;
   readonly remoteAddress: string;
   readonly signal: AbortSignal;
+  /** Lets the request of a known user in and reads its body, now or later. Throws 429 and 413. Absent: it is let in. */
+  admit?(user: UserInfo, info: RequestInfo): Promise<void> | undefined;
+  /** The work that was admitted is done. */
+  leave?(): void;
 }
 
 /** One event of a watch, as value and in the forms in which it is sent. */

@@ -4,6 +4,7 @@ import type { RemoteApis } from '../api-services/remote-apis.ts';
 import type { TokenAuthenticator } from '../authn/authenticator.ts';
 import type { ServiceAccountTokens } from '../authn/service-account-tokens.ts';
 import type { Authorizer } from '../authz/authorizer.ts';
+import type { FlowController } from '../flow-control/flow-controller.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ApiRequest, ApiResponse } from './request.ts';
 import type { ServerMetrics } from './server-metrics.ts';
@@ -44,6 +45,8 @@ export interface ServerContext {
   readonly uid: () => string;
   readonly random: (limit: number) => number;
   readonly metrics: ServerMetrics;
+  /** Shares the server among the users that come over the network. */
+  readonly flow: FlowController;
   readonly audit: ((event: AuditEvent) => void) | undefined;
   readonly logError: (error: unknown, what: string) => void;
   readonly isReady: () => boolean;

@@ -15,7 +15,7 @@ describe('server metrics', () => {
     const collection = registry.cache.collection({ group: 'apps', plural: 'deployments' });
     collection.subscribe(() => undefined);
     await store.transact([], [{ type: 'put', key: 'apps/deployments//default/a', value: '{}' }]);
-    metrics = createServerMetrics({ registry, requests: new RequestMetrics() });
+    metrics = createServerMetrics({ registry, requests: new RequestMetrics(), flow: { families: () => [] } });
     const lines = metrics.render().split('\n');
     expect(lines).toContain('slipway_store_revision 1');
     expect(lines).toContain('slipway_store_writes_total 1');

@@ -14,12 +14,18 @@ export interface ServerMetrics {
   close(): void;
 }
 
-export function createServerMetrics(deps: { readonly registry: Registry; readonly requests: RequestMetrics }): ServerMetrics {
+export interface MetricSources {
+  readonly registry: Registry;
+  readonly requests: RequestMetrics;
+  readonly flow: { families(): MetricFamily[] };
+}
+
+export function createServerMetrics(deps: MetricSources): ServerMetrics {
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
   return {
     render() {
-      const families = [...storeFamilies(deps.registry), ...loopFamilies(delay), ...processFamilies()];
+      const families = [...storeFamilies(deps.registry), ...deps.flow.families(), ...loopFamilies(delay), ...processFamilies()];
       delay.reset();
       return deps.requests.render() + families.map(renderFamily).join('');
     },

@@ -1,4 +1,5 @@
 import {
+  type UnstructuredObject,
   type FieldError,
   type LabelSelectorObject,
   deepEqual,
@@ -340,6 +341,17 @@ const autoscalerKind = (version: 'v1' | 'v2'): BuiltinKind => ({
   ],
 });
 
+/** The older version calls the shares of a priority level by another name. */
+function renameShares(object: UnstructuredObject, version: string, from: string, to: string): UnstructuredObject {
+  object.apiVersion = `flowcontrol.apiserver.k8s.io/${version}`;
+  const spec = object['spec'] as { limited?: Record<string, unknown> } | undefined; // decoded by the schema
+  if (spec?.limited !== undefined && from in spec.limited) {
+    spec.limited[to] = spec.limited[from];
+    delete spec.limited[from];
+  }
+  return object;
+}
+
 const flowControlKinds = (['v1beta3', 'v1beta2'] as const).flatMap((version): BuiltinKind[] => [
   {
     group: 'flowcontrol.apiserver.k8s.io',
@@ -347,6 +359,7 @@ const flowControlKinds = (['v1beta3', 'v1beta2'] as const).flatMap((version): Bu
     kind: 'FlowSchema',
     plural: 'flowschemas',
     definition: `flowcontrol.${version}.FlowSchema`,
+    storageVersion: 'v1beta3',
     cluster: true,
     status: true,
     strategy: { hasGeneration: true },
@@ -357,6 +370,11 @@ const flowControlKinds = (['v1beta3', 'v1beta2'] as const).flatMap((version): Bu
     kind: 'PriorityLevelConfiguration',
     plural: 'prioritylevelconfigurations',
     definition: `flowcontrol.${version}.PriorityLevelConfiguration`,
+    storageVersion: 'v1beta3',
+    ...(version === 'v1beta2' && {
+      fromStorage: (object) => renameShares(object, 'v1beta2', 'nominalConcurrencyShares', 'assuredConcurrencyShares'),
+      toStorage: (object) => renameShares(object, 'v1beta3', 'assuredConcurrencyShares', 'nominalConcurrencyShares'),
+    }),
     cluster: true,
     status: true,
     strategy: { hasGeneration: true },
