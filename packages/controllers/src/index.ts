@@ -27,6 +27,7 @@ import { serviceAccountTokenController } from './service-account-token/index.ts'
 import { statefulSetController } from './stateful-set/index.ts';
 import { taintEvictionController } from './taint-eviction/index.ts';
 import { virtualMachinePoolController } from './virtual-machine-pool/index.ts';
+import { vmRestoreController } from './vm-restore/index.ts';
 import { vmSnapshotContentController, vmSnapshotController } from './vm-snapshot/index.ts';
 import { volumeSnapshotController } from './volume-snapshot/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
@@ -79,6 +80,7 @@ export const controllers: readonly ControllerRegistration[] = [
   volumeSnapshotController,
   vmSnapshotController,
   vmSnapshotContentController,
+  vmRestoreController,
   ...kubeVirtControllers(SLIPWAY_PROFILE),
   replicaSetVmiController,
   virtualMachinePoolController,

@@ -20,7 +20,10 @@ async function checkRestore(deps: AdmissionDeps, restore: kubevirt.VirtualMachin
       snapshot: await find(deps.client, SnapshotKind, { namespace, name: virtualMachineSnapshotName }),
       inProgress: items.filter(
         ({ spec, status, metadata }) =>
-          spec.target.name === target.name && status?.complete !== true && metadata.name !== restore.metadata.name,
+          spec.target.name === target.name &&
+          status?.complete !== true &&
+          status?.conditions?.every(({ type }) => type !== 'Failure') !== false &&
+          metadata.name !== restore.metadata.name,
       ),
     }),
   );

@@ -33,8 +33,12 @@ export interface RestoreContext {
 const isStopped = ({ spec }: VirtualMachine): boolean =>
   spec.running !== undefined ? !spec.running : spec.runStrategy === 'Halted';
 
-function checkTarget(name: string, target: VirtualMachine | undefined): readonly Cause[] {
-  if (!target) return [];
+/** Policies that say what is to happen while the target runs; without one it has to be stopped before. */
+const PATIENT = ['WaitGracePeriod', 'WaitEventually', 'StopTarget'];
+
+function checkTarget({ spec }: kubevirt.VirtualMachineRestore, target: VirtualMachine | undefined): readonly Cause[] {
+  const { name } = spec.target;
+  if (!target || PATIENT.includes(spec.targetReadinessPolicy ?? '')) return [];
   if (target.spec.running === true) return [invalid('spec.target', `VirtualMachine "${name}" is not stopped`)];
   return when(!isStopped(target), () => invalid('spec.target', `VirtualMachine "${name}" run strategy has to be Halted`));
 }
@@ -79,7 +83,7 @@ export function validateRestore(restore: kubevirt.VirtualMachineRestore, context
   if (reference.length > 0) return reference;
   const [other] = context.inProgress;
   return [
-    ...checkTarget(restore.spec.target.name, context.target),
+    ...checkTarget(restore, context.target),
     ...checkSnapshotState(restore, context),
     ...checkPatches(restore.spec.patches ?? []),
     ...checkOverrides(restore),
