@@ -63,6 +63,13 @@ export interface VmRestoreDeps {
 
 const RECHECK_MS = 2_000;
 
+/** Another VM is never overwritten; one that an earlier attempt made is none. */
+function checkTarget({ metadata }: VmRestore, vm: VirtualMachine, content: VmSnapshotContent): void {
+  const isSource = vm.metadata.uid === content.spec.source.virtualMachine?.metadata?.uid;
+  if (!isSource && vm.metadata.annotations?.[LAST_RESTORE_UID] !== metadata.uid)
+    throw new TerminalError('TargetExists', `VirtualMachine ${vm.metadata.name} exists and is not the source of the snapshot`);
+}
+
 /** Puts a VM, with its disks, back into the state of a snapshot, or makes another one of it. */
 export class VmRestoreReconciler implements Reconciler {
   private readonly deps: VmRestoreDeps;
@@ -98,10 +105,7 @@ export class VmRestoreReconciler implements Reconciler {
     const content = this.contentOf(restore);
     if (content === undefined)
       return this.wait(restore, `VMSnapshot ${restore.spec.virtualMachineSnapshotName} is not ready`, signal);
-    const sourceUid = content.spec.source.virtualMachine?.metadata?.uid;
-    const isMade = vm?.metadata.annotations?.[LAST_RESTORE_UID] === restore.metadata.uid;
-    if (vm !== undefined && vm.metadata.uid !== sourceUid && !isMade)
-      throw new TerminalError('TargetExists', `VirtualMachine ${vm.metadata.name} exists and is not the source of the snapshot`);
+    if (vm !== undefined) checkTarget(restore, vm, content);
     const target = vm === undefined ? undefined : await this.hold(restore, vm, signal);
     const vmi = this.deps.vmis.get({ namespace, name: restore.spec.target.name });
     const readiness = targetReadiness(restore, vmi === undefined, this.deps.clock.now());
