@@ -18,6 +18,7 @@ import { addUsbredirCommand } from './usbredir.ts';
 import { addVersionCommand } from './version.ts';
 import { addVmExportCommands } from './vmexport/index.ts';
 import { addVncCommand } from './vnc.ts';
+import { addVolumeCommands } from './volumes.ts';
 
 export type { Connect } from './context.ts';
 export type { ClientVersion, VirtctlIo } from './io.ts';
@@ -43,6 +44,7 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
   addAdministrationCommands(host);
   addVmExportCommands(host);
   addMemoryDumpCommands(host);
+  addVolumeCommands(host);
   addUsbredirCommand(host);
   addVersionCommand(host);
   inheritOutput(program);

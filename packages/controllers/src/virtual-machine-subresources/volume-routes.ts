@@ -1,6 +1,7 @@
 import type { kubevirt, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
 import { VirtualMachineInstanceKind, VirtualMachineKind, VmiPhase } from '@slipway/api';
-import { badRequest, controllerOf, isConflict, keyOf, type StatusError } from '@slipway/apimachinery';
+import { badRequest, controllerOf, isConflict, isInvalid, keyOf, StatusError } from '@slipway/apimachinery';
+import type { JsonPatchOperation } from '@slipway/client';
 import type { RouteRequest, RouteResponse } from '@slipway/runtime';
 import { addVolumeOptions, removeVolumeName, VolumeConflict, withoutVolume, withVolume } from '../hotplug/volume-requests.ts';
 import { findVmi, getVm, getVmi, type SubresourceDeps } from './deps.ts';
@@ -62,7 +63,7 @@ function handlersOf(deps: SubresourceDeps, prepare: Prepare, conflict: typeof vm
           await write();
           return ACCEPTED;
         } catch (error) {
-          if (!isConflict(error)) throw error;
+          if (!isStale(error)) throw error;
           if (attempt === ATTEMPTS) throw conflict(request.name, 'unable to complete request: it is being changed, try again');
         }
       }
@@ -84,8 +85,8 @@ async function changeVm(
     (message) => vmConflict(name, message),
   );
   if (!deps.config().hasGate('HotplugVolumes')) {
-    const patch = { metadata: { resourceVersion: vm.metadata.resourceVersion }, spec: { template: { spec: listsOf(next) } } };
-    return () => deps.client.patch(VirtualMachineKind, keyOf(vm), patch, { type: 'merge', dryRun, signal });
+    const patch = listsPatch('/spec/template/spec', spec, next);
+    return () => deps.client.patch(VirtualMachineKind, keyOf(vm), patch, { type: 'json', dryRun, signal });
   }
   const vmi = await findVmi(deps, request);
   if (vmi?.status?.phase === VmiPhase.running)
@@ -124,13 +125,25 @@ async function changeVmi(
     () => change.apply(vmi.spec),
     (message) => vmiConflict(name, message),
   );
-  const patch = { metadata: { resourceVersion: vmi.metadata.resourceVersion }, spec: listsOf(next) };
-  return () => deps.client.patch(VirtualMachineInstanceKind, keyOf(vmi), patch, { type: 'merge', dryRun, signal });
+  const patch = listsPatch('/spec', vmi.spec, next);
+  return () => deps.client.patch(VirtualMachineInstanceKind, keyOf(vmi), patch, { type: 'json', dryRun, signal });
 }
 
-/** The two lists that a change of volumes touches, as a merge patch. */
-function listsOf({ volumes = [], domain }: Spec): object {
-  return { volumes, domain: { devices: { disks: domain.devices.disks ?? [] } } };
+/** Replaces the two lists that a change of volumes touches, as long as they are what was read. */
+function listsPatch(root: string, before: Spec, after: Spec): readonly JsonPatchOperation[] {
+  const lists = [
+    { path: `${root}/volumes`, from: before.volumes, to: after.volumes },
+    { path: `${root}/domain/devices/disks`, from: before.domain.devices.disks, to: after.domain.devices.disks },
+  ];
+  return lists.flatMap(({ path, from, to }) => [
+    { op: 'test', path, value: from ?? null },
+    { op: 'add', path, value: to ?? [] },
+  ]);
+}
+
+/** A refusal of a rule has causes; a patch whose test failed has none. */
+function isStale(error: unknown): boolean {
+  return isConflict(error) || (isInvalid(error) && error instanceof StatusError && (error.status.details?.causes ?? []).length === 0);
 }
 
 /** The volumes of a VM's instance follow the VM, unless the older gate makes requests the way. */
