@@ -13,6 +13,7 @@ it('passes input, returns output and uses a fixed environment', async () => {
 
 it.each([
   ['a failing program', ['sh', '-c', 'echo why >&2; exit 3'], {}, /status 3: why/],
+  ['a line of a batch', ['sh', '-c', 'echo why >&2; echo "Command failed -:2" >&2; exit 1'], {}, /status 1: why$/],
   ['a missing program', ['no-such-program'], {}, /"no-such-program" is not installed/],
   ['a program that takes too long', ['sleep', '60'], { timeoutMs: 50 }, /did not end within 50 ms/],
   ['a program that says too much', ['head', '-c', '5000', '/dev/zero'], { maxOutputBytes: 100 }, /printed too much/],

@@ -99,6 +99,7 @@ function failure(
   if (error?.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') return new HostError(`"${command}" printed too much`, details);
   if (error?.killed) return new HostError(`"${command}" did not end within ${timeoutMs} ms`, details);
   if (exitCode === undefined) return new HostError(`"${command}" ended with ${error?.signal ?? String(error?.code)}`, details);
-  const lastLine = stderrTail.slice(stderrTail.lastIndexOf('\n') + 1);
+  // `ip -batch` ends with the number of the line that failed; the reason stands before it
+  const lastLine = stderrTail.split('\n').findLast((line) => !/^Command failed -:\d+$/.test(line)) ?? '';
   return new HostError(`"${command}" failed with status ${exitCode}${lastLine === '' ? '' : `: ${lastLine}`}`, details);
 }

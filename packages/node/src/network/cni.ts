@@ -88,11 +88,10 @@ export class Cni {
     const exists = links.some(({ ifname }) => ifname === bridge.bridge);
     const mtu = bridge.mtu === undefined ? '' : ` mtu ${bridge.mtu}`;
     const { hostLink, ifname, netns } = attachment;
+    await this.#prepareBridge(bridge, exists, signal);
     await ip.batch(
       [
-        ...(exists ? [] : [`link add ${bridge.bridge}${mtu} type bridge stp_state 0 forward_delay 0`]),
         ...(exists ? [] : [`link set ${bridge.bridge} up`]),
-        ...(bridge.vlan === undefined ? [] : [`link set ${bridge.bridge} type bridge vlan_filtering 1`]),
         `link add ${hostLink}${mtu} type veth peer name ${ifname}${mtu} netns ${netns}`,
         `link set ${hostLink} master ${bridge.bridge} up`,
         ...(bridge.hairpinMode ? [`link set ${hostLink} type bridge_slave hairpin on`] : []),
@@ -104,6 +103,24 @@ export class Cni {
       await ip.bridge(['vlan', 'add', 'dev', hostLink, 'vid', String(bridge.vlan), 'pvid', 'untagged'], signal);
     }
     return { ips: [], raw: undefined, createdBridge: exists ? undefined : bridge.bridge };
+  }
+
+  /** One step that succeeds or changes nothing: a kernel that cannot filter VLANs leaves no bridge behind. */
+  async #prepareBridge({ bridge, vlan, mtu }: BridgeNetwork, exists: boolean, signal: AbortSignal): Promise<void> {
+    if (exists && vlan === undefined) return;
+    const size = mtu === undefined ? [] : ['mtu', String(mtu)];
+    const filtering = vlan === undefined ? [] : ['vlan_filtering', '1'];
+    const make = ['link', 'add', bridge, ...size, 'type', 'bridge', 'stp_state', '0', 'forward_delay', '0', ...filtering];
+    try {
+      await this.#deps.ip.exec(exists ? ['link', 'set', bridge, 'type', 'bridge', ...filtering] : make, signal);
+    } catch (error) {
+      if (vlan === undefined || !(error instanceof HostError) || !/not supported/i.test(error.stderrTail)) throw error;
+      throw new HostError(
+        `Bridge "${bridge}" cannot carry VLAN ${vlan}: the kernel of this node has no VLAN filtering for bridges ` +
+          '(CONFIG_BRIDGE_VLAN_FILTERING). Leave "vlan" out of the network\'s configuration and give the bridge an uplink that is in that VLAN',
+        { command: error.command, stderrTail: error.stderrTail, cause: error },
+      );
+    }
   }
 
   async #invoke(
