@@ -98,17 +98,24 @@ describe('the store after a crash', () => {
   });
 });
 
-type Command = { type: 'put' | 'delete' | 'create'; key: string; value: string } | { type: 'reopen' } | { type: 'compact' };
+type Write = { type: 'put' | 'delete' | 'create' | 'replace'; key: string; value: string };
 
 const key = fc.constantFrom('a', 'b', 'c', 'd');
+const write = fc.record({
+  type: fc.constantFrom('put' as const, 'delete' as const, 'create' as const, 'replace' as const),
+  key,
+  value: fc.string({ unit: 'binary' }),
+});
 const commands = fc.array(
   fc.oneof(
-    fc.record({ type: fc.constantFrom('put' as const, 'delete' as const, 'create' as const), key, value: fc.string() }),
-    fc.record({ type: fc.constant('reopen' as const) }),
-    fc.record({ type: fc.constant('compact' as const) }),
+    { weight: 6, arbitrary: fc.record({ type: fc.constant('together' as const), writes: fc.array(write, { maxLength: 5 }) }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('reopen' as const) }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('compact' as const) }) },
   ),
-  { maxLength: 40 },
+  { maxLength: 30 },
 );
+/** `SLIPWAY_STORE_LONG=1`: as many as an hour of work of a CI machine. */
+const RUNS = process.env['SLIPWAY_STORE_LONG'] === '1' ? 20_000 : 60;
 
 describe('the store and a plain map', () => {
   it('agree after any commands, and events tell the whole story once', async () => {
@@ -130,35 +137,29 @@ describe('the store and a plain map', () => {
             store = await openStore({ fs, now });
             listen();
           } else if (command.type === 'compact') await store.compact();
-          else await run(store, model, command);
+          else await Promise.all(command.writes.map((each) => run(store, model, each)));
         }
         expect(new Map(store.range('').entries.map((entry) => [entry.key, entry.value]))).toEqual(model);
         expect(store.eventsAfter(0).map((event) => `${event.revision} ${event.key} ${event.entry?.value}`)).toEqual(story);
         expect(story.map((line) => Number(line.split(' ')[0]))).toEqual(story.map((_, index) => index + 1));
         await store.close();
       }),
-      { numRuns: 60 },
+      { numRuns: RUNS },
     );
-  });
+  }, 3_600_000);
 });
 
-async function run(
-  store: Store,
-  model: Map<string, string>,
-  command: Exclude<Command, { type: 'reopen' | 'compact' }>,
-): Promise<void> {
-  if (command.type === 'create') {
-    const { ok } = await store.transact(
-      [{ key: command.key, modRevision: 0 }],
-      [{ type: 'put', key: command.key, value: command.value }],
-    );
-    if (ok === model.has(command.key)) throw new Error(`create of ${command.key} went wrong`);
-    if (ok) model.set(command.key, command.value);
-  } else if (command.type === 'put') {
-    await store.transact([], [{ type: 'put', key: command.key, value: command.value }]);
-    model.set(command.key, command.value);
-  } else {
-    await store.transact([], [{ type: 'delete', key: command.key }]);
-    model.delete(command.key);
-  }
+/** Starts a write and changes the model as it must come out: writes take effect in the order in which they are made. */
+async function run(store: Store, model: Map<string, string>, { type, key: name, value }: Write): Promise<void> {
+  const isThere = model.has(name);
+  const newest = store.latest(name)?.modRevision ?? 0;
+  if (isThere !== newest > 0) throw new Error(`${name} is ${isThere ? 'not ' : ''}there`);
+  const compares =
+    type === 'create' ? [{ key: name, modRevision: 0 }] : type === 'replace' ? [{ key: name, modRevision: newest }] : [];
+  const holds = type !== 'create' || !isThere;
+  if (type === 'delete') model.delete(name);
+  else if (holds) model.set(name, value);
+  const operation = type === 'delete' ? ({ type, key: name } as const) : ({ type: 'put', key: name, value } as const);
+  const { ok } = await store.transact(compares, [operation]);
+  if (ok !== holds) throw new Error(`${type} of ${name} went wrong`);
 }

@@ -1,5 +1,5 @@
 import type { LogRecord } from './record.ts';
-import { type StoreFileName, readLog, readSnapshot, storeFiles } from './segments.ts';
+import { type LogReader, type StoreFileName, liveLogs, logReader, readSnapshot, requireWhole, storeFiles } from './segments.ts';
 import type { StoreFs } from './store-fs.ts';
 import { type Entry, StoreCorruptError, type StoreEvent } from './types.ts';
 
@@ -23,14 +23,18 @@ class GapError extends StoreCorruptError {}
  */
 export async function loadStore(fs: StoreFs): Promise<LoadedStore> {
   const files = storeFiles(await fs.list());
-  const logs = files.filter(({ content }) => content === 'log');
+  const read = logReader(fs);
+  const logs = await liveLogs(
+    read,
+    files.filter(({ content }) => content === 'log'),
+  );
   const snapshots = files.filter(({ content }) => content === 'snapshot');
   const isContinued = (revision: number): boolean => logs.some((log) => log.revision === revision + 1);
   const bases = [...(isContinued(0) ? [undefined] : []), ...snapshots.filter(({ revision }) => isContinued(revision))];
   let failure: GapError | undefined;
   for (const base of bases) {
     try {
-      return await loadFrom(fs, base, logs);
+      return await loadFrom(fs, read, base, logs);
     } catch (error) {
       // a later snapshot holds everything; logs before it may be half removed
       if (!(error instanceof GapError)) throw error;
@@ -39,11 +43,12 @@ export async function loadStore(fs: StoreFs): Promise<LoadedStore> {
   }
   if (failure !== undefined) throw failure;
   // a restored backup is a snapshot alone; with neither there is nothing yet
-  return loadFrom(fs, snapshots.at(-1), logs);
+  return loadFrom(fs, read, snapshots.at(-1), logs);
 }
 
 async function loadFrom(
   fs: StoreFs,
+  read: LogReader,
   snapshot: StoreFileName | undefined,
   allLogs: readonly StoreFileName[],
 ): Promise<LoadedStore> {
@@ -54,13 +59,15 @@ async function loadFrom(
   const replay = { entries, events: [] as StoreEvent[], revision: base };
   let openLog: LoadedStore['openLog'];
   for (const [index, file] of logs.entries()) {
+    const contents = await read(file);
+    if (file.revision <= replay.revision && contents.records.length === 0) continue; // left by a failed rotation
     if (file.revision !== replay.revision + 1) {
       throw new GapError(file.name, `it begins at revision ${file.revision}, but the one before ends at ${replay.revision}`);
     }
     const isNewest = index === logs.length - 1;
-    const { records, validBytes } = await readLog(fs, file, isNewest);
-    for (const record of records) replayRecord(replay, record, file);
-    if (isNewest) openLog = { file, validBytes };
+    if (!isNewest) requireWhole(file, contents);
+    for (const record of contents.records) replayRecord(replay, record, file);
+    if (isNewest) openLog = { file, validBytes: contents.validBytes };
   }
   return { ...replay, compactedRevision: base, ...(openLog && { openLog }) };
 }

@@ -46,24 +46,53 @@ export interface LogContents {
   readonly records: readonly LogRecord[];
   /** Length without a torn last write; 0 when not even the header reached the disk. */
   readonly validBytes: number;
+  /** It ends in a write that did not arrive in full. */
+  readonly isTorn: boolean;
 }
 
-/** Reads one log file. Only the newest may end in a torn write. Throws StoreCorruptError. */
-export async function readLog(fs: StoreFs, file: StoreFileName, isNewest: boolean): Promise<LogContents> {
+/** Reads a log file once, however often it is asked for. */
+export type LogReader = (file: StoreFileName) => Promise<LogContents>;
+
+export function logReader(fs: StoreFs): LogReader {
+  const known = new Map<string, Promise<LogContents>>();
+  return (file) => {
+    const contents = known.get(file.name) ?? readLog(fs, file);
+    known.set(file.name, contents);
+    return contents;
+  };
+}
+
+/**
+ * The logs, oldest first, without those that a failed rotation left at the end: they hold nothing, and the log before
+ * went on. Only the last one of these may end in a torn write. Throws StoreCorruptError.
+ */
+export async function liveLogs(read: LogReader, logs: readonly StoreFileName[]): Promise<readonly StoreFileName[]> {
+  const last = logs.at(-1);
+  const before = logs.at(-2);
+  if (last === undefined || before === undefined || (await read(last)).records.length > 0) return logs;
+  const { records, isTorn } = await read(before);
+  const end = records.at(-1)?.revision ?? before.revision - 1;
+  const wentOn = end >= last.revision || (end === last.revision - 1 && isTorn);
+  return wentOn ? liveLogs(read, logs.slice(0, -1)) : logs;
+}
+
+/** Throws StoreCorruptError for a log that another one follows and that is not whole. */
+export function requireWhole(file: StoreFileName, { validBytes, isTorn }: LogContents): void {
+  if (isTorn) throw new StoreCorruptError(file.name, `it ends too early, at ${validBytes}`);
+  if (validBytes === 0) throw new StoreCorruptError(file.name, 'it has no header');
+}
+
+async function readLog(fs: StoreFs, file: StoreFileName): Promise<LogContents> {
   const bytes = Buffer.from(await fs.read(file.name));
   const scan = scanFrames(bytes, 0);
   if (scan.corruptAt !== undefined) {
     throw new StoreCorruptError(file.name, `damaged bytes at ${scan.corruptAt}, followed by good ones`);
   }
   const [header, ...payloads] = scan.payloads;
-  if (!isNewest && scan.validBytes < bytes.length)
-    throw new StoreCorruptError(file.name, `it ends too early, at ${scan.validBytes}`);
-  if (header === undefined) {
-    if (!isNewest) throw new StoreCorruptError(file.name, 'it has no header');
-    return { records: [], validBytes: 0 };
-  }
+  const isTorn = scan.validBytes < bytes.length;
+  if (header === undefined) return { records: [], validBytes: 0, isTorn };
   checkHeader(file, header);
-  return { records: decodeAll(file, payloads), validBytes: scan.validBytes };
+  return { records: decodeAll(file, payloads), validBytes: scan.validBytes, isTorn };
 }
 
 /** Reads one snapshot. Throws StoreCorruptError: a snapshot is renamed into place only when it is complete. */
@@ -110,10 +139,13 @@ export async function writeSnapshot(fs: StoreFs, revision: number, entries: read
       position += frame.length;
     }
     await file.sync();
-  } finally {
     await file.close();
+    await fs.rename(temporary, name);
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    await fs.remove(temporary).catch(() => undefined); // on a full disk its space is what is missing
+    throw error;
   }
-  await fs.rename(temporary, name);
   await fs.syncDirectory();
 }
 

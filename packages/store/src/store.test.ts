@@ -2,8 +2,27 @@ import { describe, expect, it } from 'vitest';
 import { checkStore } from './check.ts';
 import { memoryStoreFs } from './memory-fs.ts';
 import { openStore } from './store.ts';
+import type { StoreFs } from './store-fs.ts';
 
 const now = (): number => 1_000;
+
+/** A disk that is full for the writes that `refuses` names; some bytes of each arrive. */
+function failingFs(fs: StoreFs, refuses: (name: string) => boolean): StoreFs {
+  return {
+    ...fs,
+    async open(name) {
+      const file = await fs.open(name);
+      return {
+        ...file,
+        async write(data, position) {
+          if (!refuses(name)) return file.write(data, position);
+          await file.write(data.subarray(0, 7), position);
+          throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+        },
+      };
+    },
+  };
+}
 
 describe('Store', () => {
   it('keeps what it acknowledged', async () => {
@@ -44,6 +63,35 @@ describe('Store', () => {
     await put('first');
     await followed; // nobody else writes: no other flush could carry it
     expect(store.get('second')?.value).toBe('v');
+  });
+
+  it('lets a create through that met one which could not be written', async () => {
+    const memory = memoryStoreFs();
+    let failures = 0;
+    const fs = failingFs(memory, (name) => name.startsWith('log-') && failures-- > 0);
+    const store = await openStore({ fs, now });
+    const create = (value: string) => store.transact([{ key: 'a', modRevision: 0 }], [{ type: 'put', key: 'a', value }]);
+    failures = 1;
+    const results = await Promise.allSettled([create('lost'), create('kept')]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+    expect(store.get('a')?.value).toBe('kept');
+    await store.close();
+    expect((await openStore({ fs: memory, now })).eventsAfter(0).map(({ entry }) => entry?.value)).toEqual(['kept']);
+  });
+
+  it('leaves nothing of a snapshot for which there was no room', async () => {
+    const memory = memoryStoreFs();
+    let isFull = true;
+    const store = await openStore({ fs: failingFs(memory, (name) => isFull && name.endsWith('.tmp')), now });
+    await store.transact([], [{ type: 'put', key: 'a', value: 'v' }]);
+    await store.compact();
+    expect((await memory.list()).map((name) => name.split('-')[0])).toEqual(['log', 'log']);
+    isFull = false;
+    await store.transact([], [{ type: 'put', key: 'b', value: 'v' }]);
+    await store.compact();
+    await store.close();
+    expect((await memory.list()).some((name) => name.startsWith('snapshot-'))).toBe(true);
+    expect((await checkStore(memory)).problems).toEqual([]);
   });
 
   it('gives the revision to the value', async () => {

@@ -152,10 +152,13 @@ export class Store {
    */
   async transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult> {
     if (this.closed) throw new StoreWriteError(Object.assign(new Error('Store is closed'), { code: 'ECLOSED' }));
-    const failed = compares.find(({ key, modRevision }) => (this.latest(key)?.modRevision ?? 0) !== modRevision);
+    const failed = this.firstFailed(compares);
     if (failed !== undefined) {
       // the answer may rest on a change that is not durable yet: wait, so that a read afterwards agrees with it
-      if (this.staged.has(failed.key)) await this.flushing?.catch(() => undefined);
+      const rests = this.staged.has(failed.key);
+      if (rests) await this.flushing?.catch(() => undefined);
+      // and if that change could not be written, it stands in nobody's way
+      if (rests && this.firstFailed(compares) === undefined) return this.transact(compares, operations);
       return { ok: false, failed, current: this.latest(failed.key) };
     }
     const events = operations.flatMap((operation) => this.stage(operation));
@@ -180,9 +183,14 @@ export class Store {
   /** Starts a new log and replaces what is older than the history by a snapshot. Safe at any time. */
   async compact(): Promise<void> {
     while (this.flushing !== undefined) await this.flushing;
-    this.flushing = this.rotate().finally(() => (this.flushing = undefined));
-    await this.flushing;
-    if (this.queue.length > 0 && this.flushing === undefined) this.startFlush();
+    const rotation = this.rotate();
+    this.flushing = rotation
+      .catch(() => undefined) // writers that wait for it are not concerned
+      .finally(() => {
+        this.flushing = undefined;
+        if (this.queue.length > 0) this.startFlush();
+      });
+    await rotation;
     await this.snapshotting;
   }
 
@@ -193,6 +201,10 @@ export class Store {
     while (this.flushing !== undefined) await this.flushing;
     await this.snapshotting;
     await this.file.close();
+  }
+
+  private firstFailed(compares: readonly Compare[]): Compare | undefined {
+    return compares.find(({ key, modRevision }) => (this.latest(key)?.modRevision ?? 0) !== modRevision);
   }
 
   private stage(operation: Operation): StoreEvent[] {
@@ -228,6 +240,8 @@ export class Store {
       try {
         await this.writeBatch(batch);
       } catch (error) {
+        // what arrived of it goes at once, or a restart would bring back what was reported as failed
+        await this.repair().catch(() => undefined);
         this.fail([...batch, ...this.queue], new StoreWriteError(error));
         continue;
       }
@@ -239,11 +253,7 @@ export class Store {
   }
 
   private async writeBatch(batch: readonly Queued[]): Promise<void> {
-    if (this.needsRepair) {
-      await this.file.truncate(this.position);
-      await this.file.sync();
-      this.needsRepair = false;
-    }
+    await this.repair();
     const frame = encodeFrame(encodeRecords(batch.flatMap(({ events }) => events.map(recordOf))));
     this.needsRepair = true; // until proven otherwise the end of the file is not to be trusted
     await this.file.write(frame, this.position);
@@ -253,6 +263,14 @@ export class Store {
     this.counts.syncs++;
     this.counts.writes += batch.length;
     this.counts.bytesWritten += frame.length;
+  }
+
+  /** Cuts off what a failed write left behind the last durable byte. */
+  private async repair(): Promise<void> {
+    if (!this.needsRepair) return;
+    await this.file.truncate(this.position);
+    await this.file.sync();
+    this.needsRepair = false;
   }
 
   private commit(batch: readonly Queued[]): void {
@@ -279,6 +297,7 @@ export class Store {
 
   private async rotate(): Promise<void> {
     const { fs } = this.options;
+    await this.repair(); // a log that another one follows must be whole
     const revision = this.durableRevision;
     const name = fileName('log', revision + 1);
     const header = logHeader(revision + 1);
@@ -290,14 +309,16 @@ export class Store {
       await file.sync();
       await fs.syncDirectory();
     } catch (error) {
-      await file.close();
-      await fs.remove(name).catch(() => undefined); // left over, it is an empty log that the next open accepts
+      await file.close().catch(() => undefined);
+      // if it stays, or comes back after a power failure, it is an empty log that loading passes over
+      await fs.remove(name).catch(() => undefined);
+      await fs.syncDirectory().catch(() => undefined);
       throw error;
     }
-    await this.file.close();
+    const finished = this.file;
     this.file = file;
     this.position = header.length;
-    this.needsRepair = false;
+    await finished.close().catch(() => undefined); // every byte of it is durable
     this.snapshotting = this.snapshot(revision, [...this.entries.values()])
       .catch(() => undefined) // the logs still hold everything; the next rotation tries again
       .finally(() => (this.snapshotting = undefined));
