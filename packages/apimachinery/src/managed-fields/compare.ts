@@ -57,6 +57,7 @@ function compareValues(
     const nodes = compareLists(before, after, schema, implicit);
     if (nodes !== undefined) return nodes;
   }
+  if (isImplicit && (before ?? null) === (after ?? null)) return NOTHING; // the null of a struct that nobody filled
   return compareLeaves(before, after);
 }
 

@@ -31,6 +31,7 @@ const BUILT_IN_STRUCTS: ReadonlySet<string> = new Set([
   'updateStrategy',
   'jobTemplate',
   'resources',
+  'creationTimestamp', // of a template: always there, as null
 ]);
 const CUSTOM_STRUCTS: ReadonlySet<string> = new Set(['metadata']);
 

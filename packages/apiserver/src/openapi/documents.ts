@@ -1,6 +1,8 @@
 import { type StructuralSchema, apiVersionOf } from '@slipway/apimachinery';
+import { builtinSchemas } from '@slipway/api';
 import { withTypeAndObjectMeta } from '@slipway/schema';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
+import { CRD_GROUP } from '../crd/crd-types.ts';
 import { schemaName } from './schema-names.ts';
 
 type Json = Record<string, unknown>;
@@ -75,9 +77,15 @@ export function schemasOf(definitions: readonly ResourceDefinition[], refPrefix:
   return schemas;
 }
 
-function kindSchema({ schema, kind }: ResourceDefinition, refPrefix: string): Json {
-  const { properties = {}, ...rest } =
-    schema ?? ({ type: 'object', 'x-kubernetes-preserve-unknown-fields': true } as StructuralSchema);
+const ANYTHING: StructuralSchema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+
+/** CustomResourceDefinitions are checked by code of their own; readers of documents want to see their fields all the same. */
+const publishedSchema = ({ group, version, kind, schema }: ResourceDefinition): StructuralSchema =>
+  schema ?? (group === CRD_GROUP ? builtinSchemas()(`apiextensions.${version}.${kind}`) : ANYTHING);
+
+function kindSchema(definition: ResourceDefinition, refPrefix: string): Json {
+  const { kind } = definition;
+  const { properties = {}, ...rest } = publishedSchema(definition);
   return {
     description: `${kind} as this server stores it.`,
     ...rest,

@@ -127,7 +127,8 @@ function lazyList(definition: ResourceDefinition, list: ListResult, metadata: Re
   };
 }
 
-function withFormat(answer: Answer, accepted: Accepted): Answer {
+/** An answer in the format the client asked for. */
+export function withFormat(answer: Answer, accepted: Accepted): Answer {
   if (accepted.format === 'json') return answer;
   // only metadata comes here in protobuf; it is a plain object
   if (accepted.format === 'protobuf') return inProtobuf(answer.status, encodeProtobuf(answer.value as UnstructuredObject));

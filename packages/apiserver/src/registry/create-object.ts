@@ -15,7 +15,7 @@ import {
 import type { AdmissionRequest } from '@slipway/runtime';
 import { storedObjectOf } from '../watch-cache/collection.ts';
 import { StoredObject, deepFreeze, serializeObject, storeKey } from '../watch-cache/stored-object.ts';
-import { trackUpdate } from './managed-fields.ts';
+import { ownersOf, setOwners } from './managed-fields.ts';
 import { cleanMetadata } from './clean-metadata.ts';
 import { generateName } from './names.ts';
 import { metaErrors } from './update-object.ts';
@@ -98,13 +98,14 @@ async function createOnce(
   applyDefaulting(context, object);
   cleanMetadata(object, context.warn);
   const name = object.metadata.name ?? '';
+  const owners = isApplied ? undefined : ownersOf(context, object, undefined);
   const request = admissionRequest(context, 'CREATE', name, { object });
   object = (await context.admission.mutate(request, context.warn, (changed) => normalized(context, changed))) ?? object;
   strategy.prepareForCreate?.(object, strategyCtx);
   if (strategy.hasGeneration) object.metadata.generation = 1;
   else if (definition.custom) delete object.metadata.generation;
   throwInvalid(context, object, createErrors(context, object));
-  if (!isApplied) trackUpdate(context, object, undefined);
+  if (!isApplied) setOwners(object, owners);
   for (const warning of strategy.warnings?.(object, undefined) ?? []) context.warn(warning);
   await context.admission.validate(admissionRequest(context, 'CREATE', name, { object }), context.warn);
 

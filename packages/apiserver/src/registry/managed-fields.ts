@@ -37,9 +37,30 @@ function ownershipContext(context: WriteContext): OwnershipContext {
   };
 }
 
-/** Records in `object` which fields this write changed. */
-export function trackUpdate(context: WriteContext, object: UnstructuredObject, old: UnstructuredObject | undefined): void {
-  const managedFields = ownersAfterUpdate(old, object, ownershipContext(context));
+export type ManagedFields = UnstructuredObject['metadata']['managedFields'];
+
+/**
+ * Who owns what after a write of `object`, which is what the client sent with the defaults filled in: what admission and
+ * the server itself add later (a cluster address, a finalizer, a volume with a token) belongs to nobody, so that a
+ * later apply by the same client does not take it away.
+ */
+export function ownersOf(context: WriteContext, object: UnstructuredObject, old: UnstructuredObject | undefined): ManagedFields {
+  return ownersAfterUpdate(old, old === undefined ? object : ofThisWrite(context, object, old), ownershipContext(context));
+}
+
+/** Without the parts that a write of this kind cannot change. */
+function ofThisWrite(context: WriteContext, object: UnstructuredObject, old: UnstructuredObject): UnstructuredObject {
+  const { definition, subresource } = context;
+  if (subresource === 'status') return { ...old, metadata: object.metadata, ...withStatus(object) };
+  if (subresource !== '' || !definition.subresources.status) return object;
+  const { status: _status, ...rest } = object;
+  return { ...rest, ...withStatus(old) } as UnstructuredObject; // its type fields are in the rest
+}
+
+const withStatus = ({ status }: UnstructuredObject): Record<string, unknown> => (status === undefined ? {} : { status });
+
+/** Writes the owners into the object. */
+export function setOwners(object: UnstructuredObject, managedFields: ManagedFields): void {
   if (managedFields === undefined || managedFields.length === 0) delete object.metadata.managedFields;
   else object.metadata.managedFields = managedFields;
 }

@@ -15,7 +15,7 @@ import {
 import { StoredObject, deepFreeze, serializeObject } from '../watch-cache/stored-object.ts';
 import { cleanMetadata } from './clean-metadata.ts';
 import { admissionRequest, createObject, missingVersionError, throwInvalid } from './create-object.ts';
-import { onlyManagedFieldsChanged, trackUpdate } from './managed-fields.ts';
+import { onlyManagedFieldsChanged, ownersOf, setOwners } from './managed-fields.ts';
 import { applyDefaulting, applySchema, normalized, schemaErrors } from './schema-pass.ts';
 import {
   OPTIMISTIC_LOCK_MESSAGE,
@@ -74,9 +74,11 @@ async function updateOnce(
 ): Promise<UpdateResult | undefined> {
   const { definition, registry } = context;
   const key = registry.keyOf(definition, context.namespace, old.name);
-  const next = await admitted(context, old.object, decoded(context, old.object, body, options));
+  const wanted = decoded(context, old.object, body, options);
+  const owners = options.isApplied === true ? undefined : ownersOf(context, wanted, old.object);
+  const next = await admitted(context, old.object, wanted);
   throwInvalid(context, next, updateErrors(context, next, old.object));
-  if (options.isApplied !== true) trackUpdate(context, next, old.object);
+  if (options.isApplied !== true) setOwners(next, owners);
   for (const warning of definition.strategy.warnings?.(next, old.object) ?? []) context.warn(warning);
   await context.admission.validate(
     admissionRequest(context, 'UPDATE', old.name, { object: next, oldObject: old.object }),

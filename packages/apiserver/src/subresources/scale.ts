@@ -12,12 +12,16 @@ import {
   selectorOf,
   type LabelSelectorObject,
 } from '@slipway/apimachinery';
+import { ageColumn, column, nameColumn } from '../builtin/define.ts';
 import { mediaType } from '../pipeline/decode-body.ts';
+import { type Accepted, negotiate, notAcceptable } from '../pipeline/negotiate.ts';
 import { methodNotAllowed } from '../pipeline/resource-handler.ts';
 import type { Answer, Call } from '../pipeline/server-context.ts';
+import { tableOptions, withFormat } from '../pipeline/shape.ts';
 import { writeContext } from '../pipeline/write-options.ts';
 import type { ResourceDefinition, ScalePaths } from '../registry/resource-definition.ts';
 import { updateObject } from '../registry/update-object.ts';
+import { tableOf } from '../table/table.ts';
 import { refOf } from '../registry/write-context.ts';
 
 const BUILT_IN_PATHS: ScalePaths = {
@@ -25,6 +29,15 @@ const BUILT_IN_PATHS: ScalePaths = {
   statusReplicasPath: '.status.replicas',
   labelSelectorPath: '.spec.selector',
 };
+
+const countOf = (part: unknown): unknown => (isObject(part) ? (part['replicas'] ?? 0) : 0);
+
+const SCALE_COLUMNS = [
+  nameColumn,
+  column('Desired', ({ spec }) => countOf(spec), { type: 'integer' }),
+  column('Available', ({ status }) => countOf(status), { type: 'integer' }),
+  ageColumn,
+];
 
 const segments = (path: string): string[] => path.split('.').filter((part) => part !== '');
 
@@ -53,7 +66,9 @@ export async function handleScale(call: Call, definition: ResourceDefinition, bo
     const ref = definition.custom ? refOf(definition) : { resource: `${definition.plural}/scale`, group: definition.group };
     throw notFound(verb === 'get' || !definition.custom ? ref : refOf(definition), name);
   }
-  if (verb === 'get') return { status: 200, value: scaleOf(stored.object, paths) };
+  const accepted = negotiate(call.request.headers['accept'], { isCustom: false, hasProtobuf: () => true });
+  const answer = (object: UnstructuredObject): Answer => scaleAnswer(call, scaleOf(object, paths), accepted);
+  if (verb === 'get') return answer(stored.object);
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed();
   const context = writeContext(call, definition, { subresource: 'scale' });
   const { stored: next } = await updateObject(context, name, {
@@ -68,7 +83,15 @@ export async function handleScale(call: Call, definition: ResourceDefinition, bo
       return changed;
     },
   });
-  return { status: 200, value: scaleOf(next.object, paths) };
+  return answer(next.object);
+}
+
+function scaleAnswer(call: Call, scale: UnstructuredObject, accepted: Accepted): Answer {
+  if (accepted.as === undefined) return withFormat({ status: 200, value: scale }, accepted);
+  if (accepted.as !== 'Table') throw notAcceptable(['application/json', 'application/yaml']);
+  const { resourceVersion = '' } = scale.metadata;
+  const options = { ...tableOptions(call, accepted), resourceVersion };
+  return withFormat({ status: 200, value: tableOf({ columns: SCALE_COLUMNS }, [{ object: scale }], options) }, accepted);
 }
 
 function desiredScale(call: Call, current: UnstructuredObject, body: unknown): Record<string, unknown> {

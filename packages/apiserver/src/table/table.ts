@@ -48,7 +48,11 @@ export interface Table {
 }
 
 /** `meta.k8s.io` Table of the objects, as `kubectl get` prints it. */
-export function tableOf(definition: ResourceDefinition, items: readonly StoredObject[], options: TableOptions): Table {
+export function tableOf(
+  definition: Pick<ResourceDefinition, 'columns' | 'rowConditions'>,
+  items: readonly Pick<StoredObject, 'object'>[],
+  options: TableOptions,
+): Table {
   const columns = definition.columns ?? defaultColumns;
   return {
     kind: 'Table',
@@ -66,7 +70,7 @@ export function tableOf(definition: ResourceDefinition, items: readonly StoredOb
 }
 
 function rowOf(
-  definition: ResourceDefinition,
+  definition: Pick<ResourceDefinition, 'rowConditions'>,
   columns: readonly TableColumn[],
   object: UnstructuredObject,
   options: TableOptions,

@@ -10,6 +10,7 @@ import {
 } from '@slipway/apimachinery';
 import { oneOf } from '../core/pod-validation.ts';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
+import { certificateSigningRequestKind } from './certificate-requests.ts';
 
 interface Lease {
   spec?: { holderIdentity?: string; leaseDurationSeconds?: number; leaseTransitions?: number };
@@ -230,65 +231,6 @@ const runtimeClassKind: BuiltinKind = {
   columns: [nameColumn, column('Handler', (object) => object['handler'] ?? ''), ageColumn],
 };
 
-interface SigningRequest {
-  spec?: { signerName?: string; username?: string; request?: string; usages?: string[]; expirationSeconds?: number };
-  status?: { conditions?: { type: string }[]; certificate?: string };
-}
-
-function signingStatus({ status }: SigningRequest): string {
-  const types = (status?.conditions ?? []).map(({ type }) => type);
-  const decision = types.includes('Denied') ? 'Denied' : types.includes('Approved') ? 'Approved' : 'Pending';
-  const parts = [decision, ...(types.includes('Failed') ? ['Failed'] : []), ...(status?.certificate ? ['Issued'] : [])];
-  return parts.join(',');
-}
-
-const signingRequestKind: BuiltinKind = {
-  group: 'certificates.k8s.io',
-  kind: 'CertificateSigningRequest',
-  plural: 'certificatesigningrequests',
-  definition: 'certificates.v1.CertificateSigningRequest',
-  shortNames: ['csr'],
-  cluster: true,
-  status: true,
-  custom: [{ name: 'approval', kind: 'CertificateSigningRequest', verbs: ['get', 'patch', 'update'] }],
-  strategy: {
-    prepareForCreate(object, { user }) {
-      object['status'] = {};
-      // who asks is what the server knows, never what the body says
-      object['spec'] = {
-        ...typed<SigningRequest>(object).spec,
-        username: user.username,
-        groups: [...user.groups],
-        ...(user.uid && { uid: user.uid }),
-      };
-    },
-    prepareForUpdate(object, old) {
-      object['spec'] = old['spec'];
-      object['status'] = old['status'];
-    },
-    validate(object) {
-      const { spec } = typed<SigningRequest>(object);
-      const errors: FieldError[] = [];
-      if (!spec?.request) errors.push(requiredValue('spec.request'));
-      if (!spec?.signerName) errors.push(requiredValue('spec.signerName'));
-      if ((spec?.usages ?? []).length === 0) errors.push(requiredValue('spec.usages'));
-      return errors;
-    },
-  },
-  columns: [
-    nameColumn,
-    ageColumn,
-    column('SignerName', (object) => typed<SigningRequest>(object).spec?.signerName ?? ''),
-    column('Requestor', (object) => typed<SigningRequest>(object).spec?.username ?? ''),
-    column('RequestedDuration', (object) => {
-      const seconds = typed<SigningRequest>(object).spec?.expirationSeconds;
-      return seconds === undefined ? '<none>' : `${seconds}s`;
-    }),
-    column('Condition', (object) => signingStatus(typed<SigningRequest>(object))),
-  ],
-  selectableFields: (object) => ({ 'spec.signerName': typed<SigningRequest>(object).spec?.signerName ?? '' }),
-};
-
 interface Autoscaler {
   spec?: {
     minReplicas?: number;
@@ -388,7 +330,7 @@ export const miscKinds: readonly BuiltinKind[] = [
   priorityClassKind,
   endpointSliceKind,
   runtimeClassKind,
-  signingRequestKind,
+  certificateSigningRequestKind,
   autoscalerKind('v2'),
   autoscalerKind('v1'),
   ...flowControlKinds,
