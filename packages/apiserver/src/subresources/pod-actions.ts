@@ -7,32 +7,15 @@ import {
   formatTime,
   invalid,
   isObject,
-  matchesLabels,
-  notFound,
   requiredValue,
-  selectorOf,
-  type LabelSelectorObject,
 } from '@slipway/apimachinery';
 import type { Answer, Call } from '../pipeline/server-context.ts';
-import { deleteOptions, writeContext } from '../pipeline/write-options.ts';
-import { deleteObject } from '../registry/delete-object.ts';
+import { writeContext } from '../pipeline/write-options.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { updateObject } from '../registry/update-object.ts';
-import { refOf } from '../registry/write-context.ts';
+import { withCondition } from './pod-condition.ts';
 
 const success = { status: 201, value: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 } };
-
-interface PodCondition {
-  type: string;
-  status: string;
-  [field: string]: unknown;
-}
-
-function withCondition(pod: UnstructuredObject, condition: PodCondition): void {
-  const status = (isObject(pod['status']) ? pod['status'] : {}) as { conditions?: PodCondition[] }; // validated on write
-  const others = (status.conditions ?? []).filter(({ type }) => type !== condition.type);
-  pod['status'] = { ...status, conditions: [...others, condition] };
-}
 
 /** POST `pods/NAME/binding`: gives the pod to a node, once. */
 export async function handleBinding(call: Call, definition: ResourceDefinition, body: unknown): Promise<Answer> {
@@ -79,61 +62,6 @@ export async function createBinding(call: Call, body: unknown): Promise<Answer> 
 
 const bindingConflict = (name: string, message: string): StatusError =>
   conflict({ resource: 'pods/binding', group: '' }, name, message);
-
-/** POST `pods/NAME/eviction`: deletes the pod unless a disruption budget forbids it. */
-export async function handleEviction(call: Call, definition: ResourceDefinition, body: unknown): Promise<Answer> {
-  const { name, namespace } = call.info;
-  const { registry } = call.server;
-  const pod = registry.latest(definition, namespace, name)?.object;
-  if (pod === undefined) throw notFound(refOf(definition), name);
-  const { options, dryRun } = deleteOptions(isObject(body) ? body['deleteOptions'] : undefined, call.request.query);
-  const context = writeContext(call, definition, { dryRun });
-  const phase = isObject(pod['status']) ? pod['status']['phase'] : undefined;
-  const isFinished = phase === 'Succeeded' || phase === 'Failed' || phase === 'Pending';
-  if (!isFinished && pod.metadata.deletionTimestamp === undefined) checkBudgets(call, pod);
-  await updateObject({ ...context, subresource: 'status' }, name, {
-    isReplacement: false,
-    next(old) {
-      const next = cloneJson(old);
-      withCondition(next, {
-        type: 'DisruptionTarget',
-        status: 'True',
-        lastProbeTime: null,
-        lastTransitionTime: formatTime(context.nowMs()),
-        reason: 'EvictionByEvictionAPI',
-        message: 'Eviction API: evicting',
-      });
-      return next;
-    },
-  });
-  await deleteObject({ ...context, subresource: '' }, name, options);
-  return success;
-}
-
-function checkBudgets({ server }: Call, pod: UnstructuredObject): void {
-  for (const budget of server.registry.lookupAll('policy', 'poddisruptionbudgets', pod.metadata.namespace)) {
-    const spec = isObject(budget['spec']) ? budget['spec'] : {};
-    const selector = selectorOf(spec['selector'] as LabelSelectorObject | undefined); // validated on write
-    if (selector === undefined || !matchesLabels(selector, pod.metadata.labels)) continue;
-    const status = isObject(budget['status']) ? budget['status'] : {};
-    if (Number(status['disruptionsAllowed'] ?? 0) > 0) continue;
-    const needed = Number(status['desiredHealthy'] ?? 0);
-    const healthy = Number(status['currentHealthy'] ?? 0);
-    throw new StatusError({
-      code: 429,
-      reason: 'TooManyRequests',
-      message: "Cannot evict pod as it would violate the pod's disruption budget.",
-      details: {
-        causes: [
-          {
-            reason: 'DisruptionBudget',
-            message: `The disruption budget ${budget.metadata.name} needs ${needed} healthy pods and has ${healthy} currently`,
-          },
-        ],
-      },
-    });
-  }
-}
 
 /** The containers of a pod by name, and the one a request means. Throws 400 when it is not clear. */
 export function containerOf(pod: UnstructuredObject, wanted: string | null): string {

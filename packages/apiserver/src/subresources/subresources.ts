@@ -4,7 +4,8 @@ import { handleResource, methodNotAllowed, resourceNotFound } from '../pipeline/
 import type { Answer, Call, VirtualHandler } from '../pipeline/server-context.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
 import { refOf } from '../registry/write-context.ts';
-import { handleBinding, handleEviction, nodeOf } from './pod-actions.ts';
+import { handleEviction } from './eviction.ts';
+import { handleBinding, nodeOf } from './pod-actions.ts';
 import { handlePodLog } from './pod-log.ts';
 import { handleScale } from './scale.ts';
 
