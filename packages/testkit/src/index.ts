@@ -6,3 +6,4 @@ export * from './test-world.ts';
 export * from './server-cluster.ts';
 export * from './https-server.ts';
 export * from './fuzz/index.ts';
+export * from './simulated-node.ts';

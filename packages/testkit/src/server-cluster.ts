@@ -2,7 +2,7 @@ import { isAlreadyExists, type KubeObject } from '@slipway/apimachinery';
 import { bundledCustomResourceDefinitions, NamespaceKind } from '@slipway/api';
 import { type ApiServer, builtinResources, createApiServer } from '@slipway/apiserver';
 import type { Client } from '@slipway/client';
-import { type Clock, type ComponentRights, componentUser } from '@slipway/runtime';
+import { type AdmissionHandler, type Clock, type ComponentRights, componentUser } from '@slipway/runtime';
 import { memoryStoreFs, openStore } from '@slipway/store';
 
 /** An API server in this process on a store in memory. */
@@ -21,9 +21,18 @@ export interface ServerCluster {
 const NAMESPACE = 'openshift-cnv';
 const ADMIN = { username: 'tests', groups: ['system:masters'] };
 
-export function serverCluster(clock: Clock, components: readonly ComponentRights[] = []): ServerCluster {
+export function serverCluster(
+  clock: Clock,
+  components: readonly ComponentRights[] = [],
+  admission: (client: Client) => readonly AdmissionHandler[] = () => [],
+): ServerCluster {
   const requests: string[] = [];
-  const started = startServer(clock, components);
+  // handlers ask the server that they are part of
+  const own = recordingClient(
+    Promise.resolve().then(async () => client),
+    [],
+  );
+  const started = startServer(clock, components, admission(own));
   const client = started.then(({ server }) => server.client(ADMIN));
   return {
     client: recordingClient(client, requests),
@@ -54,6 +63,7 @@ export function serverCluster(clock: Clock, components: readonly ComponentRights
 async function startServer(
   clock: Clock,
   components: readonly ComponentRights[],
+  admissionHandlers: readonly AdmissionHandler[],
 ): Promise<{ server: ApiServer; store: Awaited<ReturnType<typeof openStore>> }> {
   const store = await openStore({ fs: memoryStoreFs(), now: () => clock.now() });
   const server = await createApiServer({
@@ -61,6 +71,7 @@ async function startServer(
     definitions: builtinResources(),
     bundledCrds: bundledCustomResourceDefinitions(),
     nowMs: () => clock.now(),
+    admissionHandlers,
     components: components.map((component) => ({ ...component, namespace: NAMESPACE })),
   });
   return { server, store };

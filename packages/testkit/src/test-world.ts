@@ -2,6 +2,7 @@ import { type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slip
 import { type CoreEvent, EventKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import {
+  type AdmissionHandler,
   componentRights,
   ControllerManager,
   type ControllerRegistration,
@@ -21,6 +22,8 @@ export interface TestWorldOptions {
   readonly log?: Logger;
   /** `server`: the embedded API server with all its rules; `memory`: the rules of object storage alone. Default: memory. */
   readonly api?: 'server' | 'memory';
+  /** Admission of the embedded API server beside its own. */
+  readonly admission?: (client: Client) => readonly AdmissionHandler[];
 }
 
 const SETTINGS: PlatformSettings = {
@@ -64,7 +67,7 @@ export function testWorld(options: TestWorldOptions): TestWorld {
   const nodes = fakeNodeConnector();
   const rights = componentRights(options.controllers.filter(({ rules }) => rules !== undefined));
   const withRights = new Set(rights.map(({ name }) => name));
-  const cluster = options.api === 'server' ? serverCluster(clock, rights) : memoryCluster(clock);
+  const cluster = options.api === 'server' ? serverCluster(clock, rights, options.admission) : memoryCluster(clock);
   const { client } = cluster;
   const stop = new AbortController();
   let uids = 0;

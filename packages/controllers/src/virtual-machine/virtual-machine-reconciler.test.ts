@@ -1,9 +1,8 @@
 import { DataVolumeKind, type kubevirt, VirtualMachineInstanceKind, VirtualMachineKind } from '@slipway/api';
-import { type TestWorld, testWorld, vm } from '@slipway/testkit';
+import { setPhase, simulatedNode, type TestWorld, testWorld, vm } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
 import { virtualMachineController } from './index.ts';
-import { setPhase, simulatedNode } from './testing/simulated-node.ts';
 
 const KEY = 'default/web';
 const node = simulatedNode();
