@@ -155,10 +155,11 @@ export class Store {
     const failed = this.firstFailed(compares);
     if (failed !== undefined) {
       // the answer may rest on a change that is not durable yet: wait, so that a read afterwards agrees with it
-      const rests = this.staged.has(failed.key);
-      if (rests) await this.flushing?.catch(() => undefined);
+      const { failedWrites } = this.counts;
+      if (this.staged.has(failed.key)) await this.flushing?.catch(() => undefined);
       // and if that change could not be written, it stands in nobody's way
-      if (rests && this.firstFailed(compares) === undefined) return this.transact(compares, operations);
+      const isMoot = this.counts.failedWrites > failedWrites && this.firstFailed(compares) === undefined;
+      if (isMoot) return this.transact(compares, operations);
       return { ok: false, failed, current: this.latest(failed.key) };
     }
     const events = operations.flatMap((operation) => this.stage(operation));
@@ -325,14 +326,21 @@ export class Store {
   }
 
   private async snapshot(revision: number, entries: readonly Entry[]): Promise<void> {
+    await this.removeSuperseded(); // first: the room may be needed for the snapshot
+    await writeSnapshot(this.options.fs, revision, entries, this.options.now());
+    await this.removeSuperseded();
+  }
+
+  /** Removes the files that the oldest watchable change no longer needs. */
+  private async removeSuperseded(): Promise<void> {
     const { fs } = this.options;
-    await writeSnapshot(fs, revision, entries, this.options.now());
     this.history.trim(this.options.now());
     const files = storeFiles(await fs.list());
     const base = files.findLast(({ content, revision: at }) => content === 'snapshot' && at <= this.history.compactedRevision);
     if (base === undefined) return;
     // snapshots first: without its logs an old snapshot would look like a gap
     const old = files.filter((file) => isSuperseded(file, base.revision));
+    if (old.length === 0) return;
     for (const file of old.filter(({ content }) => content === 'snapshot')) await fs.remove(file.name);
     await fs.syncDirectory();
     for (const file of old.filter(({ content }) => content === 'log')) await fs.remove(file.name);
