@@ -11,6 +11,8 @@ export function plugDevices(view: LaunchView, session: GuestControl, network: Po
     ...deps,
     pod: () => pod.current,
     sandbox: session.sandbox,
+    factsWith: (vmi, now) => domainFacts({ vmi, node: facts, config: clusterConfig(), network: now, volumes: [] }),
+    writeNetwork: (now) => pod.writeRunning(now),
     facts: (vmi) => domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes: [] }),
     instance: () => writer.current,
     update: (change, signal) => writer.update((vmi) => (view.hasEnded() ? vmi : change(vmi)), signal),

@@ -13,6 +13,7 @@ export async function retried<T>(launch: LaunchView, what: string, step: () => P
   const { deps, writer, pod, signal } = launch;
   const { clock, random, log, events } = deps;
   for (let failures = 1; ; failures++) {
+    signal.throwIfAborted();
     try {
       return await step();
     } catch (error) {
