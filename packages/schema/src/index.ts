@@ -17,7 +17,7 @@ export {
   toCel,
   typeComplaint,
 } from './cel/expression.ts';
-export { type AuthorizerAnswer, type AuthorizerQuestion, authorizerVariable } from './cel/authorizer.ts';
+export { type AuthorizerAnswer, type AuthorizerQuestion, authorizerVariable } from './cel/library/authorizer.ts';
 export { type Budget, CostExceeded } from './cel/meter.ts';
 export { isDeclarableName } from './cel/values.ts';
 export { firstLine as celErrorText } from './cel/environment.ts';

@@ -20,9 +20,19 @@ interface Located {
 /** What the engine said about an expression, in the words of the compiler of Kubernetes as far as they are known. */
 export function reportOf(error: unknown, source: string, isSyntax: boolean): string {
   const { range } = error as Located; // errors of the engine carry a place
-  const text = firstLine(error).replace(/^Unknown variable: (.*)$/, "undeclared reference to '$1' (in container '')");
+  const text = inWordsOfKubernetes(firstLine(error));
   return reportAt(source, (range?.start ?? 0) + 1, isSyntax ? `Syntax error: ${text}` : text);
 }
+
+const inWordsOfKubernetes = (text: string): string =>
+  text
+    .replace(/^Unknown variable: (.*)$/, "undeclared reference to '$1' (in container '')")
+    .replace(
+      /^found no matching overload for '([^(']+)\.(\w+)\((.*)\)'$/,
+      "found no matching overload for '$2' applied to '$1.($3)'",
+    )
+    .replace(/^found no matching overload for '(\w+)\((.*)\)'$/, "found no matching overload for '$1' applied to '($2)'")
+    .replace(/^no such overload: (.+) ([-+*/%<>=!]+|in) (.+)$/, "found no matching overload for '_$2_' applied to '($1, $3)'");
 
 /** A `matches` whose pattern is no pattern. */
 export function badPatternReport(root: ASTNode, source: string): string | undefined {

@@ -1,6 +1,6 @@
 import { type ASTNode, Environment } from '@marcbachmann/cel-js';
-import { registerAuthorizer } from './authorizer.ts';
-import { registerLibrary } from './library.ts';
+import { REPLACED, SUFFIX, replacement } from './environment-names.ts';
+import { registerLibrary } from './library/index.ts';
 
 /** What one expression may contain. */
 export const LIMITS = { maxAstNodes: 10_000, maxDepth: 200, maxListElements: 1000, maxMapEntries: 1000, maxCallArguments: 32 };
@@ -28,16 +28,8 @@ function baseEnvironment(): Environment {
     limits: LIMITS,
   });
   registerLibrary(env);
-  registerAuthorizer(env);
   return env;
 }
-
-/** Functions of the engine that are not as Kubernetes has them. Ours carry this suffix, as the engine keeps its own. */
-const SUFFIX = '__';
-const REPLACED = new Set(['matches']);
-
-/** Name under which a function that replaces one of the engine is registered. */
-export const replacement = (name: string): string => `${name}${SUFFIX}`;
 
 /** Lets a parsed expression call our functions instead of those they replace. */
 export function useReplacements(root: ASTNode): void {

@@ -26,6 +26,8 @@ interface EvalNode {
   handle?: (...parameters: unknown[]) => unknown;
 }
 interface Macro {
+  /** Of our own macros: what runs in each turn of a loop. */
+  readonly step?: EvalNode;
   readonly evaluate: (evaluator: unknown, macro: Macro, context: unknown) => unknown;
 }
 
@@ -77,13 +79,14 @@ function instrument(node: EvalNode, charge: Charge, seen: Set<EvalNode>): void {
   for (const child of [...nodesIn(node.args), ...nodesIn(macro), ...(alternate === undefined ? [] : [alternate])]) {
     instrument(child, charge, seen);
   }
-  if (node.op === 'comprehension') chargeSteps(node, charge);
+  if (node.op === 'comprehension') chargeStep((node.args as { step: EvalNode }).step, charge);
   const { handle } = node;
   if (alternate !== undefined) {
     node.evaluate = (evaluator, _node, context) => alternate.evaluate(evaluator, alternate, context);
     return;
   }
   if (macro !== undefined) {
+    if (macro.step !== undefined) chargeStep(macro.step, charge);
     node.evaluate = (evaluator, _node, context) => macro.evaluate(evaluator, macro, context);
     return;
   }
@@ -118,8 +121,7 @@ function chargedHandle(
   };
 }
 
-function chargeSteps(node: EvalNode, charge: Charge): void {
-  const { step } = node.args as { step: EvalNode };
+function chargeStep(step: EvalNode, charge: Charge): void {
   const { evaluate } = step;
   step.evaluate = (evaluator, own, context) => {
     charge(STEP_COST);
