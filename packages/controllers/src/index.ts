@@ -27,6 +27,7 @@ import { serviceAccountTokenController } from './service-account-token/index.ts'
 import { statefulSetController } from './stateful-set/index.ts';
 import { taintEvictionController } from './taint-eviction/index.ts';
 import { virtualMachinePoolController } from './virtual-machine-pool/index.ts';
+import { vmCloneController } from './vm-clone/index.ts';
 import { vmRestoreController } from './vm-restore/index.ts';
 import { vmSnapshotContentController, vmSnapshotController } from './vm-snapshot/index.ts';
 import { volumeSnapshotController } from './volume-snapshot/index.ts';
@@ -81,6 +82,7 @@ export const controllers: readonly ControllerRegistration[] = [
   vmSnapshotController,
   vmSnapshotContentController,
   vmRestoreController,
+  vmCloneController,
   ...kubeVirtControllers(SLIPWAY_PROFILE),
   replicaSetVmiController,
   virtualMachinePoolController,

@@ -1,6 +1,6 @@
 import { type kubevirt, VirtualMachineKind } from '@slipway/api';
 import { isObject, type UnstructuredObject } from '@slipway/apimachinery';
-import type { AdmissionHandler } from '@slipway/runtime';
+import type { AdmissionHandler, AdmissionRequest } from '@slipway/runtime';
 import { validateClone, validateCloneUpdate, validateImmutable, validateRestore } from '@slipway/virt';
 import type { AdmissionDeps } from './deps.ts';
 import { RestoreKind, SnapshotKind } from './kinds.ts';
@@ -10,12 +10,17 @@ import { refuseFor, refusePlainly } from './refuse.ts';
 const RESTORE_VALIDATOR = 'virtualmachinerestore-validator.snapshot.kubevirt.io';
 const CLONE_VALIDATOR = 'vm-clone-validator.kubevirt.io';
 
-async function checkRestore(deps: AdmissionDeps, restore: kubevirt.VirtualMachineRestore, namespace: string): Promise<void> {
+async function checkRestore(
+  deps: AdmissionDeps,
+  restore: kubevirt.VirtualMachineRestore,
+  { namespace, user }: AdmissionRequest,
+): Promise<void> {
   const { target, virtualMachineSnapshotName } = restore.spec;
   const { items } = await deps.client.list(RestoreKind, { namespace });
   refuseFor(
     RESTORE_VALIDATOR,
     validateRestore(restore, {
+      isPlatform: deps.isPlatform(user),
       target: await find(deps.client, VirtualMachineKind, { namespace, name: target.name }),
       snapshot: await find(deps.client, SnapshotKind, { namespace, name: virtualMachineSnapshotName }),
       inProgress: items.filter(
@@ -34,11 +39,12 @@ export function restoreHandler(deps: AdmissionDeps): AdmissionHandler {
     name: 'virtual-machine-restore',
     rules: [{ group: 'snapshot.kubevirt.io', resources: ['virtualmachinerestores'], operations: ['CREATE', 'UPDATE'] }],
 
-    async validate({ object, oldObject, namespace }) {
+    async validate(request) {
+      const { object, oldObject } = request;
       if (object === undefined || object.metadata.deletionTimestamp !== undefined) return [];
       if (!deps.config().hasGate('Snapshot')) refusePlainly(RESTORE_VALIDATOR, 'snapshot feature gate not enabled');
       if (oldObject !== undefined) refuseFor(RESTORE_VALIDATOR, validateImmutable(object, oldObject));
-      else await checkRestore(deps, object as unknown as kubevirt.VirtualMachineRestore, namespace); // schema-checked
+      else await checkRestore(deps, object as unknown as kubevirt.VirtualMachineRestore, request); // schema-checked
       return [];
     },
   };

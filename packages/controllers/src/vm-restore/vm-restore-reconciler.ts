@@ -11,6 +11,7 @@ import {
   type VolumeSnapshotContent,
 } from '@slipway/api';
 import {
+  controllerOf,
   controllerReference,
   formatTime,
   isAlreadyExists,
@@ -168,7 +169,8 @@ export class VmRestoreReconciler implements Reconciler {
     const { client } = this.deps;
     const holder = vm.status?.restoreInProgress;
     if (holder !== undefined && holder !== restore.metadata.name) throw new Error(`restore "${holder}" in progress`);
-    if (!restore.metadata.ownerReferences?.some(({ uid }) => uid === vm.metadata.uid)) {
+    // one that a clone has made is the clone's
+    if (controllerOf(restore) === undefined) {
       const ownerReferences = [...(restore.metadata.ownerReferences ?? []), controllerReference(vm, VirtualMachineKind)];
       await client.patch(VirtualMachineRestoreKind, keyOf(restore), { metadata: { ownerReferences } }, { type: 'merge', signal });
     }

@@ -28,6 +28,8 @@ export interface RestoreContext {
   readonly snapshot: kubevirt.VirtualMachineSnapshot | undefined;
   /** Restores of the same target that have not finished. */
   readonly inProgress: readonly kubevirt.VirtualMachineRestore[];
+  /** Made by the platform, whose clones change labels too. */
+  readonly isPlatform?: boolean;
 }
 
 const isStopped = ({ spec }: VirtualMachine): boolean =>
@@ -85,7 +87,7 @@ export function validateRestore(restore: kubevirt.VirtualMachineRestore, context
   return [
     ...checkTarget(restore, context.target),
     ...checkSnapshotState(restore, context),
-    ...checkPatches(restore.spec.patches ?? []),
+    ...(context.isPlatform ? [] : checkPatches(restore.spec.patches ?? [])),
     ...checkOverrides(restore),
     ...when(other !== undefined, () => invalid('spec.target', `VirtualMachineRestore "${other?.metadata.name}" in progress`)),
   ];
