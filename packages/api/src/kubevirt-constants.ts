@@ -63,6 +63,8 @@ export const HotplugReason = {
   /** Ours: the guest has not let the device go. */
   detachTimedOut: 'DetachTimedOut',
   detachRefused: 'DetachRefused',
+  /** Reason of the condition Synchronized. */
+  failedHotplugSync: 'FailedHotplugSync',
 } as const;
 
 export const VmiCondition = {

@@ -57,6 +57,11 @@ export interface PodNetwork {
   start(signal: AbortSignal): Promise<void>;
   /** Network namespace, links, rules and DHCP for a launcher pod; `vmi` is absent for other pods. */
   setUp(pod: Pod, vmi: VirtualMachineInstance | undefined, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus>;
+  /**
+   * Attaches second networks that the VMI has and the pod has not, and detaches those whose interface is gone from the VMI
+   * or absent. The pod's own network stays. The pod must have its network already.
+   */
+  change(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus>;
   /** After an agent restart: serve DHCP again for a pod whose links still stand. */
   adopt(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus>;
   tearDown(podUid: string): Promise<void>;

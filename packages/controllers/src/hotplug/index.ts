@@ -14,7 +14,7 @@ const OWNER_ANNOTATION = 'kubevirt.io/owner-vmi-name';
 export function hotplugController(profile: LauncherProfile): ControllerRegistration {
   return {
     name: 'hotplug-controller',
-    rules: [...allow('update', VirtualMachineInstanceKind), ...allow('create delete', PodKind)],
+    rules: [...allow('update patch', VirtualMachineInstanceKind), ...allow('create delete', PodKind)],
     create: ({ client, informers, events }) => {
       const vmis = informers.for(VirtualMachineInstanceKind);
       vmis.addIndex(CLAIM_INDEX, (vmi) =>

@@ -8,6 +8,7 @@ import { type AttachedVolume, claimNameOf, hotpluggableVolumes } from '@slipway/
 import type { ExistingStorage } from '../virtual-machine-instance/claims.ts';
 import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { currentPod, isGoingDown, launcherPods } from '../virtual-machine-instance/launcher-pod-state.ts';
+import { detachedInterfaces, withoutInterfaces } from './interface-plan.ts';
 import { type HotplugPlan, planHotplug } from './volume-plan.ts';
 
 export interface HotplugReconcilerDeps {
@@ -31,8 +32,10 @@ export class HotplugReconciler implements Reconciler {
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Result> {
     const { vmis, pods } = this.deps;
-    const vmi = vmis.get(key);
-    if (vmi === undefined || !concernsHotplug(vmi)) return done;
+    const known = vmis.get(key);
+    if (known === undefined) return done;
+    const vmi = await this.withoutDetached(known, signal);
+    if (!concernsHotplug(vmi)) return done;
     const launcher = currentPod(vmi, launcherPods(vmi, pods.ownedBy(vmi.metadata.uid ?? '')));
     const isThere = launcher?.spec?.nodeName !== undefined && !isGoingDown(launcher);
     const plan = planHotplug({
@@ -43,6 +46,15 @@ export class HotplugReconciler implements Reconciler {
     });
     await this.follow(vmi, launcher, plan, signal);
     return done;
+  }
+
+  private async withoutDetached(vmi: VirtualMachineInstance, signal: AbortSignal): Promise<VirtualMachineInstance> {
+    const gone = detachedInterfaces(vmi);
+    if (gone.length === 0) return vmi;
+    const patch = { metadata: { resourceVersion: vmi.metadata.resourceVersion }, spec: withoutInterfaces(vmi, gone) };
+    return this.deps.vmis.remember(
+      await this.deps.client.patch(VirtualMachineInstanceKind, keyOf(vmi), patch, { type: 'merge', signal }),
+    );
   }
 
   private async follow(

@@ -1,11 +1,16 @@
 import type { VirtualMachineInstance } from '@slipway/api';
-import { VmiPhase } from '@slipway/api';
+import { HotplugReason, VmiCondition, VmiPhase } from '@slipway/api';
+import { formatTime } from '@slipway/apimachinery';
 import { backOffDelay, sleep, type Logger, type TimerClock } from '@slipway/runtime';
 import type { DomainEvent, DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 import { liveDomain } from './live-domain.ts';
-import { type VolumeChange, VolumeSync, type VolumeSyncDeps } from './volume-sync.ts';
+import { InterfaceSync, type InterfaceSyncDeps } from './interface-sync.ts';
+import { concernsInterfaces } from './plan-interfaces.ts';
+import { concernsVolumes } from './plan-volumes.ts';
+import type { GuestNow, InstanceChange, SyncResult } from './sync-result.ts';
+import { VolumeSync, type VolumeSyncDeps } from './volume-sync.ts';
 
-export interface DeviceSyncDeps extends Omit<VolumeSyncDeps, 'nowMs'> {
+export interface DeviceSyncDeps extends Omit<VolumeSyncDeps, 'nowMs'>, Omit<InterfaceSyncDeps, 'nowMs'> {
   readonly clock: TimerClock;
   readonly random: () => number;
   readonly log: Logger;
@@ -15,18 +20,33 @@ export interface DeviceSyncDeps extends Omit<VolumeSyncDeps, 'nowMs'> {
   readonly domain: () => Promise<DomainRef>;
 }
 
+/** One kind of device. */
+interface Part {
+  /** Whether there is anything to do; cheap, because it is asked at every change of the VMI. */
+  readonly concerns: (vmi: VirtualMachineInstance) => boolean;
+  readonly sync: (guest: GuestNow, signal: AbortSignal) => Promise<SyncResult>;
+}
+
 const RETRY = { baseMs: 500, maxMs: 15_000, jitter: 0.2 };
 
 /** Keeps the devices of one running guest as its VMI asks, from `start` until aborted. One pass at a time. */
 export class DeviceSync {
   private readonly deps: DeviceSyncDeps;
   private readonly volumes: VolumeSync;
+  private readonly interfaces: InterfaceSync;
+  private readonly parts: readonly Part[];
   private wake: () => void = () => {};
   private isDirty = true;
 
   constructor(deps: DeviceSyncDeps) {
     this.deps = deps;
-    this.volumes = new VolumeSync({ ...deps, nowMs: () => deps.clock.now() });
+    const nowMs = (): number => deps.clock.now();
+    this.volumes = new VolumeSync({ ...deps, nowMs });
+    this.interfaces = new InterfaceSync({ ...deps, nowMs });
+    this.parts = [
+      { concerns: concernsVolumes, sync: (guest, signal) => this.volumes.sync(guest, signal) },
+      { concerns: concernsInterfaces, sync: (guest, signal) => this.interfaces.sync(guest, signal) },
+    ];
   }
 
   /** Works until aborted; never rejects. */
@@ -59,20 +79,31 @@ export class DeviceSync {
 
   /** Something happened to a device of the domain. */
   observe(event: DomainEvent): void {
-    if (event.type === 'device-removal-failed') this.volumes.refused(event.alias);
+    if (event.type === 'device-removal-failed') {
+      this.volumes.refused(event.alias);
+      this.interfaces.refused(event.alias);
+    }
     if (event.type === 'device-removed' || event.type === 'device-removal-failed') this.notify();
   }
 
   private async pass(signal: AbortSignal): Promise<number | undefined> {
     const vmi = this.deps.instance();
-    if (vmi.status?.phase !== VmiPhase.running || !concernsDevices(vmi)) return undefined;
+    if (vmi.status?.phase !== VmiPhase.running) return undefined;
+    const parts = this.parts.filter(({ concerns }) => concerns(vmi)).map(({ sync }) => sync);
+    const hadProblems = conditionOf(vmi)?.reason === HotplugReason.failedHotplugSync;
+    if (parts.length === 0 && !hadProblems) return undefined;
     const [libvirt, domain] = [await this.deps.libvirt(), await this.deps.domain()];
     const guest = { vmi, libvirt, domain, live: liveDomain(await libvirt.xml(domain)) };
-    const volumes = await this.volumes.sync(guest, signal);
-    if (volumes.changes.length > 0) await this.deps.update((now) => withVolumeChanges(now, volumes.changes), signal);
+    const results: SyncResult[] = [];
+    for (const sync of parts) results.push(await sync(guest, signal));
+    const changes = results.flatMap((result) => result.changes);
+    const problems = results.flatMap((result) => result.problems);
+    if (changes.length > 0 || problems.length > 0 || hadProblems)
+      await this.deps.update((now) => withOutcome(now, changes, problems, this.deps.clock.now()), signal);
     // a device that the guest let go at once sends its event before the call returns
-    if (volumes.hasChanged) this.isDirty = true;
-    return volumes.retryInMs;
+    if (results.some(({ hasChanged }) => hasChanged)) this.isDirty = true;
+    const retries = results.flatMap(({ retryInMs }) => retryInMs ?? []);
+    return retries.length === 0 ? undefined : Math.min(...retries);
   }
 
   private async untilDue(clock: TimerClock, retryInMs: number | undefined, signal: AbortSignal): Promise<void> {
@@ -90,14 +121,27 @@ export class DeviceSync {
   }
 }
 
-/** Nothing is asked of libvirt for a guest without anything to plug. */
-function concernsDevices(vmi: VirtualMachineInstance): boolean {
-  return (vmi.status?.volumeStatus ?? []).some(({ hotplugVolume }) => hotplugVolume !== undefined);
-}
+const conditionOf = ({ status }: VirtualMachineInstance) =>
+  status?.conditions?.find(({ type }) => type === VmiCondition.synchronized);
 
-/** The VMI with new fields in its volume statuses; entries that went meanwhile stay away. Pure. */
-export function withVolumeChanges(vmi: VirtualMachineInstance, changes: readonly VolumeChange[]): VirtualMachineInstance {
-  const byName = new Map(changes.map((change) => [change.name, change]));
-  const volumeStatus = (vmi.status?.volumeStatus ?? []).map((status) => ({ ...status, ...byName.get(status.name) }));
-  return { ...vmi, status: { ...vmi.status, volumeStatus } };
+/** The VMI with every change applied, and with what keeps it from being as its spec asks. Pure. */
+export function withOutcome(
+  vmi: VirtualMachineInstance,
+  changes: readonly InstanceChange[],
+  problems: readonly string[],
+  nowMs: number,
+): VirtualMachineInstance {
+  const changed = changes.reduce((now, change) => change(now), vmi);
+  const { synchronized } = VmiCondition;
+  const conditions = changed.status?.conditions ?? [];
+  const before = conditionOf(changed);
+  const isOurs = before?.reason === HotplugReason.failedHotplugSync;
+  const message = problems.join('; ');
+  if (problems.length === 0 ? !isOurs : before?.message === message) return changed;
+  const others = conditions.filter(({ type }) => type !== synchronized);
+  const lastTransitionTime = isOurs ? before.lastTransitionTime : formatTime(nowMs);
+  const condition = { type: synchronized, status: 'False', reason: HotplugReason.failedHotplugSync, message, lastTransitionTime };
+  const next = problems.length === 0 ? others : [...others, { ...condition, lastProbeTime: null }];
+  // null times are how KubeVirt writes them
+  return { ...changed, status: { ...changed.status, conditions: next as NonNullable<typeof conditions> } };
 }

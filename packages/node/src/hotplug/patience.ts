@@ -7,6 +7,7 @@ interface Trouble {
   nextMs: number;
   alias: string | undefined;
   isRefused: boolean;
+  told: string | undefined;
 }
 
 const FIRST_DELAY_MS = 5_000;
@@ -42,7 +43,14 @@ export class Patience {
   /** The guest was asked for something that it does in its own time. */
   asked(key: string, alias: string | undefined): void {
     const nowMs = this.nowMs();
-    const trouble = this.troubles.get(key) ?? { sinceMs: nowMs, failures: 0, nextMs: 0, alias, isRefused: false };
+    const trouble = this.troubles.get(key) ?? {
+      sinceMs: nowMs,
+      failures: 0,
+      nextMs: 0,
+      alias,
+      isRefused: false,
+      told: undefined,
+    };
     trouble.nextMs = nowMs + delayOf(trouble.failures);
     trouble.failures++;
     this.troubles.set(key, trouble);
@@ -51,6 +59,16 @@ export class Patience {
   /** The guest said no. */
   refused(alias: string): void {
     for (const trouble of this.troubles.values()) if (trouble.alias === alias) trouble.isRefused = true;
+  }
+
+  /** Keeps what people are told about a step until it works. */
+  tell(key: string, message: string): void {
+    const trouble = this.troubles.get(key);
+    if (trouble) trouble.told = message;
+  }
+
+  told(key: string): string | undefined {
+    return this.troubles.get(key)?.told;
   }
 
   forget(key: string): void {

@@ -20,6 +20,11 @@ export function planVolumes(vmi: VirtualMachineInstance, live: LiveDomain): read
   return (vmi.status.volumeStatus ?? []).flatMap((status) => stepOf(status, volumes.has(status.name), live) ?? []);
 }
 
+/** Whether a guest has volumes that were or are to be hotplugged; nothing is asked of libvirt for others. Pure. */
+export function concernsVolumes(vmi: VirtualMachineInstance): boolean {
+  return (vmi.status?.volumeStatus ?? []).some(({ hotplugVolume }) => hotplugVolume !== undefined);
+}
+
 function stepOf(status: kubevirt.VolumeStatus, isWanted: boolean, live: LiveDomain): VolumeStep | undefined {
   const { name, phase, hotplugVolume } = status;
   if (hotplugVolume === undefined) return undefined;

@@ -3,10 +3,10 @@ import { HotplugReason, VolumePhase } from '@slipway/api';
 import type { EventRecorder, Logger } from '@slipway/runtime';
 import { diskElement, type DomainFacts, planHotplugDisk, renderXml } from '@slipway/virt';
 import type { PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
-import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 import { isPendingUnplug, Patience } from './patience.ts';
-import type { LiveDisk, LiveDomain } from './live-domain.ts';
+import type { LiveDisk } from './live-domain.ts';
 import { planVolumes, type VolumeStep } from './plan-volumes.ts';
+import type { GuestNow, InstanceChange, SyncResult } from './sync-result.ts';
 import { deviceXml } from './write-xml.ts';
 
 type VolumeStatus = kubevirt.VolumeStatus;
@@ -22,24 +22,8 @@ export interface VolumeSyncDeps {
   readonly facts: (vmi: VirtualMachineInstance) => DomainFacts;
 }
 
-/** A guest at one moment. */
-export interface GuestNow {
-  readonly vmi: VirtualMachineInstance;
-  readonly live: LiveDomain;
-  readonly libvirt: LibvirtConnection;
-  readonly domain: DomainRef;
-}
-
 /** New fields of one `status.volumeStatus` entry. */
-export type VolumeChange = Partial<VolumeStatus> & { readonly name: string };
-
-export interface SyncOutcome<T> {
-  readonly changes: readonly T[];
-  /** Look again after this time although nothing happens; undefined: an event will tell. */
-  readonly retryInMs: number | undefined;
-  /** The domain is not what it was. */
-  readonly hasChanged: boolean;
-}
+type VolumeChange = Partial<VolumeStatus> & { readonly name: string };
 
 /** Attaches and detaches hotplugged volumes of one guest; keeps only how patient it has been with what does not work. */
 export class VolumeSync {
@@ -57,7 +41,7 @@ export class VolumeSync {
   }
 
   /** Does every step that is due. Rejects only when aborted or when libvirt is gone. */
-  async sync(guest: GuestNow, signal: AbortSignal): Promise<SyncOutcome<VolumeChange>> {
+  async sync(guest: GuestNow, signal: AbortSignal): Promise<SyncResult> {
     const steps = planVolumes(guest.vmi, guest.live);
     this.patience.keep(steps.map(keyOf));
     const changes: VolumeChange[] = [];
@@ -70,7 +54,8 @@ export class VolumeSync {
       changes.push(change);
       hasChanged ||= step.action === 'attach' || step.action === 'detach';
     }
-    return { changes, retryInMs: this.patience.nextInMs(), hasChanged };
+    const update: InstanceChange = (vmi) => withVolumeChanges(vmi, changes);
+    return { changes: changes.length > 0 ? [update] : [], problems: [], retryInMs: this.patience.nextInMs(), hasChanged };
   }
 
   private async act(
@@ -207,4 +192,11 @@ function withRemedy(text: string): string {
   return NO_SLOT.test(text)
     ? `${text}. Every PCI slot of the guest is taken: use bus scsi, which needs none, or restart the VM to get new slots`
     : text;
+}
+
+/** The VMI with new fields in its volume statuses; entries that went meanwhile stay away. Pure. */
+export function withVolumeChanges(vmi: VirtualMachineInstance, changes: readonly VolumeChange[]): VirtualMachineInstance {
+  const byName = new Map(changes.map((change) => [change.name, change]));
+  const volumeStatus = (vmi.status?.volumeStatus ?? []).map((status) => ({ ...status, ...byName.get(status.name) }));
+  return { ...vmi, status: { ...vmi.status, volumeStatus } };
 }

@@ -11,7 +11,7 @@ import { hostNames, type HostNames } from './host-names.ts';
 import { type Resolver, resolverOf } from './host-resolver.ts';
 import { networkStatusAnnotation } from './network-status.ts';
 import { planNodeNetwork } from './plan-node-network.ts';
-import { planPodNetwork, type PodNetworkPlan } from './plan-pod-network.ts';
+import { planPodNetwork, type PodNetworkPlan, secondaryLinks } from './plan-pod-network.ts';
 import { PodLinks } from './pod-links.ts';
 import { type PodRecord, PodRecords } from './pod-records.ts';
 
@@ -97,6 +97,15 @@ class HostPodNetwork implements PodNetwork {
     const record = await this.#records.read(sandbox.podUid);
     if (record?.status && (await this.#isMade(record, signal))) return this.#serve(record, record.status);
     if (record) await this.#unmake(record, signal);
+    const { plan, owner } = await this.#plan(pod, vmi, sandbox);
+    return this.#perform(plan, { pod, sandbox, owner }, signal);
+  }
+
+  async #plan(
+    pod: Pod,
+    vmi: VirtualMachineInstance | undefined,
+    sandbox: Sandbox,
+  ): Promise<{ readonly plan: PodNetworkPlan; readonly owner: string }> {
     const owner = ownerOf(vmi, sandbox.podUid);
     const addresses = await (await this.#addresses()).acquire(owner, sandbox.podUid);
     const { podCidrV4, podCidrV6 } = this.#deps.config;
@@ -114,7 +123,7 @@ class HostPodNetwork implements PodNetwork {
       resolver: this.#resolver,
       names: this.#names,
     });
-    return this.#perform(plan, { pod, sandbox, owner }, signal);
+    return { plan, owner };
   }
 
   async adopt(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus> {
@@ -123,6 +132,41 @@ class HostPodNetwork implements PodNetwork {
       throw new Error(`The network of pod ${pod.metadata.name} of VMI ${vmi.metadata.name} is gone; the VM must be restarted`);
     }
     return this.#serve(record, record.status);
+  }
+
+  async change(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus> {
+    const record = await this.#records.read(sandbox.podUid);
+    if (!record?.status) throw new Error(`The network of pod ${pod.metadata.name} is not complete yet`);
+    const { plan } = await this.#plan(pod, vmi, sandbox);
+    const { podUid, netns, owner, guests } = record;
+    const wanted = new Set(plan.attachments.map(({ podInterfaceName }) => podInterfaceName));
+    // what a crash has left half-made is made anew
+    const whole = record.attachments.filter(({ attachment, result }) => result !== undefined && wanted.has(attachment.ifname));
+    const has = new Set(whole.map(({ attachment }) => attachment.ifname));
+    const isLeft = (name: string): boolean => name === 'eth0' || has.has(name);
+    const interfaces = record.status.interfaces.filter(({ podInterfaceName }) => isLeft(podInterfaceName));
+    const base = { podUid, netns, owner, guests, status: { ...record.status, interfaces } };
+    // first of all nothing counts on them any more: a network whose links are missing would be made anew as a whole
+    await this.#records.write({ ...base, attachments: record.attachments });
+    for (const entry of record.attachments) if (!whole.includes(entry)) await this.#unplug(entry, netns, signal);
+    await this.#records.write({ ...base, attachments: whole });
+    const missing = plan.attachments.filter(({ podInterfaceName }) => !has.has(podInterfaceName));
+    const attachments = await this.#attach(missing, { pod, sandbox, done: whole }, base, signal);
+    const status: PodNetworkStatus = {
+      ...record.status,
+      interfaces: plan.taps,
+      annotations: { 'k8s.v1.cni.cncf.io/network-status': networkStatusAnnotation(plan, attachments) },
+    };
+    await this.#records.write({ ...base, status, attachments });
+    return status;
+  }
+
+  /** Takes a second network away whose tap no QEMU has open any more. */
+  async #unplug({ attachment, result }: PodRecord['attachments'][number], netns: string, signal: AbortSignal): Promise<void> {
+    const { tap, bridge } = secondaryLinks(attachment.ifname);
+    const lines = [`link del ${tap}`, `link del ${bridge}`];
+    await this.#links.removeEach(lines, signal, this.#ip.inNamespace(netns));
+    await this.#detach(attachment, result, signal);
   }
 
   async tearDown(podUid: string): Promise<void> {
@@ -202,7 +246,7 @@ class HostPodNetwork implements PodNetwork {
     await this.#ip.inNamespace(netns).batch(plan.podIp, signal);
     const serving = Promise.all(plan.guests.map((guest, index) => this.#guests.serve(guestId(podUid, index), netns, guest)));
     await Promise.all([serving, plan.podNft === '' ? undefined : this.#translate(netns, plan.podNft, signal)]);
-    const attachments = await this.#attach(plan, of, base, signal);
+    const attachments = await this.#attach(plan.attachments, { ...of, done: [] }, base, signal);
     const status: PodNetworkStatus = {
       podIPs: plan.podIPs,
       interfaces: plan.taps,
@@ -218,13 +262,13 @@ class HostPodNetwork implements PodNetwork {
   }
 
   async #attach(
-    plan: PodNetworkPlan,
-    { pod, sandbox }: { readonly pod: Pod; readonly sandbox: Sandbox },
-    base: Pick<PodRecord, 'podUid' | 'netns' | 'owner' | 'guests'>,
+    missing: PodNetworkPlan['attachments'],
+    { pod, sandbox, done: before }: { readonly pod: Pod; readonly sandbox: Sandbox; readonly done: PodRecord['attachments'] },
+    base: Omit<PodRecord, 'attachments'>,
     signal: AbortSignal,
   ): Promise<PodRecord['attachments']> {
-    const done: { attachment: CniAttachment; result: unknown; ips: readonly string[]; networkName: string }[] = [];
-    for (const wanted of plan.attachments) {
+    const done = [...before];
+    for (const wanted of missing) {
       const key = networkKey(wanted.networkName, pod.metadata.namespace ?? 'default');
       const config = await this.#deps.resolveNetwork(key, signal);
       if (config === undefined) {

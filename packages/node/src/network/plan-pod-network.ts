@@ -201,6 +201,12 @@ function bridgeGuest(inputs: PodNetworkInputs, nic: kubevirt.Interface): GuestPl
   };
 }
 
+/** Names of what joins a second network's link in the pod with the guest. */
+export function secondaryLinks(podLink: string): { readonly bridge: string; readonly tap: string } {
+  const suffix = podLink.slice('pod'.length);
+  return { bridge: `k6t-${suffix}`, tap: `tap${suffix}` };
+}
+
 function secondaryInterfaces(inputs: PodNetworkInputs): { readonly tap: PlannedTap; readonly attachment: Attachment }[] {
   const interfaces = inputs.vmi?.spec.domain.devices.interfaces ?? [];
   return (inputs.vmi?.spec.networks ?? []).flatMap((network) => {
@@ -208,9 +214,8 @@ function secondaryInterfaces(inputs: PodNetworkInputs): { readonly tap: PlannedT
     if (!network.multus || !nic || nic.state === 'absent') return [];
     if (!nic.bridge) throw new Error(`Interface "${nic.name}" of a Multus network needs the bridge binding on this node`);
     const podLink = podInterfaceName(network.name);
-    const suffix = podLink.slice('pod'.length);
-    const bridge = `k6t-${suffix}`;
-    const tap = plannedTap(inputs, nic, { tapName: `tap${suffix}`, podLink, ipAddresses: [] });
+    const { bridge, tap: tapName } = secondaryLinks(podLink);
+    const tap = plannedTap(inputs, nic, { tapName, podLink, ipAddresses: [] });
     const attachment: Attachment = {
       networkName: network.multus.networkName,
       podInterfaceName: podLink,

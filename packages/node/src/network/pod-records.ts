@@ -12,7 +12,16 @@ export interface PodRecord {
   /** Absent while the network is being made: what exists then is removed and made anew. */
   readonly status?: PodNetworkStatus;
   readonly guests: readonly GuestConfig[];
-  readonly attachments: readonly { readonly attachment: CniAttachment; readonly result: unknown }[];
+  readonly attachments: readonly RecordedAttachment[];
+}
+
+/** A second network of a pod. */
+export interface RecordedAttachment {
+  readonly attachment: CniAttachment;
+  /** What the plugin answered; absent while it is being attached. */
+  readonly result?: unknown;
+  readonly ips?: readonly string[];
+  readonly networkName?: string;
 }
 
 /** Records as one file per pod. */
