@@ -68,6 +68,8 @@ function essential(statuses: readonly string[]): string {
   return kept.filter((status, index) => status !== kept[index - 1]).join(' ');
 }
 
+type Fact = string | number | boolean | undefined;
+
 /** What differs in ways that matter. */
 export function differences({ expect, events }: RecordedCase, outcome: Outcome): readonly string[] {
   const codes = expect.actions.flatMap(({ code }) => code ?? []);
@@ -76,7 +78,7 @@ export function differences({ expect, events }: RecordedCase, outcome: Outcome):
   );
   const { vm, vmiExists, vmiInstances } = expect.final;
   const before = outcome.statuses[0] ?? '';
-  const facts: readonly (readonly [name: string, wanted: unknown, found: unknown])[] = [
+  const facts: readonly (readonly [name: string, wanted: Fact, found: Fact])[] = [
     ['codes', codes.join(), outcome.codes.join()],
     ['statuses', essential([before, ...expect.printableStatusAfterLastAction]), essential([before, ...outcome.statuses])],
     ['requests', [...new Set(requests)].join(' | '), [...new Set(outcome.requests)].join(' | ')],
@@ -86,5 +88,7 @@ export function differences({ expect, events }: RecordedCase, outcome: Outcome):
     ['run strategy at the end', vm?.runStrategy, outcome.vm?.spec.runStrategy],
     ['events', [...new Set(events.map(({ reason }) => reason))].filter((reason) => !outcome.reasons.has(reason)).join(), ''],
   ];
-  return facts.filter(([, wanted, found]) => wanted !== found).map(([name, wanted, found]) => `${name}: ${wanted} / ${found}`);
+  return facts
+    .filter(([, wanted, found]) => wanted !== found)
+    .map(([name, wanted, found]) => `${name}: ${String(wanted)} / ${String(found)}`);
 }
