@@ -57,9 +57,11 @@ function compareValues(
     const nodes = compareLists(before, after, schema, implicit);
     if (nodes !== undefined) return nodes;
   }
-  if (isImplicit && (before ?? null) === (after ?? null)) return NOTHING; // the null of a struct that nobody filled
-  return compareLeaves(before, after);
+  return isImplicit && isUnfilled(before, after) ? NOTHING : compareLeaves(before, after);
 }
+
+/** The null of a struct that nobody filled. */
+const isUnfilled = (before: unknown, after: unknown): boolean => (before ?? null) === (after ?? null);
 
 const isMapOrAbsent = (value: unknown): value is JsonObject | undefined => value === undefined || isObject(value);
 

@@ -34,7 +34,7 @@ export async function handleUpgrade(
       handleProtocols: (offered) => [...offered].find((name) => acceptor.protocols.includes(name)) ?? false,
     });
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const stream = messageStream(webSocket);
+      const stream = messageStream(webSocket, acceptor.isText?.(webSocket.protocol) === true);
       acceptor.run(stream).then(
         () => stream.close(1000),
         (error: unknown) => {

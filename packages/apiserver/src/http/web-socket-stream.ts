@@ -3,8 +3,8 @@ import type { RawData, WebSocket } from 'ws';
 
 const PAUSE_FROM_MESSAGES = 64;
 
-/** A WebSocket as a stream of binary messages: reading pauses the socket when nobody takes the messages. */
-export function messageStream(socket: WebSocket): MessageStream {
+/** A WebSocket as a stream of messages, binary or `isText`: reading pauses the socket when nobody takes the messages. */
+export function messageStream(socket: WebSocket, isText = false): MessageStream {
   const queue: Uint8Array[] = [];
   let failure: Error | undefined;
   let hasEnded = false;
@@ -39,7 +39,7 @@ export function messageStream(socket: WebSocket): MessageStream {
     messages: messages(),
     send: (data) =>
       new Promise((resolve, reject) => {
-        socket.send(data, { binary: true }, (error) => (error ? reject(error) : resolve()));
+        socket.send(data, { binary: !isText }, (error) => (error ? reject(error) : resolve()));
       }),
     close(code = 1000, reason = '') {
       if (socket.isPaused) socket.resume(); // a paused socket never sees the peer's close

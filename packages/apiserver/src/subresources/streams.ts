@@ -1,7 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { PodVerb } from '@slipway/api';
 import { StatusError, badRequest, notFound } from '@slipway/apimachinery';
-import type { StreamAcceptor } from '@slipway/runtime';
 import { resourceNotFound } from '../pipeline/resource-handler.ts';
 import type { Call } from '../pipeline/server-context.ts';
 import { refOf } from '../registry/write-context.ts';
@@ -18,7 +17,8 @@ import {
 } from '../streaming/port-forward.ts';
 import { relay } from '../streaming/relay.ts';
 import { SPDY_EXEC_PROTOCOLS, serveSpdyExec } from '../streaming/spdy-channels.ts';
-import { EXEC_PROTOCOLS, webSocketChannels } from '../streaming/web-socket-channels.ts';
+import type { TextStreamAcceptor } from '../streaming/text-stream.ts';
+import { EXEC_PROTOCOLS, isBase64Channel, webSocketChannels } from '../streaming/web-socket-channels.ts';
 import { containerOf, nodeOf } from './pod-actions.ts';
 
 /** Takes over a connection that was upgraded to SPDY/3.1. */
@@ -34,7 +34,7 @@ interface PodStreams {
 }
 
 /** exec, attach and port-forward of pods over WebSocket. Throws StatusError. */
-export async function openSubresourceStream(call: Call): Promise<StreamAcceptor> {
+export async function openSubresourceStream(call: Call): Promise<TextStreamAcceptor> {
   const pod = podStreams(call);
   if (pod.subresource === 'portforward') {
     const ports = portsOf(call.request.query);
@@ -47,7 +47,7 @@ export async function openSubresourceStream(call: Call): Promise<StreamAcceptor>
     };
   }
   const node = await openCommand(call, pod);
-  return { protocols: EXEC_PROTOCOLS, run: (stream) => relay(webSocketChannels(stream), node) };
+  return { protocols: EXEC_PROTOCOLS, isText: isBase64Channel, run: (stream) => relay(webSocketChannels(stream), node) };
 }
 
 /** The same over SPDY. Throws StatusError. */
