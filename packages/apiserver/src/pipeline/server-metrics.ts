@@ -69,7 +69,11 @@ function loopFamilies(delay: IntervalHistogram): MetricFamily[] {
   return [
     gauge('nodejs_eventloop_lag_p50_seconds', `Median delay of the event loop ${since}.`, stall(delay.percentile(50))),
     gauge('nodejs_eventloop_lag_p99_seconds', `99th percentile ${since}.`, stall(delay.percentile(99))),
-    gauge('nodejs_eventloop_lag_max_seconds', `Longest stall ${since}.`, hasSamples ? stall(delay.max) : 0),
+    gauge(
+      'nodejs_eventloop_lag_max_seconds',
+      `Longest stall ${since}; it may have been ${RESOLUTION_MS} ms longer.`,
+      hasSamples ? stall(delay.max) : 0,
+    ),
   ];
 }
 
