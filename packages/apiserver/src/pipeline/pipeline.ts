@@ -200,7 +200,9 @@ function valueInProtobuf(answer: Answer, { headers }: ApiRequest): Answer {
   if (preferredFormat(headers['accept']) !== 'protobuf' || answer.headers?.['content-type'] !== undefined) return answer;
   if (answer.watch ?? answer.stream ?? answer.bytes ?? answer.text ?? answer.parts) return answer;
   const { value } = answer;
-  if (!isObject(value) || !hasProtobuf(String(value['apiVersion']), String(value['kind']))) return answer;
+  if (!isObject(value)) return answer;
+  const { apiVersion, kind } = value;
+  if (typeof apiVersion !== 'string' || typeof kind !== 'string' || !hasProtobuf(apiVersion, kind)) return answer;
   return { status: answer.status, bytes: encodeProtobuf(value), headers: { ...answer.headers, 'content-type': PROTOBUF_TYPE } };
 }
 

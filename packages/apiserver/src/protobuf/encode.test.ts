@@ -132,3 +132,17 @@ describe('protobuf of the built-in kinds', () => {
     expect(hasProtobuf('__proto__', 'constructor')).toBe(false);
   });
 });
+
+const ODD: readonly unknown[] = [{ toString: 1 }, [{}], 1.5, Number.POSITIVE_INFINITY, true, { a: { b: [] } }];
+
+// found by fuzzing: a review is answered with what the client sent
+it.each(ODD.map((odd) => ({ odd })))('encodes $odd where something else belongs', ({ odd }) => {
+  const review = {
+    apiVersion: 'authorization.k8s.io/v1',
+    kind: 'SubjectAccessReview',
+    metadata: { name: odd, generation: odd, creationTimestamp: odd, labels: odd, finalizers: [odd], managedFields: [odd] },
+    spec: { user: odd, groups: [odd], resourceAttributes: { verb: odd }, extra: { a: [odd], b: odd } },
+    status: { allowed: odd, reason: odd },
+  };
+  expect(encodeProtobuf(review).length).toBeGreaterThan(0);
+});

@@ -94,12 +94,12 @@ function single(number: number, type: string, value: unknown): Buffer {
   switch (type) {
     case 's':
     case 'e':
-      return text(number, String(value));
+      return text(number, textOf(value));
     case 'b':
-      return delimited(number, Buffer.from(String(value), 'base64'));
+      return delimited(number, Buffer.from(textOf(value), 'base64'));
     case 'i':
     case 'n':
-      return integer(number, Number.isSafeInteger(value) ? (value as number) : BigInt(Math.trunc(Number(value))));
+      return integer(number, wholeOf(value));
     case '?':
     case 'o':
       return integer(number, value === true ? 1 : 0);
@@ -108,21 +108,30 @@ function single(number: number, type: string, value: unknown): Buffer {
   }
 }
 
+/** Reviews are answered with what the client sent, which may be anything. */
+const textOf = (value: unknown): string => (typeof value === 'object' ? '' : String(value as string | number | boolean));
+
+function wholeOf(value: unknown): number | bigint {
+  const number = typeof value === 'object' ? 0 : Number(value);
+  if (Number.isSafeInteger(number)) return number;
+  return Number.isFinite(number) ? BigInt(Math.trunc(number)) : 0;
+}
+
 function compound(type: string, value: unknown): Buffer {
   switch (type) {
     case 't':
     case 'u':
-      return timeBytes(String(value));
+      return timeBytes(textOf(value));
     case 'q':
-      return text(1, String(value));
+      return text(1, textOf(value));
     case 'x':
       return typeof value === 'number'
-        ? Buffer.concat([integer(1, 0), integer(2, value)])
-        : Buffer.concat([integer(1, 1), text(3, String(value))]);
+        ? Buffer.concat([integer(1, 0), integer(2, wholeOf(value))])
+        : Buffer.concat([integer(1, 1), text(3, textOf(value))]);
     case 'j':
       return text(1, JSON.stringify(value));
     case 'l':
-      return Buffer.concat((Array.isArray(value) ? value : []).map((item) => text(1, String(item))));
+      return Buffer.concat((Array.isArray(value) ? value : []).map((item) => text(1, textOf(item))));
     default:
       return isObject(value) ? encodeMessage(type, value) : EMPTY;
   }
