@@ -26,6 +26,21 @@ const deployment = (replicas: number): string =>
     },
   });
 
+const CLAIM = { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Mi' } } };
+const CONTAINERS = [{ name: 'main', image: 'any' }];
+/** A PKCS #10 request for `/CN=a`; the server does not look into it. */
+const SIGNING_REQUEST = Buffer.from('-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n').toString(
+  'base64',
+);
+
+/** A list of objects of one name, as one text. */
+const manifests = (...objects: readonly object[]): string =>
+  JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'List',
+    items: objects.map((object) => ({ ...object, metadata: { name: 'moved', labels: { moved: 'yes' } } })),
+  });
+
 const vm = (runStrategy: string): string =>
   JSON.stringify({
     apiVersion: 'kubevirt.io/v1',
@@ -40,6 +55,8 @@ describe.each([
   ['Debian', debian?.path, {}],
 ] as const)('kubectl (%s)', (_name, path, env) => {
   const suite = path === undefined ? it.skip : it;
+  /** What no stream is part of runs once per program. */
+  const plain = env === SPDY ? it.skip : suite;
   const home = mkdtempSync(join(tmpdir(), 'slipway-home-'));
   let cluster: Cluster;
   let kubectl: Kubectl;
@@ -123,6 +140,99 @@ describe.each([
     const waiting = ok(['wait', '--for=delete', 'configmap/made', '--timeout=30s']);
     await ok(['delete', 'configmap', 'made']);
     await waiting;
+  });
+
+  plain(
+    'moves from apply on the client to apply on the server, and loses nothing',
+    async () => {
+      const text = manifests(
+        { apiVersion: 'v1', kind: 'Service', spec: { ports: [{ port: 80 }], selector: { a: 'b' } } },
+        { apiVersion: 'v1', kind: 'PersistentVolumeClaim', spec: CLAIM },
+        { apiVersion: 'batch/v1', kind: 'Job', spec: { template: { spec: { restartPolicy: 'Never', containers: CONTAINERS } } } },
+        { apiVersion: 'v1', kind: 'Pod', spec: { containers: CONTAINERS } },
+      );
+      await ok(['apply', '-f', '-'], text);
+      const before = await ok(['get', 'svc,pvc,job,pod', '-l', 'moved=yes', '-o', 'jsonpath={.items[*].spec}']);
+      expect((await run(['apply', '--server-side', '-f', '-'], text)).stderr).toBe('');
+      expect((await run(['apply', '--server-side', '-f', '-'], text)).stderr).toBe('');
+      expect(await ok(['get', 'svc,pvc,job,pod', '-l', 'moved=yes', '-o', 'jsonpath={.items[*].spec}'])).toBe(before);
+      expect(await ok(['get', 'pvc', 'moved', '-o', 'jsonpath={.metadata.finalizers}'])).toContain('pvc-protection');
+      await ok(['delete', 'svc,job,pod', '-l', 'moved=yes', '--wait=false']);
+    },
+    60_000,
+  );
+
+  plain(
+    'generators of every kind, and what is set on them',
+    async () => {
+      const generators: readonly string[][] = [
+        ['clusterrole', 'made', '--verb=get', '--resource=pods,deployments.apps/scale'],
+        ['clusterrolebinding', 'made', '--clusterrole=made', '--user=x', '--serviceaccount=default:a'],
+        ['deployment', 'gen', '--image=nginx', '--replicas=2', '--port=80'],
+        ['ingress', 'gen', '--rule=foo.test/=web:80,tls=cert', '--default-backend=d:80', '--class=c'],
+        ['job', 'gen', '--image=busybox', '--', 'date'],
+        ['priorityclass', 'gen', '--value=10', '--description=hi'],
+        ['quota', 'gen', '--hard=cpu=1,pods=2', '--scopes=NotBestEffort'],
+        ['secret', 'docker-registry', 'gen', '--docker-username=u', '--docker-password=p', '--docker-server=x'],
+        ['service', 'clusterip', 'gen', '--tcp=80:8080'],
+        ['service', 'clusterip', 'gen-none', '--clusterip=None', '--tcp=80'],
+        ['service', 'externalname', 'gen-name', '--external-name=a.test'],
+        ['service', 'loadbalancer', 'gen-lb', '--tcp=80'],
+        ['service', 'nodeport', 'gen-np', '--tcp=80:80'],
+        ['serviceaccount', 'gen'],
+        // older ones make these in versions that are gone
+        ...(kubectl.minor < 25
+          ? []
+          : [
+              ['cronjob', 'gen', '--image=busybox', '--schedule=0 0 * * *'],
+              ['poddisruptionbudget', 'gen', '--selector=a=b', '--min-available=50%'],
+            ]),
+      ];
+      for (const args of generators) expect((await run(['create', ...args])).stderr, args.join(' ')).toBe('');
+      for (const args of [
+        ['autoscale', 'deployment', 'gen', '--min=1', '--max=3', '--cpu-percent=80'],
+        ['expose', 'deployment', 'gen', '--name=exposed', '--port=80'],
+        ['set', 'image', 'deployment/gen', 'nginx=nginx:2'],
+        ['set', 'env', 'deployment/gen', 'A=b'],
+        ['set', 'resources', 'deployment', 'gen', '--limits=cpu=200m', '--requests=cpu=100m'],
+        ['set', 'selector', 'svc', 'gen', 'a=b'],
+        ['set', 'serviceaccount', 'deployment', 'gen', 'gen'],
+        ['set', 'subject', 'clusterrolebinding', 'made', '--user=y'],
+        ['rollout', 'pause', 'deployment/gen'],
+        ['rollout', 'resume', 'deployment/gen'],
+        ['rollout', 'restart', 'deployment/gen'],
+        ['scale', 'deployment', 'gen', '--replicas=1', '--current-replicas=2'],
+      ])
+        expect((await run(args)).stderr, args.join(' ')).toBe('');
+      expect(await ok(['get', 'hpa', 'gen', '-o', 'jsonpath={.spec.maxReplicas}'])).toBe('3');
+      for (const kind of ['deploy', 'svc', 'ing', 'quota', 'job', 'sa', 'secret', 'clusterrole', 'priorityclass', 'hpa'])
+        expect((await run(['describe', kind])).stderr, kind).toBe('');
+      if (kubectl.minor < 24) return;
+      expect(await ok(['create', 'token', 'gen', '--duration=20m'])).toMatch(/^ey[^.]+\.[^.]+\.[^.]+$/);
+      expect(await ok(['get', 'deployment', 'gen', '--subresource=scale'])).toMatch(/^NAME +DESIRED +AVAILABLE +AGE\ngen +1 /);
+      await ok(['patch', 'deployment', 'gen', '--subresource=scale', '--type=merge', '-p', '{"spec":{"replicas":2}}']);
+    },
+    120_000,
+  );
+
+  plain('approves and denies certificate requests', async () => {
+    const request = (name: string): string =>
+      JSON.stringify({
+        apiVersion: 'certificates.k8s.io/v1',
+        kind: 'CertificateSigningRequest',
+        metadata: { name },
+        spec: { request: SIGNING_REQUEST, signerName: 'example.test/any', usages: ['client auth'] },
+      });
+    await ok(['apply', '-f', '-'], request('good'));
+    await ok(['apply', '-f', '-'], request('bad'));
+    await ok(['certificate', 'approve', 'good']);
+    await ok(['certificate', 'deny', 'bad']);
+    expect(await ok(['get', 'csr', '--no-headers'])).toMatch(/^bad .*Denied\ngood .*Approved\n$/);
+    expect((await run(['certificate', 'deny', 'good'])).code).toBe(1);
+  });
+
+  plain('explains definitions of custom resources', async () => {
+    expect(await ok(['explain', 'crd.spec.versions.additionalPrinterColumns'])).toContain('description');
   });
 
   suite('logs', async () => {
