@@ -1,6 +1,7 @@
 import type { AdmissionHandler } from '@slipway/runtime';
 import type { AdmissionDeps } from './deps.ts';
 import { instanceHandler } from './instance-handler.ts';
+import { kubeVirtHandler } from './kubevirt-handler.ts';
 import { migrationHandler } from './migration-handler.ts';
 import { createShapeCheck } from './shape-check.ts';
 import { simpleHandlers } from './simple-handlers.ts';
@@ -20,6 +21,7 @@ export function virtAdmissionHandlers(deps: AdmissionDeps): readonly AdmissionHa
     migrationHandler(deps, checkShape),
     restoreHandler(deps),
     cloneHandler(deps),
+    kubeVirtHandler(deps),
     ...simpleHandlers(deps),
   ];
 }

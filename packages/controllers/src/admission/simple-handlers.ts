@@ -1,4 +1,4 @@
-import type { KubeVirt, kubevirt } from '@slipway/api';
+import type { kubevirt } from '@slipway/api';
 import type { UnstructuredObject } from '@slipway/apimachinery';
 import type { AdmissionHandler } from '@slipway/runtime';
 import {
@@ -6,7 +6,6 @@ import {
   validateExport,
   validateImmutable,
   validateInstancetype,
-  validateKubeVirt,
   validateMigrationPolicy,
   validatePreference,
   validatePreset,
@@ -73,12 +72,6 @@ const DECLARATIONS: readonly Declaration[] = [
     gate: { name: 'VMExport', message: 'vm export feature gate not enabled' },
     causes: (object) => validateExport(object as unknown as kubevirt.VirtualMachineExport),
     updateCauses: validateImmutable,
-  },
-  {
-    webhook: 'kubevirt-update-validator.kubevirt.io',
-    group: 'kubevirt.io',
-    resources: ['kubevirts'],
-    causes: (object) => validateKubeVirt(object as unknown as KubeVirt),
   },
 ];
 

@@ -1,0 +1,77 @@
+import {
+  featureGates,
+  type KubeVirt,
+  KubeVirtKind,
+  VirtualMachineInstanceKind,
+  VirtualMachineInstanceMigrationKind,
+  VirtualMachineInstanceReplicaSetKind,
+  VirtualMachineKind,
+} from '@slipway/api';
+import type { KubeObject, ResourceKind, UnstructuredObject } from '@slipway/apimachinery';
+import type { AdmissionHandler } from '@slipway/runtime';
+import { validateKubeVirt } from '@slipway/virt';
+import type { AdmissionDeps } from './deps.ts';
+import { refuseFor, refusePlainly } from './refuse.ts';
+
+const CREATE_VALIDATOR = 'kubevirt-create-validator.kubevirt.io';
+const UPDATE_VALIDATOR = 'kubevirt-update-validator.kubevirt.io';
+const DELETE_VALIDATOR = 'kubevirt-validator.kubevirt.io';
+
+/** Kinds that keep a cautious uninstallation from going on. */
+const WORKLOADS: readonly ResourceKind<KubeObject>[] = [
+  VirtualMachineKind,
+  VirtualMachineInstanceKind,
+  VirtualMachineInstanceMigrationKind,
+  VirtualMachineInstanceReplicaSetKind,
+];
+
+const asKubeVirt = (object: UnstructuredObject): KubeVirt => object as unknown as KubeVirt; // schema-checked
+
+/** Gates that are going, or that no longer do anything. */
+function gateWarnings({ spec }: KubeVirt): readonly string[] {
+  const { featureGates: listed = [] } = spec.configuration?.developerConfiguration ?? {};
+  return listed.flatMap((gate) => {
+    const stage = featureGates.get(gate);
+    if (stage === 'Deprecated') return [`feature gate ${gate} is deprecated and will be removed in a future release`];
+    if (stage === 'Discontinued') return [`feature gate ${gate} is discontinued and has no effect`];
+    return stage === 'GA' ? [`feature gate ${gate} is generally available and need not be listed`] : [];
+  });
+}
+
+async function refuseSecond({ client }: AdmissionDeps, { metadata }: UnstructuredObject): Promise<void> {
+  const { items } = await client.list(KubeVirtKind);
+  const [other] = items.filter((each) => each.metadata.uid !== metadata.uid);
+  if (other) refusePlainly(CREATE_VALIDATOR, `KubeVirt is already created: ${other.metadata.namespace}/${other.metadata.name}`);
+}
+
+async function refuseWithWorkloads({ client }: AdmissionDeps, { spec }: KubeVirt): Promise<void> {
+  if (spec.uninstallStrategy !== 'BlockUninstallIfWorkloadsExist') return;
+  for (const kind of WORKLOADS) {
+    const { items } = await client.list(kind, { limit: 1 });
+    if (items.length > 0)
+      refusePlainly(
+        DELETE_VALIDATOR,
+        `Rejecting the uninstall request, there are still ${kind.plural}; delete them or change spec.uninstallStrategy first`,
+      );
+  }
+}
+
+/** The KubeVirt object: one per cluster, with a consistent configuration, not deleted under running guests. */
+export function kubeVirtHandler(deps: AdmissionDeps): AdmissionHandler {
+  return {
+    name: 'kubevirt',
+    rules: [{ group: 'kubevirt.io', resources: ['kubevirts'], operations: ['CREATE', 'UPDATE', 'DELETE'] }],
+
+    async validate({ object, oldObject, operation }) {
+      if (operation === 'DELETE') {
+        if (oldObject !== undefined && oldObject.metadata.deletionTimestamp === undefined)
+          await refuseWithWorkloads(deps, asKubeVirt(oldObject));
+        return [];
+      }
+      if (object === undefined || object.metadata.deletionTimestamp !== undefined) return [];
+      if (operation === 'CREATE') await refuseSecond(deps, object);
+      refuseFor(UPDATE_VALIDATOR, validateKubeVirt(asKubeVirt(object)));
+      return gateWarnings(asKubeVirt(object));
+    },
+  };
+}
