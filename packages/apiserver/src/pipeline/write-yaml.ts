@@ -10,34 +10,44 @@ const UNPRINTABLE = /[^\t\n -~\u0085\u00a0-\ud7ff\ue000-\ufffd\u{10000}-\u{10fff
 
 /** A value as YAML in the layout of the reference implementation: sorted keys, lists at the level of their key. */
 export function toYaml(value: unknown): string {
-  if (isObject(value) && Object.keys(value).length > 0) return `${mapLines(value, 0).join('\n')}\n`;
-  if (Array.isArray(value) && value.length > 0) return `${listLines(value, 0).join('\n')}\n`;
-  return `${scalar(value, 0, 0)}\n`;
+  const lines: string[] = [];
+  if (isObject(value) && Object.keys(value).length > 0) mapLines(lines, value, 0);
+  else if (Array.isArray(value) && value.length > 0) listLines(lines, value, 0);
+  else lines.push(scalar(value, 0, 0));
+  return `${lines.join('\n')}\n`;
 }
 
 const pad = (indent: number): string => ' '.repeat(indent);
 
-function mapLines(map: Readonly<Record<string, unknown>>, indent: number): string[] {
-  return Object.keys(map)
-    .filter((key) => map[key] !== undefined)
-    .sort()
-    .flatMap((key) => memberLines(scalar(key, 0, Number.NEGATIVE_INFINITY), map[key], indent));
+function mapLines(lines: string[], map: Readonly<Record<string, unknown>>, indent: number): void {
+  for (const key of Object.keys(map).sort()) {
+    if (map[key] !== undefined) memberLines(lines, scalar(key, 0, Number.NEGATIVE_INFINITY), map[key], indent);
+  }
 }
 
-function memberLines(key: string, value: unknown, indent: number): string[] {
+function memberLines(lines: string[], key: string, value: unknown, indent: number): void {
   const head = `${pad(indent)}${key}:`;
-  if (Array.isArray(value) && value.length > 0) return [head, ...listLines(value, indent)];
-  if (isObject(value) && Object.keys(value).length > 0) return [head, ...mapLines(value, indent + 2)];
-  return [`${head} ${scalar(value, indent + 2, head.length + 1)}`];
+  if (Array.isArray(value) && value.length > 0) {
+    lines.push(head);
+    listLines(lines, value, indent);
+  } else if (isObject(value) && Object.keys(value).length > 0) {
+    lines.push(head);
+    mapLines(lines, value, indent + 2);
+  } else lines.push(`${head} ${scalar(value, indent + 2, head.length + 1)}`);
 }
 
-function listLines(items: readonly unknown[], indent: number): string[] {
-  return items.flatMap((item) => {
+function listLines(lines: string[], items: readonly unknown[], indent: number): void {
+  for (const item of items) {
     const isNested = typeof item === 'object' && item !== null && Object.keys(item).length > 0;
-    if (!isNested) return [`${pad(indent)}- ${scalar(item, indent + 2, indent + 2)}`];
-    const lines = Array.isArray(item) ? listLines(item, indent + 2) : mapLines(item as Record<string, unknown>, indent + 2); // an object, see above
-    return [`${pad(indent)}- ${(lines[0] ?? '').trimStart()}`, ...lines.slice(1)];
-  });
+    if (!isNested) {
+      lines.push(`${pad(indent)}- ${scalar(item, indent + 2, indent + 2)}`);
+      continue;
+    }
+    const first = lines.length;
+    if (Array.isArray(item)) listLines(lines, item, indent + 2);
+    else mapLines(lines, item as Record<string, unknown>, indent + 2); // an object, see above
+    lines[first] = `${pad(indent)}- ${(lines[first] ?? '').trimStart()}`;
+  }
 }
 
 /** `column` is where the scalar starts: long text is folded. */
@@ -66,18 +76,15 @@ function block(value: string, indent: number): string {
 
 /** Breaks at the first single space after each full line. */
 function fold(value: string, indent: number, column: number): string {
+  if (column + value.length <= WIDTH) return value;
   let result = '';
+  let start = 0;
   let at = column;
-  for (let i = 0; i < value.length; i++) {
-    const isBreak =
-      value[i] === ' ' && at > WIDTH && value[i + 1] !== ' ' && value[i - 1] !== ' ' && i > 0 && i < value.length - 1;
-    if (isBreak) {
-      result += `\n${pad(indent)}`;
-      at = indent;
-    } else {
-      result += value[i];
-      at++;
-    }
+  for (let i = value.indexOf(' ', 1); i !== -1 && i < value.length - 1; i = value.indexOf(' ', i + 1)) {
+    if (at + i - start <= WIDTH || value[i + 1] === ' ' || value[i - 1] === ' ') continue;
+    result += `${value.slice(start, i)}\n${pad(indent)}`;
+    start = i + 1;
+    at = indent;
   }
-  return result;
+  return result + value.slice(start);
 }
