@@ -30,6 +30,7 @@ import { escalationPlugin } from './authz/escalation.ts';
 import { generateName } from './registry/names.ts';
 import { type Authorizer, authorizers, mastersAuthorizer } from './authz/authorizer.ts';
 import { rbacAuthorizer } from './authz/rbac.ts';
+import { RbacIndex } from './authz/rbac-index.ts';
 import { bootstrap } from './bootstrap/bootstrap.ts';
 import type { Component } from './bootstrap/component-roles.ts';
 import type { ExtensionAuthorities } from './bootstrap/extension-authentication.ts';
@@ -121,10 +122,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     },
   });
   const metrics = createServerMetrics({ registry, requests, flow });
+  const rbac = new RbacIndex(registry);
   const context: ServerContext = {
     registry,
     admission: createAdmissionChain({
-      plugins: [...builtInPlugins(registry, () => context.authorizer), ...(options.admissionPlugins ?? [])],
+      plugins: [...builtInPlugins(registry, rbac, () => context.authorizer), ...(options.admissionPlugins ?? [])],
       handlers: options.admissionHandlers ?? [],
       dynamic: [
         policyAdmission({ registry, authorizer: () => context.authorizer }),
@@ -134,7 +136,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
         quotaPlugin({ registry, quotaContext: (namespace) => systemContexts(context)('', 'v1', 'resourcequotas', namespace) }),
       ],
     }),
-    authorizer: authorizers([mastersAuthorizer, nodeAuthorizer(registry), rbacAuthorizer(registry)]),
+    authorizer: authorizers([mastersAuthorizer, nodeAuthorizer(registry), rbacAuthorizer(rbac)]),
+    rbac,
     tokenAuthenticators,
     aggregatedApis: options.aggregatedApis ?? [],
     nodes: options.nodes,
@@ -201,6 +204,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       await crds.settled();
       metrics.close();
       flow.close();
+      rbac.close();
       registry.close();
     },
   };
@@ -235,7 +239,7 @@ function virtualHandlers(
   ]);
 }
 
-function builtInPlugins(registry: Registry, authorizer: () => Authorizer): AdmissionPlugin[] {
+function builtInPlugins(registry: Registry, rbac: RbacIndex, authorizer: () => Authorizer): AdmissionPlugin[] {
   return [
     serviceAccountPlugin(registry, () => generateName('', (limit) => randomInt(limit))),
     defaultTolerationSecondsPlugin(),
@@ -246,7 +250,7 @@ function builtInPlugins(registry: Registry, authorizer: () => Authorizer): Admis
     storageProtectionPlugin(),
     nodeTaintPlugin(),
     nodeRestriction(registry),
-    escalationPlugin(registry, authorizer),
+    escalationPlugin(rbac, authorizer),
   ];
 }
 

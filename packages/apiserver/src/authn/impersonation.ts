@@ -2,7 +2,7 @@ import { badRequest } from '@slipway/apimachinery';
 import type { UserInfo } from '@slipway/runtime';
 import { type AuthorizationRequest, type Authorizer, forbiddenError } from '../authz/authorizer.ts';
 import type { ApiRequest } from '../pipeline/request.ts';
-import { withAuthenticated } from './authenticator.ts';
+import { ANONYMOUS, withAuthenticated } from './authenticator.ts';
 
 const EXTRA = 'impersonate-extra-';
 const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):([^:]+)$/;
@@ -18,33 +18,43 @@ export function impersonate(request: ApiRequest, caller: UserInfo, authorizer: A
     refuseWithoutUser(groups.length > 0 || extraNames.length > 0 || Boolean(uid));
     return caller;
   }
+  const extra = extraOf(headers, extraNames);
   const may = checker(caller, authorizer);
   const account = SERVICE_ACCOUNT.exec(username);
   if (account !== null) may({ resource: 'serviceaccounts', namespace: account[1] ?? '', name: account[2] ?? '' });
   else may({ resource: 'users', name: username });
   for (const group of groups) may({ resource: 'groups', name: group });
-  const extra = extraOf(headers, extraNames);
   for (const [key, values] of Object.entries(extra)) {
     for (const value of values) may({ resource: 'userextras', subresource: key, name: value, group: 'authentication.k8s.io' });
   }
   if (uid) may({ resource: 'uids', name: uid, group: 'authentication.k8s.io' });
   return withAuthenticated({
     username,
-    groups: groups.length > 0 ? groups : defaultGroups(account?.[1]),
+    groups: groups.length > 0 ? groups : defaultGroups(username, account?.[1]),
     ...(uid && { uid }),
     ...(extraNames.length > 0 && { extra }),
   });
 }
 
 const extraOf = (headers: ApiRequest['headers'], names: readonly string[]): Record<string, string[]> =>
-  Object.fromEntries(names.map((name) => [decodeURIComponent(name.slice(EXTRA.length)), splitHeader(headers[name])]));
+  Object.fromEntries(names.map((name) => [decoded(name.slice(EXTRA.length)), splitHeader(headers[name])]));
+
+function decoded(key: string): string {
+  try {
+    return decodeURIComponent(key);
+  } catch {
+    throw badRequest(`invalid percent-encoding in the header ${EXTRA}${key}`);
+  }
+}
 
 function refuseWithoutUser(asksForMore: boolean): void {
   if (asksForMore) throw badRequest('impersonation of groups, uid or extra needs a user');
 }
 
-const defaultGroups = (namespace: string | undefined): string[] =>
-  namespace === undefined ? [] : ['system:serviceaccounts', `system:serviceaccounts:${namespace}`];
+function defaultGroups(username: string, namespace: string | undefined): readonly string[] {
+  if (username === ANONYMOUS.username) return ANONYMOUS.groups;
+  return namespace === undefined ? [] : ['system:serviceaccounts', `system:serviceaccounts:${namespace}`];
+}
 
 /** Repeated headers arrive joined by commas. */
 const splitHeader = (value: string | undefined): string[] =>

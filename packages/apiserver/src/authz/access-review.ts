@@ -2,6 +2,7 @@ import { badRequest, invalid, invalidValue, isObject } from '@slipway/apimachine
 import type { UserInfo } from '@slipway/runtime';
 import type { Call, VirtualHandler } from '../pipeline/server-context.ts';
 import type { AuthorizationRequest } from './authorizer.ts';
+import { nodeNameOf } from './node-authorizer.ts';
 import { type PolicyRule, visitRules } from './rbac.ts';
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
@@ -95,6 +96,12 @@ export const subjectAccessReview: VirtualHandler = async (call, value) => {
   return answer(call, body, spec, { username: text(spec['user']), groups, ...(extra && { extra }) });
 };
 
+/** What a node may do depends on what is bound to it, which no list of rules can say. */
+const completenessFor = (user: UserInfo): Record<string, unknown> =>
+  nodeNameOf(user) === undefined
+    ? { incomplete: false }
+    : { incomplete: true, evaluationError: 'node authorizer does not support user rule resolution' };
+
 /** POST `selfsubjectrulesreviews`: what the caller may do in a namespace. */
 export const selfSubjectRulesReview: VirtualHandler = async (call, value) => {
   const spec = isObject(value) && isObject(value['spec']) ? value['spec'] : {};
@@ -102,7 +109,7 @@ export const selfSubjectRulesReview: VirtualHandler = async (call, value) => {
   if (namespace === '') throw badRequest('no namespace on request');
   const resourceRules: PolicyRule[] = [];
   const nonResourceRules: PolicyRule[] = [];
-  visitRules(call.server.registry, call.user, namespace, (rule) => {
+  visitRules(call.server.rbac, call.user, namespace, (rule) => {
     const { verbs, apiGroups, resources, resourceNames, nonResourceURLs } = rule;
     if ((resources?.length ?? 0) > 0) {
       resourceRules.push({
@@ -126,7 +133,7 @@ export const selfSubjectRulesReview: VirtualHandler = async (call, value) => {
       apiVersion: 'authorization.k8s.io/v1',
       metadata: { creationTimestamp: null },
       spec: {},
-      status: { resourceRules, nonResourceRules, incomplete: false },
+      status: { resourceRules, nonResourceRules, ...completenessFor(call.user) },
     },
   };
 };

@@ -1,8 +1,9 @@
-import { type UnstructuredObject, StatusError, forbidden } from '@slipway/apimachinery';
-import type { UserInfo } from '@slipway/runtime';
+import { type UnstructuredObject, StatusError, deepEqual, forbidden, isObject } from '@slipway/apimachinery';
+import type { AdmissionRequest, UserInfo } from '@slipway/runtime';
 import type { AdmissionPlugin } from '../admission/admission-chain.ts';
-import { type AuthorizationRequest, type Authorizer, MASTERS_GROUP } from './authorizer.ts';
-import { type PolicyRule, RBAC_GROUP, type RbacSource, rulesOf, visitRules } from './rbac.ts';
+import { type Authorizer, MASTERS_GROUP } from './authorizer.ts';
+import { type PolicyRule, RBAC_GROUP, visitRules } from './rbac.ts';
+import type { RbacIndex } from './rbac-index.ts';
 
 const covers = (list: readonly string[] = [], value: string): boolean => list.includes('*') || list.includes(value);
 
@@ -60,9 +61,9 @@ function showAtoms(atoms: readonly Atom[]): string {
   return `{APIGroups:${list([first?.group])}, Resources:${list([first?.resource])}${names}, Verbs:${verbs}}`;
 }
 
-function heldRules(source: RbacSource, user: UserInfo, namespace: string): PolicyRule[] {
+function heldRules(index: RbacIndex, user: UserInfo, namespace: string): PolicyRule[] {
   const held: PolicyRule[] = [];
-  visitRules(source, user, namespace, (rule) => {
+  visitRules(index, user, namespace, (rule) => {
     held.push(rule);
     return false;
   });
@@ -73,58 +74,83 @@ const ROLES: ReadonlySet<string> = new Set(['roles', 'clusterroles']);
 const BINDINGS: ReadonlySet<string> = new Set(['rolebindings', 'clusterrolebindings']);
 
 /** Nobody hands out rights they do not hold, unless they may `escalate` roles or `bind` them. */
-export function escalationPlugin(source: RbacSource, authorizer: () => Authorizer): AdmissionPlugin {
+export function escalationPlugin(index: RbacIndex, authorizer: () => Authorizer): AdmissionPlugin {
   return {
     name: 'RBACEscalation',
-    validate({ operation, group, resource, namespace, name, user, object, oldObject }) {
+    validate(request) {
+      const { operation, group, resource, user, object, oldObject } = request;
       const isWrite = operation === 'CREATE' || operation === 'UPDATE';
       if (group !== RBAC_GROUP || !isWrite || object === undefined || user.groups.includes(MASTERS_GROUP)) return;
-      const may = (verb: string, target: string, targetName: string): boolean => {
-        const request: AuthorizationRequest = {
-          user,
-          verb,
-          resource: target,
-          subresource: '',
-          group,
-          namespace,
-          name: targetName,
-          path: '',
-          isResource: true,
-        };
-        return authorizer()(request).verdict === 'allow';
-      };
-      if (ROLES.has(resource)) {
-        if (!hasSameRules(oldObject, object) && !may('escalate', resource, name))
-          refuseUnheld(source, user, namespace, rulesIn(object), { resource, name });
-      } else if (BINDINGS.has(resource)) {
-        const role = object['roleRef'] as { kind?: string; name?: string } | undefined; // validated before
-        const target = role?.kind === 'ClusterRole' ? 'clusterroles' : 'roles';
-        if (may('bind', target, role?.name ?? '')) return;
-        refuseUnheld(source, user, namespace, rulesOf(source, object, namespace), { resource, name });
-      }
+      if (oldObject !== undefined && isHousekeeping(oldObject, object)) return;
+      if (ROLES.has(resource)) checkRole(index, authorizer(), request, object);
+      else if (BINDINGS.has(resource)) checkBinding(index, authorizer(), request, object);
     },
   };
 }
 
-const hasSameRules = (before: UnstructuredObject | undefined, after: UnstructuredObject): boolean =>
-  before !== undefined && JSON.stringify(rulesIn(before)) === JSON.stringify(rulesIn(after));
+function checkRole(index: RbacIndex, authorizer: Authorizer, request: AdmissionRequest, role: UnstructuredObject): void {
+  const { resource, name, oldObject } = request;
+  if (!may(authorizer, request, 'escalate', resource, name)) refuseUnheld(index, request, rulesNeeded(role, oldObject));
+}
+
+function checkBinding(index: RbacIndex, authorizer: Authorizer, request: AdmissionRequest, binding: UnstructuredObject): void {
+  const role = binding['roleRef'] as { kind?: string; name?: string } | undefined; // validated before
+  const target = role?.kind === 'ClusterRole' ? 'clusterroles' : 'roles';
+  if (may(authorizer, request, 'bind', target, role?.name ?? '')) return;
+  refuseUnheld(index, request, index.roleOf({ binding, namespace: request.namespace }).rules);
+}
+
+function may(
+  authorizer: Authorizer,
+  { user, namespace }: AdmissionRequest,
+  verb: string,
+  resource: string,
+  name: string,
+): boolean {
+  const target = { verb, group: RBAC_GROUP, resource, subresource: '', namespace, name, path: '' };
+  return authorizer({ user, isResource: true, ...target }).verdict === 'allow';
+}
+
+/**
+ * True when nothing changes but what the garbage collector needs. Labels count: one that a role is aggregated by hands
+ * its rules to others.
+ */
+function isHousekeeping(before: UnstructuredObject, after: UnstructuredObject): boolean {
+  const content = ({ metadata, ...rest }: UnstructuredObject): unknown => {
+    const { ownerReferences: _o, finalizers: _f, managedFields: _m, resourceVersion: _r, ...kept } = metadata;
+    return { ...rest, metadata: kept };
+  };
+  return deepEqual(content(before), content(after));
+}
+
+/** A role that collects others may come to hold anything, so it takes all rights to make one, or to change one. */
+const ALL_RIGHTS: readonly PolicyRule[] = [
+  { verbs: ['*'], apiGroups: ['*'], resources: ['*'] },
+  { verbs: ['*'], nonResourceURLs: ['*'] },
+];
+
+const isAggregated = (role: UnstructuredObject | undefined): boolean => {
+  const rule = role?.['aggregationRule'];
+  return isObject(rule) && Array.isArray(rule['clusterRoleSelectors']) && rule['clusterRoleSelectors'].length > 0;
+};
+
+const rulesNeeded = (role: UnstructuredObject, old: UnstructuredObject | undefined): readonly PolicyRule[] =>
+  isAggregated(role) || isAggregated(old) ? ALL_RIGHTS : rulesIn(role);
 
 const rulesIn = (role: UnstructuredObject): PolicyRule[] => (Array.isArray(role['rules']) ? (role['rules'] as PolicyRule[]) : []); // validated before
 
 function refuseUnheld(
-  source: RbacSource,
-  user: UserInfo,
-  namespace: string,
+  index: RbacIndex,
+  { user, namespace, resource, name: target }: AdmissionRequest,
   rules: readonly PolicyRule[],
-  target: { resource: string; name: string },
 ): void {
-  const held = heldRules(source, user, namespace);
+  const held = heldRules(index, user, namespace);
   const missing = rules.flatMap(atomsOf).filter((atom) => !isCovered(atom, held));
   if (missing.length === 0) return;
   const groups = user.groups.map((name) => JSON.stringify(name)).join(' ');
   const error = forbidden(
-    { resource: target.resource, group: RBAC_GROUP },
-    target.name,
+    { resource, group: RBAC_GROUP },
+    target,
     `user ${JSON.stringify(user.username)} (groups=[${groups}]) is attempting to grant RBAC permissions not currently held:\n${[...byTarget(missing).values()].map(showAtoms).join('\n')}`,
   );
   throw new StatusError(error.status);

@@ -4,6 +4,7 @@ import type { RemoteApis } from '../api-services/remote-apis.ts';
 import type { TokenAuthenticator } from '../authn/authenticator.ts';
 import type { ServiceAccountTokens } from '../authn/service-account-tokens.ts';
 import type { Authorizer } from '../authz/authorizer.ts';
+import type { RbacIndex } from '../authz/rbac-index.ts';
 import type { FlowController } from '../flow-control/flow-controller.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { ApiRequest, ApiResponse } from './request.ts';
@@ -32,6 +33,8 @@ export interface ServerContext {
   readonly registry: Registry;
   readonly admission: AdmissionChain;
   readonly authorizer: Authorizer;
+  /** Roles and bindings by who holds them. */
+  readonly rbac: RbacIndex;
   readonly tokenAuthenticators: readonly TokenAuthenticator[];
   readonly serviceAccountTokens: ServiceAccountTokens;
   readonly aggregatedApis: readonly AggregatedApi[];
