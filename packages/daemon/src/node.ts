@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { createHttpClient, loadKubeconfigs, resolveKubeconfig } from '@slipway/client';
@@ -8,6 +9,7 @@ import { logFile } from './instance/paths.ts';
 import type { NodeSettings } from './lifecycle/component-specs.ts';
 import { nodeConfig } from './lifecycle/node-config.ts';
 import { createLog, loggerOf } from './logging.ts';
+import { defaultLinks, nodeAddresses } from './node-addresses.ts';
 import { announceReady, terminationSignal } from './ready.ts';
 import { VERSION } from './version.ts';
 
@@ -27,15 +29,8 @@ process.on('unhandledRejection', (reason) => {
   log.error({ error: reason instanceof Error ? reason.stack : String(reason) }, 'unhandled rejection');
 });
 
-/** Addresses of this machine that others may reach; loopback when it has none. */
-function ownAddresses(): string[] {
-  const all = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
-  const usable = all
-    .filter(({ internal, scopeid, address }) => !internal && !scopeid && !address.startsWith('10.244.'))
-    .map(({ address }) => address);
-  const sorted = [...usable.filter((address) => !address.includes(':')), ...usable.filter((address) => address.includes(':'))];
-  return sorted.length === 0 ? ['127.0.0.1'] : sorted;
-}
+/** Without the file there is no IPv4, and no default route of it. */
+const routes = await readFile('/proc/net/route', 'utf8').catch(() => '');
 
 const { client: connection } = await resolveKubeconfig(await loadKubeconfigs([paths.node(node.name).kubeconfig]));
 const client = createHttpClient({ ...connection, userAgent: `slipway-node/${VERSION}`, fieldManager: 'virt-handler' });
@@ -47,7 +42,7 @@ await runNodeAgent(
     clock: systemClock,
     random: Math.random,
     agentVersion: VERSION,
-    addresses: ownAddresses(),
+    addresses: nodeAddresses(networkInterfaces(), defaultLinks(routes)),
     moverProgram: [process.execPath, join(import.meta.dirname, 'mover.mjs')],
     allowedImportAddresses: settings.allowedImportAddresses,
     onReady: () => {

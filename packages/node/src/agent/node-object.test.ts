@@ -47,6 +47,20 @@ describe('the node object', () => {
     expect(status.allocatable?.['memory']).toBe(`${(4 * 1024 - 512) * 1024}Ki`);
   });
 
+  it('is not ready while its host lacks something, and says what to do', () => {
+    const lacking = nodeStatus(
+      identity,
+      { ...host, problem: 'QEMU is not installed: install qemu-system-x86' },
+      undefined,
+      'now',
+    );
+    expect(lacking.conditions?.find(({ type }) => type === 'Ready')).toMatchObject({
+      ...{ status: 'False', reason: 'KubeletNotReady' },
+      message: 'This host cannot run guests yet: QEMU is not installed: install qemu-system-x86',
+    });
+    expect(nodeStatus(identity, host, lacking, 'later').conditions?.find(({ type }) => type === 'Ready')?.status).toBe('True');
+  });
+
   it('keeps the transition time of a condition while its status stays', () => {
     const first = nodeStatus(identity, host, undefined, '2026-01-01T00:00:00Z');
     const later = nodeStatus(identity, { ...host, kvm: { state: 'usable', reason: '' } }, first, '2026-01-02T00:00:00Z');

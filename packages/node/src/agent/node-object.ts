@@ -23,6 +23,8 @@ export interface NodeCapabilities {
   readonly hostCpuModel: string | undefined;
   readonly cpuVendor: string | undefined;
   readonly machineTypes: readonly string[];
+  /** Why this host cannot run guests yet, with the remedy. */
+  readonly problem?: string;
 }
 
 export interface NodeIdentity {
@@ -149,7 +151,14 @@ function nodeConditions(host: NodeCapabilities, previous: readonly core.NodeCond
     },
     { type: 'DiskPressure', status: 'False', reason: 'KubeletHasNoDiskPressure', message: 'kubelet has no disk pressure' },
     { type: 'PIDPressure', status: 'False', reason: 'KubeletHasSufficientPID', message: 'kubelet has sufficient PID available' },
-    { type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'slipway node agent is posting ready status' },
+    host.problem === undefined
+      ? { type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'slipway node agent is posting ready status' }
+      : {
+          type: 'Ready',
+          status: 'False',
+          reason: 'KubeletNotReady',
+          message: `This host cannot run guests yet: ${host.problem}`,
+        },
     { type: 'slipway.dev/KVMUsable', ...kvm },
   ];
   return wanted.map((condition) => {

@@ -24,7 +24,7 @@ import { probeKvm } from '../kvm/index.ts';
 import { FreezeTimers, guestDisks, LauncherRunner, launcherHandlers, type NodeFacts, readFirmware } from '../launcher/index.ts';
 import { createPodNetwork } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
-import { nodeVolumes } from '../volumes/index.ts';
+import { nodeVolumes, withExports } from '../volumes/index.ts';
 import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
 import { keepHeartbeat, type NodeRegistrationDeps, registerNode } from './node-registration.ts';
@@ -65,6 +65,12 @@ const UNKNOWN_HOST: NodeFacts['host'] = {
   hostFeatures: [],
   libvirtVersion: '',
 };
+const UNKNOWN: HostReport = { kvm: BEING_EXAMINED, host: UNKNOWN_HOST };
+
+/** What the node object says of this host. */
+interface HostReport extends Pick<NodeFacts, 'kvm' | 'host'> {
+  readonly problem?: string;
+}
 
 /** Runs the agent of one node until aborted; guests stay. Rejects only for causes that no retry can heal. */
 export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSignal): Promise<void> {
@@ -86,12 +92,16 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   informers.start(signal);
   const networkStarted = network.start(signal);
   networkStarted.catch(() => {});
-  const examined = retried(options, signal, () => examineHost(options, signal));
+  const report = (problem: string): Promise<void> => writeNode(options, { ...UNKNOWN, problem }, signal);
+  const examined = retried({ ...options, report }, signal, () => examineHost(options, signal));
   examined.catch(() => {});
   const isComplete = await registerEarly(options, examined, signal);
   options.onReady?.();
   const { facts, sandboxes } = await examined;
-  await retried(options, signal, (attempt) => (attempt === 1 ? networkStarted : network.start(signal)));
+  const isNetworkReady = await retried({ ...options, report }, signal, async (attempt) => {
+    await (attempt === 1 ? networkStarted : network.start(signal));
+    return attempt === 1;
+  });
   const freezes = new FreezeTimers(clock);
   const launcher = new LauncherRunner({
     ...{ client, config, clock, random, log, events, network, sandboxes, facts, vmis, freezes },
@@ -109,7 +119,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     pods.whenSynced(),
     vmis.whenSynced(),
     kubeVirts.whenSynced(),
-    isComplete || writeNode(options, facts, signal),
+    (isComplete && isNetworkReady) || writeNode(options, facts, signal),
   ]);
   keepHeartbeat(registration(options, facts), signal).catch(() => {});
   new PodDispatcher({
@@ -143,7 +153,7 @@ function podHandlers(
   const isMoverDone = (uid: string): boolean => /^(Succeeded|Failed)$/.test(podOf(uid)?.status?.phase ?? 'Failed');
   const followMover = (podUid: string, signal: AbortSignal): Readable =>
     followText({ read: () => moverLog(podUid), isDone: () => isMoverDone(podUid), clock }, signal);
-  const withLogs = withPodLogs(guests, {
+  const withLogs = withPodLogs(withExports(guests, volumes.exporter), {
     consoleLog: (podUid) => readConsoleLog(consoleLogFile(config, podUid)),
     followConsole: (podUid) => launcher.consoleOf(podUid),
     moverLog,
@@ -218,18 +228,21 @@ async function registerEarly(
   signal: AbortSignal,
 ): Promise<boolean> {
   const known = await Promise.race([examined, sleep(options.clock, PATIENCE_MS, signal).then(() => undefined)]);
-  await writeNode(options, known?.facts ?? { kvm: BEING_EXAMINED, host: UNKNOWN_HOST }, signal);
+  await writeNode(options, known?.facts ?? UNKNOWN, signal);
   return known !== undefined;
 }
 
-function writeNode(options: NodeAgentOptions, facts: Pick<NodeFacts, 'kvm' | 'host'>, signal: AbortSignal): Promise<void> {
-  return registerNode(registration(options, facts), signal);
+function writeNode(options: NodeAgentOptions, report: HostReport, signal: AbortSignal): Promise<void> {
+  return registerNode(registration(options, report), signal);
 }
 
-function registration(options: NodeAgentOptions, { kvm, host }: Pick<NodeFacts, 'kvm' | 'host'>): NodeRegistrationDeps {
+function registration(options: NodeAgentOptions, { kvm, host, problem }: HostReport): NodeRegistrationDeps {
   const { client, config, clock, log, addresses, agentVersion } = options;
   const { nodeName, podCidrV4, podCidrV6, stateDir } = config;
-  const capabilities = readNodeCapabilities({ stateDir, agentVersion, kvm, qemu: host });
+  const capabilities = {
+    ...readNodeCapabilities({ stateDir, agentVersion, kvm, qemu: host }),
+    ...(problem !== undefined && { problem }),
+  };
   return { client, clock, log, host: capabilities, identity: { nodeName, podCidrV4, podCidrV6, addresses } };
 }
 
@@ -237,9 +250,9 @@ function serve({ config, clock, random, log }: NodeAgentOptions, client: Client,
   return serveTunnel({ client, nodeName: config.nodeName, handlers, clock, random, log }, signal);
 }
 
-/** A host without QEMU or nftables may get them while the agent waits. */
+/** A host without QEMU or nftables may get them while the agent waits. The node says meanwhile what is missing. */
 async function retried<T>(
-  { log, clock }: NodeAgentOptions,
+  { log, clock, report }: NodeAgentOptions & { readonly report: (problem: string) => Promise<void> },
   signal: AbortSignal,
   step: (attempt: number) => Promise<T>,
 ): Promise<T> {
@@ -248,7 +261,9 @@ async function retried<T>(
       return await step(attempt);
     } catch (error) {
       signal.throwIfAborted();
-      log.error({ error: error instanceof Error ? error.message : String(error), attempt }, 'this host cannot run guests yet');
+      const problem = error instanceof Error ? error.message : String(error);
+      log.error({ error: problem, attempt }, 'this host cannot run guests yet');
+      await report(problem);
       await sleep(clock, RETRY_MS, signal);
     }
   }
