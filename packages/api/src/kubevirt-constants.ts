@@ -63,6 +63,9 @@ export const HotplugReason = {
   /** Ours: the guest has not let the device go. */
   detachTimedOut: 'DetachTimedOut',
   detachRefused: 'DetachRefused',
+  /** Ours: the guest has not taken what it was given. */
+  vcpuChangeFailed: 'VCPUChangeFailed',
+  memoryChangeFailed: 'MemoryChangeFailed',
   /** Reason of the condition Synchronized. */
   failedHotplugSync: 'FailedHotplugSync',
 } as const;

@@ -1,2 +1,3 @@
+export { asRecord, readReturn } from './bounded.ts';
 export type { GuestInterface } from './answers.ts';
 export { type GuestAgent, guestAgent } from './guest-agent.ts';

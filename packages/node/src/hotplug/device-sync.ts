@@ -6,11 +6,16 @@ import type { DomainEvent, DomainRef, LibvirtConnection } from '../libvirt/index
 import { liveDomain } from './live-domain.ts';
 import { InterfaceSync, type InterfaceSyncDeps } from './interface-sync.ts';
 import { concernsInterfaces } from './plan-interfaces.ts';
+import { concernsMemory, concernsVcpus } from './plan-sizes.ts';
 import { concernsVolumes } from './plan-volumes.ts';
+import { SizeSync, type SizeSyncDeps } from './size-sync.ts';
 import type { GuestNow, InstanceChange, SyncResult } from './sync-result.ts';
 import { VolumeSync, type VolumeSyncDeps } from './volume-sync.ts';
 
-export interface DeviceSyncDeps extends Omit<VolumeSyncDeps, 'nowMs'>, Omit<InterfaceSyncDeps, 'nowMs'> {
+export interface DeviceSyncDeps
+  extends Omit<VolumeSyncDeps, 'nowMs'>,
+    Omit<InterfaceSyncDeps, 'nowMs'>,
+    Omit<SizeSyncDeps, 'nowMs'> {
   readonly clock: TimerClock;
   readonly random: () => number;
   readonly log: Logger;
@@ -43,9 +48,12 @@ export class DeviceSync {
     const nowMs = (): number => deps.clock.now();
     this.volumes = new VolumeSync({ ...deps, nowMs });
     this.interfaces = new InterfaceSync({ ...deps, nowMs });
+    const sizes = new SizeSync({ ...deps, nowMs });
     this.parts = [
       { concerns: concernsVolumes, sync: (guest, signal) => this.volumes.sync(guest, signal) },
       { concerns: concernsInterfaces, sync: (guest, signal) => this.interfaces.sync(guest, signal) },
+      { concerns: concernsVcpus, sync: (guest, signal) => sizes.syncVcpus(guest, signal) },
+      { concerns: concernsMemory, sync: (guest, signal) => sizes.syncMemory(guest, signal) },
     ];
   }
 
@@ -83,7 +91,7 @@ export class DeviceSync {
       this.volumes.refused(event.alias);
       this.interfaces.refused(event.alias);
     }
-    if (event.type === 'device-removed' || event.type === 'device-removal-failed') this.notify();
+    if (event.type !== 'device-added') this.notify();
   }
 
   private async pass(signal: AbortSignal): Promise<number | undefined> {

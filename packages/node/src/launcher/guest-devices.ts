@@ -1,6 +1,7 @@
 import type { PodNetworkStatus } from '../contracts.ts';
 import { DeviceSync } from '../hotplug/index.ts';
 import { domainFacts } from './domain-facts.ts';
+import { limitsOf } from './launch-parts.ts';
 import type { GuestControl, LaunchView } from './launch-view.ts';
 
 /** Begins to keep what is plugged in and out of the running guest as its VMI asks, until the guest or the agent ends. */
@@ -14,6 +15,10 @@ export function plugDevices(view: LaunchView, session: GuestControl, network: Po
     factsWith: (vmi, now) => domainFacts({ vmi, node: facts, config: clusterConfig(), network: now, volumes: [] }),
     writeNetwork: (now) => pod.writeRunning(now),
     facts: (vmi) => domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes: [] }),
+    allowMemory: async (extraBytes) => {
+      const { memoryBytes } = limitsOf(pod.current, facts);
+      if (memoryBytes !== undefined) await deps.sandboxes.limitMemory?.(pod.uid, memoryBytes + extraBytes);
+    },
     instance: () => writer.current,
     update: (change, signal) => writer.update((vmi) => (view.hasEnded() ? vmi : change(vmi)), signal),
     libvirt: () => session.libvirt(),

@@ -20,7 +20,8 @@ export interface LaunchDeps {
   readonly events: EventRecorder;
   readonly network: PodNetwork;
   readonly volumes: VolumeManager;
-  readonly sandboxes: Pick<SandboxManager, 'find' | 'create' | 'kill' | 'killGuest' | 'destroy' | 'shareProcessor'>;
+  readonly sandboxes: Partial<Pick<SandboxManager, 'limitMemory'>> &
+    Pick<SandboxManager, 'find' | 'create' | 'kill' | 'killGuest' | 'destroy' | 'shareProcessor'>;
   readonly facts: NodeFacts;
   readonly freezes: FreezeTimers;
   readonly clusterConfig: ConfigSource;

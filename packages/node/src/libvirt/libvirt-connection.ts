@@ -16,7 +16,7 @@ export type DomainEvent =
   | { readonly type: 'agent'; readonly domain: string; readonly connected: boolean }
   | { readonly type: 'io-error'; readonly domain: string; readonly disk: string; readonly reason: string }
   | {
-      readonly type: 'device-removed' | 'device-added' | 'device-removal-failed';
+      readonly type: 'device-removed' | 'device-added' | 'device-removal-failed' | 'device-resized';
       readonly domain: string;
       readonly alias: string;
     };
@@ -270,6 +270,8 @@ function decodeEvent(procedure: number, body: XdrReader): DomainEvent | undefine
       return { type: 'device-added', domain: readDomain(body).name, alias: body.string() };
     case EVENT.deviceRemovalFailed.procedure:
       return { type: 'device-removal-failed', domain: readDomain(body).name, alias: body.string() };
+    case EVENT.memoryDeviceSizeChange.procedure:
+      return { type: 'device-resized', domain: readDomain(body).name, alias: body.string() };
     default:
       return undefined;
   }

@@ -64,6 +64,7 @@ export const EVENT = {
   agentLifecycle: { id: 18, procedure: 348 },
   deviceAdded: { id: 19, procedure: 354 },
   deviceRemovalFailed: { id: 22, procedure: 367 },
+  memoryDeviceSizeChange: { id: 26, procedure: 438 },
 } as const;
 
 /** virDomainState. */

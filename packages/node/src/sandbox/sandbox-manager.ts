@@ -135,6 +135,11 @@ export class SandboxManager {
     await setCpuShares(this.cgroupParent, podUid, cpus * SHARES_PER_CPU);
   }
 
+  /** Another limit of memory for a sandbox that stands. */
+  async limitMemory(podUid: string, memoryBytes: number): Promise<void> {
+    await prepareCgroup({ parent: this.cgroupParent, name: podUid, limits: { memoryBytes } });
+  }
+
   /** Ends every process of the sandbox; its files and namespace stay. */
   async kill(podUid: string): Promise<void> {
     const record = await this.read(podUid);
