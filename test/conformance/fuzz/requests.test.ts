@@ -172,6 +172,25 @@ const OBJECTS: Readonly<Record<string, object>> = {
     ...{ apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview' },
     spec: { user: 'jane', groups: ['a'], resourceAttributes: { verb: 'get', resource: 'pods', namespace: 'default' } },
   },
+  '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies': {
+    ...{ apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingAdmissionPolicy', metadata: { name: 'x' } },
+    spec: {
+      matchConstraints: {
+        resourceRules: [{ apiGroups: [''], apiVersions: ['v1'], operations: ['*'], resources: ['configmaps', 'pods'] }],
+      },
+      matchConditions: [{ name: 'a', expression: 'has(object.metadata)' }],
+      variables: [{ name: 'v', expression: 'object.metadata.name' }],
+      validations: [
+        { expression: "variables.v != 'z' && size(object.metadata.name) < 9", messageExpression: "'no ' + variables.v" },
+      ],
+      auditAnnotations: [{ key: 'k', valueExpression: 'string(variables.v)' }],
+      paramKind: { apiVersion: 'v1', kind: 'ConfigMap' },
+    },
+  },
+  '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings': {
+    ...{ apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingAdmissionPolicyBinding', metadata: { name: 'x' } },
+    spec: { policyName: 'x', validationActions: ['Warn', 'Audit'], paramRef: { name: 'x', parameterNotFoundAction: 'Allow' } },
+  },
   '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations': {
     ...{ apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingWebhookConfiguration', metadata: { name: 'x' } },
     webhooks: [],
