@@ -3,7 +3,10 @@ import { ConfigMapKind, PodKind } from '@slipway/api';
 import { built, pod, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Controller, ControllerDeps, ControllerRegistration } from './controller.ts';
+import { systemClock } from './clock.ts';
 import { owned } from './controller.ts';
+import { ControllerManager } from './controller-manager.ts';
+import { silentLogger } from './logger.ts';
 import { after, done, type Result } from './reconciler.ts';
 
 let world: TestWorld | undefined;
@@ -76,6 +79,41 @@ describe('ControllerManager', () => {
     expect(count).toBe(1);
     await world.advance(1_000);
     expect(count).toBe(2);
+  });
+
+  it('names the node that its controllers act for as the source of events', async () => {
+    world = await testWorld({ controllers: [] }).with(built(ConfigMapKind, 'a/one'));
+    const about = await world.get(ConfigMapKind, 'a/one');
+    const { client } = world;
+    const unreachable = async (): Promise<never> => {
+      throw new Error('no node is asked here');
+    };
+    const event = await new Promise((resolve) => {
+      const manager = new ControllerManager({
+        clientFor: () => ({
+          ...client,
+          async create(_kind, object) {
+            resolve(object);
+            return object;
+          },
+        }),
+        clock: systemClock,
+        log: silentLogger,
+        random: Math.random,
+        uid: () => 'uid',
+        nodes: { call: unreachable, open: unreachable },
+        settings: { installNamespace: '', osImagesNamespace: '', caBundle: '', version: '' },
+        host: 'node1',
+      });
+      manager.register({
+        name: 'talker',
+        create(deps) {
+          deps.events.normal(about, 'Tested', 'text');
+          return { reconciler: { reconcile: async () => done } };
+        },
+      });
+    });
+    expect(event).toMatchObject({ reason: 'Tested', source: { component: 'talker', host: 'node1' } });
   });
 
   it('counts equal events instead of repeating them, and bounds how many one object causes', async () => {

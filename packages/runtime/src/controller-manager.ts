@@ -21,6 +21,8 @@ export interface ControllerManagerDeps {
   readonly uid: () => string;
   readonly nodes: NodeConnector;
   readonly settings: PlatformSettings;
+  /** Node on whose behalf the controllers act: a server lets a node report events as its own only. */
+  readonly host?: string;
 }
 
 interface Hosted {
@@ -60,11 +62,11 @@ export class ControllerManager {
   }
 
   register({ name, create }: ControllerRegistration): void {
-    const { clock, random, uid, nodes, settings } = this.deps;
+    const { clock, random, uid, nodes, settings, host } = this.deps;
     const log = this.deps.log.child({ controller: name });
     const client = this.deps.clientFor(name);
     const onActivity = (): void => this.onActivity();
-    const events = new CoreEventRecorder({ client, clock, log, component: name, onActivity });
+    const events = new CoreEventRecorder({ client, clock, log, component: name, onActivity, ...(host && { host }) });
     const informers = trackingInformers(this.informers);
     const deps: ControllerDeps = { client, informers, events, clock, log, random, uid, nodes, settings };
     const controller = create(deps);

@@ -114,6 +114,7 @@ class LocalVolumeManager implements VolumeManager {
       log,
       random,
       uid: randomUUID,
+      host: config.nodeName,
       // neither of the two controllers asks a node or reads a platform setting
       nodes: { call: unreachable, open: unreachable },
       settings: { installNamespace: '', osImagesNamespace: '', caBundle: '', version: '' },
