@@ -31,6 +31,7 @@ const frontProxy = {
 
 process.on('uncaughtException', (error) => {
   log.fatal({ error: error.stack }, 'uncaught exception');
+  console.error(error.message); // this is what `slipway up` shows when the server does not start
   process.exit(1);
 });
 process.on('unhandledRejection', (reason) => {

@@ -35,10 +35,15 @@ export function componentPid(supervisor: ProcessRecord): number | undefined {
 }
 
 /**
- * Starts a component unless it runs, and waits until it says that it is ready. The record is written before waiting:
- * an interrupted `up` can be repeated or taken down.
+ * Starts a component unless it runs, and waits until it says that it is ready; stops it again when it does not, or when
+ * aborted. The record is written before waiting: an interrupted `up` can be repeated or taken down.
  */
-export async function startComponent(paths: InstancePaths, spec: ComponentSpec, readyTimeoutMs: number): Promise<void> {
+export async function startComponent(
+  paths: InstancePaths,
+  spec: ComponentSpec,
+  readyTimeoutMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   if (findComponent(paths, spec.name) !== undefined) return;
   const started = await startSupervised(spec);
   try {
@@ -46,7 +51,7 @@ export async function startComponent(paths: InstancePaths, spec: ComponentSpec, 
     if (record !== undefined) replaceFile(recordFile(paths, spec.name), JSON.stringify(record), 0o644);
     await Promise.race([
       started.ready,
-      sleep(readyTimeoutMs, undefined, { ref: false }).then(() => {
+      sleep(readyTimeoutMs, undefined, { ref: false, signal }).then(() => {
         throw new Error(`It was not ready in ${readyTimeoutMs / 1000} s`);
       }),
     ]);

@@ -13,7 +13,7 @@ import { ensureCredentials } from '../instance/credentials.ts';
 import { type ServerFlags, withServerFlags } from '../instance/server-options.ts';
 import { createProgress, type Progress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
-import { findComponent, startComponent, stopComponent } from './component.ts';
+import { type ComponentSpec, findComponent, startComponent, stopComponent } from './component.ts';
 import { nodeSpec, SERVER, serverSpec } from './component-specs.ts';
 import { installProgramFiles } from './program-files.ts';
 
@@ -55,13 +55,28 @@ export async function startPlatform(
   const settings = { allowedImportAddresses: options.allowLoopbackImports ? ['127.0.0.0/8', '::1/128'] : [] };
   progress.step('starting the server and the node agents');
   // Agents start beside the server and connect as soon as it listens.
-  const starts = [
-    startComponent(paths, serverSpec(config, paths, files), SERVER_READY_MS),
-    ...config.nodes.map((node) => startComponent(paths, nodeSpec(node, paths, files, settings), NODE_READY_MS)),
-  ];
-  const failed = (await Promise.allSettled(starts)).find((result) => result.status === 'rejected');
-  if (failed) throw failed.reason;
+  await startTogether(paths, [
+    { spec: serverSpec(config, paths, files), readyMs: SERVER_READY_MS },
+    ...config.nodes.map((node) => ({ spec: nodeSpec(node, paths, files, settings), readyMs: NODE_READY_MS })),
+  ]);
   return { config, paths };
+}
+
+/** Fails with what failed first: an agent would wait two minutes for a server that cannot start. */
+async function startTogether(
+  paths: InstancePaths,
+  components: readonly { readonly spec: ComponentSpec; readonly readyMs: number }[],
+): Promise<void> {
+  const rest = new AbortController();
+  const failures: unknown[] = [];
+  const starts = components.map(({ spec, readyMs }) =>
+    startComponent(paths, spec, readyMs, rest.signal).catch((error: unknown) => {
+      failures.push(error);
+      rest.abort();
+    }),
+  );
+  await Promise.all(starts);
+  if (failures.length > 0) throw failures[0];
 }
 
 interface Plan {
