@@ -27,11 +27,11 @@ export function records(value: unknown): GuestRecord[] {
   return Array.isArray(value) ? value.slice(0, MAX_LIST).filter(isRecord) : [];
 }
 
-/** A printable text; control characters of a hostile guest never reach a terminal or a status. */
+/** A printable text; control characters of a hostile guest, and marks that turn text around, never reach a terminal or a status. */
 export function text(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;
   // oxlint-disable-next-line no-control-regex -- they are what is removed
-  const printable = value.replaceAll(/[\u0000-\u001f\u007f]/g, '');
+  const printable = value.replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '');
   return printable === '' ? undefined : printable.slice(0, MAX_TEXT);
 }
 

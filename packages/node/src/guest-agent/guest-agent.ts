@@ -22,6 +22,10 @@ export interface GuestAgent {
   fileSystems(): Promise<kubevirt.VirtualMachineInstanceFileSystem[]>;
   users(): Promise<kubevirt.VirtualMachineInstanceGuestOSUser[]>;
   frozen(): Promise<boolean>;
+  /** Replaces the keys with which a user may log in; rejects when the guest refuses. */
+  setAuthorizedKeys(user: string, keys: readonly string[]): Promise<void>;
+  /** Rejects when the guest refuses. */
+  setPassword(user: string, password: string): Promise<void>;
   /** Everything at once, as `guestosinfo` answers it. */
   summary(): Promise<kubevirt.VirtualMachineInstanceGuestAgentInfo>;
 }
@@ -31,7 +35,13 @@ export function guestAgent(connection: Pick<LibvirtConnection, 'agentCommand'>, 
     readReturn(await connection.agentCommand(domain, JSON.stringify({ execute: command }), TIMEOUT_SECONDS));
   /** For commands that some agents do not have. */
   const tryAsk = (command: string): Promise<unknown> => ask(command).catch(() => undefined);
+  const tell = async (execute: string, args: object): Promise<void> => {
+    await connection.agentCommand(domain, JSON.stringify({ execute, arguments: args }), TIMEOUT_SECONDS);
+  };
   const agent: GuestAgent = {
+    setAuthorizedKeys: (username, keys) => tell('guest-ssh-add-authorized-keys', { username, keys, reset: true }),
+    setPassword: (username, password) =>
+      tell('guest-set-user-password', { username, password: Buffer.from(password).toString('base64'), crypted: false }),
     async ping() {
       await ask('guest-ping');
     },

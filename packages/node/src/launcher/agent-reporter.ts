@@ -1,7 +1,8 @@
 import { VmiPhase } from '@slipway/api';
+import { CredentialSync } from '../access-credentials/index.ts';
 import { sleep } from '@slipway/runtime';
 import { GuestAgent } from './guest-agent.ts';
-import { reportedInstance } from './instance-status.ts';
+import { reportedInstance, withCondition } from './instance-status.ts';
 import { oneShot } from './launch-parts.ts';
 import type { GuestControl, LaunchView } from './launch-view.ts';
 
@@ -15,9 +16,11 @@ export class AgentReporter {
   private isConnected = false;
   private isPolling = false;
   private noticed = oneShot();
+  private readonly credentials: CredentialSync;
 
   constructor(launch: LaunchView, session: GuestControl) {
     this.launch = launch;
+    this.credentials = new CredentialSync(launch.deps.client);
     this.session = session;
   }
 
@@ -50,13 +53,36 @@ export class AgentReporter {
   private async report(): Promise<'reported' | 'silent'> {
     const { session } = this;
     const { deps, writer, signal } = this.launch;
-    const report = await new GuestAgent(await session.libvirt(), await session.domain()).report().catch(() => undefined);
+    const agent = new GuestAgent(await session.libvirt(), await session.domain());
+    const report = await agent.report().catch(() => undefined);
     if (report) this.isConnected = true;
     if (report || !this.isConnected)
       await writer.update((vmi) => {
         if (vmi.status?.phase !== VmiPhase.running || this.launch.hasEnded()) return vmi;
         return reportedInstance(vmi, report, deps.clock.now());
       }, signal);
+    if (report) await this.syncCredentials(agent);
     return report === undefined ? 'silent' : 'reported';
+  }
+
+  private async syncCredentials(agent: GuestAgent): Promise<void> {
+    const { deps, writer, signal } = this.launch;
+    const outcome = await this.credentials.sync(writer.current, agent.credentials, signal);
+    if (outcome === undefined) return;
+    const { isSynchronized, message } = outcome;
+    if (isSynchronized) deps.events.normal(writer.current, 'AccessCredentialsSyncSuccess', 'Access credentials sync successful.');
+    else deps.events.warning(writer.current, 'AccessCredentialsSyncFailed', `Access credentials sync failed: ${message}`);
+    const text = {
+      type: 'AccessCredentialsSynchronized',
+      status: isSynchronized ? 'True' : 'False',
+      ...(message !== '' && { message }),
+    } as const;
+    await writer.update((vmi) => {
+      const before = vmi.status?.conditions?.find(({ type }) => type === text.type);
+      const isKnown = before?.status === text.status && (before.message ?? '') === message;
+      if (isKnown || vmi.status?.phase !== VmiPhase.running || this.launch.hasEnded()) return vmi;
+      const conditions = withCondition(vmi.status.conditions, text, deps.clock.now());
+      return { ...vmi, status: { ...vmi.status, conditions } };
+    }, signal);
   }
 }

@@ -1,4 +1,5 @@
 import type { kubevirt } from '@slipway/api';
+import type { CredentialAgent } from '../access-credentials/index.ts';
 import { type GuestInterface, type GuestAgent as GuestAgentCalls, guestAgent } from '../guest-agent/index.ts';
 import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 
@@ -15,6 +16,11 @@ export class GuestAgent {
 
   constructor(libvirt: Pick<LibvirtConnection, 'agentCommand'>, domain: DomainRef) {
     this.calls = guestAgent(libvirt, domain);
+  }
+
+  /** The commands that set keys and passwords. */
+  get credentials(): CredentialAgent {
+    return this.calls;
   }
 
   /** What the status shows of the guest. Rejects when the agent does not answer. */

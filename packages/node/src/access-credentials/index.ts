@@ -1,0 +1,1 @@
+export { type CredentialAgent, type CredentialOutcome, CredentialSync } from './credential-sync.ts';
