@@ -124,8 +124,8 @@ async function virtctl(line: string, stdin?: string): Promise<{ status: number; 
     hasProgram: async () => false,
     sleep: async () => {},
     now: () => 0,
-    download: async () => {
-      throw new Error('Nothing to download here');
+    exchange: async () => {
+      throw new Error('No exchange here');
     },
     randomName: (length) => 'x'.repeat(length),
     version: VERSION,

@@ -9,6 +9,7 @@ import { addExpandCommand } from './expand.ts';
 import { addExposeCommand } from './expose.ts';
 import { addGuestInfoCommands } from './guest-info.ts';
 import { CommandFailure, type VirtctlIo, warn } from './io.ts';
+import { addImageUploadCommand } from './image-upload/index.ts';
 import { addLifecycleCommands } from './lifecycle.ts';
 import { addMemoryDumpCommands } from './memory-dump.ts';
 import { fromPflag } from './pflag.ts';
@@ -46,6 +47,7 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
   addMemoryDumpCommands(host);
   addVolumeCommands(host);
   addUsbredirCommand(host);
+  addImageUploadCommand(host);
   addVersionCommand(host);
   inheritOutput(program);
   return program;

@@ -16,20 +16,22 @@ export interface VirtctlIo {
   readonly now: () => number;
   /** Lower-case letters and digits that nobody can guess, for names of objects and tokens. */
   readonly randomName: (length: number) => string;
-  /** One GET, redirects not followed. Rejects when there is no answer. */
-  readonly download: (request: DownloadRequest) => Promise<Download>;
+  /** One HTTP exchange, redirects not followed. Rejects when there is no answer. */
+  readonly exchange: (request: ExchangeRequest) => Promise<Exchange>;
   readonly version: ClientVersion;
 }
 
-export interface DownloadRequest {
+export interface ExchangeRequest {
+  readonly method: 'GET' | 'HEAD' | 'POST';
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
+  readonly body?: AsyncIterable<Uint8Array>;
   /** PEM of the authority the server must have its certificate from; undefined: those of the machine. */
   readonly ca: string | undefined;
   readonly insecure: boolean;
 }
 
-export interface Download {
+export interface Exchange {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   /** Rejects when the connection breaks before the end. */

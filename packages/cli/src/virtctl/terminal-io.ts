@@ -4,8 +4,9 @@ import { access } from 'node:fs/promises';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { delimiter, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ClientVersion, Download, DownloadRequest, VirtctlIo } from './io.ts';
+import type { ClientVersion, Exchange, ExchangeRequest, VirtctlIo } from './io.ts';
 
 export interface TerminalOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -27,7 +28,7 @@ export function terminalIo(options: TerminalOptions): VirtctlIo {
     hasProgram: (name) => isInPath(name, env['PATH'] ?? ''),
     sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
     now: () => Date.now(),
-    download,
+    exchange,
     randomName: (length) => Array.from({ length }, () => LETTERS.charAt(randomInt(LETTERS.length))).join(''),
   };
 }
@@ -51,15 +52,19 @@ async function isInPath(name: string, path: string): Promise<boolean> {
 /** How long a server may say nothing. */
 const SILENCE_MS = 60_000;
 
-function download({ url, headers, ca, insecure }: DownloadRequest): Promise<Download> {
+function exchange({ method, url, headers, body, ca, insecure }: ExchangeRequest): Promise<Exchange> {
   return new Promise((resolve, reject) => {
-    const options = { headers, rejectUnauthorized: !insecure, ...(ca !== undefined && { ca }) };
-    const request = url.startsWith('http:') ? requestHttp(url, { headers }) : requestHttps(url, options);
-    request.setTimeout(SILENCE_MS, () => request.destroy(new Error(`${url} has said nothing for a minute`)));
+    const options = { method, headers };
+    const tls = { ...options, rejectUnauthorized: !insecure, ...(ca !== undefined && { ca }) };
+    const request = url.startsWith('http:') ? requestHttp(url, options) : requestHttps(url, tls);
+    // an upload may be answered long after its last byte: the server converts the image first
+    if (body === undefined)
+      request.setTimeout(SILENCE_MS, () => request.destroy(new Error(`${url} has said nothing for a minute`)));
     request.once('error', reject);
     request.once('response', (response) =>
       resolve({ status: response.statusCode ?? 0, headers: response.headers, body: response }),
     );
-    request.end();
+    if (body === undefined) request.end();
+    else pipeline(body, request).catch(reject);
   });
 }

@@ -20,7 +20,7 @@ export interface Setting {
   readonly stdin?: string;
   readonly onOutput?: (text: string) => void;
   readonly programStatus?: number;
-  readonly downloads?: VirtctlIo['download'];
+  readonly exchanges?: VirtctlIo['exchange'];
 }
 
 const never = (): never => {
@@ -96,7 +96,7 @@ export async function virtctl(line: string | readonly string[], setting: Setting
     // retries come at once, time limits never
     sleep: (ms) => (ms < 60_000 ? Promise.resolve() : new Promise(() => {})),
     now: () => 0,
-    download: setting.downloads ?? never,
+    exchange: setting.exchanges ?? never,
     randomName: (length) => 'x'.repeat(length),
     version: { gitVersion: 'v1.2.3', gitCommit: 'abc', buildDate: '2026-01-01T00:00:00Z' },
   };

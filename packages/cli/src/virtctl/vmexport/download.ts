@@ -3,11 +3,12 @@ import { open, rename, rm, stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { CommandFailure, type Download, type DownloadRequest, print, type VirtctlIo } from '../io.ts';
+import { CommandFailure, type Exchange, type ExchangeRequest, print, type VirtctlIo } from '../io.ts';
 import { writeTo } from '../pump.ts';
+import { sizeText } from '../size-text.ts';
 
 export interface Transfer {
-  readonly request: DownloadRequest;
+  readonly request: Omit<ExchangeRequest, 'method' | 'body'>;
   /** A file, or `-` for stdout. */
   readonly output: string;
   readonly gunzip: boolean;
@@ -64,8 +65,8 @@ async function toStdout(io: VirtctlIo, { request, gunzip }: Transfer): Promise<v
   for await (const piece of body) await writeTo(io.stdout, piece);
 }
 
-async function get(io: VirtctlIo, request: DownloadRequest): Promise<Download> {
-  const answer = await io.download(request);
+async function get(io: VirtctlIo, request: Transfer['request']): Promise<Exchange> {
+  const answer = await io.exchange({ ...request, method: 'GET' });
   if (answer.status === 200 || answer.status === 206) return answer;
   throw new CommandFailure(`bad status: ${answer.status} from ${request.url}`);
 }
@@ -87,13 +88,6 @@ async function* counted(io: VirtctlIo, body: AsyncIterable<Uint8Array>, total: n
   }
   show();
   io.stderr.write('\n');
-}
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
-function sizeText(bytes: number): string {
-  const power = bytes < 1024 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), UNITS.length - 1);
-  return `${power === 0 ? bytes : (bytes / 1024 ** power).toFixed(2)} ${UNITS[power]}`;
 }
 
 async function sizeOf(path: string): Promise<number> {

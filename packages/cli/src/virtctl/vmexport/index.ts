@@ -161,7 +161,8 @@ async function downloadManifests(
   for (const type of types) {
     const manifest = manifests.find((offered) => offered.type === type);
     if (manifest === undefined) throw new CommandFailure(`the export offers no manifests of type ${type}`);
-    const answer = await io.download({
+    const answer = await io.exchange({
+      method: 'GET',
       url: at(manifest.url, flags.serviceUrl),
       headers: { [TOKEN_HEADER]: token, accept },
       ca: cert === '' ? undefined : cert,

@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { StatusError } from '@slipway/apimachinery';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { formatDuration, parseDuration } from '../go-duration.ts';
-import type { DownloadRequest } from '../io.ts';
+import type { ExchangeRequest } from '../io.ts';
 import { type Setting, virtctl } from '../testing.ts';
 
 const EXPORT = '/apis/export.kubevirt.io/v1/namespaces/default/virtualmachineexports/e1';
@@ -28,7 +28,7 @@ const ready = (volumes = [{ name: 'root', formats: formats('raw', 'gzip') }]) =>
 
 /** A cluster whose export becomes ready at the `readyAt`-th question. */
 function cluster(
-  answer: (request: DownloadRequest) => { status?: number; body?: AsyncIterable<Uint8Array> },
+  answer: (request: ExchangeRequest) => { status?: number; body?: AsyncIterable<Uint8Array> },
   readyAt = 1,
 ): Setting {
   let asked = 0;
@@ -37,7 +37,7 @@ function cluster(
       [`GET ${EXPORT}`]: () => (++asked < readyAt ? { metadata: {}, spec: {}, status: { phase: 'Pending' } } : ready()),
       [`GET ${SECRET}`]: () => ({ metadata: {}, data: { token: Buffer.from('t0ken').toString('base64') } }),
     },
-    downloads: async (request) => ({ status: 200, headers: {}, body: bytes(DISK), ...answer(request) }),
+    exchanges: async (request) => ({ status: 200, headers: {}, body: bytes(DISK), ...answer(request) }),
   };
 }
 
@@ -92,7 +92,7 @@ describe('vmexport create and delete', () => {
 
 describe('vmexport download', () => {
   it('waits, presents the token, and leaves an export of others alone', async () => {
-    const asked: DownloadRequest[] = [];
+    const asked: ExchangeRequest[] = [];
     const setting = cluster((request) => {
       asked.push(request);
       return { body: bytes(gzipSync(DISK)) };
@@ -100,7 +100,7 @@ describe('vmexport download', () => {
     const { status, out, requests } = await virtctl(`vmexport download e1 --output=${dir}/disk.gz`, setting);
     expect({ status, out }).toEqual({ status: 0, out: 'Download finished succesfully\n' });
     expect(asked).toEqual([
-      { url: 'https://host/gzip', headers: { 'x-kubevirt-export-token': 't0ken' }, ca: 'PEM', insecure: false },
+      { method: 'GET', url: 'https://host/gzip', headers: { 'x-kubevirt-export-token': 't0ken' }, ca: 'PEM', insecure: false },
     ]);
     expect(requests.some((request) => request.startsWith('DELETE'))).toBe(false);
     expect(await readFile(`${dir}/disk.gz`)).toEqual(gzipSync(DISK));
