@@ -50,3 +50,16 @@ export interface PodCallParams {
   readonly podUid: string;
   readonly container: string;
 }
+
+/** What the server asks the exporter pod of a VirtualMachineExport; params are `ExportCallParams` and what is said below. */
+export const ExportVerb = {
+  /** Answers `{ sizeBytes }` of the disk in `claim`. */
+  info: 'export-info',
+  /** Stream of the disk in `claim` as raw bytes, `length` of them from `offset`. */
+  read: 'export-read',
+} as const;
+
+export interface ExportCallParams {
+  readonly podUid: string;
+  readonly claim: string;
+}

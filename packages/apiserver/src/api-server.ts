@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomInt, randomUUID } from 'node:crypto';
 import type { Client } from '@slipway/client';
-import type { AdmissionHandler, AggregatedApi, NodeConnector, UserInfo } from '@slipway/runtime';
+import type { AdmissionHandler, AggregatedApi, NodeConnector, OpenRoute, UserInfo } from '@slipway/runtime';
 import type { Store } from '@slipway/store';
 import { createAdmissionChain, type AdmissionPlugin } from './admission/admission-chain.ts';
 import { policyAdmission } from './admission/policies/policy-admission.ts';
@@ -47,6 +47,8 @@ import type { AuditEvent, ServerContext, VirtualHandler } from './pipeline/serve
 import { createBinding } from './subresources/pod-actions.ts';
 import { ApiServiceController } from './api-services/api-service-controller.ts';
 import { RemoteApis } from './api-services/remote-apis.ts';
+import { CertificateSigner } from './pki/certificate-signer.ts';
+import type { KeyPair } from './pki/certificates.ts';
 import { Registry } from './registry/registry.ts';
 import type { ResourceDefinition } from './registry/resource-definition.ts';
 import type { WriteContext } from './registry/write-context.ts';
@@ -60,6 +62,8 @@ export interface ApiServerOptions {
   readonly admissionPlugins?: readonly AdmissionPlugin[];
   readonly admissionHandlers?: readonly AdmissionHandler[];
   readonly aggregatedApis?: readonly AggregatedApi[];
+  /** Parts that answer by themselves, without user and rules of the API. */
+  readonly openRoutes?: readonly OpenRoute[];
   /** Parts of the platform that act with rights of their own. */
   readonly components?: readonly Component[];
   /** How logs, exec and port-forward reach a node. */
@@ -68,6 +72,8 @@ export interface ApiServerOptions {
   readonly frontProxy?: { readonly cert: string; readonly key: string };
   /** Published in `kube-system/extension-apiserver-authentication`. */
   readonly extensionAuthorities?: ExtensionAuthorities;
+  /** Signs client certificates that were approved, and those that nodes renew. Absent: nobody gets any. */
+  readonly signingAuthority?: KeyPair;
   /** Static bearer tokens. */
   readonly tokens?: ReadonlyMap<string, UserInfo>;
   readonly tokenAuthenticators?: readonly TokenAuthenticator[];
@@ -140,6 +146,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     rbac,
     tokenAuthenticators,
     aggregatedApis: options.aggregatedApis ?? [],
+    openRoutes: options.openRoutes ?? [],
     nodes: options.nodes,
     frontProxy: options.frontProxy,
     remoteApis: new RemoteApis({
@@ -181,6 +188,15 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     uid: context.uid,
     logError,
   });
+  const signer =
+    options.signingAuthority &&
+    new CertificateSigner({
+      registry,
+      authority: options.signingAuthority,
+      context: () => systemContext('certificates.k8s.io', 'v1', 'certificatesigningrequests', ''),
+      nowMs,
+      logError,
+    });
   apiServices.syncSoon();
   await apiServices.settled();
   if (isNew) registry.oldestWatchRevision = options.store.revision;
@@ -199,6 +215,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       await Promise.all(listeners.map((listener) => listener.close()));
       crds.close();
       apiServices.close();
+      signer?.close();
+      await signer?.settled();
       context.remoteApis.close();
       await apiServices.settled();
       await crds.settled();

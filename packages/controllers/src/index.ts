@@ -28,6 +28,7 @@ import { statefulSetController } from './stateful-set/index.ts';
 import { taintEvictionController } from './taint-eviction/index.ts';
 import { virtualMachinePoolController } from './virtual-machine-pool/index.ts';
 import { vmCloneController } from './vm-clone/index.ts';
+import { vmExportController } from './vm-export/index.ts';
 import { vmRestoreController } from './vm-restore/index.ts';
 import { vmSnapshotContentController, vmSnapshotController } from './vm-snapshot/index.ts';
 import { volumeSnapshotController } from './volume-snapshot/index.ts';
@@ -43,6 +44,7 @@ export {
 export { expandVm, resolveTypes, withInferredTypes } from './instancetype/index.ts';
 export * from './persistent-volume/index.ts';
 export * from './scheduler/index.ts';
+export { exportRoute, type ExportRouteDeps } from './vm-export/index.ts';
 export { type ClusterFacts, clusterFacts } from './virtual-machine/cluster-facts.ts';
 export { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 export {
@@ -83,6 +85,7 @@ export const controllers: readonly ControllerRegistration[] = [
   vmSnapshotContentController,
   vmRestoreController,
   vmCloneController,
+  vmExportController,
   ...kubeVirtControllers(SLIPWAY_PROFILE),
   replicaSetVmiController,
   virtualMachinePoolController,

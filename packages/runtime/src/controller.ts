@@ -43,6 +43,8 @@ export interface PlatformSettings {
   readonly osImagesNamespace: string;
   /** PEM of the API server's CA, published to pods as `kube-root-ca.crt`. */
   readonly caBundle: string;
+  /** Where clients reach the API server, for example `https://127.0.0.1:6443`; absent in a cluster that says it otherwise. */
+  readonly apiUrl?: string;
   /** Version of the platform, shown in the status of its operators. */
   readonly version: string;
 }

@@ -12,6 +12,7 @@ export * from './informer.ts';
 export * from './informer-factory.ts';
 export * from './logger.ts';
 export * from './node-connector.ts';
+export * from './open-route.ts';
 export * from './node-tunnel/index.ts';
 export * from './object-cache.ts';
 export * from './policy-rule.ts';

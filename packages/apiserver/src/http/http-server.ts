@@ -11,6 +11,7 @@ import type { ApiRequest, ApiResponse, ChannelIdentity } from '../pipeline/reque
 import type { RequestInfo } from '../routing/request-info.ts';
 import type { ServerContext } from '../pipeline/server-context.ts';
 import { type ClientAuthorities, identityOfRequest, type Peer, peerOfSocket } from './peer-identity.ts';
+import { serveOpenRoute } from './open-routes.ts';
 import { readBody } from './read-body.ts';
 import { handleUpgrade } from './upgrade.ts';
 import { writeError, writeResponse } from './write-response.ts';
@@ -127,6 +128,8 @@ async function serve(
   const departure = new Departure(response);
   const apiCall = new HttpApiRequest(server.flow, { source: request, hasBody: hasBody(request), departure, peer });
   try {
+    const route = server.openRoutes.find(({ prefix }) => apiCall.path.startsWith(prefix));
+    if (route !== undefined) return await serveOpenRoute(route, apiCall, response);
     const answer = await handleRequest(server, apiCall);
     apiCall.leaveBefore(answer);
     await writeResponse(apiCall, answer, response, watches);

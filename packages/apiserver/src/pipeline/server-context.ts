@@ -1,4 +1,4 @@
-import type { AggregatedApi, NodeConnector, UserInfo } from '@slipway/runtime';
+import type { AggregatedApi, NodeConnector, OpenRoute, UserInfo } from '@slipway/runtime';
 import type { AdmissionChain } from '../admission/admission-chain.ts';
 import type { RemoteApis } from '../api-services/remote-apis.ts';
 import type { TokenAuthenticator } from '../authn/authenticator.ts';
@@ -38,6 +38,8 @@ export interface ServerContext {
   readonly tokenAuthenticators: readonly TokenAuthenticator[];
   readonly serviceAccountTokens: ServiceAccountTokens;
   readonly aggregatedApis: readonly AggregatedApi[];
+  /** Paths that stand outside of the API. */
+  readonly openRoutes: readonly OpenRoute[];
   readonly nodes: NodeConnector | undefined;
   /** Certificate by which servers behind APIServices know that identity headers come from us. */
   readonly frontProxy: { readonly cert: string; readonly key: string } | undefined;

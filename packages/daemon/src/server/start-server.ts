@@ -7,7 +7,7 @@ import {
   type VirtualMachine,
 } from '@slipway/api';
 import { isNotFound } from '@slipway/apimachinery';
-import { type ApiServer, builtinResources, createApiServer, type ListenOptions } from '@slipway/apiserver';
+import { type ApiServer, builtinResources, createApiServer, type ListenOptions, toYaml } from '@slipway/apiserver';
 import { cdiControllers, dataVolumeAdmission } from '@slipway/cdi';
 import type { Client } from '@slipway/client';
 import {
@@ -17,6 +17,7 @@ import {
   clusterFacts,
   controllers,
   expandVm,
+  exportRoute,
   platformUserIn,
   resolveTypes,
   virtAdmissionHandlers,
@@ -37,6 +38,7 @@ import {
 import { openStore, openStoreDirectory } from '@slipway/store';
 import { type ClusterConfig, clusterConfig } from '@slipway/virt';
 import { checkToken } from '../access/platform-token.ts';
+import { serverUrl } from '../instance/credentials.ts';
 import type { InstanceConfig } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import { oidcIssuersOf } from '../instance/server-options.ts';
@@ -81,7 +83,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   const late: LateParts = {};
   const api = await createApi(input, store, nodes, log, late);
   const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
-  const manager = createManager(api, nodes, log, tls.clientCa);
+  const manager = createManager(api, nodes, log, { caBundle: tls.clientCa, apiUrl: serverUrl(config) });
   late.manager = manager;
   manager.start(signal);
   return {
@@ -122,6 +124,7 @@ async function createApi(
       nodes.api,
       virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, config, expandVm: expand }),
     ],
+    openRoutes: [exportRoute({ client, nodes, now: Date.now, writeYaml: toYaml })],
     admissionHandlers: [
       ...virtAdmissionHandlers({
         client,
@@ -177,7 +180,12 @@ async function findClaim(client: Client, namespace: string, name: string): Promi
   }
 }
 
-function createManager(api: ApiServer, nodes: TunnelServer, log: Logger, caBundle: string): ControllerManager {
+function createManager(
+  api: ApiServer,
+  nodes: TunnelServer,
+  log: Logger,
+  address: { readonly caBundle: string; readonly apiUrl: string },
+): ControllerManager {
   const manager = new ControllerManager({
     clientFor: (name) => api.client(componentUser(INSTALL_NAMESPACE, name), name),
     clock: systemClock,
@@ -185,7 +193,7 @@ function createManager(api: ApiServer, nodes: TunnelServer, log: Logger, caBundl
     random: Math.random,
     uid: randomUUID,
     nodes,
-    settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, caBundle, version: VERSION },
+    settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, ...address, version: VERSION },
   });
   for (const registration of REGISTRATIONS) manager.register(registration);
   return manager;

@@ -3,3 +3,4 @@ export { LOCAL_PROVISIONER } from './provision-plan.ts';
 export { VolumeError } from './volume-error.ts';
 export { nodeVolumes, type NodeVolumes, type VolumeManagerDeps } from './volume-manager.ts';
 export type { LiveDisks } from './snapshot-volume.ts';
+export { withExports } from './export-pod-runner.ts';

@@ -15,6 +15,7 @@ import { ControllerManager, type Informers, type Logger, type TimerClock } from 
 import { isHotpluggable } from '@slipway/virt';
 import type { NodeConfig, PodRunner, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
 import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
+import { ExportPodRunner } from './export-pod-runner.ts';
 import { ImageStore } from './image-store.ts';
 import { localSnapshotter } from './local-snapshotter.ts';
 import { localProvisioner, localReclaimer, volumeUidOf } from './local-provisioner.ts';
@@ -50,8 +51,9 @@ const VOLUME_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 export interface NodeVolumes {
   readonly manager: VolumeManager;
-  /** Runners of the data mover images. */
+  /** Runners of the data mover images, and of exporters. */
   readonly podRunners: readonly PodRunner[];
+  readonly exporter: ExportPodRunner;
   /** Log of a mover's pod. */
   logTail(podUid: string): Promise<string>;
 }
@@ -67,9 +69,11 @@ export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
   const isPodGone = (podUid: string): boolean =>
     pods.hasSynced && !pods.lister.list().some(({ metadata }) => metadata.uid === podUid);
   const shared = { client, launcher, store, clock, random, log, isPodGone, allowedAddresses: deps.allowedImportAddresses };
+  const exporter = new ExportPodRunner({ client, launcher, store, clock, log, isPodGone });
   return {
+    exporter,
     manager: new LocalVolumeManager({ ...deps, store, launcher, images, isPodGone }),
-    podRunners: MOVER_IMAGES.map((image) => new MoverPodRunner(image, shared)),
+    podRunners: [...MOVER_IMAGES.map((image) => new MoverPodRunner(image, shared)), exporter],
     logTail: (podUid) => launcher.logTail(checkedUid(podUid)),
   };
 }
@@ -110,11 +114,11 @@ class LocalVolumeManager implements VolumeManager {
     const provisioner = { nodeName: config.nodeName, store };
     const manager = new ControllerManager({
       clientFor: () => client,
+      host: config.nodeName,
       clock,
       log,
       random,
       uid: randomUUID,
-      host: config.nodeName,
       // neither of the two controllers asks a node or reads a platform setting
       nodes: { call: unreachable, open: unreachable },
       settings: { installNamespace: '', osImagesNamespace: '', caBundle: '', version: '' },
