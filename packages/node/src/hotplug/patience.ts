@@ -22,8 +22,12 @@ export class Patience {
   private readonly nowMs: () => number;
   private readonly troubles = new Map<string, Trouble>();
 
-  constructor(nowMs: () => number) {
+  private readonly limitMs: number;
+
+  /** `limitMs`: how long the guest may take before it is told. */
+  constructor(nowMs: () => number, limitMs = DETACH_PATIENCE_MS) {
     this.nowMs = nowMs;
+    this.limitMs = limitMs;
   }
 
   /** Forgets what is wanted no more. */
@@ -80,14 +84,14 @@ export class Patience {
     const trouble = this.troubles.get(key);
     if (trouble === undefined) return undefined;
     if (trouble.isRefused) return 'refused';
-    return this.nowMs() - trouble.sinceMs >= DETACH_PATIENCE_MS ? 'timed-out' : undefined;
+    return this.nowMs() - trouble.sinceMs >= this.limitMs ? 'timed-out' : undefined;
   }
 
   /** When the next retry or verdict is due; undefined: never. */
   nextInMs(): number | undefined {
     const nowMs = this.nowMs();
     const times = [...this.troubles.values()].flatMap(({ nextMs, sinceMs, alias }) => {
-      const toldMs = sinceMs + DETACH_PATIENCE_MS;
+      const toldMs = sinceMs + this.limitMs;
       return alias !== undefined && toldMs > nowMs ? [nextMs, toldMs] : [nextMs];
     });
     return times.length === 0 ? undefined : Math.max(0, Math.min(...times) - nowMs);

@@ -19,16 +19,23 @@ export interface SizeSyncDeps {
 const VCPUS = 'vcpus';
 const MEMORY = 'memory';
 
+/** Taking back memory means moving what is in it. */
+const MEMORY_PATIENCE_MS = 60_000;
+const ONLINE_PATIENCE_MS = 20_000;
+const ONLINE_POLL_MS = 500;
+
 const NOTHING: SyncResult = { changes: [], problems: [], retryInMs: undefined, hasChanged: false };
 
 /** Gives a running guest more vCPUs, and more or less memory. */
 export class SizeSync {
   private readonly deps: SizeSyncDeps;
   private readonly patience: Patience;
+  /** Since when the guest has vCPUs that it does not use. */
+  private vcpusSinceMs: number | undefined;
 
   constructor(deps: SizeSyncDeps) {
     this.deps = deps;
-    this.patience = new Patience(deps.nowMs);
+    this.patience = new Patience(deps.nowMs, MEMORY_PATIENCE_MS);
   }
 
   async syncVcpus(guest: GuestNow, signal: AbortSignal): Promise<SyncResult> {
@@ -37,14 +44,16 @@ export class SizeSync {
     if (begun !== undefined) return begun;
     if (!this.patience.isDue(VCPUS)) return this.waiting();
     try {
+      if (goal.current > goal.wanted) return this.vcpusFailed(guest.vmi, shrinkProblem(goal));
       if (goal.current < goal.wanted) await guest.libvirt.setVcpus(guest.domain, goal.wanted);
-      const problem = goal.current > goal.wanted ? shrinkProblem(goal) : await vcpuProblem(guest, goal);
-      if (problem !== undefined) return this.vcpusFailed(guest.vmi, problem);
+      const problem = await vcpuProblem(guest, goal);
+      if (problem !== undefined) return this.vcpusPending(guest.vmi, problem);
     } catch (error) {
       signal.throwIfAborted();
       return this.vcpusFailed(guest.vmi, `Cannot give the guest ${goal.wanted} vCPUs: ${textOf(error)}`);
     }
     this.patience.forget(VCPUS);
+    this.vcpusSinceMs = undefined;
     this.deps.events.normal(guest.vmi, 'VCPUsPlugged', `The guest has ${goal.wanted} vCPUs`);
     const done: InstanceChange = (vmi) => ({
       ...vmi,
@@ -79,6 +88,13 @@ export class SizeSync {
 
   private waiting(): SyncResult {
     return { ...NOTHING, retryInMs: this.patience.nextInMs() };
+  }
+
+  /** A guest needs a moment to see what it was given. */
+  private vcpusPending(vmi: VirtualMachineInstance, problem: string): SyncResult {
+    this.vcpusSinceMs ??= this.deps.nowMs();
+    if (this.deps.nowMs() - this.vcpusSinceMs < ONLINE_PATIENCE_MS) return { ...NOTHING, retryInMs: ONLINE_POLL_MS };
+    return this.vcpusFailed(vmi, problem);
   }
 
   private vcpusFailed(vmi: VirtualMachineInstance, message: string): SyncResult {
