@@ -51,6 +51,17 @@ describe('cost of expressions', () => {
     ).toThrow(CostExceeded);
   });
 
+  it('charges items that fail', () => {
+    const list = numbers.slice(0, 100);
+    const good = run('self.exists(x, x < 0)', list).cost;
+    const bad = run("self.exists(x, x == 99 || x.missing == 'a')", list).cost;
+    expect(bad).toBeGreaterThan(good + 2000);
+    // found by fuzzing: forty thousand failures kept the event loop for 150 ms
+    const nested = 'self.all(a, self.all(b, self.all(c, dyn("no truth value"))))';
+    expect(() => run(nested, list)).toThrow(CostExceeded);
+    expect(Error.stackTraceLimit).toBeGreaterThan(0);
+  });
+
   it('charges a shared budget', () => {
     const budget = { left: 100 };
     const result = compileExpression('self.all(x, x >= 0)', ['self'], 'any');

@@ -43,6 +43,8 @@ const COSTS: Readonly<Record<string, number>> = {
 };
 /** One turn of a loop, beyond what stands in it. */
 const STEP_COST = 3;
+/** A turn that fails: making and catching an error takes as long as many steps. */
+const FAILURE_COST = 30;
 
 /** Makes every part of a checked expression count; done once per expression. */
 export function meterOf(root: ASTNode): Meter {
@@ -56,6 +58,9 @@ export function meterOf(root: ASTNode): Meter {
     run(evaluate, budget) {
       const limit = Math.min(PER_CALL_LIMIT, budget.left);
       state.left = limit;
+      // an item that fails is skipped by `all` and `exists`; nobody looks at the stacks of such errors
+      const { stackTraceLimit } = Error;
+      Error.stackTraceLimit = 0;
       try {
         const value = evaluate();
         // `a || b` goes on when a fails, for whatever reason
@@ -64,6 +69,7 @@ export function meterOf(root: ASTNode): Meter {
       } catch (error) {
         throw state.left < 0 ? new CostExceeded() : error;
       } finally {
+        Error.stackTraceLimit = stackTraceLimit;
         budget.left -= limit - Math.max(state.left, 0);
       }
     },
@@ -125,7 +131,12 @@ function chargeStep(step: EvalNode, charge: Charge): void {
   const { evaluate } = step;
   step.evaluate = (evaluator, own, context) => {
     charge(STEP_COST);
-    return evaluate(evaluator, own, context);
+    try {
+      return evaluate(evaluator, own, context);
+    } catch (error) {
+      if (!(error instanceof CostExceeded)) charge(FAILURE_COST);
+      throw error;
+    }
   };
 }
 
