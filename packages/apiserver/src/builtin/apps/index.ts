@@ -109,6 +109,11 @@ export const statefulSetKind = workloadKind({
     spec.replicas ??= 1;
     spec['serviceName'] ??= '';
     spec['podManagementPolicy'] ??= 'OrderedReady';
+    const retention = spec['persistentVolumeClaimRetentionPolicy'] as Record<string, unknown> | undefined; // an object by schema
+    if (retention !== undefined) {
+      retention['whenDeleted'] ??= 'Retain';
+      retention['whenScaled'] ??= 'Retain';
+    }
     rollingUpdate(spec, 'updateStrategy', { partition: 0 });
     spec['revisionHistoryLimit'] ??= REVISION_LIMIT;
     for (const claim of (spec['volumeClaimTemplates'] ?? []) as core.PersistentVolumeClaim[]) {

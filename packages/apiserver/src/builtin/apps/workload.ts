@@ -152,22 +152,13 @@ export function workloadKind(options: WorkloadOptions): BuiltinKind {
 const containersOf = (object: UnstructuredObject): readonly core.Container[] =>
   typed<Workload>(object).spec?.template?.spec?.containers ?? [];
 
-export const containersColumn = column(
-  'Containers',
-  (object) =>
-    containersOf(object)
-      .map(({ name }) => name)
-      .join(','),
-  { wide: true },
-);
-export const imagesColumn = column(
-  'Images',
-  (object) =>
-    containersOf(object)
-      .map(({ image }) => image)
-      .join(','),
-  { wide: true },
-);
+/** Names of containers, as tables show them. */
+export const namesText = (containers: readonly core.Container[]): string => containers.map(({ name }) => name).join(',');
+/** Images of containers, as tables show them. */
+export const imagesText = (containers: readonly core.Container[]): string => containers.map(({ image }) => image).join(',');
+
+export const containersColumn = column('Containers', (object) => namesText(containersOf(object)), { wide: true });
+export const imagesColumn = column('Images', (object) => imagesText(containersOf(object)), { wide: true });
 export const selectorColumn = column('Selector', (object) => selectorText(typed<Workload>(object).spec?.selector), {
   wide: true,
 });

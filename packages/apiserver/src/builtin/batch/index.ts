@@ -11,7 +11,7 @@ import {
   requiredValue,
   unsupportedValue,
 } from '@slipway/apimachinery';
-import { containersColumn, imagesColumn, selectorColumn } from '../apps/workload.ts';
+import { containersColumn, imagesColumn, imagesText, namesText, selectorColumn, selectorText } from '../apps/workload.ts';
 import { defaultPodTemplate } from '../core/pod-defaults.ts';
 import { oneOf, validatePodSpec } from '../core/pod-validation.ts';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
@@ -184,6 +184,9 @@ function defaultJobTemplate(template: NonNullable<NonNullable<CronJob['spec']>['
   defaultPodTemplate(template.spec.template);
 }
 
+const containersOfJobs = (object: UnstructuredObject) =>
+  typed<CronJob>(object).spec?.jobTemplate?.spec?.template?.spec?.containers ?? [];
+
 export const cronJobKind: BuiltinKind = {
   group: 'batch',
   kind: 'CronJob',
@@ -222,5 +225,8 @@ export const cronJobKind: BuiltinKind = {
       return last === undefined ? '<none>' : ageOf(last, nowMs);
     }),
     ageColumn,
+    column('Containers', (object) => namesText(containersOfJobs(object)), { wide: true }),
+    column('Images', (object) => imagesText(containersOfJobs(object)), { wide: true }),
+    column('Selector', (object) => selectorText(typed<CronJob>(object).spec?.jobTemplate?.spec?.selector), { wide: true }),
   ],
 };

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import type { ServiceAccount, core } from '@slipway/api';
 import { type FieldError, checkPortNumber, invalidValue, requiredValue } from '@slipway/apimachinery';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
-import { workloadKind } from '../apps/workload.ts';
+import { containersColumn, imagesColumn, selectorText, statusNumber, wantedReplicas, workloadKind } from '../apps/workload.ts';
 import { NOT_AN_ADDRESS } from './services.ts';
 
 export const serviceAccountKind: BuiltinKind = {
@@ -93,10 +93,29 @@ export const replicationControllerKind: BuiltinKind = {
     shortNames: ['rc'],
     scale: true,
     hasMapSelector: true,
-    defaultSpec(spec) {
+    defaultSpec(spec, object) {
       spec['replicas'] ??= 1;
+      const labels = spec.template?.metadata?.labels;
+      if (labels === undefined) return;
+      if (Object.keys(spec['selector'] ?? {}).length === 0) spec['selector'] = { ...labels };
+      if (Object.keys(object.metadata.labels ?? {}).length === 0) object.metadata.labels = { ...labels };
     },
     initialStatus: { replicas: 0 },
+    columns: [
+      nameColumn,
+      column('Desired', wantedReplicas, { type: 'integer' }),
+      column('Current', (object) => statusNumber(object, 'replicas'), { type: 'integer' }),
+      column('Ready', (object) => statusNumber(object, 'readyReplicas'), { type: 'integer' }),
+      ageColumn,
+      containersColumn,
+      imagesColumn,
+      column(
+        'Selector',
+        (object) =>
+          selectorText({ matchLabels: typed<{ spec?: { selector?: Record<string, string> } }>(object).spec?.selector ?? {} }),
+        { wide: true },
+      ),
+    ],
   }),
   selectableFields: (object) => ({
     'status.replicas': String(typed<{ status?: { replicas?: number } }>(object).status?.replicas ?? 0),

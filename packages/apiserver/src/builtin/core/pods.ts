@@ -1,7 +1,8 @@
-import type { Pod } from '@slipway/api';
+import type { Pod, core } from '@slipway/api';
 import type { UnstructuredObject } from '@slipway/apimachinery';
 import type { ResourceStrategy } from '../../registry/resource-definition.ts';
-import type { BuiltinKind } from '../define.ts';
+import { imagesText, namesText, selectorText } from '../apps/workload.ts';
+import { type BuiltinKind, column, nameColumn, typed } from '../define.ts';
 import { fillMissing } from '../fill.ts';
 import { podWarnings } from './pod-warnings.ts';
 import { defaultPodSpec, defaultPodTemplate, qosClassOf } from './pod-defaults.ts';
@@ -89,6 +90,8 @@ export const podKind: BuiltinKind = {
   },
 };
 
+const templateOf = (object: UnstructuredObject) => typed<{ template?: core.PodTemplateSpec }>(object).template;
+
 export const podTemplateKind: BuiltinKind = {
   kind: 'PodTemplate',
   plural: 'podtemplates',
@@ -100,4 +103,10 @@ export const podTemplateKind: BuiltinKind = {
     default: (object) => defaultPodTemplate(object['template'] as Parameters<typeof defaultPodTemplate>[0]), // served as this kind
     validate: (object) => validatePodSpec((object['template'] as { spec?: Pod['spec'] } | undefined)?.spec, 'template.spec'),
   },
+  columns: [
+    nameColumn,
+    column('Containers', (object) => namesText(templateOf(object)?.spec?.containers ?? [])),
+    column('Images', (object) => imagesText(templateOf(object)?.spec?.containers ?? [])),
+    column('Pod Labels', (object) => selectorText({ matchLabels: templateOf(object)?.metadata?.labels ?? {} })),
+  ],
 };

@@ -10,6 +10,7 @@ import {
 } from '@slipway/apimachinery';
 import { oneOf } from '../core/pod-validation.ts';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
+import { autoscalerKind } from './autoscalers.ts';
 import { certificateSigningRequestKind } from './certificate-requests.ts';
 
 interface Lease {
@@ -230,58 +231,6 @@ const runtimeClassKind: BuiltinKind = {
   },
   columns: [nameColumn, column('Handler', (object) => object['handler'] ?? ''), ageColumn],
 };
-
-interface Autoscaler {
-  spec?: {
-    minReplicas?: number;
-    maxReplicas?: number;
-    scaleTargetRef?: { kind?: string; name?: string };
-    targetCPUUtilizationPercentage?: number;
-    metrics?: unknown[];
-  };
-  status?: { currentReplicas?: number };
-}
-
-const autoscalerKind = (version: 'v1' | 'v2'): BuiltinKind => ({
-  group: 'autoscaling',
-  version,
-  kind: 'HorizontalPodAutoscaler',
-  plural: 'horizontalpodautoscalers',
-  definition: `autoscaling.${version}.HorizontalPodAutoscaler`,
-  shortNames: ['hpa'],
-  categories: ['all'],
-  status: true,
-  strategy: {
-    default(object) {
-      const spec = (typed<Autoscaler>(object).spec ??= {});
-      spec.minReplicas ??= 1;
-    },
-    prepareForCreate(object) {
-      object['status'] = { currentReplicas: 0, desiredReplicas: 0 };
-    },
-    prepareForUpdate(object, old) {
-      object['status'] = old['status'];
-    },
-    validate(object) {
-      const { maxReplicas = 0, minReplicas = 1 } = typed<Autoscaler>(object).spec ?? {};
-      if (maxReplicas < 1) return [invalidValue('spec.maxReplicas', maxReplicas, 'must be greater than 0')];
-      if (maxReplicas >= minReplicas) return [];
-      return [invalidValue('spec.maxReplicas', maxReplicas, 'must be greater than or equal to `minReplicas`')];
-    },
-  },
-  columns: [
-    nameColumn,
-    column('Reference', (object) => {
-      const target = typed<Autoscaler>(object).spec?.scaleTargetRef;
-      return `${target?.kind}/${target?.name}`;
-    }),
-    column('Targets', () => '<unknown>'),
-    column('MinPods', (object) => String(typed<Autoscaler>(object).spec?.minReplicas ?? '<unset>')),
-    column('MaxPods', (object) => typed<Autoscaler>(object).spec?.maxReplicas ?? 0, { type: 'integer' }),
-    column('Replicas', (object) => typed<Autoscaler>(object).status?.currentReplicas ?? 0, { type: 'integer' }),
-    ageColumn,
-  ],
-});
 
 /** The older version calls the shares of a priority level by another name. */
 function renameShares(object: UnstructuredObject, version: string, from: string, to: string): UnstructuredObject {

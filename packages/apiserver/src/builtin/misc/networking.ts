@@ -1,18 +1,18 @@
 import {
   type FieldError,
-  type LabelSelectorObject,
+  type UnstructuredObject,
   checkDns1123Subdomain,
+  forbiddenField,
   invalidValue,
   requiredValue,
 } from '@slipway/apimachinery';
 import { selectorText } from '../apps/workload.ts';
+import { oneOf } from '../core/pod-validation.ts';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
+import { type NetworkPolicySpec, validateNetworkPolicy } from './network-policy-validation.ts';
 
-interface PolicyRule {
-  ports?: { protocol?: string }[];
-}
 interface NetworkPolicy {
-  spec?: { podSelector?: LabelSelectorObject; ingress?: PolicyRule[]; egress?: PolicyRule[]; policyTypes?: string[] };
+  spec?: NetworkPolicySpec;
 }
 
 const networkPolicyKind: BuiltinKind = {
@@ -34,6 +34,7 @@ const networkPolicyKind: BuiltinKind = {
       }
       spec.policyTypes ??= spec.egress === undefined ? ['Ingress'] : ['Ingress', 'Egress'];
     },
+    validate: (object) => validateNetworkPolicy(typed<NetworkPolicy>(object).spec ?? {}),
   },
   columns: [
     nameColumn,
@@ -133,7 +134,27 @@ const ingressKind: BuiltinKind = {
 };
 
 interface IngressClass {
-  spec?: { controller?: string; parameters?: { kind?: string; name?: string; apiGroup?: string } };
+  spec?: {
+    controller?: string;
+    parameters?: { kind?: string; name?: string; apiGroup?: string; scope?: string; namespace?: string };
+  };
+}
+
+function validateIngressClass(object: UnstructuredObject): FieldError[] {
+  const { controller = '', parameters } = typed<IngressClass>(object).spec ?? {};
+  const errors: FieldError[] = [];
+  if (controller === '') errors.push(requiredValue('spec.controller'));
+  if (parameters === undefined) return errors;
+  if (!parameters.kind) errors.push(requiredValue('spec.parameters.kind', 'kind is required'));
+  if (!parameters.name) errors.push(requiredValue('spec.parameters.name', 'name is required'));
+  oneOf(parameters.scope, ['Cluster', 'Namespace'], 'spec.parameters.scope', errors);
+  if (parameters.scope === 'Namespace' && !parameters.namespace) {
+    errors.push(requiredValue('spec.parameters.namespace', "`parameters.scope` is set to 'Namespace'"));
+  }
+  if (parameters.scope === 'Cluster' && parameters.namespace !== undefined) {
+    errors.push(forbiddenField('spec.parameters.namespace', "`parameters.scope` is set to 'Cluster'"));
+  }
+  return errors;
 }
 
 const ingressClassKind: BuiltinKind = {
@@ -142,7 +163,18 @@ const ingressClassKind: BuiltinKind = {
   plural: 'ingressclasses',
   definition: 'networking.v1.IngressClass',
   cluster: true,
-  strategy: { hasGeneration: true },
+  strategy: {
+    hasGeneration: true,
+    default(object) {
+      const parameters = typed<IngressClass>(object).spec?.parameters;
+      if (parameters !== undefined) parameters.scope ??= 'Cluster';
+    },
+    validate: validateIngressClass,
+    validateUpdate(next, old) {
+      const [after, before] = [typed<IngressClass>(next).spec?.controller, typed<IngressClass>(old).spec?.controller];
+      return after === before ? [] : [invalidValue('spec.controller', after, 'field is immutable')];
+    },
+  },
   columns: [
     nameColumn,
     column('Controller', (object) => typed<IngressClass>(object).spec?.controller ?? ''),
