@@ -1,0 +1,156 @@
+import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
+import { describe, expect, it } from 'vitest';
+import { detachedInterfaces, withoutInterfaces } from './interface-plan.ts';
+import { liveInterfaces, withoutPluggableInterfaces } from './live-interfaces.ts';
+import { liveSizes } from './live-sizes.ts';
+import { liveVolumes, withoutPluggableVolumes } from './live-volumes.ts';
+
+type Spec = kubevirt.VirtualMachineInstanceSpec;
+
+const spec = (devices: kubevirt.Devices = {}, rest: Partial<Spec> = {}): Spec => ({ domain: { devices }, ...rest });
+const plug = (name: string): kubevirt.Volume => ({ name, dataVolume: { name, hotpluggable: true } });
+const fixed = (name: string): kubevirt.Volume => ({ name, dataVolume: { name } });
+
+describe('liveVolumes', () => {
+  const root = { name: 'root', disk: { bus: 'virtio' as const } };
+  const running = spec({ disks: [root] }, { volumes: [fixed('root')] });
+
+  it('adds hotpluggable volumes with their disks, on the SCSI bus unless another is named', () => {
+    const template = spec(
+      { disks: [root, { name: 'a', serial: 'A' }, { name: 'b', disk: { bus: 'virtio' } }] },
+      { volumes: [fixed('root'), plug('a'), plug('b'), plug('c')] },
+    );
+    expect(liveVolumes(template, running)).toEqual({
+      volumes: [fixed('root'), plug('a'), plug('b'), plug('c')],
+      disks: [
+        root,
+        { name: 'a', serial: 'A', disk: { bus: 'scsi' } },
+        { name: 'b', disk: { bus: 'virtio' } },
+        { name: 'c', disk: { bus: 'scsi' } },
+      ],
+    });
+  });
+
+  it('takes away what the template has no more, and keeps what is permanent', () => {
+    const plugged = spec({ disks: [root, { name: 'a', disk: { bus: 'scsi' } }] }, { volumes: [fixed('root'), plug('a')] });
+    expect(liveVolumes(spec({ disks: [] }, { volumes: [] }), plugged)).toEqual({ volumes: [fixed('root')], disks: [root] });
+  });
+
+  it('says nothing when nothing differs, also when only the order does', () => {
+    const plugged = spec(
+      { disks: [root, { name: 'a', disk: { bus: 'scsi' } }, { name: 'b', disk: { bus: 'scsi' } }] },
+      { volumes: [fixed('root'), plug('a'), plug('b')] },
+    );
+    const template = spec({ disks: [{ name: 'b' }, { name: 'a' }, root] }, { volumes: [plug('b'), fixed('root'), plug('a')] });
+    expect(liveVolumes(template, plugged)).toBeUndefined();
+  });
+
+  it('leaves only what a restart is needed for', () => {
+    const template = spec({ disks: [root, { name: 'a' }] }, { volumes: [fixed('root'), plug('a')] });
+    expect(withoutPluggableVolumes(template)).toEqual(spec({ disks: [root] }, { volumes: [fixed('root')] }));
+  });
+});
+
+describe('liveInterfaces', () => {
+  const lab = { name: 'blue', multus: { networkName: 'lab' } };
+  const pod = { name: 'default', pod: {} };
+  const primary: kubevirt.Interface = { name: 'default', masquerade: {}, macAddress: '02:00:00:00:00:01' };
+  const blue: kubevirt.Interface = { name: 'blue', bridge: {} };
+  const of = (interfaces: kubevirt.Interface[], networks: kubevirt.Network[]): Spec => spec({ interfaces }, { networks });
+  const started = of([primary], [pod]);
+
+  it('adds a second interface with an address that stays', () => {
+    const update = liveInterfaces(of([primary, blue], [pod, lab]), started, started, 'vm-uid');
+    expect(update?.interfaces.map(({ name, macAddress }) => [name, macAddress])).toEqual([
+      ['default', '02:00:00:00:00:01'],
+      ['blue', expect.stringMatching(/^02(:[\da-f]{2}){5}$/)],
+    ]);
+    expect(update?.networks).toEqual([pod, lab]);
+    expect(liveInterfaces(of([primary, blue], [pod, lab]), started, started, 'vm-uid')).toEqual(update);
+  });
+
+  it('takes states over, and asks one to go that the template has no more', () => {
+    const running = of([primary, { ...blue, macAddress: '02:00:00:00:00:02' }], [pod, lab]);
+    const states = (template: Spec): (string | undefined)[] | undefined =>
+      liveInterfaces(template, started, running, 'u')?.interfaces.map(({ state }) => state);
+    expect(states(of([primary, { ...blue, state: 'down' }], [pod, lab]))).toEqual([undefined, 'down']);
+    expect(states(of([primary, { ...blue, state: 'absent' }], [pod, lab]))).toEqual([undefined, 'absent']);
+    expect(states(of([primary], [pod]))).toEqual([undefined, 'absent']);
+    expect(states(of([primary, blue], [pod, lab]))).toBeUndefined();
+  });
+
+  it('does not bring back one that was asked to go', () => {
+    expect(liveInterfaces(of([primary, { ...blue, state: 'absent' }], [pod, lab]), started, started, 'u')).toBeUndefined();
+  });
+
+  it('is no reason for a restart, but a change of the pod network is', () => {
+    const plain = (template: Spec): Spec => withoutPluggableInterfaces(template, started, started);
+    expect(plain(of([primary, blue], [pod, lab]))).toEqual(plain(started));
+    expect(plain(of([{ ...primary, model: 'e1000' }], [pod]))).not.toEqual(plain(started));
+  });
+
+  it('drops an interface from the instance once it is gone from the guest', () => {
+    const vmi = (names: string[]): VirtualMachineInstance => ({
+      apiVersion: 'kubevirt.io/v1',
+      kind: 'VirtualMachineInstance',
+      metadata: {},
+      spec: of([primary, { ...blue, state: 'absent' }], [pod, lab]),
+      status: { phase: 'Running', interfaces: names.map((name) => ({ name })) },
+    });
+    expect(detachedInterfaces(vmi(['default', 'blue']))).toEqual([]);
+    expect(detachedInterfaces(vmi(['default']))).toEqual(['blue']);
+    expect(withoutInterfaces(vmi([]), ['blue'])).toEqual({ networks: [pod], domain: { devices: { interfaces: [primary] } } });
+  });
+});
+
+describe('liveSizes', () => {
+  const running = (parts: Partial<kubevirt.DomainSpec> = {}, conditions: object[] = []): VirtualMachineInstance => ({
+    apiVersion: 'kubevirt.io/v1',
+    kind: 'VirtualMachineInstance',
+    metadata: {},
+    spec: {
+      architecture: 'amd64',
+      domain: {
+        devices: {},
+        cpu: { sockets: 2, cores: 2, threads: 1, maxSockets: 4 },
+        memory: { guest: '2Gi', maxGuest: '8Gi' },
+        ...parts,
+      },
+    },
+    status: { memory: { guestAtBoot: '1Gi' }, conditions: conditions as kubevirt.VirtualMachineInstanceCondition[] },
+  });
+  const sockets = (count: number): Spec => ({ domain: { devices: {}, cpu: { sockets: count, cores: 2 } } });
+  const guest = (size: string): Spec => ({ domain: { devices: {}, memory: { guest: size } } });
+
+  it.each([
+    [sockets(2), undefined],
+    [sockets(5), "CPU sockets updated in template spec to a value higher than what's available"],
+    [sockets(1), 'Reduction of CPU socket count requires a restart'],
+    [guest('2048Mi'), undefined],
+    [guest('512Mi'), 'memory updated in template spec. The new guest memory is less than the guest booted with, 1Gi'],
+    [guest('16Gi'), 'memory updated in template spec. Guest memory is greater than the configured maxGuest memory'],
+    [guest('2000000001'), 'memory updated in template spec. Guest memory must be 2Mi aligned'],
+  ])('%j', (template, restartReason) => {
+    expect(liveSizes(template, running(), 10)).toEqual({ restartReason, domain: undefined });
+  });
+
+  it('grows what the instance asks for with what it gets', () => {
+    const vmi = running({ resources: { requests: { cpu: '400m', memory: '2Gi' }, limits: { cpu: '4', memory: '3Gi' } } });
+    expect(liveSizes(sockets(3), vmi, 10).domain).toEqual({
+      cpu: { sockets: 3 },
+      resources: { requests: { cpu: '600m' }, limits: { cpu: '6000m' } },
+    });
+    expect(liveSizes(guest('3Gi'), vmi, 10).domain).toMatchObject({
+      memory: { guest: '3Gi' },
+      resources: { requests: { memory: String(3 * 1024 ** 3) }, limits: { memory: String(4 * 1024 ** 3) } },
+    });
+  });
+
+  it('asks for a restart where plugging is impossible or has failed', () => {
+    const failed = running({}, [{ type: 'HotMemoryChange', status: 'False' }]);
+    expect(liveSizes(guest('4Gi'), failed, 10).restartReason).toMatch(/failed/);
+    expect(liveSizes(guest('4Gi'), running({ memory: { guest: '2Gi' } }), 10).restartReason).toMatch(/not available/);
+    const arm: VirtualMachineInstance = { ...running(), spec: { ...running().spec, architecture: 'arm64' } };
+    expect(liveSizes(sockets(3), arm, 10).restartReason).toBe("ARM doesn't support CPU hotplug");
+  });
+});
