@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process';
 import { createServer, type Server } from 'node:http';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importedVm } from './src/manifests.ts';
 import { guestImage, type Platform, startPlatform } from './src/platform.ts';
@@ -28,7 +30,7 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
   let base: string;
   let image: Buffer;
   /** Path → what to answer; tests change it while an import runs. */
-  const answers = new Map<string, { status: number; body: Buffer; contentLength?: number }>();
+  const answers = new Map<string, { status: number; body: Buffer; contentLength?: number; stalls?: boolean }>();
 
   beforeAll(async () => {
     image = readFileSync((await guestImage('tiny')).qcow2Path);
@@ -41,7 +43,7 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
       response.writeHead(answer.status, { 'Content-Length': answer.contentLength ?? answer.body.length });
       if (request.method === 'HEAD') response.end();
       else if (answer.contentLength === undefined) response.end(answer.body);
-      else response.write(answer.body, () => response.destroy());
+      else response.write(answer.body, () => answer.stalls !== true && response.destroy());
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = server.address();
@@ -137,6 +139,78 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
     expect(dv.status?.phase).not.toBe('Succeeded');
     await platform.kubectl('delete', 'dv', name, '--timeout=60s');
     await platform.kubectl('wait', '--for=delete', `pvc/${name}`, '--timeout=60s');
+  });
+
+  /** Processes that move data of this platform. */
+  const moverPids = (): number[] =>
+    readdirSync('/proc')
+      .filter((entry) => /^\d+$/.test(entry))
+      .map(Number)
+      .filter((pid) => {
+        try {
+          return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`\0${join(platform.dataDir, 'bin/mover.mjs')}\0`);
+        } catch {
+          return false; // ended meanwhile
+        }
+      });
+
+  it('goes on with a download that was killed, and says that it was', async () => {
+    const path = '/killed.qcow2';
+    answers.set(path, { status: 200, body: image.subarray(0, 500_000), contentLength: image.length, stalls: true });
+    await platform.apply(dataVolume('killed', base + path));
+    await expect.poll(moverPids, { timeout: 60_000 }).toHaveLength(1);
+    for (const pid of moverPids()) process.kill(pid, 'SIGKILL');
+    await expect
+      .poll(async () => platform.kubectl('get', 'pods,dv', '-o', 'json'), { timeout: 60_000 })
+      .toMatch(/The data mover was killed/);
+    answers.set(path, { status: 200, body: image });
+    server.closeAllConnections();
+    await platform.until<Conditioned>('dv killed', (dv) => dv.status?.phase === 'Succeeded', 120_000);
+  });
+
+  it('says that the disk is full, and ends the import when there is space', async () => {
+    const path = '/full.qcow2';
+    answers.set(path, { status: 200, body: image.subarray(0, 500_000), contentLength: image.length, stalls: true });
+    const [node = ''] = readdirSync(join(platform.dataDir, 'nodes'));
+    const volumes = join(platform.dataDir, 'nodes', node, 'volumes');
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=200m,mode=0711', 'tmpfs', volumes]);
+    try {
+      await platform.apply(dataVolume('full', base + path));
+      await expect.poll(moverPids, { timeout: 60_000 }).toHaveLength(1);
+      // somebody else takes what was free when the volume was made
+      const filler = join(volumes, 'filler');
+      execFileSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=1M', 'count=199'], { stdio: 'ignore' });
+      answers.set(path, { status: 200, body: image });
+      server.closeAllConnections();
+      await expect
+        .poll(async () => conditionText(await platform.until<Conditioned>('dv full', () => true)), { timeout: 60_000 })
+        .toMatch(/no space left on device.*Free space or enlarge it/);
+      rmSync(filler);
+      await platform.until<Conditioned>('dv full', (dv) => dv.status?.phase === 'Succeeded', 120_000);
+      await platform.kubectl('delete', 'dv', 'full', '--timeout=60s');
+      await platform.kubectl('wait', '--for=delete', 'pvc/full', '--timeout=60s');
+    } finally {
+      execFileSync('umount', ['--lazy', volumes]);
+    }
+  });
+
+  it('says that no volume fits, and makes it when there is space', async () => {
+    answers.set('/large.qcow2', { status: 200, body: image });
+    const [node = ''] = readdirSync(join(platform.dataDir, 'nodes'));
+    const volumes = join(platform.dataDir, 'nodes', node, 'volumes');
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m,mode=0711', 'tmpfs', volumes]);
+    try {
+      await platform.apply(dataVolume('large', `${base}/large.qcow2`));
+      await expect
+        .poll(async () => platform.kubectl('describe', 'pvc', 'large'), { timeout: 60_000 })
+        .toMatch(/ProvisioningFailed.*asks for 134217728 bytes, the file system of this node has .*request less/);
+      execFileSync('mount', ['-o', 'remount,size=512m', volumes]);
+      await platform.until<Conditioned>('dv large', (dv) => dv.status?.phase === 'Succeeded', 120_000);
+      await platform.kubectl('delete', 'dv', 'large', '--timeout=60s');
+      await platform.kubectl('wait', '--for=delete', 'pvc/large', '--timeout=60s');
+    } finally {
+      execFileSync('umount', ['--lazy', volumes]);
+    }
   });
 
   it('names the way out of a busy port', async () => {
