@@ -210,7 +210,10 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       listeners.push(listener);
       return listener;
     },
-    settled: () => crds.settled(),
+    async settled() {
+      await crds.settled();
+      await signer?.settled();
+    },
     async close() {
       await Promise.all(listeners.map((listener) => listener.close()));
       crds.close();

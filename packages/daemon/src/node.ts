@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { createHttpClient, loadKubeconfigs, resolveKubeconfig } from '@slipway/client';
 import { runNodeAgent } from '@slipway/node';
 import { systemClock } from '@slipway/runtime';
+import { loadIdentity } from './agent/agent-identity.ts';
+import { keepCertificate } from './agent/renew-certificate.ts';
 import { requireInstance } from './instance/instance-store.ts';
 import { logFile } from './instance/paths.ts';
 import type { NodeSettings } from './lifecycle/component-specs.ts';
@@ -32,8 +34,18 @@ process.on('unhandledRejection', (reason) => {
 /** Without the file there is no IPv4, and no default route of it. */
 const routes = await readFile('/proc/net/route', 'utf8').catch(() => '');
 
-const { client: connection } = await resolveKubeconfig(await loadKubeconfigs([paths.node(node.name).kubeconfig]));
-const client = createHttpClient({ ...connection, userAgent: `slipway-node/${VERSION}`, fieldManager: 'virt-handler' });
+const kubeconfig = paths.node(node.name).kubeconfig;
+const { client: connection } = await resolveKubeconfig(await loadKubeconfigs([kubeconfig]));
+const identity = loadIdentity(kubeconfig);
+const credentials = () => identity.credentials();
+const client = createHttpClient({
+  ...connection,
+  credentials,
+  userAgent: `slipway-node/${VERSION}`,
+  fieldManager: 'virt-handler',
+});
+const signal = terminationSignal();
+const renewing = keepCertificate({ client, identity, nodeName: node.name, clock: systemClock, log: loggerOf(log) }, signal);
 await runNodeAgent(
   {
     client,
@@ -50,7 +62,8 @@ await runNodeAgent(
       log.info({ node: node.name }, 'node agent ready');
     },
   },
-  terminationSignal(),
+  signal,
 );
+await renewing;
 await client.close();
 process.exit(0);

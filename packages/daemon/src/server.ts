@@ -46,6 +46,7 @@ const server = await startServer(
     log,
     tls: readTls(),
     frontProxy,
+    signingAuthority: { cert: readFileSync(files.authority, 'utf8'), key: readFileSync(files.authorityKey, 'utf8') },
     tokenKey: readFileSync(files.tokenKey, 'utf8'),
     serviceAccountKey: readFileSync(files.serviceAccountKey, 'utf8'),
   },

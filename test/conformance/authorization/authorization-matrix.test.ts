@@ -37,6 +37,8 @@ const NAMES: ObjectNames = new Map([
   ['kubevirt.io/virtualmachineinstances', 'guest'],
   ['node.slipway.dev/nodes', 'own'],
   ['/namespaces', 'team'],
+  ['certificates.k8s.io/certificatesigningrequests', 'asked'],
+  ['snapshot.storage.k8s.io/volumesnapshotcontents', 'kept'],
 ]);
 
 let server: ApiServer;
@@ -85,6 +87,26 @@ async function makeObjects(client: Client): Promise<void> {
   };
   const metadata = { name: 'disk' };
   await make(client, '/api/v1/persistentvolumes', { apiVersion: 'v1', kind: 'PersistentVolume', metadata, spec: volume });
+  const content = {
+    apiVersion: 'snapshot.storage.k8s.io/v1',
+    kind: 'VolumeSnapshotContent',
+    metadata: { name: 'kept' },
+    spec: {
+      driver: 'local.slipway.dev',
+      deletionPolicy: 'Delete',
+      source: { volumeHandle: 'own/00000000-0000-0000-0000-000000000000' },
+      volumeSnapshotRef: { namespace: 'team', name: 'snapshot' },
+    },
+  };
+  await make(client, '/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents', content);
+}
+
+/** Whose request it is, the server takes from who makes it. */
+async function requestCertificate(client: Client): Promise<void> {
+  const spec = { request: 'eA==', signerName: 'kubernetes.io/kube-apiserver-client-kubelet', usages: ['client auth'] };
+  const path = '/apis/certificates.k8s.io/v1/certificatesigningrequests';
+  const request = { apiVersion: 'certificates.k8s.io/v1', kind: 'CertificateSigningRequest', metadata: { name: 'asked' }, spec };
+  await make(client, path, request);
 }
 
 async function bind(client: Client): Promise<void> {
@@ -129,6 +151,7 @@ beforeAll(async () => {
   late.client = server.client({ username: 'virt-api', groups: ['system:masters'] });
   await makeObjects(client);
   await bind(client);
+  await requestCertificate(server.client(USERS['node-own']));
   routes = [
     ...server.registry.all().flatMap((definition) => resourceRoutes(definition, NAMES)),
     ...aggregatedApis.flatMap((api) => aggregatedRoutes(api, NAMES)),

@@ -141,6 +141,7 @@ const NODE_READS: readonly Rule[] = [
   rule('kubevirt.io', 'virtualmachineinstances kubevirts virtualmachineinstancemigrations', READ),
   rule('cdi.kubevirt.io', 'datavolumes storageprofiles cdiconfigs volumeclonesources', READ),
   rule('k8s.cni.cncf.io', 'network-attachment-definitions', READ),
+  rule('snapshot.storage.k8s.io', 'volumesnapshots volumesnapshotcontents', READ),
 ];
 
 /** What it may do with an object of its own. */
@@ -152,10 +153,15 @@ const NODE_OWN: readonly Rule[] = [
   rule('core', 'serviceaccounts/token', ['create']),
   rule('core', 'events', ['update', 'patch']),
   rule('kubevirt.io', 'virtualmachineinstances virtualmachineinstances/status', ['update', 'patch']),
+  rule('snapshot.storage.k8s.io', 'volumesnapshotcontents volumesnapshotcontents/status', ['update', 'patch']),
+  rule('certificates.k8s.io', 'certificatesigningrequests', ['get']),
 ];
 
 /** Creates name no object in their path: admission looks at the body of these. */
-const NODE_CREATES: readonly Rule[] = [rule('core', 'nodes persistentvolumes events', ['create'])];
+const NODE_CREATES: readonly Rule[] = [
+  rule('core', 'nodes persistentvolumes events', ['create']),
+  rule('certificates.k8s.io', 'certificatesigningrequests', ['create']),
+];
 /** Both only in the namespace of node leases. */
 const NODE_LEASES: readonly Rule[] = [rule('coordination.k8s.io', 'leases', ['get', 'create', 'update', 'patch', 'delete'])];
 

@@ -20,7 +20,7 @@ interface NodeRule {
   readonly group: string;
   readonly resources: readonly string[];
   readonly verbs: readonly string[];
-  readonly scope: 'any' | 'own-node' | 'referenced' | 'own-name' | 'own-source';
+  readonly scope: 'any' | 'own-node' | 'referenced' | 'own-name' | 'own-source' | 'own-request';
 }
 
 /**
@@ -84,6 +84,8 @@ const RULES: readonly NodeRule[] = [
     verbs: ['update', 'patch'],
     scope: 'own-node',
   },
+  { group: 'certificates.k8s.io', resources: ['certificatesigningrequests'], verbs: ['create'], scope: 'any' },
+  { group: 'certificates.k8s.io', resources: ['certificatesigningrequests'], verbs: READ, scope: 'own-request' },
   { group: 'k8s.cni.cncf.io', resources: ['network-attachment-definitions'], verbs: READ, scope: 'any' },
   { group: 'node.slipway.dev', resources: ['nodes/tunnel', 'nodes/streams'], verbs: ['get', 'create'], scope: 'own-name' },
 ];
@@ -121,9 +123,17 @@ function isInScope({ scope }: NodeRule, request: AuthorizationRequest, node: str
       // what does not exist is answered with 404 further on; admission looks again at what a write really meets
       return object === undefined || (scope === 'own-node' ? nodeOfObject(object) : sourceHostOf(object)) === node;
     }
+    case 'own-request':
+      return request.name !== '' && isOwnRequest(request, source);
     case 'referenced':
       return request.name !== '' && isReferenced(request, node, source);
   }
+}
+
+/** A node sees the requests for certificates that it made itself. */
+function isOwnRequest({ group, resource, name, user }: AuthorizationRequest, source: RbacSource): boolean {
+  const object = source.lookup(group, resource, '', name);
+  return object === undefined || fieldOf(object['spec'], 'username') === user.username;
 }
 
 /** Node an object belongs to: where a pod is bound, where an instance runs, where a volume is. */

@@ -8,6 +8,8 @@ import {
   KeyUsageFlags,
   KeyUsagesExtension,
   PemConverter,
+  Pkcs10CertificateRequest,
+  type PublicKey,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509Certificate,
@@ -71,8 +73,16 @@ export async function createAuthority(options: { commonName: string; notBefore: 
 
 /** A certificate signed by `authority`, with a new key. */
 export async function issueCertificate(authority: KeyPair, options: CertificateOptions): Promise<KeyPair> {
-  const issuer = new X509Certificate(authority.cert);
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+  return { key: await keyPem(keys.privateKey), cert: await signCertificate(authority, options, keys.publicKey) };
+}
+
+async function signCertificate(
+  authority: KeyPair,
+  options: CertificateOptions,
+  publicKey: webcrypto.CryptoKey | PublicKey,
+): Promise<string> {
+  const issuer = new X509Certificate(authority.cert);
   const organizations = options.organizations ?? [];
   const extensions: Extension[] = [
     new BasicConstraintsExtension(false, undefined, true),
@@ -89,11 +99,38 @@ export async function issueCertificate(authority: KeyPair, options: CertificateO
     notBefore: options.notBefore,
     notAfter: options.notAfter,
     signingKey: await importKey(authority.key),
-    publicKey: keys.publicKey,
+    publicKey,
     signingAlgorithm: ALGORITHM,
     extensions,
   });
-  return { key: await keyPem(keys.privateKey), cert: cert.toString('pem') };
+  return cert.toString('pem');
+}
+
+/** What a PKCS #10 request asks for; undefined when it cannot be read or its key has not signed it. */
+export async function readRequest(
+  pem: string,
+): Promise<{ commonName: string; organizations: readonly string[]; hasExtensions: boolean } | undefined> {
+  try {
+    const request = new Pkcs10CertificateRequest(pem);
+    if (!(await request.verify())) return undefined;
+    const [commonName = '', ...others] = request.subjectName.getField('CN');
+    if (others.length > 0) return undefined;
+    return { commonName, organizations: request.subjectName.getField('O'), hasExtensions: request.extensions.length > 0 };
+  } catch {
+    return undefined; // whatever a client sends, it is no request
+  }
+}
+
+/** A client certificate for the subject and the key of a PKCS #10 request that was read before. */
+export async function signRequest(
+  authority: KeyPair,
+  pem: string,
+  validity: { readonly notBefore: Date; readonly notAfter: Date },
+): Promise<string> {
+  const { subjectName, publicKey } = new Pkcs10CertificateRequest(pem);
+  const [commonName = ''] = subjectName.getField('CN');
+  const organizations = subjectName.getField('O');
+  return signCertificate(authority, { commonName, organizations, usages: ['client'], ...validity }, publicKey);
 }
 
 function alternativeNames({ dnsNames = [], ipAddresses = [] }: CertificateOptions): Extension[] {

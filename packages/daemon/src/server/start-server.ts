@@ -54,6 +54,8 @@ export interface ServerInput {
   readonly tls: ListenOptions['tls'];
   /** Shown to servers behind APIServices. */
   readonly frontProxy: { readonly cert: string; readonly key: string };
+  /** Signs client certificates that were approved, and those that node agents renew. */
+  readonly signingAuthority: { readonly cert: string; readonly key: string };
   readonly tokenKey: string;
   readonly serviceAccountKey: string;
 }
@@ -97,7 +99,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
 }
 
 async function createApi(
-  { config: instance, paths, tls, frontProxy, tokenKey, serviceAccountKey }: ServerInput,
+  { config: instance, paths, tls, frontProxy, signingAuthority, tokenKey, serviceAccountKey }: ServerInput,
   store: Awaited<ReturnType<typeof openStore>>,
   nodes: TunnelServer,
   log: Logger,
@@ -138,6 +140,7 @@ async function createApi(
     ],
     nodes,
     frontProxy,
+    signingAuthority,
     ...(tls.requestHeaderCa !== undefined && {
       extensionAuthorities: { client: tls.clientCa, requestHeader: tls.requestHeaderCa },
     }),
