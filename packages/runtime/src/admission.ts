@@ -20,6 +20,8 @@ export interface AdmissionRequest {
   readonly namespace: string;
   /** Empty while generateName is pending. */
   readonly name: string;
+  /** Type of `object` where it is not that of the resource: `policy/v1` Eviction for `pods/eviction`. */
+  readonly objectKind?: { readonly group: string; readonly version: string; readonly kind: string };
   readonly user: UserInfo;
   readonly dryRun: boolean;
   /** `CreateOptions`, `UpdateOptions` or `DeleteOptions` of the request, for webhooks. */

@@ -70,7 +70,8 @@ async function admitEviction(context: WriteContext, name: string, eviction: Reco
   const { namespace } = context;
   const metadata = { ...(isObject(eviction['metadata']) && eviction['metadata']), name, namespace };
   const object = { apiVersion: 'policy/v1', kind: 'Eviction', ...eviction, metadata } as UnstructuredObject; // completed here
-  const request = { ...admissionRequest(context, 'CREATE', name, { object }), kind: 'Eviction' };
+  const objectKind = { group: 'policy', version: 'v1', kind: 'Eviction' };
+  const request = { ...admissionRequest(context, 'CREATE', name, { object }), objectKind };
   const admitted = await context.admission.mutate(request, context.warn, (changed) => changed);
   await context.admission.validate({ ...request, ...(admitted && { object: admitted }) }, context.warn);
 }

@@ -9,6 +9,7 @@ import {
   isObject,
   requiredValue,
 } from '@slipway/apimachinery';
+import { admitSubresource, alreadyAdmitted } from '../admission/subresource-admission.ts';
 import type { Answer, Call } from '../pipeline/server-context.ts';
 import { writeContext } from '../pipeline/write-options.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
@@ -25,8 +26,14 @@ export async function handleBinding(call: Call, definition: ResourceDefinition, 
   if (typeof nodeName !== 'string' || nodeName === '') {
     throw invalid({ group: '', kind: 'Binding' }, name, [requiredValue('target.name')]);
   }
-  const annotations = isObject(body) && isObject(body['metadata']) ? body['metadata']['annotations'] : undefined;
-  const context = writeContext(call, definition, { subresource: 'binding' });
+  const admitted = await admitSubresource(call, definition, {
+    operation: 'CREATE',
+    subresource: 'binding',
+    kind: { group: '', version: 'v1', kind: 'Binding' },
+    body,
+  });
+  const { annotations } = admitted.metadata;
+  const context = { ...writeContext(call, definition, { subresource: 'binding' }), admission: alreadyAdmitted };
   await updateObject(context, name, {
     isReplacement: false,
     next(old) {

@@ -13,6 +13,7 @@ import {
   type LabelSelectorObject,
 } from '@slipway/apimachinery';
 import { ageColumn, column, nameColumn } from '../builtin/define.ts';
+import { admitSubresource, alreadyAdmitted } from '../admission/subresource-admission.ts';
 import { mediaType } from '../pipeline/decode-body.ts';
 import { type Accepted, negotiate, notAcceptable } from '../pipeline/negotiate.ts';
 import { methodNotAllowed } from '../pipeline/resource-handler.ts';
@@ -70,11 +71,15 @@ export async function handleScale(call: Call, definition: ResourceDefinition, bo
   const answer = (object: UnstructuredObject): Answer => scaleAnswer(call, scaleOf(object, paths), accepted);
   if (verb === 'get') return answer(stored.object);
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed();
-  const context = writeContext(call, definition, { subresource: 'scale' });
+  const context = { ...writeContext(call, definition, { subresource: 'scale' }), admission: alreadyAdmitted };
   const { stored: next } = await updateObject(context, name, {
     isReplacement: false,
-    next(old) {
-      const wanted = desiredScale(call, scaleOf(old, paths), body);
+    async next(old) {
+      const current = scaleOf(old, paths);
+      const desired = desiredScale(call, current, body);
+      const kind = { group: 'autoscaling', version: 'v1', kind: 'Scale' };
+      const asked = { operation: 'UPDATE', subresource: 'scale', kind, body: desired, oldBody: current } as const;
+      const wanted = await admitSubresource(call, definition, asked);
       const changed = cloneJson(old);
       write(changed, paths.specReplicasPath, replicasOf(wanted, name));
       const version = isObject(wanted['metadata']) ? wanted['metadata']['resourceVersion'] : undefined;

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { PodVerb } from '@slipway/api';
 import { StatusError, badRequest, notFound } from '@slipway/apimachinery';
+import { admitSubresource } from '../admission/subresource-admission.ts';
 import { resourceNotFound } from '../pipeline/resource-handler.ts';
 import type { Call } from '../pipeline/server-context.ts';
 import { refOf } from '../registry/write-context.ts';
@@ -35,7 +36,7 @@ interface PodStreams {
 
 /** exec, attach and port-forward of pods over WebSocket. Throws StatusError. */
 export async function openSubresourceStream(call: Call): Promise<TextStreamAcceptor> {
-  const pod = podStreams(call);
+  const pod = await podStreams(call);
   if (pod.subresource === 'portforward') {
     const ports = portsOf(call.request.query);
     return {
@@ -52,7 +53,7 @@ export async function openSubresourceStream(call: Call): Promise<TextStreamAccep
 
 /** The same over SPDY. Throws StatusError. */
 export async function openSpdyStream(call: Call): Promise<SpdyAcceptor> {
-  const pod = podStreams(call);
+  const pod = await podStreams(call);
   const offered = (call.request.headers['x-stream-protocol-version'] ?? '').split(',').map((text) => text.trim());
   const known = pod.subresource === 'portforward' ? [SPDY_PORT_FORWARD] : SPDY_EXEC_PROTOCOLS;
   const protocol = known.find((name) => offered.includes(name));
@@ -74,7 +75,25 @@ export async function openSpdyStream(call: Call): Promise<SpdyAcceptor> {
   };
 }
 
-function podStreams({ info, request, server }: Call): PodStreams {
+const OPTION_KINDS = { exec: 'PodExecOptions', attach: 'PodAttachOptions', portforward: 'PodPortForwardOptions' } as const;
+
+/** The options of a stream as admission is shown them. */
+function streamOptions({ request: { query } }: Call, subresource: PodStreams['subresource'], container: string): object {
+  if (subresource === 'portforward') {
+    const ports = query.getAll('ports').flatMap((text) => text.split(',').map(Number));
+    return ports.length > 0 ? { ports } : {};
+  }
+  const flags = ['stdin', 'stdout', 'stderr', 'tty'].filter((name) => query.get(name) === 'true' || query.get(name) === '1');
+  const command = query.getAll('command');
+  return {
+    ...Object.fromEntries(flags.map((name) => [name, true])),
+    container,
+    ...(subresource === 'exec' && { command }),
+  };
+}
+
+async function podStreams(call: Call): Promise<PodStreams> {
+  const { info, request, server } = call;
   const { subresource } = info;
   const definition = server.registry.find(info.group, info.version, info.resource);
   const isStream = subresource === 'exec' || subresource === 'attach' || subresource === 'portforward';
@@ -83,6 +102,9 @@ function podStreams({ info, request, server }: Call): PodStreams {
   if (pod === undefined) throw notFound(refOf(definition), info.name);
   const node = nodeOf(pod);
   const container = containerOf(pod, request.query.get('container') ?? firstContainer(pod, subresource));
+  const kind = { group: '', version: 'v1', kind: OPTION_KINDS[subresource] };
+  const body = streamOptions(call, subresource, container);
+  await admitSubresource(call, definition, { operation: 'CONNECT', subresource, kind, body });
   const key = { namespace: info.namespace, pod: info.name, podUid: pod.metadata.uid, container };
   return {
     subresource,

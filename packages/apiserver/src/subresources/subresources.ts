@@ -1,4 +1,5 @@
 import { badRequest, notFound } from '@slipway/apimachinery';
+import { admitSubresource } from '../admission/subresource-admission.ts';
 import { decodeValue } from '../pipeline/decode-body.ts';
 import { handleResource, methodNotAllowed, resourceNotFound } from '../pipeline/resource-handler.ts';
 import type { Answer, Call, VirtualHandler } from '../pipeline/server-context.ts';
@@ -22,7 +23,7 @@ export async function handleSubresource(
   const { info } = call;
   if (handler !== undefined) {
     if (info.verb !== 'create') throw methodNotAllowed();
-    return handler(call, decodeValue(call.request));
+    return handler(call, await admittedBody(call, definition, decodeValue(call.request)));
   }
   if (info.subresource === 'scale' && definition.subresources.scale !== undefined) {
     return handleScale(call, definition, decodeValue(call.request));
@@ -34,6 +35,15 @@ export async function handleSubresource(
   if (PARTIAL_UPDATES.has(info.subresource)) return handleResource(call, definition);
   if (definition.group === '' && definition.plural === 'pods') return handlePodSubresource(call, definition);
   throw resourceNotFound();
+}
+
+const TOKEN_REQUEST = { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' };
+
+/** Tokens are subject to admission like other writes; reviews, which are questions, are not. */
+async function admittedBody(call: Call, definition: ResourceDefinition, body: unknown): Promise<unknown> {
+  const { subresource } = call.info;
+  if (subresource !== 'token') return body;
+  return admitSubresource(call, definition, { operation: 'CREATE', subresource, kind: TOKEN_REQUEST, body });
 }
 
 async function handlePodSubresource(call: Call, definition: ResourceDefinition): Promise<Answer> {

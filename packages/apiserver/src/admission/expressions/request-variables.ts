@@ -30,9 +30,7 @@ export function requestVariables(
   more: Readonly<Record<string, () => unknown>> = {},
 ): Variables {
   const shown = (object: UnstructuredObject | undefined): unknown =>
-    object === undefined
-      ? null
-      : toCel(form?.plural === request.resource ? { ...object, apiVersion: apiVersionOf(form) } : object);
+    object === undefined ? null : toCel(shownForm(object, request, form));
   return lazyVariables({
     object: () => shown(request.object),
     oldObject: () => shown(request.oldObject),
@@ -43,14 +41,23 @@ export function requestVariables(
   });
 }
 
+function shownForm(object: UnstructuredObject, request: AdmissionRequest, form: ResourceDefinition | undefined): object {
+  if (request.operation === 'CONNECT') {
+    const { metadata: _metadata, ...options } = object;
+    return options;
+  }
+  const isOwnForm = request.objectKind === undefined && form?.plural === request.resource;
+  return isOwnForm ? { ...object, apiVersion: apiVersionOf(form) } : object;
+}
+
 function reviewOf(request: AdmissionRequest, form: ResourceDefinition | undefined): Record<string, unknown> {
   const { user, group, version, kind, resource, subresource } = request;
   const matched = form ?? { group, version, kind, plural: resource };
   return {
-    kind: { group: matched.group, version: matched.version, kind: request.resource === matched.plural ? kind : matched.kind },
+    kind: request.objectKind ?? { group: matched.group, version: matched.version, kind: matched.kind },
     resource: { group: matched.group, version: matched.version, resource: matched.plural },
     subResource: subresource,
-    requestKind: { group, version, kind },
+    requestKind: request.objectKind ?? { group, version, kind },
     requestResource: { group, version, resource },
     requestSubResource: subresource,
     name: request.name,

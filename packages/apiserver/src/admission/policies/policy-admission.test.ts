@@ -1,7 +1,7 @@
 import type { Status } from '@slipway/apimachinery';
 import { memoryStoreFs, openStore } from '@slipway/store';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type ApiServer, createApiServer } from '../../api-server.ts';
+import { type ApiServer, createApiServer, generateServiceAccountKey } from '../../api-server.ts';
 import { builtinResources } from '../../builtin/index.ts';
 import type { AuditEvent } from '../../pipeline/server-context.ts';
 
@@ -9,6 +9,8 @@ const GROUP = '/apis/admissionregistration.k8s.io/v1';
 const CONFIG_MAPS = '/api/v1/namespaces/default/configmaps';
 const DEPLOYMENTS = '/apis/apps/v1/namespaces/default/deployments';
 
+/** Making one takes longer than a test. */
+const serviceAccountKey = generateServiceAccountKey();
 let server: ApiServer;
 let audit: AuditEvent[];
 
@@ -17,6 +19,7 @@ beforeEach(async () => {
   server = await createApiServer({
     store: await openStore({ fs: memoryStoreFs(), now: Date.now }),
     definitions: builtinResources(),
+    serviceAccountKey,
     audit: (event) => audit.push(event),
   });
 });

@@ -22,10 +22,10 @@ export function admissionReview(
     apiVersion: `admission.k8s.io/${webhook.reviewVersion}`,
     request: {
       uid,
-      kind: { group: form.group, version: form.version, kind: form.kind },
+      kind: request.objectKind ?? { group: form.group, version: form.version, kind: form.kind },
       resource: { group: form.group, version: form.version, resource: form.plural },
       ...(subresource && { subResource: subresource }),
-      requestKind: { group: request.group, version: request.version, kind: request.kind },
+      requestKind: request.objectKind ?? { group: request.group, version: request.version, kind: request.kind },
       requestResource: { group: request.group, version: request.version, resource: request.resource },
       ...(subresource && { requestSubResource: subresource }),
       ...(request.name && { name: request.name }),

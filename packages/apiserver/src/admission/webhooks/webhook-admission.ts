@@ -108,6 +108,7 @@ async function mutateBy(
   if (!verdict.allowed) throw denial(webhook, verdict);
   if (verdict.patch === undefined || verdict.patch === null) return request.object;
   const shown = shownObject(request, request.object, form, true);
+  if (request.operation === 'CONNECT') shown.metadata = {};
   return normalize(unshown(applyPatch(shown, verdict.patch), request));
 }
 
@@ -195,7 +196,9 @@ function shownObject(
   form: ResourceDefinition,
   isMutating: boolean,
 ): UnstructuredObject {
-  const apiVersion = request.resource === form.plural ? apiVersionOf(form) : object.apiVersion;
+  if (request.operation === 'CONNECT') return withoutMetadata(object);
+  const isOwnForm = request.objectKind === undefined && request.resource === form.plural;
+  const apiVersion = isOwnForm ? apiVersionOf(form) : object.apiVersion;
   if (!isMutating || request.operation !== 'CREATE') return { ...object, apiVersion };
   const { uid: _uid, creationTimestamp: _time, ...metadata } = object.metadata;
   if (form.custom) return { ...object, apiVersion, metadata };
@@ -204,6 +207,11 @@ function shownObject(
     apiVersion,
     metadata: { ...metadata, creationTimestamp: null } as unknown as UnstructuredObject['metadata'],
   };
+}
+
+/** Options of a stream have none. */
+function withoutMetadata({ metadata: _metadata, ...options }: UnstructuredObject): UnstructuredObject {
+  return options as unknown as UnstructuredObject;
 }
 
 /** The opposite of `shownObject`, for what a patch made of it. */
