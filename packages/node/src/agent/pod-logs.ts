@@ -1,18 +1,20 @@
-import { type Duplex, PassThrough, Readable } from 'node:stream';
+import { type Duplex, PassThrough, Readable, Transform } from 'node:stream';
 import { badRequest, notFound } from '@slipway/apimachinery';
 import { type Pod, PodVerb } from '@slipway/api';
-import { type NodeHandlers, sleep, type TimerClock } from '@slipway/runtime';
+import { type NodeCall, type NodeHandlers, sleep, type TimerClock } from '@slipway/runtime';
+import type { TimedLog } from '../console/index.ts';
 import { imageName } from './pod-dispatcher.ts';
 
 export interface PodLogSources {
   /** What the guest of a launcher pod printed on its serial console. */
-  readonly consoleLog: (podUid: string) => Buffer;
+  readonly consoleLog: (podUid: string) => TimedLog;
   readonly moverLog: (podUid: string) => Promise<string>;
   /** Follows the console of a running guest from now on; undefined when there is none. */
   readonly followConsole: (podUid: string) => Duplex | undefined;
   /** Output of a data mover from its start, until it ends. */
   readonly followMover: (podUid: string, signal: AbortSignal) => Readable;
   readonly podOf: (uid: string) => Pod | undefined;
+  readonly clock: TimerClock;
 }
 
 const MAX_BYTES = 4 * 1024 * 1024;
@@ -33,6 +35,74 @@ export function cutLog(text: Buffer, { tailLines, limitBytes }: { tailLines?: nu
   return text.subarray(start, end);
 }
 
+export interface LogSelection {
+  readonly tailLines?: number;
+  readonly limitBytes?: number;
+  /** Only lines that began then or later. */
+  readonly sinceMs?: number;
+  /** Each line begins with its time. */
+  readonly timestamps?: boolean;
+}
+
+/** What is asked for of a log whose lines have times. */
+export function selectLog(log: TimedLog, { tailLines, limitBytes, sinceMs, timestamps = false }: LogSelection): Buffer {
+  const since =
+    sinceMs === undefined ? log : from(log, log.marks.find(({ timeMs }) => timeMs >= sinceMs)?.offset ?? log.text.length);
+  const tail = tailLines === undefined ? since : from(since, since.text.length - cutLog(since.text, { tailLines }).length);
+  return cutLog(timestamps ? withTimes(tail) : tail.text, limitBytes === undefined ? {} : { limitBytes });
+}
+
+/** The log from an offset on; a mark before it goes on to count for what follows. */
+function from({ text, marks }: TimedLog, start: number): TimedLog {
+  return {
+    text: text.subarray(start),
+    marks: marks
+      .map(({ offset, timeMs }) => ({ offset: Math.max(0, offset - start), timeMs }))
+      .filter(({ offset }, index, all) => offset > 0 || (all[index + 1]?.offset ?? 1) > 0),
+  };
+}
+
+const stamp = (timeMs: number): Buffer => Buffer.from(`${new Date(timeMs).toISOString()} `);
+
+function withTimes({ text, marks }: TimedLog): Buffer {
+  const parts: Buffer[] = [];
+  let mark = 0;
+  for (let start = 0; start < text.length; ) {
+    while ((marks[mark + 1]?.offset ?? Number.POSITIVE_INFINITY) <= start) mark++;
+    const newline = text.indexOf(0x0a, start);
+    const end = newline < 0 ? text.length : newline + 1;
+    parts.push(stamp(marks[mark]?.timeMs ?? 0), text.subarray(start, end));
+    start = end;
+  }
+  return Buffer.concat(parts);
+}
+
+/** Puts the time before each line that passes; the first may be the rest of one that began before. */
+function stamping(clock: TimerClock, isLineStart: boolean): Transform {
+  let isStart = isLineStart;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      const marks = chunk.length > 0 ? [{ offset: 0, timeMs: clock.now() }] : [];
+      const rest = isStart ? 0 : chunk.indexOf(0x0a) + 1 || chunk.length;
+      isStart = chunk.at(-1) === 0x0a;
+      done(null, Buffer.concat([chunk.subarray(0, rest), withTimes({ text: chunk.subarray(rest), marks })]));
+    },
+  });
+}
+
+function selectionOf({ params }: NodeCall, nowMs: number): LogSelection {
+  const [tailLines, seconds] = [numberOf(params['tailLines']), numberOf(params['sinceSeconds'])];
+  const { sinceTime } = params;
+  const time = typeof sinceTime === 'string' ? Date.parse(sinceTime) : Number.NaN;
+  const sinceMs = seconds !== undefined ? nowMs - seconds * 1000 : Number.isNaN(time) ? undefined : time;
+  return {
+    limitBytes: numberOf(params['limitBytes']) ?? MAX_BYTES,
+    timestamps: params['timestamps'] === true,
+    ...(tailLines !== undefined && { tailLines }),
+    ...(sinceMs !== undefined && { sinceMs }),
+  };
+}
+
 const numberOf = (value: unknown): number | undefined => (typeof value === 'number' && value >= 0 ? value : undefined);
 
 /** Adds `kubectl logs` of the platform's pods to the calls that a node answers. */
@@ -49,25 +119,41 @@ export function withPodLogs(handlers: NodeHandlers, sources: PodLogSources): Nod
           `previous terminated container ${JSON.stringify(call.params['container'])} in pod ${JSON.stringify(pod.metadata.name)} not found`,
         );
       const isLauncher = imageName(pod.spec?.containers[0]?.image ?? '') === 'slipway/virt-launcher';
-      const text = isLauncher ? sources.consoleLog(podUid) : Buffer.from(await sources.moverLog(podUid));
-      const [tailLines, limitBytes] = [numberOf(call.params['tailLines']), numberOf(call.params['limitBytes']) ?? MAX_BYTES];
-      if (!isLauncher && call.params['follow'] === true) {
+      const selection = selectionOf(call, sources.clock.now());
+      const isFollowed = call.params['follow'] === true;
+      if (isLauncher) return openConsoleLog(sources, podUid, selection, isFollowed);
+      if (isFollowed) {
         const stop = new AbortController();
         const followed = sources.followMover(podUid, stop.signal).pipe(new PassThrough());
         followed.once('close', () => stop.abort());
         return followed;
       }
       const stream = new PassThrough();
-      stream.write(cutLog(text, { ...(tailLines !== undefined && { tailLines }), limitBytes }));
-      const live = call.params['follow'] === true && isLauncher ? sources.followConsole(podUid) : undefined;
-      if (live === undefined) stream.end();
-      else {
-        live.pipe(stream);
-        stream.once('close', () => live.destroy());
-      }
+      stream.end(cutLog(Buffer.from(await sources.moverLog(podUid)), selection));
       return stream;
     },
   };
+}
+
+/** What the guest has printed, then what it prints: read and joined in one turn, so that nothing is lost or shown twice. */
+function openConsoleLog(
+  { consoleLog, followConsole, clock }: PodLogSources,
+  podUid: string,
+  selection: LogSelection,
+  isFollowed: boolean,
+): Duplex {
+  const log = consoleLog(podUid);
+  const live = isFollowed ? followConsole(podUid) : undefined;
+  const stream = new PassThrough();
+  stream.write(selectLog(log, selection));
+  if (live === undefined) {
+    stream.end();
+    return stream;
+  }
+  const isLineStart = log.text.length === 0 || log.text.at(-1) === 0x0a;
+  (selection.timestamps === true ? live.pipe(stamping(clock, isLineStart)) : live).pipe(stream);
+  stream.once('close', () => live.destroy());
+  return stream;
 }
 
 const FOLLOW_POLL_MS = 500;

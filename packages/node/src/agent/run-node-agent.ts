@@ -17,7 +17,7 @@ import {
   type TimerClock,
 } from '@slipway/runtime';
 import { type ClusterConfig, clusterConfig } from '@slipway/virt';
-import { readConsoleLog } from '../console/index.ts';
+import { readTimedLog } from '../console/index.ts';
 import type { NodeConfig, PodNetwork } from '../contracts.ts';
 import { AttachmentRunner } from '../hotplug/index.ts';
 import { probeKvm } from '../kvm/index.ts';
@@ -154,8 +154,9 @@ function podHandlers(
   const followMover = (podUid: string, signal: AbortSignal): Readable =>
     followText({ read: () => moverLog(podUid), isDone: () => isMoverDone(podUid), clock }, signal);
   const withLogs = withPodLogs(withExports(guests, volumes.exporter), {
-    consoleLog: (podUid) => readConsoleLog(consoleLogFile(config, podUid)),
-    followConsole: (podUid) => launcher.consoleOf(podUid),
+    consoleLog: (podUid) => readTimedLog(consoleLogFile(config, podUid)),
+    followConsole: (podUid) => launcher.consoleOf(podUid, { fromNow: true }),
+    clock,
     moverLog,
     followMover,
     podOf,

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openConsoleLog, readConsoleLog } from './console-log.ts';
+import { openConsoleLog, readConsoleLog, readTimedLog, removeConsoleLog } from './console-log.ts';
 import { frameOf, openForward, parseForward, splitFrames } from './port-forward.ts';
 import { VncSessions } from './vnc-sessions.ts';
 
@@ -16,7 +16,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 describe('the console log', () => {
   it('keeps the last output and never more than twice its limit, however much a guest writes', () => {
     const file = join(dir, 'log');
-    const log = openConsoleLog(file, 1000);
+    const log = openConsoleLog(file, { limitBytes: 1000 });
     for (let line = 0; line < 1000; line++) log.append(Buffer.from(`line ${line}\n`));
     log.append(Buffer.alloc(5000, 'x'));
     log.append(Buffer.from('the end\n'));
@@ -35,6 +35,35 @@ describe('the console log', () => {
       log.close();
     }
     expect(readConsoleLog(file).toString()).toBe('one\ntwo\n');
+  });
+});
+
+describe('times of a console log', () => {
+  it('belong to the lines that began then, across restarts and full files', () => {
+    const file = join(dir, 'log');
+    let nowMs = 1000;
+    const open = () => openConsoleLog(file, { limitBytes: 40, now: () => nowMs });
+    const first = open();
+    first.append(Buffer.from('boot\nker'));
+    nowMs = 2000;
+    first.append(Buffer.from('nel\nlogin: '));
+    first.close();
+    nowMs = 3000;
+    const second = open();
+    second.append(Buffer.from('demo\nhello\n'));
+    nowMs = 4000;
+    second.append(Buffer.from('a new file, because the first is full\n'));
+    second.close();
+    const { text, marks } = readTimedLog(file);
+    const lineAt = (offset: number) => text.toString().slice(offset).split('\n')[0];
+    expect(marks.map(({ offset, timeMs }) => [timeMs, lineAt(offset)])).toEqual([
+      [1000, 'boot'],
+      [2000, 'login: demo'],
+      [3000, 'hello'],
+      [4000, 'a new file, because the first is full'],
+    ]);
+    removeConsoleLog(file);
+    expect(readdirSync(dir)).toEqual([]);
   });
 });
 

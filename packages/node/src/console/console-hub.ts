@@ -52,13 +52,13 @@ export class ConsoleHub {
     });
   }
 
-  /** A stream of one viewer; destroying it leaves the others alone. */
-  attach(): Duplex {
+  /** A stream of one viewer, which sees the last output first unless it wants only what comes `fromNow`. */
+  attach({ fromNow = false }: { readonly fromNow?: boolean } = {}): Duplex {
     const viewer = new Viewer(
       (bytes, done) => this.type(bytes, done),
       () => this.viewers.delete(viewer),
     );
-    if (this.scrollback.length > 0) viewer.push(this.scrollback);
+    if (this.scrollback.length > 0 && !fromNow) viewer.push(this.scrollback);
     if (this.closed) viewer.push(null);
     else this.viewers.add(viewer);
     return viewer;

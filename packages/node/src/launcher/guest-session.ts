@@ -115,8 +115,8 @@ export class GuestSession {
   /** Serves the consoles of the running domain. May be repeated. */
   openConsoles(): void {
     if (this.hub !== undefined) return;
-    const { sandbox, consoleLog } = this.deps;
-    this.log = openConsoleLog(consoleLog);
+    const { sandbox, consoleLog, clock } = this.deps;
+    this.log = openConsoleLog(consoleLog, { now: () => clock.now() });
     const { log } = this;
     this.hub = new ConsoleHub({
       socketPath: SERIAL_SOCKET,

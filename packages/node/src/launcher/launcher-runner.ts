@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { isNotFound, keyOf, notFound, StatusError } from '@slipway/apimachinery';
 import { type Pod, PodKind, type VirtualMachineInstance, VirtualMachineInstanceKind } from '@slipway/api';
 import type { Informer } from '@slipway/runtime';
+import { removeConsoleLog } from '../console/index.ts';
 import type { PodRunner } from '../contracts.ts';
 import { Launch } from './launch.ts';
 import type { LaunchDeps } from './launch-view.ts';
@@ -60,10 +61,11 @@ export class LauncherRunner implements PodRunner {
 
   /** Removes what a pod that no longer exists has left on this host. */
   async cleanUp(podUid: string): Promise<void> {
-    const { network, volumes, sandboxes } = this.deps;
+    const { network, volumes, sandboxes, consoleLogOf } = this.deps;
     await sandboxes.kill(podUid);
     await Promise.all([network.tearDown(podUid), volumes.release(podUid)]);
     await sandboxes.destroy(podUid);
+    removeConsoleLog(consoleLogOf(podUid));
   }
 
   /** The agent goes down; guests stay. */
@@ -85,9 +87,9 @@ export class LauncherRunner implements PodRunner {
     return this.launches.get(podUid);
   }
 
-  /** A viewer of the serial console of this pod's guest. */
-  consoleOf(podUid: string): Duplex | undefined {
-    return this.launches.get(podUid)?.session?.console?.attach();
+  /** A viewer of the serial console of this pod's guest; with `fromNow` it does not see the last output first. */
+  consoleOf(podUid: string, options: { readonly fromNow?: boolean } = {}): Duplex | undefined {
+    return this.launches.get(podUid)?.session?.console?.attach(options);
   }
 
   /** Addresses of this pod, once it has its network. */
