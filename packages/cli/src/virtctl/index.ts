@@ -1,6 +1,7 @@
 import { StatusError } from '@slipway/apimachinery';
 import { Command, CommanderError } from 'commander';
 import { addAdministrationCommands } from './administration.ts';
+import { addCompletionCommand } from './completion.ts';
 import { addConsoleCommand } from './console.ts';
 import { connectToCluster, type Connect } from './context.ts';
 import { addCreateCommands } from './create/index.ts';
@@ -49,6 +50,7 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
   addUsbredirCommand(host);
   addImageUploadCommand(host);
   addVersionCommand(host);
+  addCompletionCommand(host);
   inheritOutput(program);
   return program;
 }
