@@ -17,6 +17,8 @@ export const NodeVerb = {
   unfreeze: 'unfreeze',
   softreboot: 'softreboot',
   reset: 'reset',
+  /** Writes the guest's memory over the content of the claim `claimName`; the answer comes when that is done. */
+  memoryDump: 'memorydump',
   /** Calls that ask the guest agent; the answer is the object that the API returns. */
   guestosinfo: 'guestosinfo',
   userlist: 'userlist',

@@ -19,6 +19,7 @@ import {
 } from './persistent-volume/index.ts';
 import { podGcController } from './pod-gc/index.ts';
 import { replicaSetController } from './replica-set/index.ts';
+import { memoryDumpController } from './memory-dump/index.ts';
 import { replicaSetVmiController } from './replica-set-vmi/index.ts';
 import { resourceQuotaController } from './resource-quota/index.ts';
 import { schedulerController } from './scheduler/index.ts';
@@ -89,4 +90,5 @@ export const controllers: readonly ControllerRegistration[] = [
   ...kubeVirtControllers(SLIPWAY_PROFILE),
   replicaSetVmiController,
   virtualMachinePoolController,
+  memoryDumpController,
 ];

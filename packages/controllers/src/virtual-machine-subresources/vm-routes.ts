@@ -4,6 +4,7 @@ import { badRequest, isConflict, isInvalid, isObject, keyOf, StatusError } from 
 import type { AggregatedRoute, RouteRequest, RouteResponse } from '@slipway/runtime';
 import { findVmi, getVm, type SubresourceDeps } from './deps.ts';
 import { gateClosed, vmConflict, vmiConflict } from './errors.ts';
+import { removeMemoryDump, requestMemoryDump } from './memory-dump-routes.ts';
 import { type PowerChange, planRestart, planStart, planStop } from './power-requests.ts';
 import { integerOption, isDryRun, optionsOf } from './request-body.ts';
 import { vmVolumeHandlers } from './volume-routes.ts';
@@ -16,10 +17,6 @@ type Plan = (vm: VirtualMachine, vmi: VirtualMachineInstance | undefined) => Pow
 
 /** `virtualmachines/{name}/…`; port-forwarding is with the other streams. */
 export function vmRoutes(deps: SubresourceDeps): readonly AggregatedRoute[] {
-  const refusedVolumes = async (request: RouteRequest): Promise<RouteResponse> => {
-    await getVm(deps, request);
-    throw gateClosed('HotplugVolumes');
-  };
   const volumes = vmVolumeHandlers(deps);
   return [
     put('start', async (request) => {
@@ -46,8 +43,8 @@ export function vmRoutes(deps: SubresourceDeps): readonly AggregatedRoute[] {
     },
     put('addvolume', volumes.add, false),
     put('removevolume', volumes.remove, false),
-    put('memorydump', refusedVolumes, false),
-    put('removememorydump', refusedVolumes, false),
+    put('memorydump', (request) => requestMemoryDump(deps, request), false),
+    put('removememorydump', (request) => removeMemoryDump(deps, request), false),
     {
       ...base('objectgraph', true),
       methods: {

@@ -2,6 +2,8 @@ import { type Pod, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
 import { bootInstance, type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
 import type { PodNetworkStatus, PreparedVolume, Sandbox } from '../contracts.ts';
 import type { DeviceSync } from '../hotplug/index.ts';
+import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+import { dumpMemory } from '../memory-dump/index.ts';
 import { AgentReporter } from './agent-reporter.ts';
 import { domainFacts } from './domain-facts.ts';
 import type { FreezableGuest } from './freeze-timers.ts';
@@ -115,6 +117,14 @@ export class Launch {
       thaw: async () => (await session().libvirt()).thaw(await session().domain()),
       update: (change) => this.writer.update((vmi) => (this.view.hasEnded() ? vmi : change(vmi)), this.stopping.signal),
     };
+  }
+
+  /** Writes the guest's memory over the content of a claim. */
+  async dumpMemory(libvirt: LibvirtConnection, domain: DomainRef, claimName: string): Promise<void> {
+    const { session, pod, deps } = this;
+    if (session === undefined) throw new Error('The guest has not started');
+    const dump = { volumes: deps.volumes, pod: pod.current, sandbox: session.sandbox, libvirt, domain };
+    await dumpMemory(dump, this.writer.current, claimName, this.stopping.signal);
   }
 
   private get isDeleting(): boolean {

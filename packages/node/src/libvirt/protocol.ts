@@ -41,6 +41,7 @@ export const REMOTE = {
   domainShutdownFlags: 258,
   connectListAllDomains: 273,
   domainEventCallbackRegisterAny: 316,
+  domainCoreDumpWithFormat: 334,
   fsFreeze: 335,
   fsThaw: 336,
   getDomainCapabilities: 342,

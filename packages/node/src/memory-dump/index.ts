@@ -1,0 +1,1 @@
+export { dumpMemory } from './dump-memory.ts';
