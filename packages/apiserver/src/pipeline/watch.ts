@@ -14,6 +14,8 @@ type Emit = (type: FrameType, stored: StoredObject, event?: CollectionEvent) => 
 /** Another shape for the objects of a stream (Table, PartialObjectMetadata); undefined: the object itself. */
 export type FrameShape = (type: WatchFrame['type'], stored: StoredObject) => unknown;
 
+/** Objects shown to a new watcher in one turn of the event loop. */
+const SLICE_OBJECTS = 250;
 const BOOKMARK_INTERVAL_MS = 60_000;
 const BOOKMARK_BEFORE_END_MS = 2_000;
 const DEFAULT_TIMEOUT_MS = 30 * 60_000;
@@ -84,7 +86,8 @@ function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): 
     onFrame(frameOfValue('ERROR', (error instanceof StatusError ? error : internalError('the watch failed', error)).status));
     onEnd();
   };
-  const inOrder = definition.convert === undefined ? atOnce : conversions(registry, definition, fail);
+  const order = definition.convert === undefined ? slices(fail) : conversions(registry, definition, fail);
+  const { inOrder } = order;
   const onEvent = (event: CollectionEvent): void =>
     inOrder(
       () => viewsOf(event),
@@ -100,12 +103,13 @@ function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): 
 
   const finish = (): void => {
     unsubscribe();
+    order.stop();
     clearTimeout(timeout);
     clearTimeout(lastBookmark);
     clearInterval(regular);
   };
   // nothing can happen between the catching up and the subscription: both run in this turn
-  const failure = catchUp({ registry, definition, collection, parameters, emit, onEvent, inOrder });
+  const failure = catchUp({ registry, definition, collection, parameters, emit, onEvent, order });
   const unsubscribe = failure === undefined ? collection.subscribe(onEvent) : () => undefined;
   if (failure !== undefined) {
     onFrame(frameOfValue('ERROR', failure.status));
@@ -126,13 +130,54 @@ function run({ registry, definition, parameters, shape, onFrame, onEnd }: Run): 
 /** Runs a step now, or when the objects it needs have been converted and all earlier steps are done. */
 type InOrder = (needs: () => readonly StoredObject[], step: () => void) => void;
 
-const atOnce: InOrder = (_needs, step) => step();
+interface Order {
+  readonly inOrder: InOrder;
+  /** Shows what is there at the beginning, before any other step. */
+  readonly showAll: (objects: readonly StoredObject[], show: (stored: StoredObject) => void) => void;
+  readonly stop: () => void;
+}
 
-function conversions(registry: Registry, definition: ResourceDefinition, fail: (error: unknown) => void): InOrder {
+/** At once; many objects at the beginning in slices, so that nobody else is kept waiting. Other steps wait for the last. */
+function slices(fail: (error: unknown) => void): Order {
+  const waiting: (() => void)[] = [];
+  let isShowing = false;
+  let isStopped = false;
+  const showSlice = (objects: readonly StoredObject[], start: number, show: (stored: StoredObject) => void): void => {
+    const end = start + SLICE_OBJECTS;
+    for (const stored of objects.slice(start, end)) show(stored);
+    isShowing = end < objects.length;
+    if (isShowing) setImmediate(() => goOn(objects, end, show));
+    else for (const step of waiting.splice(0)) step();
+  };
+  const goOn: typeof showSlice = (...slice) => {
+    if (isStopped) return;
+    try {
+      showSlice(...slice);
+    } catch (error) {
+      fail(error);
+    }
+  };
+  return {
+    inOrder: (_needs, step) => (isShowing ? void waiting.push(step) : step()),
+    showAll: (objects, show) => showSlice(objects, 0, show),
+    stop: () => (isStopped = true),
+  };
+}
+
+function conversions(registry: Registry, definition: ResourceDefinition, fail: (error: unknown) => void): Order {
   let last = Promise.resolve();
-  return (needs, step) => {
+  const inOrder: InOrder = (needs, step) => {
     last = last.then(() => registry.prepare(definition, needs())).then(step);
     last.catch(fail);
+  };
+  return {
+    inOrder,
+    showAll: (objects, show) =>
+      inOrder(
+        () => objects,
+        () => objects.forEach(show),
+      ),
+    stop: () => undefined,
   };
 }
 
@@ -149,20 +194,16 @@ interface CatchUp {
   readonly parameters: WatchParameters;
   readonly emit: Emit;
   readonly onEvent: (event: CollectionEvent) => void;
-  readonly inOrder: InOrder;
+  readonly order: Order;
 }
 
-function catchUp({ registry, definition, collection, parameters, emit, onEvent, inOrder }: CatchUp): StatusError | undefined {
+function catchUp({ registry, definition, collection, parameters, emit, onEvent, order }: CatchUp): StatusError | undefined {
   const { namespace, selection, revision } = parameters;
   if (revision === undefined || revision === 0) {
-    const present = collection.list(namespace);
-    const show = (): void => {
-      for (const stored of present) {
-        const shown = registry.view(definition, stored);
-        if (isSelected(definition, selection, shown)) emit('ADDED', shown);
-      }
-    };
-    inOrder(() => present, show);
+    order.showAll(collection.list(namespace), (stored) => {
+      const shown = registry.view(definition, stored);
+      if (isSelected(definition, selection, shown)) emit('ADDED', shown);
+    });
     return undefined;
   }
   try {
