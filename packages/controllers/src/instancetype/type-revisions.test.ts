@@ -8,7 +8,7 @@ import {
   VirtualMachineInstancetypeKind,
   VirtualMachineKind,
 } from '@slipway/api';
-import { built, type TestWorld, testWorld, vm } from '@slipway/testkit';
+import { type Built, built, type TestWorld, testWorld, vm } from '@slipway/testkit';
 import { SLIPWAY_PROFILE } from '@slipway/virt';
 import { afterEach, describe, expect, it } from 'vitest';
 import { kubeVirtControllers } from '../virtual-machine/kubevirt-controllers.ts';
@@ -22,7 +22,7 @@ const linux = built(VirtualMachineClusterPreferenceKind, '/linux', {
   spec: { devices: { preferredDiskBus: 'virtio' }, volumes: { preferredStorageClassName: 'fast' } },
 });
 
-async function start(spec: object, ...others: Parameters<TestWorld['with']>): Promise<void> {
+async function start(spec: object, ...others: readonly Built[]): Promise<void> {
   world = await testWorld({ api: 'server', controllers: kubeVirtControllers(SLIPWAY_PROFILE) }).with(...others);
   await world.with(vm(KEY, { spec: { runStrategy: 'Always', template: { spec: { domain: { devices: {} } } }, ...spec } }));
   await world.settle();
