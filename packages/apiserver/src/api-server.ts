@@ -4,11 +4,14 @@ import type { AdmissionHandler, AggregatedApi, NodeConnector, OpenRoute, UserInf
 import type { Store } from '@slipway/store';
 import { createAdmissionChain, type AdmissionPlugin } from './admission/admission-chain.ts';
 import { policyAdmission } from './admission/policies/policy-admission.ts';
+import { PolicyStatus } from './admission/policies/policy-status.ts';
+import { POLICIES, POLICY_GROUP } from './admission/policies/policy-types.ts';
 import { webhookAdmission } from './admission/webhooks/webhook-admission.ts';
 import { limitRangerPlugin } from './admission/limits/limit-ranger.ts';
 import { podSecurityPlugin } from './admission/pod-security/pod-security-plugin.ts';
 import { FlowController } from './flow-control/flow-controller.ts';
 import { quotaPlugin } from './admission/quota/quota-plugin.ts';
+import { type AuditPolicy, changesAt } from './audit/audit-policy.ts';
 import { reporting, staticTokens, type TokenAuthenticator } from './authn/authenticator.ts';
 import { oidcAuthenticator } from './authn/oidc/oidc-authenticator.ts';
 import type { OidcIssuer } from './authn/oidc/oidc-config.ts';
@@ -83,6 +86,8 @@ export interface ApiServerOptions {
   readonly logRefusal?: RefusalLog;
   /** PEM of the RSA key that signs service account tokens; absent: a new one, so that tokens end with the process. */
   readonly serviceAccountKey?: string;
+  /** What is recorded of a request; absent: who did what, of all that changes something or is refused. */
+  readonly auditPolicy?: AuditPolicy;
   readonly audit?: (event: AuditEvent) => void;
   readonly logError?: (error: unknown, what: string) => void;
   readonly nowMs?: () => number;
@@ -162,6 +167,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     random: (limit) => randomInt(limit),
     metrics,
     flow,
+    auditPolicy: options.auditPolicy ?? changesAt('Metadata'),
     audit(event) {
       requests.count(event);
       options.audit?.(event);
@@ -179,6 +185,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   });
   if (options.bundledCrds !== undefined) await installCrds(options.store, options.bundledCrds, { nowMs, uid: context.uid });
   const crds = new CrdController({ registry, systemContext, nowMs, logError });
+  const policies = new PolicyStatus({
+    registry,
+    context: () => systemContext(POLICY_GROUP, 'v1', POLICIES, ''),
+    logError,
+  });
   const apiServices = new ApiServiceController({
     registry,
     aggregatedApis: context.aggregatedApis,
@@ -218,6 +229,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       await Promise.all(listeners.map((listener) => listener.close()));
       crds.close();
       apiServices.close();
+      policies.close();
+      await policies.settled();
       signer?.close();
       await signer?.settled();
       context.remoteApis.close();

@@ -1,11 +1,17 @@
-import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import type { Logger } from '@slipway/runtime';
 import { pino } from 'pino';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type DaemonLog = pino.Logger;
 
-const MAX_BYTES = 16 * 1024 * 1024;
+/** How a file that grows is kept small: `<file>.1` is the youngest of the older ones. */
+export interface Rotation {
+  readonly maxBytes: number;
+  readonly backups: number;
+}
+
+const DEFAULT_ROTATION: Rotation = { maxBytes: 16 * 1024 * 1024, backups: 1 };
 
 /** A JSON line log of one process; the file is renamed to `<file>.1` at 16 MiB, so a component keeps 32 MiB at most. */
 export function createLog(file: string, component: string, level: LogLevel): DaemonLog {
@@ -21,21 +27,29 @@ export function createLog(file: string, component: string, level: LogLevel): Dae
   );
 }
 
-/** Appends to a file that is renamed to `<file>.1` when it is full. */
-export function rotatingFile(file: string): pino.DestinationStream {
+/** Appends to a file that is renamed when it is full; older ones move up by one, and the oldest goes. */
+export function rotatingFile(file: string, { maxBytes, backups }: Rotation = DEFAULT_ROTATION): pino.DestinationStream {
   let descriptor = openSync(file, 'a', 0o640);
   let size = fstatSync(descriptor).size;
   return {
     write(line: string) {
-      if (size > MAX_BYTES) {
+      if (size > maxBytes) {
         closeSync(descriptor);
-        renameSync(file, `${file}.1`);
+        moveUp(file, backups);
         descriptor = openSync(file, 'a', 0o640);
         size = 0;
       }
       size += writeSync(descriptor, line);
     },
   };
+}
+
+function moveUp(file: string, backups: number): void {
+  if (backups === 0) return rmSync(file);
+  for (let index = backups - 1; index > 0; index -= 1) {
+    if (existsSync(`${file}.${index}`)) renameSync(`${file}.${index}`, `${file}.${index + 1}`);
+  }
+  renameSync(file, `${file}.1`);
 }
 
 /** The logger interface of the components on pino. */

@@ -32,7 +32,11 @@ const withServerOptions = (command: Command): Command =>
     .option('--oidc-required-claim <name=value...>', 'claims a token must have')
     .option('--oidc-signing-algs <list>', 'accepted signature algorithms, separated by commas (default RS256)')
     .option('--oidc-ca-file <file>', "authority of the issuer's certificate")
-    .option('--authentication-config <file>', "an AuthenticationConfiguration instead of the --oidc options; '' no longer");
+    .option('--authentication-config <file>', "an AuthenticationConfiguration instead of the --oidc options; '' no longer")
+    .option('--audit-policy-file <file>', "what the audit log records, as audit.k8s.io/v1 Policy; '' no longer")
+    .option('--audit-level <level>', 'without a policy, of changes and refusals: Metadata, or Request with what was sent')
+    .option('--audit-log-maxsize <megabytes>', 'size at which the audit log is rotated (default 16)', parseCount)
+    .option('--audit-log-maxbackup <count>', 'older audit logs to keep (default 4)', parseCount);
 
 function addLifecycleCommands(program: Command): void {
   withServerOptions(withDataDir(program.command('up')))

@@ -1,6 +1,7 @@
 import { StatusError, badRequest, internalError, isObject } from '@slipway/apimachinery';
 import type { UserInfo } from '@slipway/runtime';
-import { authenticate } from '../authn/authenticator.ts';
+import { requestObject } from '../audit/request-object.ts';
+import { ANONYMOUS, authenticate } from '../authn/authenticator.ts';
 import { impersonate } from '../authn/impersonation.ts';
 import { authorizationRequest, forbiddenError } from '../authz/authorizer.ts';
 import { type RequestInfo, requestInfo } from '../routing/request-info.ts';
@@ -11,7 +12,7 @@ import { PROTOBUF_TYPE } from '../protobuf/decode.ts';
 import { encodeProtobuf, hasProtobuf } from '../protobuf/encode.ts';
 import { toYaml } from './write-yaml.ts';
 import type { ApiRequest, ApiResponse, BodyStream, TextParts, WatchSession } from './request.ts';
-import type { Answer, Call, ServerContext } from './server-context.ts';
+import type { Answer, AuditEvent, Call, ServerContext } from './server-context.ts';
 
 /** Paths anybody may read, with or without credentials. */
 const PUBLIC_PATHS = /^\/(version|healthz|livez|readyz)(\/|$)/;
@@ -64,6 +65,7 @@ interface Outcome {
 function record(server: ServerContext, request: ApiRequest, outcome: Outcome): void {
   const { auditId, startMs, user, impersonated, info, code, annotations } = outcome;
   server.audit?.({
+    ...recordedPart(server, request, outcome),
     auditId,
     time: isoTime(startMs),
     user: user?.username ?? '',
@@ -77,6 +79,18 @@ function record(server: ServerContext, request: ApiRequest, outcome: Outcome): v
     latencyMs: server.nowMs() - startMs,
     ...(hasAny(annotations) && { annotations }),
   });
+}
+
+/** How much of the request is recorded, and what was sent where that is part of it. */
+function recordedPart(
+  { auditPolicy }: ServerContext,
+  { body }: ApiRequest,
+  { user = ANONYMOUS, info, code }: Outcome,
+): Pick<AuditEvent, 'level' | 'requestObject'> {
+  if (info === undefined) return { level: 'Metadata' };
+  const level = auditPolicy(user, info, code);
+  const sent = level === 'Request' ? requestObject(body, info) : undefined;
+  return sent === undefined ? { level } : { level, requestObject: sent };
 }
 
 function hasAny(object: object): boolean {

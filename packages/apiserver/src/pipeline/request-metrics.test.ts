@@ -3,6 +3,7 @@ import { RequestMetrics } from './request-metrics.ts';
 import type { AuditEvent } from './server-context.ts';
 
 const event = (overrides: Partial<AuditEvent>): AuditEvent => ({
+  level: 'Metadata',
   ...{ auditId: '', time: '', user: 'me', groups: [], sourceAddress: '127.0.0.1', userAgent: 'kubectl/1' },
   ...{ verb: 'get', path: '/api/v1/namespaces/default/pods/one', code: 200, latencyMs: 1 },
   ...overrides,

@@ -1,6 +1,7 @@
 import type { AggregatedApi, NodeConnector, OpenRoute, UserInfo } from '@slipway/runtime';
 import type { AdmissionChain } from '../admission/admission-chain.ts';
 import type { RemoteApis } from '../api-services/remote-apis.ts';
+import type { AuditLevel, AuditPolicy } from '../audit/audit-policy.ts';
 import type { TokenAuthenticator } from '../authn/authenticator.ts';
 import type { ServiceAccountTokens } from '../authn/service-account-tokens.ts';
 import type { Authorizer } from '../authz/authorizer.ts';
@@ -11,8 +12,10 @@ import type { ApiRequest, ApiResponse } from './request.ts';
 import type { ServerMetrics } from './server-metrics.ts';
 import type { RequestInfo } from '../routing/request-info.ts';
 
-/** A line of the audit log: who, what, when, verdict, latency. Never bodies, tokens or query strings. */
+/** A line of the audit log: who, what, when, verdict, latency. Never tokens, query strings or secrets. */
 export interface AuditEvent {
+  /** `None`: not for the log, only for those who count requests. */
+  readonly level: AuditLevel;
   readonly auditId: string;
   readonly time: string;
   readonly user: string;
@@ -24,6 +27,8 @@ export interface AuditEvent {
   readonly path: string;
   readonly code: number;
   readonly latencyMs: number;
+  /** What was sent, without secrets, where the policy wants it. */
+  readonly requestObject?: unknown;
   /** What admission has to say for the record. */
   readonly annotations?: Readonly<Record<string, string>>;
 }
@@ -52,6 +57,7 @@ export interface ServerContext {
   readonly metrics: ServerMetrics;
   /** Shares the server among the users that come over the network. */
   readonly flow: FlowController;
+  readonly auditPolicy: AuditPolicy;
   readonly audit: ((event: AuditEvent) => void) | undefined;
   readonly logError: (error: unknown, what: string) => void;
   readonly isReady: () => boolean;

@@ -11,8 +11,8 @@ import {
   type KeyPair,
 } from '@slipway/apiserver';
 import { renderKubeconfig } from '@slipway/client';
+import { replaceFile } from '@slipway/hostapi';
 import type { InstanceConfig } from './instance-config.ts';
-import { replaceFile } from './instance-store.ts';
 import type { InstancePaths } from './paths.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;

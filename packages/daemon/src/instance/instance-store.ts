@@ -1,5 +1,6 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { replaceFile } from '@slipway/hostapi';
 import { UserError } from '../report-failure.ts';
 import type { InstanceConfig } from './instance-config.ts';
 import { type InstancePaths, instancePaths } from './paths.ts';
@@ -49,11 +50,4 @@ function makeDirectory(path: string, mode: number, owner?: number): void {
   mkdirSync(path, { recursive: true, mode });
   chmodSync(path, mode);
   if (owner !== undefined) chownSync(path, owner, owner);
-}
-
-/** Writes beside the file and renames, so that a reader sees the old or the new content and never a part. */
-export function replaceFile(path: string, content: string, mode: number): void {
-  const temporary = `${path}.new`;
-  writeFileSync(temporary, content, { mode, flush: true });
-  renameSync(temporary, path);
 }

@@ -33,6 +33,17 @@ jwt:
     expect(() => withServerFlags(told, flags)).toThrow(/Either/);
   });
 
+  it('keeps the audit options beside them', () => {
+    const policy = `{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Request}]}`;
+    const told = withServerFlags({}, { ...flags, auditPolicyFile: file('audit.yaml', policy), auditLogMaxsize: 3 });
+    expect(told.audit).toMatchObject({ policy: { rules: [{ level: 'Request' }] }, maxMegabytes: 3 });
+    expect(withServerFlags(told, { oidcIssuerUrl: '', auditPolicyFile: '', auditLevel: 'Request' })).toEqual({
+      audit: { level: 'Request', maxMegabytes: 3 },
+    });
+    expect(() => withServerFlags({}, { auditLevel: 'All' })).toThrow(/Metadata or Request/);
+    expect(() => withServerFlags({}, { auditPolicyFile: file('bad.yaml', 'kind: Other') })).toThrow(/Policy/);
+  });
+
   it.each([
     [{ oidcClientId: 'x' }, /oidc-issuer-url/],
     [{ oidcIssuerUrl: 'https://id.example.com' }, /client ID/],

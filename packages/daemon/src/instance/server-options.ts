@@ -1,17 +1,18 @@
-import { readFileSync } from 'node:fs';
 import { issuerOf, issuersOfConfiguration, type OidcIssuer, type OidcOptions } from '@slipway/apiserver';
-import { parseYaml } from '@slipway/cli';
 import { UserError } from '../report-failure.ts';
+import { type AuditFlags, type AuditOptions, withAuditFlags } from './audit-options.ts';
+import { optional, textOfFile, yamlOfFile } from './option-files.ts';
 
 /** What `slipway up` is told about the server and remembers; files are read at that moment and kept with it. */
 export interface ServerOptions {
   readonly oidc?: OidcOptions;
   /** Content of the file given by `--authentication-config`. */
   readonly authenticationConfiguration?: unknown;
+  readonly audit?: AuditOptions;
 }
 
 /** The options as the command line has them. */
-export interface ServerFlags {
+export interface ServerFlags extends AuditFlags {
   readonly oidcIssuerUrl?: string;
   readonly oidcClientId?: string;
   readonly oidcUsernameClaim?: string;
@@ -26,13 +27,13 @@ export interface ServerFlags {
 
 /** What is remembered, with what the flags say anew. Throws UserError for flags that make no sense. */
 export function withServerFlags(remembered: ServerOptions, flags: ServerFlags): ServerOptions {
-  const { oidc: _oidc, authenticationConfiguration: _configuration, ...rest } = remembered;
+  const audit = withAuditFlags(remembered.audit ?? {}, flags);
   const next: ServerOptions = {
-    ...rest,
+    ...(Object.keys(audit).length > 0 && { audit }),
     ...optional('oidc', flags.oidcIssuerUrl === undefined ? remembered.oidc : oidcOf(flags)),
     ...optional(
       'authenticationConfiguration',
-      flags.authenticationConfig === undefined ? remembered.authenticationConfiguration : fileOf(flags.authenticationConfig),
+      flags.authenticationConfig === undefined ? remembered.authenticationConfiguration : yamlOfFile(flags.authenticationConfig),
     ),
   };
   const isIncomplete = flags.oidcIssuerUrl === undefined && Object.keys(flags).some((name) => name.startsWith('oidc'));
@@ -53,9 +54,6 @@ export function oidcIssuersOf({ oidc, authenticationConfiguration }: ServerOptio
   }
 }
 
-const optional = <N extends string, T>(name: N, value: T | undefined): { [name in N]?: T } =>
-  (value === undefined ? {} : { [name]: value }) as { [name in N]?: T }; // computed names lose their type
-
 /** An empty issuer takes the setting back. */
 function oidcOf(flags: ServerFlags): OidcOptions | undefined {
   if (flags.oidcIssuerUrl === undefined || flags.oidcIssuerUrl === '') return undefined;
@@ -71,7 +69,7 @@ function oidcOf(flags: ServerFlags): OidcOptions | undefined {
       'signingAlgorithms',
       flags.oidcSigningAlgs?.split(',').map((name) => name.trim()),
     ),
-    ...optional('ca', flags.oidcCaFile === undefined ? undefined : textOf(flags.oidcCaFile)),
+    ...optional('ca', flags.oidcCaFile === undefined ? undefined : textOfFile(flags.oidcCaFile)),
   };
 }
 
@@ -79,23 +77,4 @@ function claimOf(text: string): [string, string] {
   const mark = text.indexOf('=');
   if (mark < 1) throw new UserError(`--oidc-required-claim wants name=value, not ${JSON.stringify(text)}`);
   return [text.slice(0, mark), text.slice(mark + 1)];
-}
-
-const fileOf = (path: string): unknown => (path === '' ? undefined : parsed(path));
-
-function parsed(path: string): unknown {
-  try {
-    return parseYaml(textOf(path));
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    throw new UserError(`${path} is no YAML: ${error instanceof Error ? error.message : String(error)}`);
-  }
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new UserError(`Cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`);
-  }
 }

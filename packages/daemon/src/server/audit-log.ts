@@ -1,12 +1,10 @@
 import type { AuditEvent } from '@slipway/apiserver';
-import { rotatingFile } from '../logging.ts';
+import { type Rotation, rotatingFile } from '../logging.ts';
 
-/** One JSON line a request that changes something or is refused; reads would drown them. */
-export function createAuditLog(file: string): (event: AuditEvent) => void {
-  const destination = rotatingFile(file);
+/** One JSON line for each request that the audit policy wants recorded. */
+export function createAuditLog(file: string, rotation: Rotation): (event: AuditEvent) => void {
+  const destination = rotatingFile(file, rotation);
   return (event) => {
-    const isRead = event.verb === 'get' || event.verb === 'list' || event.verb === 'watch';
-    if (isRead && event.code < 400) return;
-    destination.write(`${JSON.stringify(event)}\n`);
+    if (event.level !== 'None') destination.write(`${JSON.stringify(event)}\n`);
   };
 }

@@ -41,6 +41,7 @@ import { checkToken } from '../access/platform-token.ts';
 import { serverUrl } from '../instance/credentials.ts';
 import type { InstanceConfig } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
+import { auditPolicyOf, auditRotationOf } from '../instance/audit-options.ts';
 import { oidcIssuersOf } from '../instance/server-options.ts';
 import { loggerOf, type DaemonLog } from '../logging.ts';
 import { KUBEVIRT_VERSION, VERSION } from '../version.ts';
@@ -148,7 +149,8 @@ async function createApi(
     oidcIssuers: oidcIssuersOf(instance.server ?? {}),
     logRefusal: (fields, reason) => log.warn({ ...fields, reason }, 'bearer token refused'),
     tokenAuthenticators: [async (token) => checkToken(token, tokenKey, Date.now())],
-    audit: createAuditLog(join(paths.server, 'audit.log')),
+    auditPolicy: auditPolicyOf(instance.server ?? {}),
+    audit: createAuditLog(join(paths.server, 'audit.log'), auditRotationOf(instance.server ?? {})),
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
   });
   late.client = api.client(componentUser(INSTALL_NAMESPACE, 'virt-api'), 'virt-api');
