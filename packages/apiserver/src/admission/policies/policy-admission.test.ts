@@ -1,6 +1,6 @@
 import type { Status } from '@slipway/apimachinery';
 import { memoryStoreFs, openStore } from '@slipway/store';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type ApiServer, createApiServer, generateServiceAccountKey } from '../../api-server.ts';
 import { builtinResources } from '../../builtin/index.ts';
 import type { AuditEvent } from '../../pipeline/server-context.ts';
@@ -383,6 +383,38 @@ describe('validation of policies and bindings', () => {
     const outcome = await send('POST', `${GROUP}/validatingadmissionpolicybindings`, body);
     expect(outcome.status).toBe(422);
     expect(outcome.body.message).toContain(text);
+  });
+
+  it('says in the status what is wrong with types', async () => {
+    const rule = { apiGroups: ['apps'], apiVersions: ['v1'], operations: ['*'], resources: ['deployments', 'daemonsets'] };
+    const validations = [
+      { expression: 'object.spec.replicas > 1', messageExpression: "'of ' + object.metadata.nme" },
+      { expression: "object.metadata.name != '' && object.spec.template.spec.containers.all(c, c.name != '')" },
+    ];
+    await send(
+      'POST',
+      `${GROUP}/validatingadmissionpolicies`,
+      policy({ matchConstraints: { resourceRules: [rule] }, validations }),
+    );
+    const checked = async (): Promise<boolean> => {
+      const { body } = await send('GET', `${GROUP}/validatingadmissionpolicies/p`);
+      return (
+        body['status'] !== undefined && (body['status'] as unknown as { observedGeneration?: number }).observedGeneration === 1
+      );
+    };
+    await vi.waitUntil(checked, { timeout: 60_000 });
+    const { body } = await send('GET', `${GROUP}/validatingadmissionpolicies/p`);
+    const { typeChecking } = body['status'] as unknown as { typeChecking: { expressionWarnings: Record<string, string>[] } };
+    expect(typeChecking.expressionWarnings.map(({ fieldRef }) => fieldRef)).toEqual([
+      'spec.validations[0].expression',
+      'spec.validations[0].messageExpression',
+    ]);
+    expect(typeChecking.expressionWarnings[0]?.['warning']).toMatch(
+      /^apps\/v1, Kind=DaemonSet: ERROR: <input>:1:12: undefined field 'replicas'\n/,
+    );
+    expect(typeChecking.expressionWarnings[1]?.['warning']).toContain(
+      "Kind=Deployment: ERROR: <input>:1:24: undefined field 'nme'",
+    );
   });
 
   it('fills defaults and serves both versions', async () => {
