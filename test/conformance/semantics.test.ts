@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { admissionCases } from './cases/admission.ts';
 import { customResourceCases } from './cases/custom-resources.ts';
 import { readCases } from './cases/reads.ts';
+import { validationCases } from './cases/validation.ts';
 import { webhookCases } from './cases/webhooks.ts';
 import { writeCases } from './cases/writes.ts';
 import { runCase } from './replayer/run-case.ts';
@@ -20,6 +21,7 @@ describe.each([
   ['writes', writeCases],
   ['reads', readCases],
   ['admission and controllers', admissionCases],
+  ['validation of built-in kinds', validationCases],
   ['webhooks', webhookCases],
   ['custom resources', customResourceCases],
 ] as const)('%s', (_area, cases) => {

@@ -153,4 +153,86 @@ export const writeCases: readonly Case[] = [
       },
     ],
   },
+  {
+    name: 'what the server adds belongs to nobody',
+    steps: [
+      {
+        request: 'POST /api/v1/namespaces/{ns}/services?fieldManager=me',
+        body: { metadata: { name: 'web' }, spec: { ports: [{ port: 80 }] } },
+        expect: {
+          status: 201,
+          body: {
+            metadata: {
+              managedFields: [
+                { manager: 'me', fieldsV1: { 'f:spec': { 'f:type': {}, 'f:clusterIP': absent, 'f:ipFamilies': absent } } },
+              ],
+            },
+          },
+        },
+      },
+      {
+        request: 'POST /api/v1/namespaces/{ns}/persistentvolumeclaims?fieldManager=me',
+        body: {
+          metadata: { name: 'data' },
+          spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Mi' } } },
+        },
+        expect: {
+          status: 201,
+          body: {
+            metadata: {
+              finalizers: ['kubernetes.io/pvc-protection'],
+              managedFields: [{ manager: 'me', fieldsV1: { 'f:metadata': absent, 'f:spec': { 'f:accessModes': {} } } }],
+            },
+          },
+        },
+      },
+    ],
+  },
+  {
+    name: 'an autoscaler reads the same in both versions',
+    steps: [
+      {
+        request: 'POST /apis/autoscaling/v1/namespaces/{ns}/horizontalpodautoscalers',
+        body: {
+          metadata: { name: 'web' },
+          spec: {
+            maxReplicas: 3,
+            targetCPUUtilizationPercentage: 60,
+            scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web' },
+          },
+        },
+        expect: {
+          status: 201,
+          body: { apiVersion: 'autoscaling/v1', spec: { targetCPUUtilizationPercentage: 60, minReplicas: 1 } },
+        },
+      },
+      {
+        request: 'PATCH /apis/autoscaling/v2/namespaces/{ns}/horizontalpodautoscalers/web',
+        type: 'application/merge-patch+json',
+        body: { spec: { behavior: { scaleDown: { stabilizationWindowSeconds: 30 } } } },
+        expect: {
+          status: 200,
+          body: {
+            apiVersion: 'autoscaling/v2',
+            spec: {
+              targetCPUUtilizationPercentage: absent,
+              metrics: [{ type: 'Resource', resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 60 } } }],
+              behavior: { scaleUp: { selectPolicy: 'Max' }, scaleDown: { stabilizationWindowSeconds: 30 } },
+            },
+          },
+        },
+      },
+      {
+        request: 'GET /apis/autoscaling/v1/namespaces/{ns}/horizontalpodautoscalers/web',
+        expect: {
+          status: 200,
+          body: {
+            apiVersion: 'autoscaling/v1',
+            metadata: { annotations: { 'autoscaling.alpha.kubernetes.io/behavior': /"stabilizationWindowSeconds":30/ } },
+            spec: { targetCPUUtilizationPercentage: 60, behavior: absent },
+          },
+        },
+      },
+    ],
+  },
 ];

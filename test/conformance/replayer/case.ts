@@ -19,6 +19,8 @@ export interface Expectation {
   readonly body?: unknown;
   /** Part of the body's text, or of a Status' message. */
   readonly text?: string;
+  /** The fields at fault in a Status, sorted; each once. */
+  readonly causes?: readonly string[];
   readonly contentType?: string;
   readonly warning?: string;
 }

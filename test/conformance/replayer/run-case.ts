@@ -66,6 +66,12 @@ function messageOf(value: unknown, text: string): string {
   return typeof message === 'string' ? message : text;
 }
 
+function faultsOf(value: unknown): string[] {
+  const causes = valueAt(value, 'details.causes');
+  const fields = Array.isArray(causes) ? causes.map((cause: unknown) => String(valueAt(cause, 'field'))) : [];
+  return [...new Set(fields)].sort();
+}
+
 function judge(expected: Step['expect'], { status, headers, text }: Answer, value: unknown): string[] {
   const complaints: string[] = [];
   if (status !== expected.status) complaints.push(`status ${status}, not ${expected.status}`);
@@ -78,5 +84,6 @@ function judge(expected: Step['expect'], { status, headers, text }: Answer, valu
   if (expected.text !== undefined && !messageOf(value, text).includes(expected.text)) {
     complaints.push(`${JSON.stringify(expected.text)} is not in the answer`);
   }
+  if (expected.causes !== undefined) complaints.push(...differences(expected.causes, faultsOf(value), 'fields at fault'));
   return expected.body === undefined ? complaints : [...complaints, ...differences(expected.body, value)];
 }

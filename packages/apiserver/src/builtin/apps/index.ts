@@ -2,6 +2,7 @@ import type { core } from '@slipway/api';
 import { controllerOf, deepEqual, invalidValue, type FieldError } from '@slipway/apimachinery';
 import { validateClaimSpec } from '../core/volumes.ts';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
+import { validateDaemonSetRollout, validateDeploymentRollout, validateStatefulSetRollout } from './rollout-rules.ts';
 import {
   type Workload,
   type WorkloadSpec,
@@ -24,13 +25,6 @@ function rollingUpdate(spec: WorkloadSpec, field: string, defaults: Readonly<Rec
   if (strategy.type === 'RollingUpdate') strategy.rollingUpdate = { ...defaults, ...strategy.rollingUpdate };
 }
 
-function validateDeploymentStrategy(spec: WorkloadSpec): FieldError[] {
-  const strategy = spec['strategy'] as Strategy | undefined; // an object by schema
-  if (strategy?.type !== 'Recreate' || strategy.rollingUpdate === undefined) return [];
-  const detail = "Forbidden: may not be specified when strategy `type` is 'Recreate'";
-  return [{ type: 'Forbidden', path: 'spec.strategy.rollingUpdate', detail }];
-}
-
 export const deploymentKind = workloadKind({
   group: 'apps',
   kind: 'Deployment',
@@ -47,7 +41,7 @@ export const deploymentKind = workloadKind({
     spec['revisionHistoryLimit'] ??= REVISION_LIMIT;
     spec['progressDeadlineSeconds'] ??= 600;
   },
-  validateSpec: validateDeploymentStrategy,
+  validateSpec: validateDeploymentRollout,
   columns: [
     nameColumn,
     column('Ready', (object) => `${statusNumber(object, 'readyReplicas')}/${wantedReplicas(object)}`),
@@ -125,7 +119,7 @@ export const statefulSetKind = workloadKind({
       (claim as { status?: unknown }).status ??= { phase: 'Pending' }; // published as read-only
     }
   },
-  validateSpec: validateStatefulSet,
+  validateSpec: (spec) => [...validateStatefulSet(spec), ...validateStatefulSetRollout(spec)],
   addedVolumes: (spec) =>
     ((spec['volumeClaimTemplates'] ?? []) as core.PersistentVolumeClaim[]) // a list by schema
       .map(({ metadata }) => ({
@@ -157,6 +151,7 @@ const daemonSet = workloadKind({
     rollingUpdate(spec, 'updateStrategy', { maxUnavailable: 1, maxSurge: 0 });
     spec['revisionHistoryLimit'] ??= REVISION_LIMIT;
   },
+  validateSpec: validateDaemonSetRollout,
   columns: [
     nameColumn,
     column('Desired', (object) => statusNumber(object, 'desiredNumberScheduled'), { type: 'integer' }),

@@ -4,6 +4,7 @@ import {
   type LabelSelectorObject,
   type UnstructuredObject,
   deepEqual,
+  forbiddenField,
   invalidValue,
   matchesLabels,
   requiredValue,
@@ -16,6 +17,7 @@ import type { SubresourceDefinition, TableColumn } from '../../registry/resource
 import { type BuiltinKind, column, typed } from '../define.ts';
 import { defaultPodTemplate } from '../core/pod-defaults.ts';
 import { validatePodSpec } from '../core/pod-validation.ts';
+import { nonNegative } from './rollout-rules.ts';
 
 /** What the kinds that run pods from a template have in common. */
 export interface WorkloadSpec {
@@ -56,8 +58,13 @@ function validateWorkload({ spec = {} }: Workload, options: WorkloadOptions): Fi
   const { replicas, template } = spec;
   if (replicas !== undefined && replicas < 0)
     errors.push(invalidValue('spec.replicas', replicas, 'must be greater than or equal to 0'));
+  errors.push(...nonNegative(spec['minReadySeconds'], 'spec.minReadySeconds'));
   errors.push(...validateSelection(spec, options));
   errors.push(...validatePodSpec(withVolumes(template?.spec, options.addedVolumes?.(spec) ?? []), 'spec.template.spec'));
+  if (template?.spec?.activeDeadlineSeconds !== undefined) {
+    const owner = options.kind === 'Deployment' ? 'ReplicaSet' : options.kind;
+    errors.push(forbiddenField('spec.template.spec.activeDeadlineSeconds', `activeDeadlineSeconds in ${owner} is not Supported`));
+  }
   return [...errors, ...validateRestartPolicy(template), ...(options.validateSpec?.(spec) ?? [])];
 }
 

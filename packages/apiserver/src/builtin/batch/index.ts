@@ -12,6 +12,7 @@ import {
   unsupportedValue,
 } from '@slipway/apimachinery';
 import { containersColumn, imagesColumn, imagesText, namesText, selectorColumn, selectorText } from '../apps/workload.ts';
+import { nonNegative } from '../apps/rollout-rules.ts';
 import { defaultPodTemplate } from '../core/pod-defaults.ts';
 import { oneOf, validatePodSpec } from '../core/pod-validation.ts';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
@@ -37,6 +38,8 @@ interface CronJob {
     schedule?: string;
     concurrencyPolicy?: string;
     suspend?: boolean;
+    startingDeadlineSeconds?: number;
+    timeZone?: string;
     successfulJobsHistoryLimit?: number;
     failedJobsHistoryLimit?: number;
     jobTemplate?: { metadata?: Record<string, unknown>; spec?: JobSpec };
@@ -72,9 +75,6 @@ function generateSelector(object: UnstructuredObject): void {
   object.metadata.labels = { ...spec.template.metadata.labels, ...object.metadata.labels };
   spec.selector ??= { matchLabels: { [UID_LABEL]: uid } };
 }
-
-const nonNegative = (value: number | undefined, path: string): FieldError[] =>
-  value !== undefined && value < 0 ? [invalidValue(path, value, 'must be greater than or equal to 0')] : [];
 
 function validateJobSpec(given: JobSpec | undefined, path: string): FieldError[] {
   const spec = given ?? {};
@@ -165,8 +165,40 @@ export const jobKind: BuiltinKind = {
 
 const SCHEDULE = /^(@(yearly|annually|monthly|weekly|daily|midnight|hourly|every \S+)|(TZ=\S+ )?(\S+\s+){4}\S+)$/;
 
-function validateCronJob({ spec }: CronJob): FieldError[] {
+const MAX_CRON_JOB_NAME = 52;
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
+  } catch {
+    return false;
+  }
+}
+
+function validateTimeZone(zone: string | undefined, path: string): FieldError[] {
+  if (zone === undefined) return [];
+  if (zone === '') return [invalidValue(path, zone, 'timeZone must be nil or non-empty string')];
+  if (zone.toLowerCase() === 'local') {
+    return [invalidValue(path, zone, 'timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones')];
+  }
+  return isTimeZone(zone) ? [] : [invalidValue(path, zone, `unknown time zone ${zone}`)];
+}
+
+function validateCronJob(object: UnstructuredObject): FieldError[] {
+  const { spec } = typed<CronJob>(object);
+  const { name = '' } = object.metadata;
   const errors: FieldError[] = [];
+  if (name.length > MAX_CRON_JOB_NAME) errors.push(invalidValue('metadata.name', name, 'must be no more than 52 characters'));
+  errors.push(
+    ...nonNegative(spec?.startingDeadlineSeconds, 'spec.startingDeadlineSeconds'),
+    ...nonNegative(spec?.successfulJobsHistoryLimit, 'spec.successfulJobsHistoryLimit'),
+    ...nonNegative(spec?.failedJobsHistoryLimit, 'spec.failedJobsHistoryLimit'),
+    ...validateTimeZone(spec?.timeZone, 'spec.timeZone'),
+  );
+  if (spec?.jobTemplate?.spec?.manualSelector !== undefined) {
+    const value = spec.jobTemplate.spec.manualSelector;
+    if (value) errors.push(unsupportedValue('spec.jobTemplate.spec.manualSelector', value, ['nil', 'false']));
+  }
   if (!spec?.schedule) errors.push(requiredValue('spec.schedule'));
   else if (!SCHEDULE.test(spec.schedule)) {
     const fields = spec.schedule.trim().split(/\s+/).length;
@@ -213,7 +245,7 @@ export const cronJobKind: BuiltinKind = {
     prepareForUpdate(object, old) {
       object['status'] = old['status'];
     },
-    validate: (object) => validateCronJob(typed<CronJob>(object)),
+    validate: validateCronJob,
   },
   columns: [
     nameColumn,

@@ -5,6 +5,7 @@ import {
   forbiddenField,
   invalidValue,
   parseQuantity,
+  requiredValue,
   checkQualifiedName,
 } from '@slipway/apimachinery';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
@@ -28,6 +29,8 @@ function defaultLimit(item: core.LimitRangeItem): void {
     if (item.default?.[name] === undefined) requests[name] ??= item.min?.[name] ?? '';
   if (Object.keys(requests).length > 0) item.defaultRequest = requests;
 }
+
+const LIMIT_TYPES = ['Pod', 'Container', 'PersistentVolumeClaim'];
 
 const show = (amount: string): string => `resource.Quantity{s:${JSON.stringify(amount)}}`;
 
@@ -59,6 +62,12 @@ function validateLimit(item: core.LimitRangeItem, path: string): FieldError[] {
     if (item.defaultRequest !== undefined) {
       errors.push(forbiddenField(`${path}.defaultRequest`, "may not be specified when `type` is 'Pod'"));
     }
+  }
+  if (item.type === 'PersistentVolumeClaim' && item.min?.['storage'] === undefined && item.max?.['storage'] === undefined) {
+    errors.push(requiredValue(`${path}.limits`, 'either minimum or maximum storage value is required, but neither was provided'));
+  }
+  if (!item.type.includes('/') && !LIMIT_TYPES.includes(item.type)) {
+    errors.push(invalidValue(`${path}.type`, item.type, 'must be a standard limit type or fully qualified'));
   }
   return [
     ...errors,

@@ -21,15 +21,20 @@ interface Endpoints {
 
 const LOOPBACK = 'may not be in the loopback range (127.0.0.0/8, ::1/128)';
 
+/** Why a proper address cannot be an endpoint all the same. */
+export function specialAddress(ip: string): string | undefined {
+  if (ip.startsWith('127.') || ip === '::1') return LOOPBACK;
+  if (ip === '0.0.0.0' || ip === '::') return 'may not be unspecified (0.0.0.0 or ::)';
+  const isLinkLocal = ip.startsWith('169.254.') || /^fe[89ab]/i.test(ip);
+  return isLinkLocal ? 'may not be in the link-local range (169.254.0.0/16, fe80::/10)' : undefined;
+}
+
 function validateAddress({ ip }: core.EndpointAddress, path: string): FieldError[] {
   if (isIP(ip) === 0) {
     return [invalidValue(`${path}.ip`, ip, NOT_AN_ADDRESS), invalidValue(`${path}.ip`, ip, 'must be a valid IP address')];
   }
-  if (ip.startsWith('127.') || ip === '::1') return [invalidValue(`${path}.ip`, ip, LOOPBACK)];
-  if (ip === '0.0.0.0' || ip === '::') return [invalidValue(`${path}.ip`, ip, 'may not be unspecified (0.0.0.0 or ::)')];
-  return ip.startsWith('169.254.')
-    ? [invalidValue(`${path}.ip`, ip, 'may not be in the link-local range (169.254.0.0/16, fe80::/10)')]
-    : [];
+  const special = specialAddress(ip);
+  return special === undefined ? [] : [invalidValue(`${path}.ip`, ip, special)];
 }
 
 function validateSubset(subset: core.EndpointSubset, path: string): FieldError[] {

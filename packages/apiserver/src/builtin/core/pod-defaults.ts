@@ -71,7 +71,7 @@ function defaultProbe(probe: core.Probe): void {
 }
 
 function defaultHttpGet(action: core.HTTPGetAction): void {
-  action.path ??= '/';
+  action.path ||= '/';
   action.scheme ??= 'HTTP';
 }
 

@@ -18,6 +18,8 @@ import {
   unsupportedValue,
 } from '@slipway/apimachinery';
 import type { Container, PodSpec } from './pod-defaults.ts';
+import { validateContainerRuntime, validatePodIdentity } from './pod-runtime-rules.ts';
+import { validateScheduling } from './pod-scheduling-rules.ts';
 
 const RESTART_POLICIES = ['Always', 'OnFailure', 'Never'];
 const DNS_POLICIES = ['ClusterFirstWithHostNet', 'ClusterFirst', 'Default', 'None'];
@@ -42,10 +44,13 @@ export function validatePodSpec(given: PodSpec | undefined, path: string): Field
   errors.push(...validateVolumes(volumes, `${path}.volumes`));
   if (containers.length === 0) errors.push(requiredValue(`${path}.containers`));
   const context = { volumes: new Set(volumes.map(({ name }) => name)), names: new Set<string>(), hostNetwork };
-  const validateAll = (list: readonly Container[], place: string): void =>
-    list.forEach((container, index) => errors.push(...validateContainer(container, `${place}[${index}]`, context)));
-  validateAll(containers, `${path}.containers`);
-  validateAll(initContainers, `${path}.initContainers`);
+  const validateAll = (list: readonly Container[], place: string, isInit: boolean): void =>
+    list.forEach((container, index) => {
+      errors.push(...validateContainer(container, `${place}[${index}]`, context));
+      errors.push(...validateContainerRuntime(container, `${place}[${index}]`, isInit));
+    });
+  validateAll(containers, `${path}.containers`, false);
+  validateAll(initContainers, `${path}.initContainers`, true);
   oneOf(spec.restartPolicy, RESTART_POLICIES, `${path}.restartPolicy`, errors);
   oneOf(spec.dnsPolicy, DNS_POLICIES, `${path}.dnsPolicy`, errors);
   if (spec.serviceAccountName) {
@@ -53,6 +58,7 @@ export function validatePodSpec(given: PodSpec | undefined, path: string): Field
       errors.push(invalidValue(`${path}.serviceAccountName`, spec.serviceAccountName, text));
     }
   }
+  errors.push(...validatePodIdentity(spec, path), ...validateScheduling(spec, path));
   return [...errors, ...validateDeadline(spec.activeDeadlineSeconds, `${path}.activeDeadlineSeconds`)];
 }
 

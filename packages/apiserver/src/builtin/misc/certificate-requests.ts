@@ -1,6 +1,7 @@
 import {
   type FieldError,
   type UnstructuredObject,
+  duplicateValue,
   forbiddenField,
   invalidValue,
   requiredValue,
@@ -20,6 +21,7 @@ interface Condition {
   lastTransitionTime?: string;
 }
 
+const MIN_SECONDS = 600;
 const DECISIONS: readonly string[] = ['Approved', 'Denied'];
 const conditionsOf = (object: UnstructuredObject): Condition[] => typed<SigningRequest>(object).status?.conditions ?? [];
 const isDecision = ({ type }: Condition): boolean => DECISIONS.includes(type);
@@ -111,7 +113,19 @@ export const certificateSigningRequestKind: BuiltinKind = {
       const { spec } = typed<SigningRequest>(object);
       const errors: FieldError[] = [];
       if (!spec?.request) errors.push(requiredValue('spec.request'));
-      if (!spec?.signerName) errors.push(requiredValue('spec.signerName'));
+      const { signerName = '', usages = [], expirationSeconds } = spec ?? {};
+      if (signerName === '') errors.push(requiredValue('spec.signerName'));
+      else if (signerName.split('/').length !== 2) {
+        const text = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+        errors.push(invalidValue('spec.signerName', signerName, text));
+      }
+      usages.forEach((usage, index) => {
+        if (usages.indexOf(usage) < index) errors.push(duplicateValue(`spec.usages[${index}]`, usage));
+      });
+      if (expirationSeconds !== undefined && expirationSeconds < MIN_SECONDS) {
+        const text = 'may not specify a duration less than 600 seconds (10 minutes)';
+        errors.push(invalidValue('spec.expirationSeconds', expirationSeconds, text));
+      }
       if ((spec?.usages ?? []).length === 0) errors.push(requiredValue('spec.usages'));
       return errors;
     },

@@ -1,4 +1,5 @@
 import {
+  checkDns1123Label,
   type UnstructuredObject,
   type FieldError,
   type LabelSelectorObject,
@@ -11,6 +12,7 @@ import {
 import { oneOf } from '../core/pod-validation.ts';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
 import { autoscalerKind } from './autoscalers.ts';
+import { type EndpointSlice, validateEndpointSlice } from './endpoint-slice-validation.ts';
 import { certificateSigningRequestKind } from './certificate-requests.ts';
 
 interface Lease {
@@ -156,12 +158,6 @@ const priorityClassKind: BuiltinKind = {
   ],
 };
 
-interface EndpointSlice {
-  addressType?: string;
-  endpoints?: { addresses?: string[]; conditions?: unknown }[];
-  ports?: { name?: string; port?: number; protocol?: string }[];
-}
-
 const listText = (items: readonly (string | number)[], max: number): string =>
   items.length === 0
     ? '<unset>'
@@ -188,12 +184,7 @@ const endpointSliceKind: BuiltinKind = {
       (slice as { endpoints: unknown }).endpoints ??= null; // the API server writes null here
       (slice as { ports: unknown }).ports ??= null;
     },
-    validate(object) {
-      const { addressType } = typed<EndpointSlice>(object);
-      const errors: FieldError[] = addressType ? [] : [requiredValue('addressType')];
-      oneOf(addressType || undefined, ['FQDN', 'IPv4', 'IPv6'], 'addressType', errors);
-      return errors;
-    },
+    validate: (object) => validateEndpointSlice(typed<EndpointSlice>(object)),
     validateUpdate: (next, old) =>
       next['addressType'] === old['addressType'] ? [] : [invalidValue('addressType', next['addressType'], 'field is immutable')],
   },
@@ -225,7 +216,10 @@ const runtimeClassKind: BuiltinKind = {
   strategy: {
     allowUnconditionalUpdate: false,
     allowCreateOnUpdate: true,
-    validate: (object) => (object['handler'] ? [] : [requiredValue('handler')]),
+    validate(object) {
+      const handler = typed<{ handler?: string }>(object).handler ?? '';
+      return checkDns1123Label(handler).map((text) => invalidValue('handler', handler, text));
+    },
     validateUpdate: (next, old) =>
       next['handler'] === old['handler'] ? [] : [invalidValue('handler', next['handler'], 'field is immutable')],
   },

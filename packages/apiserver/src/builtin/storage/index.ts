@@ -1,5 +1,14 @@
 import type { StorageClass, storage } from '@slipway/api';
-import { type FieldError, deepEqual, forbiddenField, requiredValue, unsupportedValue } from '@slipway/apimachinery';
+import {
+  type FieldError,
+  type UnstructuredObject,
+  checkQualifiedName,
+  deepEqual,
+  forbiddenField,
+  invalidValue,
+  requiredValue,
+  unsupportedValue,
+} from '@slipway/apimachinery';
 import { oneOf } from '../core/pod-validation.ts';
 import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../define.ts';
 
@@ -24,7 +33,19 @@ const storageClassKind: BuiltinKind = {
     },
     validate(object) {
       const storageClass = typed<StorageClass>(object);
-      const errors: FieldError[] = storageClass.provisioner ? [] : [requiredValue('provisioner')];
+      const { provisioner, parameters = {}, allowedTopologies = [] } = storageClass;
+      const errors: FieldError[] = provisioner ? [] : [requiredValue('provisioner')];
+      if (provisioner)
+        for (const text of checkQualifiedName(provisioner.toLowerCase()))
+          errors.push(invalidValue('provisioner', provisioner, text));
+      if ('' in parameters) errors.push(invalidValue('parameters', '', 'field can not be empty.'));
+      allowedTopologies.forEach(({ matchLabelExpressions = [] }, index) =>
+        matchLabelExpressions.forEach(({ key = '', values = [] }, place) => {
+          const path = `allowedTopologies[${index}].matchLabelExpressions[${place}]`;
+          if (values.length === 0) errors.push(requiredValue(`${path}.values`));
+          for (const text of checkQualifiedName(key)) errors.push(invalidValue(`${path}.key`, key, text));
+        }),
+      );
       oneOf(storageClass.reclaimPolicy, RECLAIM_POLICIES, 'reclaimPolicy', errors);
       oneOf(storageClass.volumeBindingMode, BINDING_MODES, 'volumeBindingMode', errors);
       return errors;
@@ -95,6 +116,26 @@ const csiDriverKind: BuiltinKind = {
 type CsiNode = { spec?: storage.CSINodeSpec };
 type Attachment = { spec?: storage.VolumeAttachmentSpec; status?: storage.VolumeAttachmentStatus };
 
+function validateCsiNode(object: UnstructuredObject): FieldError[] {
+  const errors: FieldError[] = [];
+  (typed<CsiNode>(object).spec?.drivers ?? []).forEach(({ name, nodeID }, index) => {
+    if (!name) errors.push(requiredValue(`spec.drivers[${index}].name`));
+    if (!nodeID) errors.push(requiredValue(`spec.drivers[${index}].nodeID`));
+  });
+  return errors;
+}
+
+function validateAttachment(object: UnstructuredObject): FieldError[] {
+  const { attacher, source, nodeName } = typed<Attachment>(object).spec ?? {};
+  const errors: FieldError[] = attacher ? [] : [requiredValue('spec.attacher')];
+  const given = [source?.inlineVolumeSpec, source?.persistentVolumeName].filter((one) => one !== undefined).length;
+  if (given !== 1) {
+    errors.push(requiredValue('spec.source', 'must specify exactly one of inlineVolumeSpec and persistentVolumeName'));
+  }
+  if (!nodeName) errors.push(requiredValue('spec.nodeName'));
+  return errors;
+}
+
 export const storageKinds: readonly BuiltinKind[] = [
   storageClassKind,
   csiDriverKind,
@@ -104,7 +145,7 @@ export const storageKinds: readonly BuiltinKind[] = [
     plural: 'csinodes',
     definition: 'storage.v1.CSINode',
     cluster: true,
-    strategy: { allowUnconditionalUpdate: false, deleteReturnsObject: true },
+    strategy: { allowUnconditionalUpdate: false, deleteReturnsObject: true, validate: validateCsiNode },
     columns: [
       nameColumn,
       column('Drivers', (object) => typed<CsiNode>(object).spec?.drivers?.length ?? 0, { type: 'integer' }),
@@ -130,7 +171,16 @@ export const storageKinds: readonly BuiltinKind[] = [
     definition: 'storage.v1.VolumeAttachment',
     cluster: true,
     status: true,
-    strategy: { allowUnconditionalUpdate: false, deleteReturnsObject: true },
+    strategy: {
+      allowUnconditionalUpdate: false,
+      deleteReturnsObject: true,
+      prepareForCreate(object) {
+        object['status'] = { attached: false };
+      },
+      validate: validateAttachment,
+      validateUpdate: (next, old) =>
+        deepEqual(next['spec'], old['spec']) ? [] : [invalidValue('spec', next['spec'], 'field is immutable')],
+    },
     columns: [
       nameColumn,
       column('Attacher', (object) => typed<Attachment>(object).spec?.attacher ?? ''),
