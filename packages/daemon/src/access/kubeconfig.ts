@@ -2,7 +2,8 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname } from 'node:path';
 import { kubeconfigPaths, loadKubeconfigs, overlayKubeconfig, parseKubeconfig, renderKubeconfig } from '@slipway/client';
-import { replaceFile, requireInstance } from '../instance/instance-store.ts';
+import { replaceFile } from '@slipway/hostapi';
+import { requireInstance } from '../instance/instance-store.ts';
 
 /** `slipway kubeconfig`: prints the administrator's, or merges it into the user's own and switches to it. */
 export async function kubeconfig(options: { dataDir: string; merge?: boolean }): Promise<void> {

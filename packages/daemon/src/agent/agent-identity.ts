@@ -2,7 +2,7 @@ import { createPublicKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Credentials, parseKubeconfig, renderKubeconfig } from '@slipway/client';
-import { replaceFile } from '../instance/instance-store.ts';
+import { replaceFile } from '@slipway/hostapi';
 
 /** The certificate an agent shows, as it is in its kubeconfig. */
 export interface AgentIdentity {

@@ -1,8 +1,15 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { childPids, identifyProcess, isSameProcess, type ProcessRecord, signalProcess, startSupervised } from '@slipway/hostapi';
-import { replaceFile } from '../instance/instance-store.ts';
+import {
+  childPids,
+  identifyProcess,
+  isSameProcess,
+  type ProcessRecord,
+  replaceFile,
+  signalProcess,
+  startSupervised,
+} from '@slipway/hostapi';
 import type { InstancePaths } from '../instance/paths.ts';
 
 /** One supervised process of the platform: `server`, or the agent of a node. */
