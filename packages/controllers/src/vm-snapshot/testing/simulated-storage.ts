@@ -1,17 +1,51 @@
 import {
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  StorageClassKind,
   SnapshotFinalizer,
   type VirtualMachine,
   type VirtualMachineInstance,
+  VirtualMachineInstanceKind,
+  VirtualMachineKind,
   type VolumeSnapshotContent,
   VolumeSnapshotClassKind,
   VolumeSnapshotContentKind,
 } from '@slipway/api';
-import { formatTime, keyOf } from '@slipway/apimachinery';
+import { apiVersionOf, formatTime, type KubeObject, keyOf, type ResourceKind } from '@slipway/apimachinery';
 import { type ControllerRegistration, done } from '@slipway/runtime';
-import { type Built, built, onNode, pv, pvc, storageClass, vm, vmi } from '@slipway/testkit';
 import { ignoreNotFound, removeFinalizer } from '../objects.ts';
+
+interface Built<T extends KubeObject = KubeObject> {
+  readonly kind: ResourceKind<T>;
+  readonly object: T;
+}
+
+/** An object of this path with the fields that its kind needs. */
+function built<T extends KubeObject>(kind: ResourceKind<T>, path: string, fields: object): Built<T> {
+  const [first = '', second] = path.split('/');
+  const place = second === undefined ? { name: first } : { namespace: first, name: second };
+  const { metadata, ...rest } = fields as { metadata?: object };
+  const object = { apiVersion: apiVersionOf(kind), kind: kind.kind, metadata: { ...place, ...metadata }, ...rest };
+  return { kind, object: object as unknown as T };
+}
+
+const localVolume = (name: string, claim: { readonly namespace: string; readonly name: string }) =>
+  built(PersistentVolumeKind, name, {
+    metadata: { annotations: { 'pv.kubernetes.io/provisioned-by': 'local.slipway.dev' } },
+    spec: {
+      accessModes: ['ReadWriteOnce'],
+      capacity: { storage: '1Gi' },
+      storageClassName: 'local',
+      local: { path: `/var/lib/x/volumes/${VOLUME_UID}` },
+      nodeAffinity: {
+        required: {
+          nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: ['node1'] }] }],
+        },
+      },
+      claimRef: { kind: 'PersistentVolumeClaim', ...claim },
+    },
+  });
 
 export const VOLUME_UID = '00000000-1111-4222-8333-444444444444';
 
@@ -88,15 +122,7 @@ async function bind(client: Writer, claim: PersistentVolumeClaim, volumeName: st
 }
 
 const volumeOf = ({ metadata }: PersistentVolumeClaim, name: string) =>
-  pv(name, {
-    metadata: { name, annotations: { 'pv.kubernetes.io/provisioned-by': 'local.slipway.dev' } },
-    spec: {
-      capacity: { storage: '1Gi' },
-      local: { path: `/var/lib/x/volumes/${VOLUME_UID}` },
-      nodeAffinity: onNode('node1'),
-      claimRef: { kind: 'PersistentVolumeClaim', namespace: metadata.namespace ?? '', name: metadata.name ?? '' },
-    },
-  });
+  localVolume(name, { namespace: metadata.namespace ?? '', name: metadata.name ?? '' });
 
 export const snapshotClass: Built = built(VolumeSnapshotClassKind, 'local', {
   driver: 'local.slipway.dev',
@@ -105,27 +131,25 @@ export const snapshotClass: Built = built(VolumeSnapshotClassKind, 'local', {
 
 /** A class, and a claim `a/disk` that is bound to a local volume. */
 export const boundDisk = (name = 'disk'): readonly Built[] => [
-  pv(`pv-${name}`, {
-    metadata: { name: `pv-${name}`, annotations: { 'pv.kubernetes.io/provisioned-by': 'local.slipway.dev' } },
+  localVolume(`pv-${name}`, { namespace: 'a', name }),
+  built(PersistentVolumeClaimKind, `a/${name}`, {
+    metadata: { annotations: { 'cdi.kubevirt.io/storage.import.source': 'http', 'example.com/kept': 'yes' } },
     spec: {
-      capacity: { storage: '1Gi' },
-      local: { path: `/var/lib/x/volumes/${VOLUME_UID}` },
-      nodeAffinity: onNode('node1'),
-      claimRef: { kind: 'PersistentVolumeClaim', namespace: 'a', name },
+      accessModes: ['ReadWriteOnce'],
+      storageClassName: 'local',
+      volumeName: `pv-${name}`,
+      resources: { requests: { storage: '1Gi' } },
     },
-  }),
-  pvc(`a/${name}`, {
-    metadata: {
-      name,
-      namespace: 'a',
-      annotations: { 'cdi.kubevirt.io/storage.import.source': 'http', 'example.com/kept': 'yes' },
-    },
-    spec: { storageClassName: 'local', volumeName: `pv-${name}`, resources: { requests: { storage: '1Gi' } } },
     status: { phase: 'Bound', capacity: { storage: '1Gi' } },
   }),
 ];
 
-export const storageObjects: readonly Built[] = [storageClass('local'), snapshotClass, ...boundDisk()];
+const localClass = built(StorageClassKind, 'local', {
+  provisioner: 'local.slipway.dev',
+  volumeBindingMode: 'WaitForFirstConsumer',
+});
+
+export const storageObjects: readonly Built[] = [localClass, snapshotClass, ...boundDisk()];
 
 /** Spec of a VM template with the claim's disk and one that has no claim. */
 export const templateSpec = {
@@ -148,20 +172,19 @@ export const templateSpec = {
 };
 
 export const machine = (name = 'web', parts: { spec?: object; status?: object } = {}): Built<VirtualMachine> =>
-  vm(`a/${name}`, {
-    metadata: { name, namespace: 'a', labels: { team: 'blue', tier: 'web' }, annotations: { note: 'x' } },
+  built(VirtualMachineKind, `a/${name}`, {
+    metadata: { labels: { team: 'blue', tier: 'web' }, annotations: { note: 'x' } },
     spec: { runStrategy: 'Halted', template: { metadata: { labels: { l: 'v' } }, spec: templateSpec }, ...parts.spec },
     ...(parts.status && { status: parts.status }),
-  } as Parameters<typeof vm>[1]);
+  });
 
 /** The VM's running instance. */
-export const instance = (conditions: readonly string[], status: object = {}): Built<VirtualMachineInstance> =>
-  vmi('a/web', {
-    spec: templateSpec as VirtualMachineInstance['spec'],
+export const instance = (conditions: readonly string[]): Built<VirtualMachineInstance> =>
+  built(VirtualMachineInstanceKind, 'a/web', {
+    spec: templateSpec,
     status: {
       phase: 'Running',
       nodeName: 'node1',
       conditions: conditions.map((type) => ({ type, status: 'True' })),
-      ...status,
     },
   });
