@@ -72,11 +72,11 @@ describe('a running guest', () => {
     await terminal.answer('secret', /[$#] /);
     return terminal;
   };
-  /** Runs a command in the guest when a condition of its own holds; the mark is not in the echo of what was typed. */
+  /** Runs a command in the guest when a condition of its own holds; the marks are not in the echo of what was typed. */
   const inGuest = async (terminal: Terminal, until: string, command: string): Promise<string> => {
-    const line = `until ${until}; do sleep 0.2; done; ${command}; echo over-$((40+2))`;
+    const line = `until ${until}; do sleep 0.2; done; echo begin-$((40+1)); ${command}; echo over-$((40+2))`;
     const printed = await terminal.answer(line, /over-42/, 90_000);
-    return printed.slice(printed.indexOf('over-$'));
+    return printed.slice(printed.indexOf('begin-41'));
   };
 
   it('takes a disk, keeps what is written to it, and gives it back', async () => {

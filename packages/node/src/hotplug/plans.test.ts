@@ -62,6 +62,21 @@ describe('planVolumes', () => {
     expect(given(phase, live, isWanted)).toEqual(actions);
   });
 
+  it.each([
+    ['AttachedToNode', undefined, true, ['insert']],
+    ['AttachedToNode', '/iso', true, ['report']],
+    ['Detaching', '/iso', false, ['eject']],
+    ['Detaching', undefined, false, ['release']],
+  ] as const)('a drive in phase %s with disc %s', (phase, source, isWanted, actions) => {
+    const drive = withDisk('data', 'sda').disks.map((disk) => ({ ...disk, source }));
+    const vmi = instance({
+      domain: { devices: { disks: [{ name: 'data', cdrom: { bus: 'sata' } }] } },
+      volumes: isWanted ? volumes : [],
+      status: status(phase),
+    });
+    expect(planVolumes(vmi, { ...NOTHING, disks: drive }).map(({ action }) => action)).toEqual(actions);
+  });
+
   it('leaves a ready disk alone, and reports another target', () => {
     expect(given('Ready', withDisk('data', 'sda'), true, 'sda')).toEqual([]);
     expect(given('Ready', withDisk('data', 'sdb'), true, 'sda')).toEqual(['report']);

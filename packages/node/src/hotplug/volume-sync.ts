@@ -52,7 +52,7 @@ export class VolumeSync {
       const change = await this.act(step, guest, taken, signal);
       if (change === undefined) continue;
       changes.push(change);
-      hasChanged ||= step.action === 'attach' || step.action === 'detach';
+      hasChanged ||= step.action !== 'report' && step.action !== 'release';
     }
     const update: InstanceChange = (vmi) => withVolumeChanges(vmi, changes);
     return { changes: changes.length > 0 ? [update] : [], problems: [], retryInMs: this.patience.nextInMs(), hasChanged };
@@ -68,21 +68,26 @@ export class VolumeSync {
       case 'report':
         return this.ready(guest.vmi, step.name, step.disk.target);
       case 'attach':
-        return this.patience.isDue(keyOf(step)) ? this.attach(step.name, guest, taken, signal) : undefined;
+        return this.patience.isDue(keyOf(step)) ? this.attach(step, guest, taken, signal) : undefined;
+      case 'insert':
+        return this.patience.isDue(keyOf(step)) ? this.attach(step, guest, taken, signal) : undefined;
       case 'detach':
         return this.detach(step.disk, guest);
+      case 'eject':
+        return this.eject(step, guest);
       case 'release':
         return this.release(step, guest, signal);
     }
   }
 
   private async attach(
-    name: string,
+    step: Extract<VolumeStep, { action: 'attach' | 'insert' }>,
     { vmi, libvirt, domain }: GuestNow,
     taken: { readonly targets: string[]; readonly ioThreads: number[] },
     signal: AbortSignal,
   ): Promise<VolumeChange | undefined> {
     const { volumes, facts, pod, sandbox } = this.deps;
+    const { name } = step;
     const volume = vmi.spec.volumes?.find((entry) => entry.name === name);
     if (volume === undefined) return undefined;
     let prepared: PreparedVolume | undefined;
@@ -94,14 +99,17 @@ export class VolumeSync {
         await libvirt.addIoThread(domain, plan.newIoThread);
         taken.ioThreads.push(plan.newIoThread);
       }
-      await libvirt.attachDevice(domain, renderXml(diskElement(plan.disk)));
-      taken.targets.push(plan.disk.targetDev);
-      this.patience.forget(keyOf({ action: 'attach', name }));
-      return this.ready(vmi, name, plan.disk.targetDev);
+      const targetDev = step.action === 'insert' ? step.disk.target : plan.disk.targetDev;
+      const xml = renderXml(diskElement({ ...plan.disk, targetDev }));
+      if (step.action === 'insert') await libvirt.updateDevice(domain, xml);
+      else await libvirt.attachDevice(domain, xml);
+      taken.targets.push(targetDev);
+      this.patience.forget(keyOf(step));
+      return this.ready(vmi, name, targetDev);
     } catch (error) {
       signal.throwIfAborted();
       if (prepared?.claim) await this.giveBack(vmi, name, prepared.claim.claimName, signal);
-      return this.attachFailed(vmi, name, error);
+      return this.attachFailed(vmi, step, error);
     }
   }
 
@@ -112,10 +120,15 @@ export class VolumeSync {
   }
 
   /** What was prepared is given back already: the volume is where it was before, and the status says why. */
-  private attachFailed(vmi: VirtualMachineInstance, name: string, error: unknown): VolumeChange | undefined {
+  private attachFailed(
+    vmi: VirtualMachineInstance,
+    step: Pick<VolumeStep, 'action' | 'name'>,
+    error: unknown,
+  ): VolumeChange | undefined {
+    const { name } = step;
     const reason = HotplugReason.attachFailed;
     const message = `Cannot attach volume ${name}: ${withRemedy(textOf(error))}`;
-    this.patience.failed(keyOf({ action: 'attach', name }));
+    this.patience.failed(keyOf(step));
     const known = vmi.status?.volumeStatus?.find((status) => status.name === name);
     if (known?.reason === reason && known.message === message) return undefined;
     this.deps.events.warning(vmi, reason, message);
@@ -142,6 +155,24 @@ export class VolumeSync {
     const remedy = 'unmount it in the guest. It is asked again from time to time, and the disk goes when the guest stops';
     const reason = verdict === 'refused' ? HotplugReason.detachRefused : HotplugReason.detachTimedOut;
     return this.told(vmi, name, reason, `${why}: ${remedy}`);
+  }
+
+  /** Takes the disc out of its drive; a guest may have locked the tray. */
+  private async eject(
+    step: Extract<VolumeStep, { action: 'eject' }>,
+    { vmi, libvirt, domain }: GuestNow,
+  ): Promise<VolumeChange | undefined> {
+    const { name, disk } = step;
+    if (!this.patience.isDue(keyOf(step))) return undefined;
+    const { children, ...drive } = disk.element;
+    const empty = { ...drive, children: children.filter((part) => !DISC_PARTS.includes(part.name)) };
+    try {
+      await libvirt.updateDevice(domain, deviceXml(empty));
+      return { name, target: disk.target }; // asked again whether it is empty
+    } catch (error) {
+      this.patience.failed(keyOf(step));
+      return this.told(vmi, name, HotplugReason.detachRefused, `${textOf(error)}. Unmount and eject it in the guest`);
+    }
   }
 
   private told(vmi: VirtualMachineInstance, name: string, reason: string, why: string): VolumeChange | undefined {
@@ -181,6 +212,9 @@ export class VolumeSync {
     }
   }
 }
+
+/** What describes the disc in a drive rather than the drive. */
+const DISC_PARTS: readonly string[] = ['source', 'backingStore'];
 
 const keyOf = ({ action, name }: Pick<VolumeStep, 'action' | 'name'>): string => `${action}/${name}`;
 
