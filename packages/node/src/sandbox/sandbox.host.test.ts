@@ -8,6 +8,7 @@ import { enterSandbox } from '../exec/plan-command.ts';
 import { findHostPrograms } from './host-programs.ts';
 import { connectLibvirt } from './libvirt-socket.ts';
 import { type RunningSandbox, SandboxManager } from './sandbox-manager.ts';
+import { sandboxProcesses } from './sandbox-processes.ts';
 
 const { signal } = new AbortController();
 const podUid = '11111111-2222-3333-4444-555555555555';
@@ -83,6 +84,18 @@ describe('a sandbox', () => {
     expect(existsSync(sandbox.dir)).toBe(false);
     expect(existsSync(`/run/netns/${sandbox.netns}`)).toBe(false);
     expect(await manager().podUids()).toEqual([]);
+  });
+
+  it('ends every QEMU, and leaves libvirt and the sandbox alone', async () => {
+    const sandbox = await manager().create({ podUid, hostname: 'vm' }, signal);
+    const libvirt = await connect(sandbox);
+    await libvirt.create(await libvirt.define(DOMAIN));
+    const before = await sandboxProcesses(sandbox.init.pid);
+    expect(before.qemuPids).toHaveLength(1);
+    await manager().killGuest(podUid);
+    expect(await sandboxProcesses(sandbox.init.pid)).toEqual({ libvirtdPid: before.libvirtdPid, qemuPids: [] });
+    expect(await manager().find(podUid)).toEqual(sandbox);
+    libvirt.close();
   });
 
   it('shows a guest its own disks and directory, and lets it write nowhere else', async () => {
