@@ -68,6 +68,7 @@ async function defaulted(
     if (wantsBridgeThatIsOff(vmi, config.configuration.network))
       refusePlainly(MUTATOR, 'Bridge interface is not enabled in kubevirt-config');
     const result = defaultInstance(vmi, config, { uuid: deps.newUuid() });
+    nameBootImage(result);
     setPending(result, deps.now());
     return asObject(result);
   } catch (error) {
@@ -76,6 +77,12 @@ async function defaulted(
       throw new StatusError({ code: 422, message: `admission webhook "${MUTATOR}" denied the request: ${error.message}` });
     throw error;
   }
+}
+
+// KubeVirt-compat: a missing image becomes an empty one, which the rules refuse with a clearer text than the schema.
+function nameBootImage({ spec }: VirtualMachineInstance): void {
+  const container: { image?: string } | undefined = spec.domain.firmware?.kernelBoot?.container;
+  if (container) container.image ??= '';
 }
 
 interface NetworkConfig {

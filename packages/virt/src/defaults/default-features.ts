@@ -36,6 +36,12 @@ function requireVmx(spec: kubevirt.VirtualMachineInstanceSpec): void {
   else features.push({ name: 'vmx', policy: 'require' });
 }
 
+/** A timer that is named is there, unless it says that it is not. */
+export function defaultTimers({ clock }: kubevirt.DomainSpec): void {
+  const timers: readonly ({ present?: boolean } | undefined)[] = Object.values(clock?.timer ?? {});
+  for (const timer of timers) if (timer) timer.present ??= true;
+}
+
 /** The feature section exists always, and a feature that is named without a value is on. */
 export function defaultFeatures(spec: kubevirt.VirtualMachineInstanceSpec): void {
   const features = (spec.domain.features ??= {});

@@ -4,7 +4,7 @@ import type { ClusterConfig } from '../config.ts';
 import { cpuTopology, guestMemory, isAmd64, isArm64, isS390x } from '../domain/shape.ts';
 import { milliOf, unitsOf } from '../quantity.ts';
 import { defaultDevices } from './default-devices.ts';
-import { defaultFeatures } from './default-features.ts';
+import { defaultFeatures, defaultTimers } from './default-features.ts';
 import { defaultHotplugLimits } from './hotplug-limits.ts';
 
 export const VMI_FINALIZER = 'kubevirt.io/foregroundDeleteVirtualMachine';
@@ -87,6 +87,7 @@ export function defaultInstance(
   defaultMemory(spec.domain);
   defaultDevices(spec, config);
   defaultFeatures(spec);
+  defaultTimers(spec.domain);
   defaultFirmware(spec, inputs);
   spec.evictionStrategy ??= config.configuration.evictionStrategy ?? 'None';
   if (!isArm64(spec.architecture)) defaultHotplugLimits(spec, config);

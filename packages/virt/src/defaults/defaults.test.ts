@@ -35,6 +35,13 @@ describe('defaultInstance', () => {
     expect(spec.volumes?.[0]?.containerDisk?.imagePullPolicy).toBe(policy);
   });
 
+  it('take a timer that is named as there', () => {
+    const { spec } = storedInstance({
+      domain: { devices: {}, clock: { utc: {}, timer: { hpet: {}, pit: { present: false } } } },
+    });
+    expect(spec.domain.clock?.timer).toEqual({ hpet: { present: true }, pit: { present: false } });
+  });
+
   it('switches on what Hyper-V flags need', () => {
     const { spec } = storedInstance({ domain: { devices: {}, features: { hyperv: { synictimer: {}, evmcs: {} } } } });
     expect(spec.domain.features?.hyperv).toMatchObject({
