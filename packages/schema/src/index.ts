@@ -9,7 +9,8 @@ export { prune, type PruneOptions, type PruneResult } from './prune.ts';
 export { ratchetErrors } from './ratchet.ts';
 export { validateStructuralSchema } from './structural.ts';
 export { typeName, validateValue } from './validate.ts';
-export { validateRuleSources, validateRules } from './cel/validate-rules.ts';
+export { validateRuleSources } from './cel/validate-rule-sources.ts';
+export { validateRules } from './cel/validate-rules.ts';
 export {
   type CompiledExpression,
   type ExpressionCompilation,

@@ -1,6 +1,5 @@
-/** Reading a text costs a tenth of a unit per character. */
-const PER_CHARACTER = 0.1;
-const PER_PATTERN_CHARACTER = 0.25;
+import { PER_CHARACTER, PER_PATTERN_CHARACTER } from './cost-units.ts';
+
 /** Asking the authorizer. */
 const CHECK_COST = 350_000;
 

@@ -2,6 +2,7 @@ import type { ParseResult } from '@marcbachmann/cel-js';
 import type { StructuralSchema } from '@slipway/apimachinery';
 import { badPatternReport, reportAt, reportOf } from './compile-failure.ts';
 import { environmentOf, useReplacements } from './environment.ts';
+import { estimateCost } from './estimate.ts';
 import { findNode, undefinedField } from './fields.ts';
 import { type Budget, meterOf } from './meter.ts';
 import { celType } from './values.ts';
@@ -10,6 +11,8 @@ import { celType } from './values.ts';
 export interface CompiledRule {
   /** Throws what the rule throws, and CostExceeded. */
   run(variables: { self: unknown; oldSelf?: unknown }, budget: Budget): unknown;
+  /** What one run costs at most, if the value is as large as the schema allows. */
+  readonly estimatedCost: number;
   /** Mentions `oldSelf`: runs on updates only. */
   readonly usesOldSelf: boolean;
 }
@@ -58,6 +61,7 @@ function compile(source: string, schema: StructuralSchema, wanted: Wanted, isOpt
   return {
     rule: {
       run: (variables, budget) => meter.run(() => parsed(variables), budget),
+      estimatedCost: estimateCost(parsed.ast, schema),
       usesOldSelf: findNode(parsed.ast, (node) => node.op === 'id' && node.args === 'oldSelf') !== undefined,
     },
   };

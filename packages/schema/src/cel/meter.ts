@@ -1,5 +1,6 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import { callCost, comparisonCost } from './call-cost.ts';
+import { STEP_COST } from './cost-units.ts';
 
 /** Cost units that are left to whoever shares the budget; the units are those of Kubernetes. */
 export interface Budget {
@@ -41,8 +42,6 @@ const COSTS: Readonly<Record<string, number>> = {
   ...{ id: 1, '.': 1, '[]': 1, '.?': 1, '[?]': 1, call: 1, rcall: 1, '!_': 1, '-_': 1, list: 10, map: 30, accuPush: 12 },
   ...{ '==': 1, '!=': 1, '<': 1, '<=': 1, '>': 1, '>=': 1, in: 1, '+': 1, '-': 1, '*': 1, '/': 1, '%': 1 },
 };
-/** One turn of a loop, beyond what stands in it. */
-const STEP_COST = 3;
 /** A turn that fails: making and catching an error takes as long as many steps. */
 const FAILURE_COST = 30;
 

@@ -155,32 +155,3 @@ function finding(rule: ValidationRule, schema: StructuralSchema, { stack }: Walk
   const path = rule.fieldPath === undefined ? base : `${base}${rule.fieldPath}`.replace(/^\./, '');
   return { type, path: path === '' ? '<nil>' : path, detail: `${prefix}: ${message}` };
 }
-
-/** Findings of the rules themselves in a CustomResourceDefinition; `path` is that of the schema. */
-export function validateRuleSources(schema: StructuralSchema, path: string): FieldError[] {
-  const errors: FieldError[] = [];
-  (schema['x-kubernetes-validations'] ?? []).forEach((rule, index) => {
-    const place = `${path}.x-kubernetes-validations[${index}]`;
-    if (!rule.rule?.trim()) {
-      errors.push({ type: 'Required', path: `${place}.rule`, detail: 'Required value: rule is not specified' });
-      return;
-    }
-    const compilation = compileRule(rule.rule, schema, 'bool', rule.optionalOldSelf === true);
-    if ('error' in compilation) errors.push(sourceError(`${place}.rule`, rule, compilation.error));
-    if (rule.messageExpression === undefined) return;
-    const message = compileRule(rule.messageExpression, schema, 'string', rule.optionalOldSelf === true);
-    if ('error' in message) errors.push(sourceError(`${place}.messageExpression`, rule, message.error));
-  });
-  for (const [name, field] of Object.entries(schema.properties ?? {}))
-    errors.push(...validateRuleSources(field, `${path}.properties[${name}]`));
-  if (schema.items !== undefined) errors.push(...validateRuleSources(schema.items, `${path}.items`));
-  if (typeof schema.additionalProperties === 'object') {
-    errors.push(...validateRuleSources(schema.additionalProperties, `${path}.additionalProperties`));
-  }
-  return errors;
-}
-
-function sourceError(path: string, rule: ValidationRule, text: string): FieldError {
-  const shown = `apiextensions.ValidationRule{Rule:${JSON.stringify(rule.rule)}, Message:${JSON.stringify(rule.message ?? '')}}`;
-  return { type: 'Invalid', path, detail: `Invalid value: ${shown}: ${text}` };
-}
