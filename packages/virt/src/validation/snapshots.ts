@@ -140,8 +140,11 @@ function checkCloneSource({ spec, metadata }: kubevirt.VirtualMachineClone, cont
   if (!context.sourceExists)
     return [invalid('spec.Source', `${kind} ${name} does not exist in namespace ${metadata.namespace ?? 'default'}`)];
   const statuses = context.source?.status?.volumeSnapshotStatuses ?? [];
+  const volumes = context.source?.spec.template.spec?.volumes ?? [];
+  // what has no claim is part of the manifest
+  const claimed = volumes.filter(({ persistentVolumeClaim, dataVolume }) => persistentVolumeClaim ?? dataVolume);
   return statuses
-    .filter(({ enabled }) => !enabled)
+    .filter(({ name: volume, enabled }) => !enabled && claimed.some((item) => item.name === volume))
     .map((status) => invalid('spec.Source', `Virtual Machine volume ${status.name} does not support snapshots`));
 }
 
