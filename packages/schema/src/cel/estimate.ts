@@ -94,16 +94,23 @@ function estimate(node: ASTNode, scope: Scope): Estimate {
     case '[]':
     case '[?]':
       return element(estimate(node.args[0], scope), estimate(node.args[1], scope));
+    case 'call':
+      return node.args[0] === 'has' ? presence(node.args[1], scope) : call(node.args[0], node.args[1], scope);
+    case 'rcall':
+      return method(node.args, scope);
+    default:
+      return compound(node, scope);
+  }
+}
+
+function compound(node: ASTNode, scope: Scope): Estimate {
+  switch (node.op) {
     case '?:':
       return ternary(node.args, scope);
     case 'list':
       return { cost: 10 + sum(node.args, scope), size: node.args.length };
     case 'map':
       return { cost: 30 + sum(childrenOf(node), scope), size: node.args.length };
-    case 'call':
-      return node.args[0] === 'has' ? presence(node.args[1], scope) : call(node.args[0], node.args[1], scope);
-    case 'rcall':
-      return method(node.args, scope);
     case '&&':
     case '||':
       return { cost: sum(childrenOf(node), scope), size: 1 };
