@@ -3,6 +3,7 @@ import {
   DataSourceKind,
   DataVolumeKind,
   type kubevirt,
+  KubeVirtKind,
   VirtualMachineClusterPreferenceKind,
   VirtualMachineInstanceKind,
   VirtualMachineInstancetypeKind,
@@ -114,6 +115,29 @@ describe('instance types of virtual machines', () => {
     await start({ instancetype: { name: 'huge' } });
     const failure = (await machine()).status?.conditions?.find(({ type }) => type === 'Failure');
     expect(failure).toMatchObject({ status: 'True', reason: 'FailedFindInstancetype' });
+  });
+
+  it('are written into the VM when the cluster wants that', async () => {
+    const kubevirt = built(KubeVirtKind, 'kubevirt/kubevirt', {
+      spec: { configuration: { instancetype: { referencePolicy: 'expandAll' } } },
+    });
+    await start({ instancetype: { name: 'small', kind: 'VirtualMachineInstancetype' } }, small, kubevirt);
+    const { spec, status } = await machine();
+    expect(spec.instancetype).toBeUndefined();
+    expect(spec.template.spec?.domain.memory?.guest).toBe('1Gi');
+    expect(status?.instancetypeRef).toBeUndefined();
+    expect((await instance()).spec.domain.cpu?.sockets).toBe(2);
+  });
+
+  it('that a VM no longer names leave no record', async () => {
+    await start({ instancetype: { name: 'small', kind: 'VirtualMachineInstancetype' }, runStrategy: 'Halted' }, small);
+    await world.advance(1_000);
+    expect((await machine()).status?.instancetypeRef).toBeDefined();
+    const patch = { spec: { instancetype: null, template: { spec: { domain: { memory: { guest: '1Gi' } } } } } };
+    await world.client.patch(VirtualMachineKind, { namespace: 'default', name: 'web' }, patch, { type: 'merge' });
+    await world.settle();
+    expect((await machine()).status?.instancetypeRef).toBeUndefined();
+    expect(await world.list(ControllerRevisionKind)).toEqual([]);
   });
 
   it('of the first alpha level are read from their records', () => {

@@ -1,5 +1,5 @@
 import { type ControllerRevision, ControllerRevisionKind, type kubevirt, type VirtualMachine } from '@slipway/api';
-import { isAlreadyExists } from '@slipway/apimachinery';
+import { controllerOf, isAlreadyExists, isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { Lister } from '@slipway/runtime';
 import { type MatcherName, withInferredTypes } from './infer-types.ts';
@@ -25,7 +25,11 @@ const DEFAULT_KINDS: Readonly<Record<MatcherName, string>> = {
 export async function pinTypes(deps: TypeRevisionDeps, vm: VirtualMachine, signal: AbortSignal): Promise<VirtualMachine> {
   const { instancetypeRef, preferenceRef, ...status } = vm.status ?? {};
   const { instancetype, preference } = vm.spec;
-  if (!instancetype && !preference) return instancetypeRef || preferenceRef ? { ...vm, status } : vm;
+  if (!instancetype && !preference) {
+    if (!instancetypeRef && !preferenceRef) return vm;
+    await drop(deps, vm, [instancetypeRef, preferenceRef], signal);
+    return { ...vm, status };
+  }
   const named = await withInferredTypes(deps.client, vm, signal);
   const type = await pinned(deps, named, 'instancetype', instancetypeRef, signal);
   const preferred = await pinned(deps, named, 'preference', preferenceRef, signal);
@@ -68,6 +72,25 @@ async function pinned(
   const key = { namespace: vm.metadata.namespace ?? '', name: revision.metadata.name ?? '' };
   if (deps.revisions.get(key) === undefined) await keep(deps, revision, signal);
   return { ...ref, controllerRevisionRef: { name: key.name } };
+}
+
+/** Records that a VM without types needs no more; those that others made stay. */
+async function drop(
+  { client, revisions }: TypeRevisionDeps,
+  vm: VirtualMachine,
+  refs: readonly (StatusRef | undefined)[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const ref of refs) {
+    const key = { namespace: vm.metadata.namespace ?? '', name: ref?.controllerRevisionRef?.name ?? '' };
+    const revision = revisions.get(key);
+    if (revision === undefined || controllerOf(revision)?.uid !== vm.metadata.uid) continue;
+    try {
+      await client.delete(ControllerRevisionKind, key, { signal });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+  }
 }
 
 async function keep({ client }: TypeRevisionDeps, revision: ControllerRevision, signal: AbortSignal): Promise<void> {

@@ -38,6 +38,7 @@ export type VirtualMachineSettings = Pick<
   | 'volumesFollow'
   | 'cpuAllocationRatio'
   | 'pinTypes'
+  | 'expandTypes'
   | 'preferredStorageClass'
   | 'quietStartMs'
 >;

@@ -1,15 +1,21 @@
-import { ControllerRevisionKind, NetworkAttachmentDefinitionKind } from '@slipway/api';
+import { ControllerRevisionKind, NetworkAttachmentDefinitionKind, type VirtualMachine } from '@slipway/api';
 import { TerminalError } from '@slipway/apimachinery';
 import type { ControllerRegistration } from '@slipway/runtime';
 import { InstancetypeConflict, type LauncherProfile, renderInstance, renderLauncherPod, SLIPWAY_PROFILE } from '@slipway/virt';
 import { hotplugController } from '../hotplug/index.ts';
-import { InferenceError, pinTypes, resolveTypes, withInferredTypes } from '../instancetype/index.ts';
+import { expandVm, InferenceError, pinTypes, resolveTypes, withInferredTypes } from '../instancetype/index.ts';
 import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
 import { networkResources } from '../virtual-machine-instance/network-resources.ts';
 import { clusterFacts } from './cluster-facts.ts';
 import { virtualMachineController } from './index.ts';
 
 const QUIET_START_MS = 300;
+
+/** `expand` concerns VMs that have no records of their types yet, `expandAll` every VM. */
+function wantsExpansion({ spec, status }: VirtualMachine, policy: string | undefined): boolean {
+  if (!spec.instancetype && !spec.preference) return false;
+  return policy === 'expandAll' || (policy === 'expand' && !status?.instancetypeRef && !status?.preferenceRef);
+}
 
 /** The VM and VMI controllers for the given kind of launcher pod. */
 export function kubeVirtControllers(profile: LauncherProfile): readonly ControllerRegistration[] {
@@ -20,6 +26,11 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
       const revisions = informers.lister(ControllerRevisionKind);
       return {
         pinTypes: (vm, signal) => pinTypes({ client, revisions }, vm, signal),
+        expandTypes: async (vm, signal) => {
+          if (!wantsExpansion(vm, facts.config().configuration.instancetype?.referencePolicy)) return undefined;
+          const named = await withInferredTypes(client, vm, signal);
+          return expandVm(named, facts.config(), await resolveTypes(client, named, signal));
+        },
         preferredStorageClass: async (vm, signal) => {
           const { preference } = await resolveTypes(client, await withInferredTypes(client, vm, signal), signal);
           return preference?.spec.volumes?.preferredStorageClassName;

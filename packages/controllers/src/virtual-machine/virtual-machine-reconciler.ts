@@ -48,6 +48,8 @@ export interface VirtualMachineReconcilerDeps extends DataVolumeSyncDeps, Instan
   readonly quietStartMs?: number;
   /** Records instance type and preference as the VM uses them, and names the records in its status. */
   readonly pinTypes?: (vm: VirtualMachine, signal: AbortSignal) => Promise<VirtualMachine>;
+  /** The VM with its types written into its template, when the cluster wants that instead of references. */
+  readonly expandTypes?: (vm: VirtualMachine, signal: AbortSignal) => Promise<VirtualMachine | undefined>;
 }
 
 /** What one pass has done so far; becomes the status. */
@@ -132,7 +134,10 @@ export class VirtualMachineReconciler implements Reconciler {
   /** A VM whose types cannot be found does not start; it can still be stopped. */
   private async withPinnedTypes(vm: VirtualMachine, outcome: Outcome, signal: AbortSignal): Promise<VirtualMachine> {
     try {
-      return (await this.deps.pinTypes?.(vm, signal)) ?? vm;
+      const { client, vms, pinTypes, expandTypes } = this.deps;
+      const expanded = await expandTypes?.(vm, signal);
+      const current = expanded ? vms.remember(await client.update(VirtualMachineKind, expanded, { signal })) : vm;
+      return (await pinTypes?.(current, signal)) ?? current;
     } catch (error) {
       if (!(error instanceof TerminalError || error instanceof InferenceError)) throw error;
       const reason = error instanceof TerminalError ? error.reason : Reason.failedCreate;
