@@ -38,6 +38,7 @@ import { bootstrap } from './bootstrap/bootstrap.ts';
 import type { Component } from './bootstrap/component-roles.ts';
 import type { ExtensionAuthorities } from './bootstrap/extension-authentication.ts';
 import { CrdController } from './crd/crd-controller.ts';
+import type { FieldConverter } from './crd/custom-resource.ts';
 import { crdResource } from './crd/crd-resource.ts';
 import { installCrds } from './crd/install-crds.ts';
 import { directClient } from './direct/direct-client.ts';
@@ -62,6 +63,8 @@ export interface ApiServerOptions {
   readonly definitions: readonly ResourceDefinition[];
   /** CustomResourceDefinitions that are part of the platform: installed or updated before the first request. */
   readonly bundledCrds?: readonly object[];
+  /** What moves fields between versions of the platform's own kinds, by `group/Kind`. */
+  readonly fieldConverters?: ReadonlyMap<string, FieldConverter>;
   readonly admissionPlugins?: readonly AdmissionPlugin[];
   readonly admissionHandlers?: readonly AdmissionHandler[];
   readonly aggregatedApis?: readonly AggregatedApi[];
@@ -184,7 +187,10 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     ...(options.extensionAuthorities && { authorities: options.extensionAuthorities }),
   });
   if (options.bundledCrds !== undefined) await installCrds(options.store, options.bundledCrds, { nowMs, uid: context.uid });
-  const crds = new CrdController({ registry, systemContext, nowMs, logError });
+  const crds = new CrdController({
+    ...{ registry, systemContext, nowMs, logError },
+    fieldConverters: options.fieldConverters,
+  });
   const policies = new PolicyStatus({
     registry,
     context: () => systemContext(POLICY_GROUP, 'v1', POLICIES, ''),

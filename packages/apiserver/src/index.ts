@@ -3,6 +3,7 @@ export { builtinResources, type ServiceRanges } from './builtin/index.ts';
 export * from './registry/resource-definition.ts';
 export type { AdmissionPlugin } from './admission/admission-chain.ts';
 export * from './audit/audit-policy.ts';
+export type { FieldConverter } from './crd/custom-resource.ts';
 export type { TokenAuthenticator } from './authn/authenticator.ts';
 export type { RefusalLog } from './authn/refusal-log.ts';
 export * from './authn/oidc/oidc-config.ts';

@@ -3,6 +3,7 @@ import { cdiOperator, kubeVirtOperator, sspOperator } from './components/index.t
 import { hyperConvergedController } from './hyperconverged/index.ts';
 import { cdiConfigController, storageClassController, storageProfileController } from './storage/index.ts';
 
+export { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 export * from './kinds.ts';
 
 /** The operators of the platform; the daemon starts them all. */

@@ -6,13 +6,15 @@ import { putObject, removeObject } from '../registry/write-context.ts';
 import type { Collection } from '../watch-cache/collection.ts';
 import type { StoredObject } from '../watch-cache/stored-object.ts';
 import { conversionOf } from './conversion-webhook.ts';
-import { definitionsOf } from './custom-resource.ts';
+import { type Converters, type FieldConverter, definitionsOf } from './custom-resource.ts';
 import { CRD_CLEANUP_FINALIZER, CRD_GROUP, CRD_PLURAL, type Crd, type CrdNames, asCrd, isEstablished } from './crd-types.ts';
 
 export interface CrdControllerDeps {
   readonly registry: Registry;
   /** A context that writes as the server itself, for the resource given by group, version and plural. */
   readonly systemContext: (group: string, version: string, plural: string, namespace: string) => WriteContext | undefined;
+  /** Converters of the platform's own kinds, by `group/Kind`. */
+  readonly fieldConverters?: ReadonlyMap<string, FieldConverter> | undefined;
   readonly nowMs: () => number;
   readonly logError: (error: unknown, what: string) => void;
 }
@@ -54,9 +56,16 @@ export class CrdController {
         const served = crd.spec.versions.filter((version) => version.served).map(({ name }) => name);
         registry.remove(crd.spec.group, crd.spec.names.plural, (version) => !served.includes(version));
       }
-      registry.add(established.flatMap((crd) => definitionsOf(crd, conversionOf(crd, registry))));
+      registry.add(established.flatMap((crd) => definitionsOf(crd, this.convertersOf(crd))));
     }
     for (const crd of crds) this.reconcileSoon(crd.metadata.name ?? '');
+  }
+
+  private convertersOf(crd: Crd): Converters {
+    const { registry, fieldConverters } = this.deps;
+    const webhook = conversionOf(crd, registry);
+    const fields = webhook === undefined ? fieldConverters?.get(`${crd.spec.group}/${crd.spec.names.kind}`) : undefined;
+    return { webhook, fields };
   }
 
   private withdraw({ spec }: Crd): void {

@@ -16,12 +16,23 @@ import type { Crd, CrdColumn, CrdVersion } from './crd-types.ts';
 
 const VERBS: readonly ResourceVerb[] = ['delete', 'deletecollection', 'get', 'list', 'patch', 'create', 'update', 'watch'];
 
-/** One definition for each served version. `convert` is the converter the CRD names, if any. */
-export function definitionsOf(crd: Crd, convert?: Convert): ResourceDefinition[] {
-  return crd.spec.versions.filter(({ served }) => served).map((version) => definitionOf(crd, version, convert));
+/** Moves the fields of an object of the platform into the layout of another version; `object` stays as it is. */
+export type FieldConverter = (object: UnstructuredObject, version: string) => UnstructuredObject;
+
+/** Who converts objects between versions; without anybody, the version alone changes. */
+export interface Converters {
+  /** The webhook that the CRD names. */
+  readonly webhook?: Convert | undefined;
+  /** Code of the platform, for its own kinds. */
+  readonly fields?: FieldConverter | undefined;
 }
 
-function definitionOf(crd: Crd, version: CrdVersion, convert: Convert | undefined): ResourceDefinition {
+/** One definition for each served version. */
+export function definitionsOf(crd: Crd, converters: Converters = {}): ResourceDefinition[] {
+  return crd.spec.versions.filter(({ served }) => served).map((version) => definitionOf(crd, version, converters));
+}
+
+function definitionOf(crd: Crd, version: CrdVersion, converters: Converters): ResourceDefinition {
   const { group } = crd.spec;
   const schema = version.schema?.openAPIV3Schema;
   const status = version.subresources?.status !== undefined;
@@ -41,7 +52,7 @@ function definitionOf(crd: Crd, version: CrdVersion, convert: Convert | undefine
       },
     },
     columns: columnsOf(version.additionalPrinterColumns),
-    ...storageOfVersion(crd, version, convert),
+    ...storageOfVersion(crd, version, converters),
     ...(version.deprecated && {
       deprecationWarning: version.deprecationWarning ?? `${group}/${version.name} ${crd.spec.names.kind} is deprecated`,
     }),
@@ -67,19 +78,21 @@ function namesOf({ spec, status }: Crd): Names {
 function storageOfVersion(
   { spec }: Crd,
   { name, schema }: CrdVersion,
-  convert: Convert | undefined,
+  { webhook: convert, fields }: Converters,
 ): Partial<ResourceDefinition> {
   const storage = spec.versions.find((version) => version.storage);
   const storageVersion = storage?.name ?? name;
   const storageSchema = storage?.schema?.openAPIV3Schema;
   const isStored = storageVersion === name;
-  const readDefaults = readDefaultsOf(convert === undefined || isStored ? storageSchema : schema?.openAPIV3Schema);
+  const hasOwnLayout = !isStored && (convert !== undefined || fields !== undefined);
+  const readDefaults = readDefaultsOf(hasOwnLayout ? schema?.openAPIV3Schema : storageSchema);
   return {
     storageVersion,
     storageVersionHash: storageHash(spec.group, storageVersion, spec.names.kind),
     ...(readDefaults && { readDefaults }),
     ...(convert && !isStored && { convert }),
-    ...(convert === undefined && !isStored && { toStorage: converterTo(spec.group, storageVersion, storageSchema) }),
+    ...(fields && { fromStorage: (object: UnstructuredObject) => fields(object, name) }),
+    ...(convert === undefined && !isStored && { toStorage: converterTo(spec.group, storageVersion, storageSchema, fields) }),
   };
 }
 
@@ -94,14 +107,15 @@ function readDefaultsOf(schema: StructuralSchema | undefined): ((object: Unstruc
   return (object) => applyDefaults(dropNulls(prune(object, schema, { isRoot: true }).value, schema), schema);
 }
 
-/** Conversion changes the version alone; what the storage version does not know is lost. */
+/** Conversion changes the version alone, unless there is code for the fields; what the storage version does not know is lost. */
 function converterTo(
   group: string,
   version: string,
   schema: StructuralSchema | undefined,
+  fields: FieldConverter | undefined,
 ): (object: UnstructuredObject) => UnstructuredObject {
   return (object) => {
-    const stored = { ...object, apiVersion: `${group}/${version}` };
+    const stored = { ...(fields?.(object, version) ?? object), apiVersion: `${group}/${version}` };
     return schema === undefined ? stored : applyDefaults(prune(stored, schema, { isRoot: true }).value, schema);
   };
 }

@@ -25,7 +25,7 @@ import {
   virtApiRules,
   virtualMachineSubresources,
 } from '@slipway/controllers';
-import { operators } from '@slipway/operators';
+import { convertHyperConverged, operators } from '@slipway/operators';
 import {
   componentRights,
   componentUser,
@@ -119,6 +119,7 @@ async function createApi(
     store,
     definitions: builtinResources(),
     bundledCrds: bundledCustomResourceDefinitions(),
+    fieldConverters: new Map([['hco.kubevirt.io/HyperConverged', convertHyperConverged]]),
     components: componentRights([...REGISTRATIONS, { name: 'virt-api', rules: virtApiRules }]).map((component) => ({
       ...component,
       namespace: INSTALL_NAMESPACE,
