@@ -1,12 +1,10 @@
 import {
   checkDns1123Label,
-  type UnstructuredObject,
   type FieldError,
   type LabelSelectorObject,
   deepEqual,
   forbiddenField,
   invalidValue,
-  requiredValue,
   validateLabelSelector,
 } from '@slipway/apimachinery';
 import { oneOf } from '../core/pod-validation.ts';
@@ -14,6 +12,7 @@ import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../defin
 import { autoscalerKind } from './autoscalers.ts';
 import { type EndpointSlice, validateEndpointSlice } from './endpoint-slice-validation.ts';
 import { certificateSigningRequestKind } from './certificate-requests.ts';
+import { flowControlKinds } from './flow-control.ts';
 
 interface Lease {
   spec?: { holderIdentity?: string; leaseDurationSeconds?: number; leaseTransitions?: number };
@@ -225,46 +224,6 @@ const runtimeClassKind: BuiltinKind = {
   },
   columns: [nameColumn, column('Handler', (object) => object['handler'] ?? ''), ageColumn],
 };
-
-/** The older version calls the shares of a priority level by another name. */
-function renameShares(object: UnstructuredObject, version: string, from: string, to: string): UnstructuredObject {
-  object.apiVersion = `flowcontrol.apiserver.k8s.io/${version}`;
-  const spec = object['spec'] as { limited?: Record<string, unknown> } | undefined; // decoded by the schema
-  if (spec?.limited !== undefined && from in spec.limited) {
-    spec.limited[to] = spec.limited[from];
-    delete spec.limited[from];
-  }
-  return object;
-}
-
-const flowControlKinds = (['v1beta3', 'v1beta2'] as const).flatMap((version): BuiltinKind[] => [
-  {
-    group: 'flowcontrol.apiserver.k8s.io',
-    version,
-    kind: 'FlowSchema',
-    plural: 'flowschemas',
-    definition: `flowcontrol.${version}.FlowSchema`,
-    storageVersion: 'v1beta3',
-    cluster: true,
-    status: true,
-    strategy: { hasGeneration: true },
-  },
-  {
-    group: 'flowcontrol.apiserver.k8s.io',
-    version,
-    kind: 'PriorityLevelConfiguration',
-    plural: 'prioritylevelconfigurations',
-    definition: `flowcontrol.${version}.PriorityLevelConfiguration`,
-    storageVersion: 'v1beta3',
-    ...(version === 'v1beta2' && {
-      fromStorage: (object) => renameShares(object, 'v1beta2', 'nominalConcurrencyShares', 'assuredConcurrencyShares'),
-      toStorage: (object) => renameShares(object, 'v1beta3', 'assuredConcurrencyShares', 'nominalConcurrencyShares'),
-    }),
-    cluster: true,
-    status: true,
-    strategy: { hasGeneration: true },
-  },
-]);
 
 /** The rest of the groups, a kind or two each. */
 export const miscKinds: readonly BuiltinKind[] = [
