@@ -49,6 +49,8 @@ export interface Verdict {
   readonly allowed: boolean;
   readonly status: Partial<Status> | undefined;
   readonly warnings: readonly string[];
+  /** For the audit log; keys carry the name of the webhook. */
+  readonly auditAnnotations: Readonly<Record<string, string>>;
   /** A JSON patch. */
   readonly patch: unknown;
 }
@@ -79,8 +81,15 @@ export function verdictOf(answer: unknown, webhook: Webhook, uid: string): Verdi
     allowed: response['allowed'] === true,
     status: isObject(response['status']) ? (response['status'] as Partial<Status>) : undefined, // copied field by field
     warnings: Array.isArray(response['warnings']) ? response['warnings'].filter((text) => typeof text === 'string') : [],
+    auditAnnotations: annotationsOf(webhook, response['auditAnnotations']),
     patch: hasPatch ? parsePatch(patch) : undefined,
   };
+}
+
+function annotationsOf({ name }: Webhook, annotations: unknown): Record<string, string> {
+  if (!isObject(annotations)) return {};
+  const texts = Object.entries(annotations).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+  return Object.fromEntries(texts.map(([key, value]) => [`${name}/${key}`, value]));
 }
 
 function parsePatch(encoded: string): unknown {

@@ -178,7 +178,9 @@ async function ask(
       body: admissionReview(webhook, request, form, objects, id),
       timeoutMs: webhook.timeoutSeconds * 1000,
     });
-    return verdictOf(answer, webhook, id);
+    const verdict = verdictOf(answer, webhook, id);
+    for (const [key, value] of Object.entries(verdict.auditAnnotations)) request.annotate?.(key, value);
+    return verdict;
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     if (webhook.failurePolicy === 'Ignore') {
