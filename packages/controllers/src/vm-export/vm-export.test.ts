@@ -267,12 +267,12 @@ describe('the links of an export', () => {
   it('give manifests whose disks come from the export', async () => {
     await startServed();
     const { body } = await ask('external/manifests/all', { headers: { accept: 'application/json' } });
-    const { items } = JSON.parse(String(body)) as { items: { kind: string; spec?: { source?: unknown } }[] };
+    const { items } = JSON.parse(body as string) as { items: { kind: string; spec?: { source?: unknown } }[] };
     expect(items.map(({ kind }) => kind)).toEqual(['ConfigMap', 'VirtualMachine', 'DataVolume']);
     expect(items[2]?.spec?.source).toMatchObject({
       http: { certConfigMap: 'export-ca-cm-out', secretExtraHeaders: ['header-secret-out'] },
     });
     const secret = await ask('internal/manifests/secret', { headers: { accept: 'application/json' } });
-    expect(String(secret.body)).toContain('x-kubevirt-export-token:');
+    expect(secret.body).toContain('x-kubevirt-export-token:');
   });
 });
