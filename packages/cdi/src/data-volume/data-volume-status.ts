@@ -184,7 +184,8 @@ export function phaseEvent(
 ): PhaseEvent | undefined {
   const { name = '', namespace = '' } = dataVolume.metadata;
   const normal = (reason: string, message: string): PhaseEvent => ({ type: 'Normal', reason, message });
-  const source = claim?.metadata.annotations?.[Annotation.cloneRequest] ?? '';
+  const requests = claim?.metadata.annotations ?? {};
+  const source = requests[Annotation.snapshotRequest] ?? requests[Annotation.cloneRequest] ?? '';
   const kind = kindOf(claim);
   switch (phase) {
     case 'ImportScheduled':
