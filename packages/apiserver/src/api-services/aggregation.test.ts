@@ -154,7 +154,7 @@ describe('a server behind an APIService', () => {
     });
     await untilReason(admin, 'EndpointsNotFound');
     const refused = admin.raw({ method: 'GET', path: `${PATH}/namespaces/default/toys` });
-    await expect(refused).rejects.toMatchObject({ code: 503, reason: 'ServiceUnavailable' });
+    await expect(refused).rejects.toMatchObject({ code: 503, message: 'service unavailable' });
     await admin.create(EndpointsKind, {
       apiVersion: 'v1',
       kind: 'Endpoints',
