@@ -25,10 +25,7 @@ async function checkRestore(
       snapshot: await find(deps.client, SnapshotKind, { namespace, name: virtualMachineSnapshotName }),
       inProgress: items.filter(
         ({ spec, status, metadata }) =>
-          spec.target.name === target.name &&
-          status?.complete !== true &&
-          status?.conditions?.every(({ type }) => type !== 'Failure') !== false &&
-          metadata.name !== restore.metadata.name,
+          spec.target.name === target.name && status?.complete !== true && metadata.name !== restore.metadata.name,
       ),
     }),
   );

@@ -14,7 +14,7 @@ import {
   type VolumeSnapshot,
   VolumeSnapshotKind,
 } from '@slipway/api';
-import { formatTime, hasFinalizer, isAlreadyExists, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { formatTime, hasFinalizer, isAlreadyExists, keyOf, type ObjectKey, parseTime } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
   after,
@@ -62,6 +62,8 @@ export interface VmSnapshotDeps extends StorageFacts {
 }
 
 const RECHECK_MS = 2_000;
+/** Creation times are whole seconds. */
+const PATIENCE_MS = 3_000;
 
 /** Takes all volumes of a VM at one moment, with the guest's file systems at rest when its agent can do that. */
 export class VmSnapshotReconciler implements Reconciler {
@@ -76,6 +78,14 @@ export class VmSnapshotReconciler implements Reconciler {
     if (known === undefined) return done;
     const content = this.deps.contents.get({ namespace: key.namespace, name: contentNameOf(known) });
     if (known.metadata.deletionTimestamp !== undefined) return this.remove(known, content, signal);
+    if (isFinished(known)) {
+      await this.unlock(known, signal);
+      return done;
+    }
+    const source = { namespace: key.namespace, name: known.spec.source.name };
+    const youngMs = this.youngMs(known);
+    // who applies a VM and its snapshot together need not hear that one came a moment after the other
+    if (youngMs > 0 && this.deps.vms.get(source) === undefined) return after(youngMs);
     const snapshot = await addFinalizer(
       this.deps.client,
       VirtualMachineSnapshotKind,
@@ -83,14 +93,15 @@ export class VmSnapshotReconciler implements Reconciler {
       VmSnapshotFinalizer.snapshot,
       signal,
     );
-    if (isFinished(snapshot)) {
-      await this.unlock(snapshot, signal);
-      return done;
-    }
     const deadline = deadlineOf(snapshot);
     if (deadline !== undefined && this.deps.clock.now() >= deadline) return this.giveUp(snapshot, content, signal);
     const result = content === undefined ? await this.begin(snapshot, signal) : await this.goOn(snapshot, content, signal);
     return withDeadline(result, deadline, this.deps.clock.now());
+  }
+
+  /** How long a snapshot is still new. */
+  private youngMs({ metadata }: VmSnapshot): number {
+    return (parseTime(metadata.creationTimestamp) ?? 0) + PATIENCE_MS - this.deps.clock.now();
   }
 
   /** Until the source is locked and the content says what belongs to the snapshot. */

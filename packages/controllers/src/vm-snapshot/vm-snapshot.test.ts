@@ -186,6 +186,8 @@ describe('a snapshot of a VM', () => {
 
   it('waits for its source, and for claims that are bound', async () => {
     await start(snapshotOf());
+    expect((await snapshot()).status).toBeUndefined();
+    await world.advance(3_000);
     expect(await reasons()).toMatchObject({ Progressing: 'False Source does not exist' });
     await world.with(machine());
     await world.settle();

@@ -35,8 +35,11 @@ export interface RestoreContext {
 const isStopped = ({ spec }: VirtualMachine): boolean =>
   spec.running !== undefined ? !spec.running : spec.runStrategy === 'Halted';
 
-/** Policies that say what is to happen while the target runs; without one it has to be stopped before. */
-const PATIENT = ['WaitGracePeriod', 'WaitEventually', 'StopTarget'];
+/**
+ * Policies that say what is to happen while the target runs. The default, `WaitGracePeriod`, is not among them: who has
+ * chosen nothing learns at once that the VM has to be stopped.
+ */
+const PATIENT = ['WaitEventually', 'StopTarget'];
 
 function checkTarget({ spec }: kubevirt.VirtualMachineRestore, target: VirtualMachine | undefined): readonly Cause[] {
   const { name } = spec.target;
