@@ -83,6 +83,8 @@ describe('streams of a launcher pod', () => {
       attached.close();
     }
     expect(await platform.kubectl('logs', pod)).toContain('login:');
+    expect(await platform.kubectl('logs', pod, '--timestamps', '--tail=1')).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z /);
+    expect(await platform.kubectl('logs', pod, '--since-time=2100-01-01T00:00:00Z')).toBe('');
   });
 
   it.each([
