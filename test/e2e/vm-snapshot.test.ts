@@ -4,7 +4,7 @@ import { type ImageServer, serveImages } from '@slipway/daemon';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importedVm } from './src/manifests.ts';
 import { guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
-import { openTerminal } from './src/terminal.ts';
+import { openTerminal, type Terminal } from './src/terminal.ts';
 
 interface Conditioned {
   status?: { conditions?: { type: string; status: string }[]; phase?: string; indications?: string[]; complete?: boolean };
@@ -21,6 +21,7 @@ const HASH = createHash('sha256').update(`${TEXT}\n`).digest('hex');
 describe('a VM with a snapshot', () => {
   let platform: Platform;
   let images: ImageServer;
+  const terminals: Terminal[] = [];
 
   beforeAll(async () => {
     const { qcow2Path } = await guestImage('tiny');
@@ -31,27 +32,20 @@ describe('a VM with a snapshot', () => {
   }, 480_000);
 
   afterAll(async () => {
+    for (const terminal of terminals) terminal.close();
     await images?.close();
     await platform?.destroy();
   });
 
-  /** Types a command into a shell of the guest; what it printed. */
-  async function inGuest(vm: string, command: string, answer: RegExp): Promise<string> {
-    const console = openTerminal([`${ROOT}/slipway`, 'virt', 'console', vm], {
-      ...process.env,
-      KUBECONFIG: platform.kubeconfig,
-    });
-    try {
-      console.type('\n');
-      const prompt = await console.expect(/login: $|~ [$#] /m, BOOT_MS);
-      if (/login: $/m.test(prompt)) {
-        await console.answer('demo', /[Pp]assword:/, BOOT_MS);
-        await console.answer('secret', /[$#] /, BOOT_MS);
-      }
-      return await console.answer(command, answer, BOOT_MS);
-    } finally {
-      console.close();
-    }
+  /** A shell in the guest, on the console that it has had since it was started. */
+  async function shellIn(vm: string): Promise<Terminal> {
+    const environment = { ...process.env, KUBECONFIG: platform.kubeconfig };
+    const terminal = openTerminal([`${ROOT}/slipway`, 'virt', 'console', vm], environment);
+    terminals.push(terminal);
+    await terminal.expect(/login:/, BOOT_MS);
+    await terminal.answer('demo', /[Pp]assword:/, BOOT_MS);
+    await terminal.answer('secret', /[$#] /, BOOT_MS);
+    return terminal;
   }
 
   const snapshot = {
@@ -62,11 +56,13 @@ describe('a VM with a snapshot', () => {
   };
 
   it('is put back by a restore to what its disk held, and its disk can be downloaded meanwhile', async () => {
-    await inGuest('box', `echo '${TEXT}' | sudo tee /data/text; sync; sha256sum /data/text`, new RegExp(HASH));
+    const shell = await shellIn('box');
+    await shell.answer(`echo '${TEXT}' | sudo tee /data/text; sync; sha256sum /data/text`, new RegExp(HASH), BOOT_MS);
     await platform.apply(snapshot);
     const taken = await platform.until<Conditioned>('vmsnapshot before', has('Ready'), 60_000);
     expect(taken.status?.indications).toEqual(['Online', 'GuestAgent']);
-    await inGuest('box', 'echo lost | sudo tee /data/text; sync; sudo cat /data/text | rev', /tsol/);
+    await shell.answer('echo lost | sudo tee /data/text; sync; sudo cat /data/text | rev', /tsol/, BOOT_MS);
+    shell.close();
 
     await platform.apply({
       apiVersion: 'snapshot.kubevirt.io/v1beta1',
@@ -83,7 +79,8 @@ describe('a VM with a snapshot', () => {
     const exported = await download(platform);
     expect(exported.includes(Buffer.from(TEXT))).toBe(true);
     await platform.until<Conditioned>('vmi box', has('AgentConnected'), BOOT_MS);
-    await inGuest('box', 'sha256sum /data/text', new RegExp(HASH));
+    const again = await shellIn('box');
+    await again.answer('sha256sum /data/text', new RegExp(HASH), BOOT_MS);
   }, 600_000);
 });
 
