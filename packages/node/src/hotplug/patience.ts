@@ -65,6 +65,11 @@ export class Patience {
     for (const trouble of this.troubles.values()) if (trouble.alias === alias) trouble.isRefused = true;
   }
 
+  /** How often a step has not worked. */
+  failures(key: string): number {
+    return this.troubles.get(key)?.failures ?? 0;
+  }
+
   /** Keeps what people are told about a step until it works. */
   tell(key: string, message: string): void {
     const trouble = this.troubles.get(key);

@@ -157,7 +157,7 @@ export class VolumeSync {
     return this.told(vmi, name, reason, `${why}: ${remedy}`);
   }
 
-  /** Takes the disc out of its drive; a guest may have locked the tray. */
+  /** Takes the disc out of its drive: a guest is asked first to open the tray, then it is opened. */
   private async eject(
     step: Extract<VolumeStep, { action: 'eject' }>,
     { vmi, libvirt, domain }: GuestNow,
@@ -167,11 +167,11 @@ export class VolumeSync {
     const { children, ...drive } = disk.element;
     const empty = { ...drive, children: children.filter((part) => !DISC_PARTS.includes(part.name)) };
     try {
-      await libvirt.updateDevice(domain, deviceXml(empty));
+      await libvirt.updateDevice(domain, deviceXml(empty), { force: this.patience.failures(keyOf(step)) > 0 });
       return { name, target: disk.target }; // asked again whether it is empty
     } catch (error) {
       this.patience.failed(keyOf(step));
-      return this.told(vmi, name, HotplugReason.detachRefused, `${textOf(error)}. Unmount and eject it in the guest`);
+      return this.told(vmi, name, HotplugReason.detachRefused, `${textOf(error)}. It is tried again by force`);
     }
   }
 

@@ -173,8 +173,11 @@ export class LibvirtConnection {
     await this.onDomain('DETACH_DEVICE', REMOTE.detachDeviceFlags, domain, (args) => args.string(xml).uint(ACTIVE));
   }
 
-  async updateDevice(domain: DomainRef, xml: string): Promise<void> {
-    await this.onDomain('UPDATE_DEVICE', REMOTE.updateDeviceFlags, domain, (args) => args.string(xml).uint(ACTIVE));
+  /** With `force` the tray of a drive opens although the guest does not follow. */
+  async updateDevice(domain: DomainRef, xml: string, options: { force?: boolean } = {}): Promise<void> {
+    const FORCE = 4;
+    const flags = ACTIVE | (options.force ? FORCE : 0);
+    await this.onDomain('UPDATE_DEVICE', REMOTE.updateDeviceFlags, domain, (args) => args.string(xml).uint(flags));
   }
 
   /**
