@@ -45,6 +45,8 @@ describe('a VM with a snapshot', () => {
     await terminal.expect(/login:/, BOOT_MS);
     await terminal.answer('demo', /[Pp]assword:/, BOOT_MS);
     await terminal.answer('secret', /[$#] /, BOOT_MS);
+    // a login may come before the data disk
+    await terminal.answer("until grep -q ' /data ' /proc/mounts; do sleep 1; done; echo is there | rev", /ereht si/, BOOT_MS);
     return terminal;
   }
 
