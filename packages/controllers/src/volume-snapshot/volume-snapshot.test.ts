@@ -1,0 +1,92 @@
+import { PersistentVolumeClaimKind, VolumeSnapshotContentKind, VolumeSnapshotKind } from '@slipway/api';
+import { type Built, built, pvc, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  boundDisk,
+  simulatedStorage,
+  snapshotClass,
+  storageObjects,
+  VOLUME_UID,
+} from '../vm-snapshot/testing/simulated-storage.ts';
+import { volumeSnapshotController } from './index.ts';
+
+let world: TestWorld;
+afterEach(() => world.close());
+
+const storage = simulatedStorage();
+const snapshotOf = (source: object): Built => built(VolumeSnapshotKind, 'a/s', { spec: { source } });
+const ofDisk = snapshotOf({ persistentVolumeClaimName: 'disk' });
+
+async function start(...objects: readonly Built[]): Promise<void> {
+  storage.fate = 'taken';
+  world = testWorld({ api: 'server', controllers: [volumeSnapshotController, ...storage.registrations] });
+  await world.with(...objects);
+  await world.settle();
+}
+
+const snapshot = () => world.get(VolumeSnapshotKind, 'a/s');
+
+describe('a volume snapshot', () => {
+  it('gets a content for its volume, of the only class of its driver', async () => {
+    await start(...storageObjects, ofDisk);
+    const { spec, status, metadata } = await snapshot();
+    expect(spec.volumeSnapshotClassName).toBe('local');
+    expect(status).toMatchObject({ readyToUse: true, restoreSize: '1Gi' });
+    const content = await world.get(VolumeSnapshotContentKind, `snapcontent-${metadata.uid}`);
+    expect(content.spec).toMatchObject({
+      driver: 'local.slipway.dev',
+      deletionPolicy: 'Delete',
+      source: { volumeHandle: `node1/${VOLUME_UID}` },
+      volumeSnapshotRef: { name: 's', namespace: 'a', uid: metadata.uid },
+    });
+    expect(await world.events(ofDisk)).toContainEqual('Normal SnapshotReady Snapshot a/s is ready to use.');
+  });
+
+  it('keeps its claim while it is made', async () => {
+    await start(...storageObjects);
+    storage.fate = 'waits';
+    await world.with(ofDisk);
+    await world.settle();
+    const claim = await world.get(PersistentVolumeClaimKind, 'a/disk');
+    expect(claim.metadata.finalizers).toContain('snapshot.storage.kubernetes.io/pvc-as-source-protection');
+  });
+
+  it('repeats what the driver complains about', async () => {
+    await start(...storageObjects);
+    storage.fate = 'fails';
+    await world.with(ofDisk);
+    await world.settle();
+    expect((await snapshot()).status).toMatchObject({ readyToUse: false, error: { message: 'no space left' } });
+  });
+
+  it.each<[string, readonly Built[], string]>([
+    ['no claim', [snapshotClass, ofDisk], 'persistentvolumeclaim "disk" not found'],
+    ['an unbound claim', [storageClass('local'), snapshotClass, pvc('a/disk'), ofDisk], 'not yet bound to a PV'],
+    ['no class', [storageClass('local'), ...boundDisk(), ofDisk], 'No VolumeSnapshotClass of driver local.slipway.dev'],
+    ['no content', [snapshotOf({ volumeSnapshotContentName: 'c' })], 'VolumeSnapshotContent c does not exist'],
+  ])('with %s says so', async (_, objects, message) => {
+    await start(...objects);
+    expect((await snapshot()).status?.error?.message).toContain(message);
+  });
+
+  it('takes a content that an administrator made for it, and no other', async () => {
+    const content = (name: string): Built =>
+      built(VolumeSnapshotContentKind, 'c', {
+        spec: {
+          driver: 'local.slipway.dev',
+          deletionPolicy: 'Retain',
+          source: { snapshotHandle: `node1/${VOLUME_UID}` },
+          volumeSnapshotRef: { name, namespace: 'a' },
+        },
+      });
+    await start(content('s'), snapshotOf({ volumeSnapshotContentName: 'c' }));
+    expect((await snapshot()).status).toMatchObject({ boundVolumeSnapshotContentName: 'c', readyToUse: true });
+    await world.client.delete(VolumeSnapshotKind, { namespace: 'a', name: 's' });
+    await world.settle();
+    expect(await world.exists(VolumeSnapshotKind, 'a/s')).toBe(false);
+    expect(await world.exists(VolumeSnapshotContentKind, 'c')).toBe(true);
+    await world.close();
+    await start(content('other'), snapshotOf({ volumeSnapshotContentName: 'c' }));
+    expect((await snapshot()).status?.error?.message).toBe('VolumeSnapshotContent c belongs to another snapshot');
+  });
+});
