@@ -167,7 +167,11 @@ export class VolumeSync {
     const { children, ...drive } = disk.element;
     const empty = { ...drive, children: children.filter((part) => !DISC_PARTS.includes(part.name)) };
     try {
-      await libvirt.updateDevice(domain, deviceXml(empty), { force: this.patience.failures(keyOf(step)) > 0 });
+      const force = this.patience.failures(keyOf(step)) > 0;
+      // libvirt 9 does not open the tray of a drive that was empty when the guest started
+      const open = { execute: 'blockdev-open-tray', arguments: { id: disk.alias, force: true } };
+      if (force) await libvirt.monitorCommand(domain, JSON.stringify(open));
+      await libvirt.updateDevice(domain, deviceXml(empty), { force });
       return { name, target: disk.target }; // asked again whether it is empty
     } catch (error) {
       this.patience.failed(keyOf(step));
