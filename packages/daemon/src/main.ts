@@ -143,6 +143,12 @@ function addDevelopmentCommands(program: Command): void {
     .action(async (kind: string) => (await import('./development/guest-image.ts')).guestImage(kind));
 }
 
+// a reader that has seen enough (`| head`) closes the pipe: nothing is wrong
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 try {
   await buildProgram().parseAsync(process.argv);
 } catch (error) {

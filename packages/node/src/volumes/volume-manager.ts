@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chown, lstat, rm, writeFile } from 'node:fs/promises';
+import { chown, lstat, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   DataVolumeKind,
@@ -306,9 +306,14 @@ class LocalVolumeManager implements VolumeManager {
 
   private async configDisk(bytes: Uint8Array, place: Place): Promise<Omit<PreparedVolume, 'name'>> {
     const path = join(place.directory, DISK_NAME);
-    // the running guest keeps what it has
-    if (!(await exists(path))) await writeFile(path, bytes, { mode: 0o444 });
-    return { path, format: 'raw', readOnly: true, sizeBytes: bytes.length };
+    // the running guest keeps what it has; it may write, into this copy of its own: SATA and USB disks cannot be read-only
+    if (!(await exists(path))) {
+      const whole = `${path}.new`;
+      await writeFile(whole, bytes, { mode: 0o600 });
+      await this.give(whole, place.sandbox);
+      await rename(whole, path);
+    }
+    return { path, format: 'raw', readOnly: false, sizeBytes: bytes.length };
   }
 
   private async filledVolume(
