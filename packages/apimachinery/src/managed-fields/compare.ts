@@ -45,7 +45,7 @@ function compareValues(
 ): Readonly<Nodes> {
   if (before === after) return NOTHING;
   const granularity = granularityOf(after === undefined ? before : after, schema);
-  if (granularity === 'map' && isMapOrAbsent(before) && isMapOrAbsent(after) && !(isBlank(before) && isBlank(after))) {
+  if (granularity === 'map' && isMapOrAbsent(before) && isMapOrAbsent(after) && !areBlank(before, after)) {
     const nodes = compareMaps(before ?? {}, after ?? {}, schema, implicit);
     return {
       added: nodeOf(before === undefined && !isImplicit, nodes.added),
@@ -57,7 +57,7 @@ function compareValues(
     const nodes = compareLists(before, after, schema, implicit);
     if (nodes !== undefined) return nodes;
   }
-  return isImplicit && isUnfilled(before, after) ? NOTHING : compareLeaves(before, after);
+  return compareLeaves(before, after, isImplicit);
 }
 
 /** The null of a struct that nobody filled. */
@@ -65,12 +65,15 @@ const isUnfilled = (before: unknown, after: unknown): boolean => (before ?? null
 
 const isMapOrAbsent = (value: unknown): value is JsonObject | undefined => value === undefined || isObject(value);
 
+const areBlank = (before: unknown, after: unknown): boolean => isBlank(before) && isBlank(after);
+
 function isBlank(value: unknown): boolean {
   if (value === undefined) return true;
   return Array.isArray(value) ? value.length === 0 : isObject(value) && Object.keys(value).length === 0;
 }
 
-function compareLeaves(before: unknown, after: unknown): Readonly<Nodes> {
+function compareLeaves(before: unknown, after: unknown, isImplicit: boolean): Readonly<Nodes> {
+  if (isImplicit && isUnfilled(before, after)) return NOTHING;
   if (before === undefined) return { ...NOTHING, added: EMPTY };
   if (after === undefined) return { ...NOTHING, removed: EMPTY };
   return deepEqual(before, after) ? NOTHING : { ...NOTHING, modified: EMPTY };

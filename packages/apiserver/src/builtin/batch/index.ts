@@ -185,27 +185,29 @@ function validateTimeZone(zone: string | undefined, path: string): FieldError[] 
 }
 
 function validateCronJob(object: UnstructuredObject): FieldError[] {
-  const { spec } = typed<CronJob>(object);
+  const { spec = {} } = typed<CronJob>(object);
   const { name = '' } = object.metadata;
-  const errors: FieldError[] = [];
+  const errors = validateSchedule(spec.schedule);
   if (name.length > MAX_CRON_JOB_NAME) errors.push(invalidValue('metadata.name', name, 'must be no more than 52 characters'));
   errors.push(
-    ...nonNegative(spec?.startingDeadlineSeconds, 'spec.startingDeadlineSeconds'),
-    ...nonNegative(spec?.successfulJobsHistoryLimit, 'spec.successfulJobsHistoryLimit'),
-    ...nonNegative(spec?.failedJobsHistoryLimit, 'spec.failedJobsHistoryLimit'),
-    ...validateTimeZone(spec?.timeZone, 'spec.timeZone'),
+    ...nonNegative(spec.startingDeadlineSeconds, 'spec.startingDeadlineSeconds'),
+    ...nonNegative(spec.successfulJobsHistoryLimit, 'spec.successfulJobsHistoryLimit'),
+    ...nonNegative(spec.failedJobsHistoryLimit, 'spec.failedJobsHistoryLimit'),
+    ...validateTimeZone(spec.timeZone, 'spec.timeZone'),
   );
-  if (spec?.jobTemplate?.spec?.manualSelector !== undefined) {
-    const value = spec.jobTemplate.spec.manualSelector;
-    if (value) errors.push(unsupportedValue('spec.jobTemplate.spec.manualSelector', value, ['nil', 'false']));
+  const jobSpec = spec.jobTemplate?.spec;
+  if (jobSpec?.manualSelector === true) {
+    errors.push(unsupportedValue('spec.jobTemplate.spec.manualSelector', true, ['nil', 'false']));
   }
-  if (!spec?.schedule) errors.push(requiredValue('spec.schedule'));
-  else if (!SCHEDULE.test(spec.schedule)) {
-    const fields = spec.schedule.trim().split(/\s+/).length;
-    errors.push(invalidValue('spec.schedule', spec.schedule, `expected exactly 5 fields, found ${fields}: [${spec.schedule}]`));
-  }
-  oneOf(spec?.concurrencyPolicy, CONCURRENCY_POLICIES, 'spec.concurrencyPolicy', errors);
-  return [...errors, ...validateJobSpec(spec?.jobTemplate?.spec, 'spec.jobTemplate.spec')];
+  oneOf(spec.concurrencyPolicy, CONCURRENCY_POLICIES, 'spec.concurrencyPolicy', errors);
+  return [...errors, ...validateJobSpec(jobSpec, 'spec.jobTemplate.spec')];
+}
+
+function validateSchedule(schedule: string | undefined): FieldError[] {
+  if (!schedule) return [requiredValue('spec.schedule')];
+  if (SCHEDULE.test(schedule)) return [];
+  const fields = schedule.trim().split(/\s+/).length;
+  return [invalidValue('spec.schedule', schedule, `expected exactly 5 fields, found ${fields}: [${schedule}]`)];
 }
 
 /** In a template, what the Job itself would default stays open. */

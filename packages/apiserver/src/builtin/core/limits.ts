@@ -66,8 +66,9 @@ function validateLimit(item: core.LimitRangeItem, path: string): FieldError[] {
   if (item.type === 'PersistentVolumeClaim' && item.min?.['storage'] === undefined && item.max?.['storage'] === undefined) {
     errors.push(requiredValue(`${path}.limits`, 'either minimum or maximum storage value is required, but neither was provided'));
   }
-  if (!item.type.includes('/') && !LIMIT_TYPES.includes(item.type)) {
-    errors.push(invalidValue(`${path}.type`, item.type, 'must be a standard limit type or fully qualified'));
+  const type = (item as { type?: string }).type ?? ''; // published as required, but a body may lack it
+  if (!type.includes('/') && !LIMIT_TYPES.includes(type)) {
+    errors.push(invalidValue(`${path}.type`, type, 'must be a standard limit type or fully qualified'));
   }
   return [
     ...errors,

@@ -34,24 +34,29 @@ const validateLabel = (key: string, value: string, path: string): FieldError[] =
   ...checkLabelValue(value).map((text) => invalidValue(path, value, text)),
 ];
 
-function validateToleration({ key = '', operator, value = '', effect, ...rest }: core.Toleration, path: string): FieldError[] {
+function validateToleration(toleration: core.Toleration, path: string): FieldError[] {
+  const { key = '', operator, effect } = toleration;
   const errors = key === '' ? [] : validateKey(key, `${path}.key`);
   if (key === '' && operator !== 'Exists') {
     const text = 'operator must be Exists when `key` is empty, which means "match all values and all keys"';
     errors.push(invalidValue(`${path}.operator`, operator ?? '', text));
   }
-  if (rest.tolerationSeconds !== undefined && effect !== 'NoExecute') {
+  if (toleration.tolerationSeconds !== undefined && effect !== 'NoExecute') {
     errors.push(invalidValue(`${path}.effect`, effect ?? '', "effect must be 'NoExecute' when `tolerationSeconds` is set"));
   }
-  if (operator === 'Exists') {
-    const given = { key, operator, value, ...(effect && { effect }) };
-    if (value !== '') errors.push(invalidValue(`${path}.operator`, given, "value must be empty when `operator` is 'Exists'"));
-  } else if (operator === undefined || operator === 'Equal') {
-    const complaint = checkLabelValue(value).join(';');
-    if (complaint !== '') errors.push(invalidValue(`${path}.operator`, value, complaint));
-  } else errors.push(unsupportedValue(`${path}.operator`, operator, ['Equal', 'Exists']));
+  errors.push(...validateOperator(toleration, `${path}.operator`));
   if (effect && !EFFECTS.includes(effect)) errors.push(unsupportedValue(`${path}.effect`, effect, EFFECTS));
   return errors;
+}
+
+function validateOperator({ operator = 'Equal', value = '', ...rest }: core.Toleration, path: string): FieldError[] {
+  if (operator === 'Exists') {
+    const text = "value must be empty when `operator` is 'Exists'";
+    return value === '' ? [] : [invalidValue(path, { ...rest, operator, value }, text)];
+  }
+  if (operator !== 'Equal') return [unsupportedValue(path, operator, ['Equal', 'Exists'])];
+  const complaint = checkLabelValue(value).join(';');
+  return complaint === '' ? [] : [invalidValue(path, value, complaint)];
 }
 
 function validateAffinity({ nodeAffinity, podAffinity, podAntiAffinity }: core.Affinity, path: string): FieldError[] {

@@ -148,14 +148,17 @@ function validateAutoscaler(object: UnstructuredObject): FieldError[] {
 }
 
 function targetsText(object: UnstructuredObject): string {
-  const { spec, status } = typed<Autoscaler>(object);
-  const share = spec?.targetCPUUtilizationPercentage ?? spec?.metrics?.find(isCpuShare)?.resource?.target?.averageUtilization;
-  if (share === undefined) return (spec?.metrics ?? []).length > 0 ? '<unknown>' : '<none>';
-  const seen = status?.currentMetrics?.find(isCpu)?.resource?.current?.averageUtilization;
-  const current = status?.currentCPUUtilizationPercentage ?? seen;
-  const more = (spec?.metrics ?? []).length - 1;
-  return `${current === undefined ? '<unknown>' : `${current}%`}/${share}%${more > 0 ? ` + ${more} more...` : ''}`;
+  const { spec = {}, status = {} } = typed<Autoscaler>(object);
+  const { metrics = [], targetCPUUtilizationPercentage } = spec;
+  const share = targetCPUUtilizationPercentage ?? metrics.find(isCpuShare)?.resource?.target?.averageUtilization;
+  if (share === undefined) return metrics.length > 0 ? '<unknown>' : '<none>';
+  const current = status.currentCPUUtilizationPercentage ?? measuredShare(status.currentMetrics ?? []);
+  const more = metrics.length > 1 ? ` + ${metrics.length - 1} more...` : '';
+  return `${current === undefined ? '<unknown>' : `${current}%`}/${share}%${more}`;
 }
+
+const measuredShare = (metrics: readonly Metric[]): number | undefined =>
+  metrics.find(isCpu)?.resource?.current?.averageUtilization;
 
 const CONVERT = { v1: toV1, v2: toV2 };
 

@@ -40,7 +40,8 @@ const storageClassKind: BuiltinKind = {
           errors.push(invalidValue('provisioner', provisioner, text));
       if ('' in parameters) errors.push(invalidValue('parameters', '', 'field can not be empty.'));
       allowedTopologies.forEach(({ matchLabelExpressions = [] }, index) =>
-        matchLabelExpressions.forEach(({ key = '', values = [] }, place) => {
+        matchLabelExpressions.forEach((expression: { key?: string; values?: readonly string[] }, place) => {
+          const { key = '', values = [] } = expression; // published as required, but a body may lack them
           const path = `allowedTopologies[${index}].matchLabelExpressions[${place}]`;
           if (values.length === 0) errors.push(requiredValue(`${path}.values`));
           for (const text of checkQualifiedName(key)) errors.push(invalidValue(`${path}.key`, key, text));
