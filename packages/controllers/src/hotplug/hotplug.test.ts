@@ -103,6 +103,19 @@ describe('hotplugController', () => {
     expect([(await entry())?.phase, world.requests.length - writes]).toEqual(['Ready', 1]);
   });
 
+  it('leaves it to the agent to say why a volume is not attached', async () => {
+    await start([DATA]);
+    await setPodRunning();
+    await write((now) => ({
+      ...now,
+      status: {
+        ...now.status,
+        volumeStatus: (now.status?.volumeStatus ?? []).map((status) => ({ ...status, reason: 'AttachFailed', message: 'no' })),
+      },
+    }));
+    expect(await entry()).toMatchObject({ phase: 'AttachedToNode', reason: 'AttachFailed', message: 'no' });
+  });
+
   it('takes a volume away only after the agent has let it go', async () => {
     await start([DATA]);
     await setPodRunning();

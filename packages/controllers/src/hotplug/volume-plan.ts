@@ -110,10 +110,11 @@ function planAttached(base: VolumeStatus, attachment: Attachment): Step {
   if (OF_THE_AGENT.includes(phase ?? '')) return { name, status };
   const obstacle = obstacleOf(attachment);
   if (obstacle !== undefined) return { name, status: waiting(status, obstacle) };
+  // from here on the agent says why it takes long
+  if (phase === VolumePhase.attachedToNode) return { name, status };
   const message = `Created hotplug attachment pod ${attachPodName}, for volume ${name}`;
   const next = { ...status, phase: VolumePhase.attachedToNode, reason: Reason.successfulCreate, message };
-  const isNews = phase !== VolumePhase.attachedToNode;
-  return { name, status: next, ...(isNews && { event: { reason: Reason.successfulCreate, message } }) };
+  return { name, status: next, event: { reason: Reason.successfulCreate, message } };
 }
 
 interface Obstacle {

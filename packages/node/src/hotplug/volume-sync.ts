@@ -101,7 +101,7 @@ export class VolumeSync {
       }
       const targetDev = step.action === 'insert' ? step.disk.target : plan.disk.targetDev;
       const xml = renderXml(diskElement({ ...plan.disk, targetDev }));
-      if (step.action === 'insert') await libvirt.updateDevice(domain, xml);
+      if (step.action === 'insert') await this.changeDisc(step, { libvirt, domain }, xml);
       else await libvirt.attachDevice(domain, xml);
       taken.targets.push(targetDev);
       this.patience.forget(keyOf(step));
@@ -167,16 +167,25 @@ export class VolumeSync {
     const { children, ...drive } = disk.element;
     const empty = { ...drive, children: children.filter((part) => !DISC_PARTS.includes(part.name)) };
     try {
-      const force = this.patience.failures(keyOf(step)) > 0;
-      // libvirt 9 does not open the tray of a drive that was empty when the guest started
-      const open = { execute: 'blockdev-open-tray', arguments: { id: disk.alias, force: true } };
-      if (force) await libvirt.monitorCommand(domain, JSON.stringify(open));
-      await libvirt.updateDevice(domain, deviceXml(empty), { force });
+      await this.changeDisc(step, { libvirt, domain }, deviceXml(empty));
       return { name, target: disk.target }; // asked again whether it is empty
     } catch (error) {
       this.patience.failed(keyOf(step));
       return this.told(vmi, name, HotplugReason.detachRefused, `${textOf(error)}. It is tried again by force`);
     }
+  }
+
+  /** Puts a disc in or takes it out; when that has failed once, the tray is opened by force before. */
+  private async changeDisc(
+    step: Extract<VolumeStep, { action: 'insert' | 'eject' }>,
+    { libvirt, domain }: Pick<GuestNow, 'libvirt' | 'domain'>,
+    xml: string,
+  ): Promise<void> {
+    const force = this.patience.failures(keyOf(step)) > 0;
+    // libvirt 9 does not open the tray of a drive that was empty when the guest started
+    const open = { execute: 'blockdev-open-tray', arguments: { id: step.disk.alias, force: true } };
+    if (force) await libvirt.monitorCommand(domain, JSON.stringify(open));
+    await libvirt.updateDevice(domain, xml, { force });
   }
 
   private told(vmi: VirtualMachineInstance, name: string, reason: string, why: string): VolumeChange | undefined {
