@@ -78,10 +78,7 @@ export class VmSnapshotReconciler implements Reconciler {
     if (known === undefined) return done;
     const content = this.deps.contents.get({ namespace: key.namespace, name: contentNameOf(known) });
     if (known.metadata.deletionTimestamp !== undefined) return this.remove(known, content, signal);
-    if (isFinished(known)) {
-      await this.unlock(known, signal);
-      return done;
-    }
+    if (isFinished(known)) return this.keep(known, content, signal);
     const source = { namespace: key.namespace, name: known.spec.source.name };
     const youngMs = this.youngMs(known);
     // who applies a VM and its snapshot together need not hear that one came a moment after the other
@@ -97,6 +94,15 @@ export class VmSnapshotReconciler implements Reconciler {
     if (deadline !== undefined && this.deps.clock.now() >= deadline) return this.giveUp(snapshot, content, signal);
     const result = content === undefined ? await this.begin(snapshot, signal) : await this.goOn(snapshot, content, signal);
     return withDeadline(result, deadline, this.deps.clock.now());
+  }
+
+  /** A snapshot that has lost a volume is none any more. */
+  private async keep(snapshot: VmSnapshot, content: VmSnapshotContent | undefined, signal: AbortSignal): Promise<Result> {
+    await this.unlock(snapshot, signal);
+    if (snapshot.status?.phase !== 'Succeeded' || content?.status?.readyToUse !== true) return done;
+    const namespace = content.metadata.namespace ?? '';
+    const { missing } = progressOf(content, (name) => this.deps.volumeSnapshots.get({ namespace, name }));
+    return missing.length === 0 ? done : this.lose(snapshot, content, missing, signal);
   }
 
   /** How long a snapshot is still new. */

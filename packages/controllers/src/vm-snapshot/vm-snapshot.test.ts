@@ -213,12 +213,17 @@ describe('a snapshot of a VM', () => {
     expect(await world.list(VolumeSnapshotKind, 'a')).toHaveLength(1);
   });
 
-  it('says which volume has gone missing', async () => {
+  it('that loses a volume is none any more, and says which', async () => {
     await start(machine(), snapshotOf());
     const { uid } = (await snapshot()).metadata;
+    const name = `vmsnapshot-${uid}-volume-root`;
     expect(await world.events(snapshotOf())).toContainEqual(
-      `Normal SuccessfulVolumeSnapshotCreate Successfully created VolumeSnapshot vmsnapshot-${uid}-volume-root`,
+      `Normal SuccessfulVolumeSnapshotCreate Successfully created VolumeSnapshot ${name}`,
     );
+    await world.client.delete(VolumeSnapshotKind, { namespace: 'a', name });
+    await world.settle();
+    expect((await snapshot()).status).toMatchObject({ phase: 'Failed', readyToUse: false });
+    expect(await world.events(snapshotOf())).toContainEqual(`Warning VolumeSnapshotMissing VolumeSnapshots (${name}) missing`);
   });
 });
 
