@@ -158,7 +158,7 @@ describe('a running guest', () => {
       );
     }, 400_000);
 
-    it('takes vCPUs and memory, and gives memory back', async () => {
+    it('takes vCPUs and memory, up to what it started with room for', async () => {
       await patch({ domain: { cpu: { sockets: 2 }, memory: { guest: '1536Mi' } } });
       const grown = (vmi: Vmi): boolean =>
         vmi.status?.currentCPUTopology?.sockets === 2 && vmi.status.memory?.guestCurrent === '1536Mi';
