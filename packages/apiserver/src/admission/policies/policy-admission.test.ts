@@ -417,8 +417,8 @@ describe('validation of policies and bindings', () => {
     );
   });
 
-  it('fills defaults and serves both versions', async () => {
-    expect(await send('POST', `${GROUP}beta1/validatingadmissionpolicies`, policy({}))).toMatchObject({ status: 201 });
+  it('fills defaults', async () => {
+    expect(await send('POST', `${GROUP}/validatingadmissionpolicies`, policy({}))).toMatchObject({ status: 201 });
     const { body } = await send('GET', `${GROUP}/validatingadmissionpolicies/p`);
     expect(body).toMatchObject({
       apiVersion: 'admissionregistration.k8s.io/v1',

@@ -255,7 +255,5 @@ function paramRefText(ref: ParamRef | undefined): string {
   return ref.namespace === undefined ? ref.name : `${ref.namespace}/${ref.name}`;
 }
 
-export const admissionPolicyKinds: readonly BuiltinKind[] = ['v1', 'v1beta1'].flatMap((version) => [
-  policyKind(version),
-  bindingKind(version),
-]);
+/** The beta version has been off by default since it exists. */
+export const admissionPolicyKinds: readonly BuiltinKind[] = [policyKind('v1'), bindingKind('v1')];
