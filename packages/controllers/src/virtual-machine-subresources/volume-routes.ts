@@ -143,7 +143,9 @@ function listsPatch(root: string, before: Spec, after: Spec): readonly JsonPatch
 
 /** A refusal of a rule has causes; a patch whose test failed has none. */
 function isStale(error: unknown): boolean {
-  return isConflict(error) || (isInvalid(error) && error instanceof StatusError && (error.status.details?.causes ?? []).length === 0);
+  return (
+    isConflict(error) || (isInvalid(error) && error instanceof StatusError && (error.status.details?.causes ?? []).length === 0)
+  );
 }
 
 /** The volumes of a VM's instance follow the VM, unless the older gate makes requests the way. */
