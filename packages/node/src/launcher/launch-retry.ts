@@ -21,6 +21,7 @@ export async function retried<T>(launch: LaunchView, what: string, step: () => P
       if (launch.hasEnded()) throw error;
       const message = `Cannot ${what}: ${error instanceof Error ? error.message : String(error)}`;
       log.warn({ pod: pod.key, failures, error: message }, 'launch step failed');
+      launch.troubled();
       events.warning(writer.current, 'SyncFailed', message);
       await writer.update((vmi) => unsynchronizedInstance(vmi, message, clock.now()), signal).catch(() => {});
       await Promise.race([sleep(clock, backOffDelay(failures, RETRY, random), signal), launch.ended]);

@@ -44,4 +44,6 @@ export interface LaunchView {
   readonly hasEnded: () => boolean;
   /** Resolves at the next change of the pod or the VMI. */
   readonly changed: () => Promise<void>;
+  /** A step has failed and will be repeated. */
+  readonly troubled: () => void;
 }

@@ -38,6 +38,7 @@ export class Launch {
   private guest: Guest | undefined;
   private devices: DeviceSync | undefined;
   private isStarted = false;
+  private isTroubled = false;
   private outcome: 'Succeeded' | 'Failed' | undefined;
   private running: Promise<void> = Promise.resolve();
 
@@ -49,6 +50,10 @@ export class Launch {
       ...{ deps, pod: this.pod, writer: this.writer, signal: this.stopping.signal, ended: this.ended.promise },
       hasEnded: () => this.outcome !== undefined,
       changed: () => this.changed.promise,
+      troubled: () => {
+        this.isTroubled = true;
+        if (this.isDeleting) this.beginShutdown();
+      },
     };
   }
 
@@ -263,7 +268,12 @@ export class Launch {
   private beginShutdown(): void {
     if (this.view.hasEnded()) return;
     if (this.isStarted) this.guest?.shutdown.begin();
-    else if (this.isDeleting) this.finish('Failed', 'it was deleted before it started').catch(() => {});
+    else if (this.isDeleting && !this.mayBeAdopted) this.finish('Failed', 'it was deleted before it started').catch(() => {});
+  }
+
+  /** An earlier agent has started the guest, and nothing has failed on the way to it: it is shut down when it is found. */
+  private get mayBeAdopted(): boolean {
+    return this.writer.current.status?.phase === VmiPhase.running && !this.isTroubled;
   }
 
   private async finish(phase: 'Succeeded' | 'Failed', reason: string): Promise<void> {

@@ -373,6 +373,27 @@ describe('an agent that starts again', () => {
     expect(events).toEqual(['Warning Stopped: The VirtualMachineInstance crashed: its QEMU is gone.']);
   });
 
+  it('gives a guest whose VMI is deleted while it is being adopted its grace period', async () => {
+    const { sync, gates, deleteVmi, steps, vmi } = await world({ standing: { domain: 'running' }, phase: 'Running' });
+    const goOn = oneShot();
+    gates.set('find', () => goOn.promise);
+    await sync();
+    await deleteVmi();
+    expect(phaseOf(await vmi())).toBe('Running');
+    goOn.fire();
+    await settled();
+    expect(steps).toContain('plug');
+    expect(phaseOf(await vmi())).toBe('Succeeded');
+  });
+
+  it('gives up a deleted guest that it cannot adopt', async () => {
+    const { sync, deleteVmi, faults, vmi } = await world({ standing: { domain: 'running' }, phase: 'Running' });
+    faults.push('find');
+    await sync();
+    await deleteVmi();
+    expect(phaseOf(await vmi())).toBe('Failed');
+  });
+
   it('gives a guest whose pod is being deleted its grace period', async () => {
     const { terminate, steps, vmi, isPodRemoved } = await world({ standing: { domain: 'running' }, phase: 'Running' });
     await terminate();
