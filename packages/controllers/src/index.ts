@@ -9,6 +9,7 @@ import { endpointSliceController, endpointsController } from './endpoints/index.
 import { garbageCollectorController } from './garbage-collector/index.ts';
 import { horizontalPodAutoscalerController } from './horizontal-pod-autoscaler/index.ts';
 import { jobController } from './job/index.ts';
+import { jobPodReleaseController } from './job/release-pods.ts';
 import { namespaceController } from './namespace/index.ts';
 import { nodeLifecycleController } from './node-lifecycle/index.ts';
 import {
@@ -73,6 +74,7 @@ export const controllers: readonly ControllerRegistration[] = [
   statefulSetController,
   daemonSetController,
   jobController,
+  jobPodReleaseController,
   cronJobController,
   horizontalPodAutoscalerController,
   taintEvictionController,

@@ -1,4 +1,4 @@
-import { isNotFound, keyOf } from '@slipway/apimachinery';
+import { deepEqual, isNotFound, keyOf, keyString } from '@slipway/apimachinery';
 import { type core, type Job, JobKind, type Pod } from '@slipway/api';
 import {
   allow,
@@ -10,9 +10,9 @@ import {
   type Result,
 } from '@slipway/runtime';
 import { OwnedPods, podFromTemplate, workloadRules } from '../workload/owned-pods.ts';
-import { writeStatus } from '../workload/write-status.ts';
 import { INDEX_ANNOTATION } from './completion-indexes.ts';
 import { endOf, type JobPlan, planJob, removalInMs } from './plan-job.ts';
+import { isTracked, setTracked, tally, TRACKING_FINALIZER } from './pod-tracking.ts';
 
 /** Runs the pods of Jobs until enough of them have succeeded, and removes Jobs whose time after that is over. */
 export const jobController: ControllerRegistration = {
@@ -28,16 +28,36 @@ export const jobController: ControllerRegistration = {
 function jobReconciler({ client, clock, events, informers }: ControllerDeps, owned: OwnedPods<Job>): Reconciler {
   const jobs = informers.lister(JobKind);
 
+  /** Versions of Jobs that are older than the status this has written: their counters are not to be built on. */
+  const outdated = new Map<string, string | undefined>();
+
+  const write = async (job: Job, status: JobPlan['status'], signal: AbortSignal): Promise<void> => {
+    if (deepEqual(job.status ?? {}, status)) return;
+    const { metadata } = await client.update(JobKind, { ...job, status }, { subresource: 'status', signal });
+    const { resourceVersion } = job.metadata;
+    if (metadata.resourceVersion !== resourceVersion) outdated.set(keyString(keyOf(job)), resourceVersion);
+  };
+
   const act = async (job: Job, pods: readonly Pod[], signal: AbortSignal): Promise<Result> => {
-    const plan = planJob(job, pods, clock.now());
-    if (plan.ending?.type === 'Failed') events.warning(job, plan.ending.reason ?? '', plan.ending.message ?? '');
-    else if (plan.ending?.type === 'Complete') events.normal(job, 'Completed', 'Job completed');
-    else if (plan.ending) events.normal(job, plan.ending.reason ?? '', plan.ending.message ?? '');
+    const counts = tally(job, pods);
+    const plan = planJob(job, pods, counts, clock.now());
     const fresh = owned.isSettled(job) ? plan.create.map((index) => podOf(job, index)) : [];
-    const failure = (await owned.create(job, fresh, signal)) ?? (await owned.remove(job, plan.remove, signal));
-    await writeStatus(client, JobKind, job, withStarted(plan, failure ? 0 : fresh.length), signal);
+    for (const pod of plan.remove) if (isTracked(pod)) await setTracked(client, pod, false, signal);
+    const failure =
+      (await owned.create(job, fresh, signal)) ?? (await owned.remove(job, [...plan.remove, ...(plan.stop ?? [])], signal));
+    await write(job, withStarted(plan, failure ? 0 : fresh.length), signal);
+    tell(job, plan);
+    // only what the stored status accounts for may go
+    for (const pod of counts.release) await setTracked(client, pod, false, signal);
+    for (const pod of counts.track) if (!plan.remove.includes(pod)) await setTracked(client, pod, true, signal);
     if (failure) throw new Error(`${failure.reason}: ${failure.message}`);
     return plan.retryInMs === undefined ? done : after(plan.retryInMs);
+  };
+
+  const tell = (job: Job, { ending }: JobPlan): void => {
+    if (ending?.type === 'Failed') events.warning(job, ending.reason ?? '', ending.message ?? '');
+    else if (ending?.type === 'Complete') events.normal(job, 'Completed', 'Job completed');
+    else if (ending) events.normal(job, ending.reason ?? '', ending.message ?? '');
   };
 
   return {
@@ -45,9 +65,12 @@ function jobReconciler({ client, clock, events, informers }: ControllerDeps, own
       const job = jobs.get(key);
       if (job === undefined) {
         owned.forget(key);
+        outdated.delete(keyString(key));
         return done;
       }
       if (job.metadata.deletionTimestamp) return done;
+      if (outdated.get(keyString(key)) === job.metadata.resourceVersion) return done; // its newer version comes
+      outdated.delete(keyString(key));
       const removalMs = removalInMs(job, clock.now());
       if (removalMs === 0) return remove(client, job, signal);
       const result = await act(job, await owned.of(job, signal), signal);
@@ -71,6 +94,12 @@ async function remove(client: ControllerDeps['client'], job: Job, signal: AbortS
 }
 
 function podOf(job: Job, index: number | undefined): Pod {
+  const pod = untrackedPodOf(job, index);
+  const finalizers = [...(pod.metadata.finalizers ?? []).filter((name) => name !== TRACKING_FINALIZER), TRACKING_FINALIZER];
+  return { ...pod, metadata: { ...pod.metadata, finalizers } };
+}
+
+function untrackedPodOf(job: Job, index: number | undefined): Pod {
   if (index === undefined) return podFromTemplate(job, JobKind, job.spec?.template);
   const name = `${job.metadata.name}-${index}`;
   const pod = podFromTemplate(job, JobKind, job.spec?.template, { generateName: `${name}-` });

@@ -4,10 +4,11 @@ import { built, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { formatIndexes, parseIndexes } from './completion-indexes.ts';
 import { jobController } from './index.ts';
+import { jobPodReleaseController } from './release-pods.ts';
 
 let world: TestWorld;
 beforeEach(() => {
-  world = testWorld({ api: 'server', controllers: [jobController] });
+  world = testWorld({ api: 'server', controllers: [jobController, jobPodReleaseController] });
 });
 afterEach(() => world.close());
 
@@ -37,7 +38,10 @@ describe('Job', () => {
       expect((await get()).status?.succeeded).toBe(round);
     }
     expect(await pods()).toHaveLength(3);
-    expect(await conditions()).toEqual([['Complete', 'True', '']]);
+    expect(await conditions()).toEqual([
+      ['SuccessCriteriaMet', 'True', 'CompletionsReached'],
+      ['Complete', 'True', 'CompletionsReached'],
+    ]);
     expect((await get()).status?.completionTime).toBeDefined();
     expect((await get()).status?.active).toBeUndefined();
   });
@@ -50,7 +54,10 @@ describe('Job', () => {
     await world.advance(11_000);
     expect(await active()).toHaveLength(1);
     await end((await active())[0], 'Failed');
-    expect(await conditions()).toEqual([['Failed', 'True', 'BackoffLimitExceeded']]);
+    expect(await conditions()).toEqual([
+      ['FailureTarget', 'True', 'BackoffLimitExceeded'],
+      ['Failed', 'True', 'BackoffLimitExceeded'],
+    ]);
     expect((await get()).status?.failed).toBe(2);
   });
 
@@ -70,14 +77,20 @@ describe('Job', () => {
     expect((await get()).status).toMatchObject({ completedIndexes: '0,2', succeeded: 2, active: 1 });
     await end(all[1], 'Succeeded');
     expect((await get()).status).toMatchObject({ completedIndexes: '0-2' });
-    expect(await conditions()).toEqual([['Complete', 'True', '']]);
+    expect(await conditions()).toEqual([
+      ['SuccessCriteriaMet', 'True', 'CompletionsReached'],
+      ['Complete', 'True', 'CompletionsReached'],
+    ]);
   });
 
   it('stops at its deadline', async () => {
     await world.with(job({ activeDeadlineSeconds: 30 }));
     await world.settle();
     await world.advance(31_000);
-    expect(await conditions()).toEqual([['Failed', 'True', 'DeadlineExceeded']]);
+    expect(await conditions()).toEqual([
+      ['FailureTarget', 'True', 'DeadlineExceeded'],
+      ['Failed', 'True', 'DeadlineExceeded'],
+    ]);
     expect(await pods()).toEqual([]);
   });
 
@@ -102,6 +115,72 @@ describe('Job', () => {
     await world.advance(2_000);
     // foreground: the garbage collector, which does not run here, would finish it
     expect((await get()).metadata.deletionTimestamp).toBeDefined();
+  });
+});
+
+describe('pods of a Job', () => {
+  const finalizers = async () => (await pods()).map(({ metadata }) => metadata.finalizers ?? []);
+  const TRACKED = 'batch.kubernetes.io/job-tracking';
+
+  it('are kept until their end is counted, and count once when they are deleted after it', async () => {
+    await world.with(job({ completions: 3, parallelism: 1 }));
+    await world.settle();
+    expect(await finalizers()).toEqual([[TRACKED]]);
+    for (let round = 1; round <= 3; round++) {
+      const [pod] = await active();
+      if (pod === undefined) throw new Error('No pod');
+      await end(pod, 'Succeeded');
+      await world.client.delete(PodKind, keyOf(pod));
+      await world.settle();
+      expect((await get()).status).toMatchObject({ succeeded: round, uncountedTerminatedPods: {} });
+    }
+    expect(await pods()).toEqual([]);
+    expect((await get()).status?.failed).toBeUndefined();
+  });
+
+  it('count as failed when somebody deletes them while they run', async () => {
+    await world.with(job());
+    await world.settle();
+    const [pod] = await active();
+    if (pod === undefined) throw new Error('No pod');
+    await world.client.delete(PodKind, keyOf(pod), { gracePeriodSeconds: 0 });
+    await world.settle();
+    expect((await get()).status).toMatchObject({ failed: 1, uncountedTerminatedPods: {} });
+    expect((await pods()).map(({ metadata }) => metadata.name)).not.toContain(pod.metadata.name);
+  });
+
+  it('do not count when they are too many', async () => {
+    await world.with(job({ completions: 4, parallelism: 3 }));
+    await world.settle();
+    await world.client.patch(JobKind, { namespace: 'a', name: 'work' }, { spec: { parallelism: 1 } }, { type: 'merge' });
+    await world.settle();
+    expect(await pods()).toHaveLength(1);
+    expect((await get()).status).toMatchObject({ active: 1 });
+    expect((await get()).status?.failed).toBeUndefined();
+  });
+
+  it.each(['Background', 'Orphan', 'Foreground'] as const)(
+    'are let go when their Job is deleted (%s)',
+    async (propagationPolicy) => {
+      await world.with(job({ completions: 2, parallelism: 2 }));
+      await world.settle();
+      await world.client.delete(JobKind, { namespace: 'a', name: 'work' }, { propagationPolicy });
+      await world.settle();
+      expect(await finalizers()).toEqual([[], []]);
+    },
+  );
+
+  it("are let go when they are not the Job's any more", async () => {
+    await world.with(job());
+    await world.settle();
+    const [pod] = await active();
+    if (pod === undefined) throw new Error('No pod');
+    const labels = Object.fromEntries(Object.keys(pod.metadata.labels ?? {}).map((label) => [label, null]));
+    await world.client.patch(PodKind, keyOf(pod), { metadata: { labels } }, { type: 'merge' });
+    await world.settle();
+    const free = await world.get(PodKind, `a/${pod.metadata.name}`);
+    expect(free.metadata.ownerReferences ?? []).toEqual([]);
+    expect(free.metadata.finalizers ?? []).toEqual([]);
   });
 });
 

@@ -1,7 +1,8 @@
 import { formatTime, parseTime } from '@slipway/apimachinery';
 import type { Job, Pod } from '@slipway/api';
-import { isActive, isPodReady } from '../workload/pod-state.ts';
-import { formatIndexes, indexOf, parseIndexes } from './completion-indexes.ts';
+import { isPodReady } from '../workload/pod-state.ts';
+import { formatIndexes, indexOf } from './completion-indexes.ts';
+import { replacesEndedOnly, type Tally } from './pod-tracking.ts';
 
 type Status = NonNullable<Job['status']>;
 type Condition = NonNullable<Status['conditions']>[number];
@@ -12,6 +13,9 @@ const MAX_BACK_OFF_MS = 6 * 60_000;
 export interface JobPlan {
   /** One per pod to make: its completion index, or undefined where there are none. */
   readonly create: readonly (number | undefined)[];
+  /** Running pods of a Job that is over; they count as failed. */
+  readonly stop?: readonly Pod[] | undefined;
+  /** Running pods that are too many; they do not count. */
   readonly remove: readonly Pod[];
   readonly status: Status;
   /** Why the Job has just ended, stopped or gone on. */
@@ -23,39 +27,12 @@ export interface JobPlan {
 export const endOf = ({ status }: Job): Condition | undefined =>
   status?.conditions?.find(({ type, status: value }) => (type === 'Complete' || type === 'Failed') && value === 'True');
 
-interface Tally {
-  readonly active: readonly Pod[];
-  readonly succeeded: number;
-  readonly failed: number;
-  readonly completed: ReadonlySet<number>;
-}
-
-function tally(job: Job, pods: readonly Pod[]): Tally {
-  const succeeded = pods.filter(({ status }) => status?.phase === 'Succeeded');
-  const failed = pods.filter(({ status }) => status?.phase === 'Failed').length;
-  const { completions = 0, completionMode } = job.spec ?? {};
-  const completed = new Set(parseIndexes(job.status?.completedIndexes, completions));
-  if (completionMode === 'Indexed') {
-    for (const index of succeeded.map(indexOf)) if (index !== undefined && index < completions) completed.add(index);
-  }
-  // pods may be removed once they have ended, and still count
-  const count = completionMode === 'Indexed' ? completed.size : Math.max(job.status?.succeeded ?? 0, succeeded.length);
-  return {
-    active: pods.filter(isActive),
-    succeeded: count,
-    failed: Math.max(job.status?.failed ?? 0, failed),
-    completed,
-  };
-}
-
-/** Decides whether a Job goes on, and with which pods. */
-export function planJob(job: Job, pods: readonly Pod[], nowMs: number): JobPlan {
-  const counts = tally(job, pods);
-  if (endOf(job))
-    return { create: [], remove: counts.active, status: statusOf(job, { ...counts, active: [] }, job.status ?? {}) };
+/** Decides whether a Job goes on, and with which pods, from what is known of their ends. */
+export function planJob(job: Job, pods: readonly Pod[], counts: Tally, nowMs: number): JobPlan {
+  if (endOf(job)) return { create: [], stop: counts.active, remove: [], status: statusOf(job, counts, job.status ?? {}) };
   const startTime = job.spec?.suspend ? undefined : (job.status?.startTime ?? formatTime(nowMs));
-  const ending = endingOf(job, counts, pods, startTime, nowMs);
-  if (ending) return ended(job, counts, ending, startTime, nowMs);
+  const ending = decidedEnd(job) ?? endingOf(job, counts, pods, startTime, nowMs);
+  if (ending) return over(job, counts, ending, startTime, nowMs);
   return job.spec?.suspend ? suspended(job, counts, nowMs) : running(job, counts, pods, startTime, nowMs);
 }
 
@@ -63,7 +40,10 @@ function running(job: Job, counts: Tally, pods: readonly Pod[], startTime: strin
   const conditions = resumed(job, nowMs);
   const isResumed = conditions !== undefined && job.status?.conditions !== conditions;
   const status = statusOf(job, counts, { ...(startTime && { startTime }), ...(conditions && { conditions }) });
-  const surplus = counts.active.length - wantedActive(job, counts);
+  // a Job that wants to see its pods end replaces none before
+  const leaving = replacesEndedOnly(job) ? counts.terminating : 0;
+  const missing = wantedActive(job, counts) - counts.active.length;
+  const surplus = missing > 0 ? -Math.max(0, missing - leaving) : -missing;
   const waitMs = surplus < 0 ? backOffMs(pods, counts.failed, nowMs) : 0;
   const retryInMs = smallest([waitMs > 0 ? waitMs : undefined, deadlineInMs(job, startTime, nowMs)]);
   return {
@@ -91,7 +71,7 @@ function freeIndexes({ spec }: Job, { active, completed }: Tally, count: number)
   return free;
 }
 
-type Ending = Pick<Condition, 'type' | 'reason' | 'message'>;
+type Ending = Required<Pick<Condition, 'type' | 'reason' | 'message'>>;
 
 function endingOf(
   job: Job,
@@ -106,8 +86,14 @@ function endingOf(
   if (deadlineInMs(job, startTime, nowMs) === 0) {
     return { type: 'Failed', reason: 'DeadlineExceeded', message: 'Job was active longer than specified deadline' };
   }
-  return isOver(job, counts, pods) ? { type: 'Complete', reason: '', message: '' } : undefined;
+  return isOver(job, counts, pods) ? COMPLETED : undefined;
 }
+
+const COMPLETED: Ending = {
+  type: 'Complete',
+  reason: 'CompletionsReached',
+  message: 'Reached expected number of succeeded pods',
+};
 
 function isExhausted({ spec }: Job, { failed, active }: Tally): boolean {
   const limit = spec?.backoffLimit ?? 6;
@@ -125,26 +111,51 @@ const restartsOf = (pods: readonly Pod[]): number =>
     .flatMap(({ status }) => [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])])
     .reduce((sum, { restartCount }) => sum + restartCount, 0);
 
-function ended(job: Job, counts: Tally, ending: Ending, startTime: string | undefined, nowMs: number): JobPlan {
-  const now = formatTime(nowMs);
-  const said = Object.fromEntries(Object.entries(ending).filter(([, text]) => text)) as Ending; // empty fields are left out
-  const condition: Condition = { ...said, status: 'True', lastProbeTime: now, lastTransitionTime: now };
-  const status = statusOf(
-    job,
-    { ...counts, active: [] },
-    {
-      ...(startTime && { startTime }),
-      ...(ending.type === 'Complete' && { completionTime: now }),
-      conditions: [...(job.status?.conditions ?? []), condition],
-    },
-  );
-  return { create: [], remove: counts.active, status, ending };
+/** How a Job ends whose pods still have to be counted; it is not decided twice. */
+function decidedEnd({ status }: Job): Ending | undefined {
+  const interim = status?.conditions?.find(({ type, status: value }) => INTERIM.has(type) && value === 'True');
+  if (interim === undefined) return undefined;
+  const { reason = '', message = '' } = interim;
+  return { type: interim.type === 'FailureTarget' ? 'Failed' : 'Complete', reason, message };
 }
+
+const INTERIM = new Set(['FailureTarget', 'SuccessCriteriaMet']);
+
+/** First says how the Job will end; says that it has ended when all its pods have, and are counted. */
+function over(job: Job, counts: Tally, ending: Ending, startTime: string | undefined, nowMs: number): JobPlan {
+  const now = formatTime(nowMs);
+  const before = job.status?.conditions ?? [];
+  const { reason, message } = ending;
+  const said = (type: string): Condition => ({
+    type,
+    status: 'True',
+    reason,
+    message,
+    lastProbeTime: now,
+    lastTransitionTime: now,
+  });
+  const isSettled =
+    counts.active.length + counts.terminating + counts.uncounted.succeeded.length + counts.uncounted.failed.length === 0;
+  const interim = decidedEnd(job) ? [] : [said(ending.type === 'Failed' ? 'FailureTarget' : 'SuccessCriteriaMet')];
+  const status = statusOf(job, withoutActive(counts), {
+    ...(startTime && { startTime }),
+    ...(isSettled && ending.type === 'Complete' && { completionTime: now }),
+    conditions: [...before, ...interim, ...(isSettled ? [said(ending.type)] : [])],
+  });
+  return { create: [], stop: counts.active, remove: [], status, ...(isSettled && { ending }) };
+}
+
+/** The tally once the pods that run are on their way out. */
+const withoutActive = (counts: Tally): Tally => ({
+  ...counts,
+  active: [],
+  terminating: counts.terminating + counts.active.length,
+});
 
 function suspended(job: Job, counts: Tally, nowMs: number): JobPlan {
   const before = job.status?.conditions?.find(({ type }) => type === 'Suspended');
   const conditions = withSuspended(job, 'True', 'JobSuspended', 'Job suspended', nowMs);
-  const status = statusOf(job, { ...counts, active: [] }, { conditions });
+  const status = statusOf(job, withoutActive(counts), { conditions });
   const ending = { type: 'Suspended', reason: 'Suspended', message: 'Job suspended' };
   return { create: [], remove: counts.active, status, ...(before?.status !== 'True' && { ending }) };
 }
@@ -166,16 +177,22 @@ function withSuspended(job: Job, status: string, reason: string, message: string
 function statusOf(job: Job, counts: Tally, rest: Status): Status {
   const ready = counts.active.filter(isPodReady).length;
   const { startTime, completionTime, conditions } = rest;
+  const { uncounted } = counts;
+  const succeeded = counts.succeeded - uncounted.succeeded.length;
+  const failed = counts.failed - uncounted.failed.length;
   return {
     ...(startTime && { startTime }),
     ...(completionTime && { completionTime }),
     ...(conditions && { conditions }),
     ...(counts.active.length > 0 && { active: counts.active.length }),
-    ...(counts.succeeded > 0 && { succeeded: counts.succeeded }),
-    ...(counts.failed > 0 && { failed: counts.failed }),
+    ...(succeeded > 0 && { succeeded }),
+    ...(failed > 0 && { failed }),
     ...(job.spec?.completionMode === 'Indexed' &&
       counts.completed.size > 0 && { completedIndexes: formatIndexes(counts.completed) }),
-    uncountedTerminatedPods: {},
+    uncountedTerminatedPods: {
+      ...(uncounted.succeeded.length > 0 && { succeeded: [...uncounted.succeeded] }),
+      ...(uncounted.failed.length > 0 && { failed: [...uncounted.failed] }),
+    },
     ready,
   };
 }
