@@ -80,6 +80,7 @@ function endingOf(
   startTime: string | undefined,
   nowMs: number,
 ): Ending | undefined {
+  if (counts.fatal !== undefined) return { type: 'Failed', reason: 'PodFailurePolicy', message: counts.fatal };
   if (isExhausted(job, counts)) {
     return { type: 'Failed', reason: 'BackoffLimitExceeded', message: 'Job has reached the specified backoff limit' };
   }

@@ -3,6 +3,7 @@ import { type Job, type Pod, PodKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { isActive, isFinished } from '../workload/pod-state.ts';
 import { indexOf, parseIndexes } from './completion-indexes.ts';
+import { failureVerdict } from './failure-policy.ts';
 
 /** Keeps an ended pod until its Job has counted it. */
 export const TRACKING_FINALIZER = 'batch.kubernetes.io/job-tracking';
@@ -16,6 +17,8 @@ export interface Tally {
   readonly succeeded: number;
   readonly failed: number;
   readonly completed: ReadonlySet<number>;
+  /** Why the failure policy ends the Job. */
+  readonly fatal: string | undefined;
   readonly terminating: number;
   readonly uncounted: { readonly succeeded: readonly string[]; readonly failed: readonly string[] };
   /** Pods whose end is in the status once this tally is written, so that nothing keeps them any more. */
@@ -32,7 +35,10 @@ export function tally(job: Job, pods: readonly Pod[]): Tally {
   const before = job.status?.uncountedTerminatedPods ?? {};
   const ended = pods.filter((pod) => isTracked(pod) && isEnded(job, pod));
   const succeededPods = ended.filter(({ status }) => status?.phase === 'Succeeded');
-  const failedPods = ended.filter(({ status }) => status?.phase !== 'Succeeded');
+  const failures = ended
+    .filter(({ status }) => status?.phase !== 'Succeeded')
+    .map((pod) => ({ pod, verdict: failureVerdict(job.spec?.podFailurePolicy, pod) }));
+  const failedPods = failures.filter(({ verdict }) => verdict?.action !== 'Ignore').map(({ pod }) => pod);
 
   const completed = new Set(parseIndexes(job.status?.completedIndexes, completions));
   if (isIndexed)
@@ -44,6 +50,7 @@ export function tally(job: Job, pods: readonly Pod[]): Tally {
   const failed = counted(job.status?.failed, before.failed, failedPods, kept);
   return {
     active: pods.filter(isActive),
+    fatal: failures.find(({ verdict }) => verdict?.action === 'FailJob')?.verdict?.message,
     succeeded: succeeded.ends,
     failed: failed.ends,
     completed,
