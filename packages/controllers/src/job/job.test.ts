@@ -106,6 +106,23 @@ describe('Job', () => {
     expect(await active()).toHaveLength(1);
   });
 
+  it('stops its pods without counting them when it is suspended, and starts anew', async () => {
+    await world.with(job({ completions: 2, parallelism: 2 }));
+    await world.settle();
+    const started = (await get()).status?.startTime;
+    expect(started).toBeDefined();
+    await world.client.patch(JobKind, { namespace: 'a', name: 'work' }, { spec: { suspend: true } }, { type: 'merge' });
+    await world.settle();
+    expect(await pods()).toEqual([]);
+    expect((await get()).status?.failed).toBeUndefined();
+    expect((await get()).status?.startTime).toBeUndefined();
+    await world.advance(5_000);
+    await world.client.patch(JobKind, { namespace: 'a', name: 'work' }, { spec: { suspend: false } }, { type: 'merge' });
+    await world.settle();
+    expect((await get()).status).toMatchObject({ active: 2, uncountedTerminatedPods: {} });
+    expect((await get()).status?.startTime).not.toBe(started);
+  });
+
   it('is removed some time after its end when that is asked for', async () => {
     await world.with(job({ ttlSecondsAfterFinished: 60 }));
     await world.settle();
