@@ -124,6 +124,32 @@ describe('Helm', () => {
   });
 });
 
+describe('Helm hooks', () => {
+  const JOBS = '/apis/batch/v1/namespaces/default/jobs';
+
+  it('are made anew before each run, and found by their name', async () => {
+    const hook = {
+      apiVersion: 'batch/v1',
+      kind: 'Job',
+      metadata: {
+        name: 'migrate',
+        annotations: { 'helm.sh/hook': 'pre-upgrade', 'helm.sh/hook-delete-policy': 'before-hook-creation' },
+      },
+      spec: { backoffLimit: 1, template: { spec: { restartPolicy: 'Never', containers: [{ name: 'main', image: 'x' }] } } },
+    };
+    const first = await send('POST', JOBS, 201, { body: hook, query: { fieldManager: 'helm' } });
+    await send('POST', JOBS, 409, { body: hook, query: { fieldManager: 'helm' } });
+    const query = { fieldSelector: 'metadata.name=migrate' };
+    expect((await send('GET', JOBS, 200, { query }))['items']).toHaveLength(1);
+    const background = { kind: 'DeleteOptions', apiVersion: 'v1', propagationPolicy: 'Background' };
+    await send('DELETE', `${JOBS}/migrate`, 200, { body: background });
+    await send('GET', `${JOBS}/migrate`, 404);
+    const second = await send('POST', JOBS, 201, { body: hook, query: { fieldManager: 'helm' } });
+    expect(metadataOf(second)['uid']).not.toBe(metadataOf(first)['uid']);
+    expect(second['spec']).toMatchObject({ completions: 1, parallelism: 1, backoffLimit: 1 });
+  });
+});
+
 describe('Argo CD', () => {
   const TRACKING = { 'argocd.argoproj.io/tracking-id': 'shop:apps/Deployment:default/argo' };
 
@@ -213,7 +239,39 @@ describe('Terraform', () => {
   });
 });
 
+describe('Terraform for virtual machines', () => {
+  it('checks the credentials, looks for the type, and changes a machine by JSON patch', async () => {
+    await send('GET', '/apis', 200);
+    const crds = await send('GET', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', 200, { query: { limit: '500' } });
+    expect(Array.isArray(crds['items'])).toBe(true);
+    await send('POST', VMS, 201, { body: vm('tfvm') });
+    const body = [{ op: 'replace', path: '/spec/runStrategy', value: 'Manual' }];
+    const changed = await send('PATCH', `${VMS}/tfvm`, 200, { body, headers: JSON_PATCH });
+    expect(changed['spec']).toMatchObject({ runStrategy: 'Manual' });
+    await send('DELETE', `${VMS}/tfvm`, 200);
+  });
+});
+
 describe('Ansible', () => {
+  it('falls back to a merge patch for custom resources, and applies by the last configuration', async () => {
+    const last = 'kubectl.kubernetes.io/last-applied-configuration';
+    const wanted = vm('fallback', { labels: { tier: 'web' } });
+    await send('POST', VMS, 201, {
+      body: { ...wanted, metadata: { ...metadataOf(wanted), annotations: { [last]: JSON.stringify(wanted) } } },
+    });
+    await send('PATCH', `${VMS}/fallback`, 415, { body: wanted, headers: STRATEGIC });
+    const without = vm('fallback');
+    const patch = { metadata: { labels: { tier: null }, annotations: { [last]: JSON.stringify(without) } } };
+    const applied = await send('PATCH', `${VMS}/fallback`, 200, { body: patch, headers: MERGE });
+    expect((metadataOf(applied)['labels'] as Json | undefined)?.['tier']).toBeUndefined();
+    const query = { fieldManager: 'ansible', force: 'true' };
+    const owned = await send('PATCH', `${VMS}/fallback`, 200, { body: without, headers: APPLY, query });
+    expect(metadataOf(owned)['managedFields']).toContainEqual(
+      expect.objectContaining({ manager: 'ansible', operation: 'Apply' }),
+    );
+    await send('DELETE', `${VMS}/fallback`, 200);
+  });
+
   it('looks kinds up, creates, merges and finds nothing to change', async () => {
     const { resources } = (await send('GET', '/apis/kubevirt.io/v1', 200)) as { resources?: { kind: string; name: string }[] };
     expect(resources?.find(({ kind, name }) => kind === 'VirtualMachine' && !name.includes('/'))?.name).toBe('virtualmachines');
