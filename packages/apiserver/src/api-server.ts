@@ -173,6 +173,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     auditPolicy: options.auditPolicy ?? changesAt('Metadata'),
     audit(event) {
       requests.count(event);
+      metrics.noteRequest();
       options.audit?.(event);
     },
     logError,

@@ -1,16 +1,17 @@
-import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import type { RecordableHistogram } from 'node:perf_hooks';
 import type { Registry } from '../registry/registry.ts';
+import { loopWatch, RESOLUTION_MS } from './loop-watch.ts';
 import { type MetricFamily, renderFamily } from './metric-text.ts';
 import type { RequestMetrics } from './request-metrics.ts';
 
-/** How often the event loop is looked at: often enough for stalls that hurt, seldom enough for an idle machine. */
-const RESOLUTION_MS = 20;
 const NANOSECONDS = 1e9;
 
 /** What `GET /metrics` shows: requests, store, watches, event loop and process. */
 export interface ServerMetrics {
   /** Prometheus' text format. Stalls are those since the last call. */
   render(): string;
+  /** A request has been answered: the event loop is looked at while there are any. */
+  noteRequest(): void;
   close(): void;
 }
 
@@ -21,15 +22,17 @@ export interface MetricSources {
 }
 
 export function createServerMetrics(deps: MetricSources): ServerMetrics {
-  const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-  delay.enable();
+  const watch = loopWatch();
   return {
     render() {
-      const families = [...storeFamilies(deps.registry), ...deps.flow.families(), ...loopFamilies(delay), ...processFamilies()];
-      delay.reset();
+      watch.note(); // who scrapes wants to know what comes now
+      const { delays } = watch;
+      const families = [...storeFamilies(deps.registry), ...deps.flow.families(), ...loopFamilies(delays), ...processFamilies()];
+      delays.reset();
       return deps.requests.render() + families.map(renderFamily).join('');
     },
-    close: () => void delay.disable(),
+    noteRequest: () => watch.note(),
+    close: () => watch.close(),
   };
 }
 
@@ -61,18 +64,21 @@ function storeFamilies({ store, cache }: Registry): MetricFamily[] {
   ];
 }
 
-function loopFamilies(delay: IntervalHistogram): MetricFamily[] {
-  // the histogram counts the interval between two looks as well
-  const stall = (nanoseconds: number): number => Math.max(0, nanoseconds / NANOSECONDS - RESOLUTION_MS / 1000);
+function loopFamilies(delay: RecordableHistogram): MetricFamily[] {
+  const seconds = (nanoseconds: number): number => nanoseconds / NANOSECONDS;
   const since = 'since the last scrape';
-  const hasSamples = delay.max > 0;
+  const hasSamples = delay.count > 0;
   return [
-    gauge('nodejs_eventloop_lag_p50_seconds', `Median delay of the event loop ${since}.`, stall(delay.percentile(50))),
-    gauge('nodejs_eventloop_lag_p99_seconds', `99th percentile ${since}.`, stall(delay.percentile(99))),
+    gauge(
+      'nodejs_eventloop_lag_p50_seconds',
+      `Median delay of the event loop ${since}.`,
+      hasSamples ? seconds(delay.percentile(50)) : 0,
+    ),
+    gauge('nodejs_eventloop_lag_p99_seconds', `99th percentile ${since}.`, hasSamples ? seconds(delay.percentile(99)) : 0),
     gauge(
       'nodejs_eventloop_lag_max_seconds',
       `Longest stall ${since}; it may have been ${RESOLUTION_MS} ms longer.`,
-      hasSamples ? stall(delay.max) : 0,
+      hasSamples ? seconds(delay.max) : 0,
     ),
   ];
 }
