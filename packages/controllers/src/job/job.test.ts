@@ -2,6 +2,7 @@ import { type Job, JobKind, type Pod, PodKind } from '@slipway/api';
 import { keyOf } from '@slipway/apimachinery';
 import { built, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { garbageCollectorController } from '../garbage-collector/index.ts';
 import { formatIndexes, parseIndexes } from './completion-indexes.ts';
 import { jobController } from './index.ts';
 import { jobPodReleaseController } from './release-pods.ts';
@@ -184,6 +185,21 @@ describe('pods of a Job', () => {
       await world.client.delete(JobKind, { namespace: 'a', name: 'work' }, { propagationPolicy });
       await world.settle();
       expect(await finalizers()).toEqual([[], []]);
+    },
+  );
+
+  it.each(['Background', 'Foreground'] as const)(
+    'go with their Job where garbage is collected (%s)',
+    async (propagationPolicy) => {
+      await world.close();
+      const collector = garbageCollectorController(() => Promise.resolve([PodKind, JobKind]));
+      world = testWorld({ api: 'server', controllers: [jobController, jobPodReleaseController, collector] });
+      await world.with(job({ completions: 2, parallelism: 2 }));
+      await world.settle();
+      await world.client.delete(JobKind, { namespace: 'a', name: 'work' }, { propagationPolicy });
+      await world.settle();
+      expect(await pods()).toEqual([]);
+      expect(await world.list(JobKind, 'a')).toEqual([]);
     },
   );
 
