@@ -3,7 +3,7 @@ import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 /** How often the event loop is looked at: often enough for stalls that hurt. */
 export const RESOLUTION_MS = 20;
 /** How long it is looked at after the last request: an idle server must sleep. */
-const AWAKE_MS = 2_000;
+const AWAKE_MS = 500;
 
 /** How late the event loop comes back, as long as somebody asks the server for something. */
 export interface LoopWatch {
