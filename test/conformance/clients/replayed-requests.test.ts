@@ -1,77 +1,39 @@
 // What Helm, Argo CD, Terraform and Ansible send, written down by hand: each step as the tool makes it, over HTTPS.
 import { gzipSync } from 'node:zlib';
-import { StatusError } from '@slipway/apimachinery';
-import { type Client, type RawResponse, createHttpClient } from '@slipway/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Cluster, startCluster } from '../src/cluster.ts';
+import {
+  APPLY,
+  DEPLOYMENTS,
+  JOBS,
+  JSON_PATCH,
+  type Json,
+  MERGE,
+  NAMESPACE,
+  type Requester,
+  STRATEGIC,
+  VMS,
+  deployment,
+  metadataOf,
+  requesterOf,
+  vm,
+} from '../src/requests.ts';
 
 let cluster: Cluster;
-let client: Client & { close(): Promise<void> };
+let requester: Requester;
+const send: Requester['send'] = (...request) => requester.send(...request);
 
 beforeAll(async () => {
   cluster = await startCluster();
-  const { url, ca, token } = cluster;
-  client = createHttpClient({ server: url, ca, credentials: () => Promise.resolve({ token }) });
+  requester = requesterOf(cluster);
 });
 afterAll(async () => {
-  await client.close();
+  await requester.close();
   await cluster.close();
   expect(cluster.failures).toEqual([]);
 });
 
-type Json = Record<string, unknown>;
-
-const NAMESPACE = '/api/v1/namespaces/default';
-const DEPLOYMENTS = '/apis/apps/v1/namespaces/default/deployments';
-const VMS = '/apis/kubevirt.io/v1/namespaces/default/virtualmachines';
-const STRATEGIC = { 'content-type': 'application/strategic-merge-patch+json' };
-const MERGE = { 'content-type': 'application/merge-patch+json' };
-const JSON_PATCH = { 'content-type': 'application/json-patch+json' };
-const APPLY = { 'content-type': 'application/apply-patch+yaml' };
-
-interface Step {
-  readonly body?: unknown;
-  readonly query?: Readonly<Record<string, string>>;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-/** A refusal is an answer too. */
-async function answerOf(method: string, path: string, step: Step): Promise<Pick<RawResponse, 'status' | 'body'>> {
-  try {
-    return await client.raw({ method, path, ...step });
-  } catch (error) {
-    if (error instanceof StatusError) return { status: error.code, body: error.status };
-    throw error;
-  }
-}
-
-/** Sends a request and returns the answer's body; the status must be one of those given. */
-async function send(method: string, path: string, status: number | readonly number[], step: Step = {}): Promise<Json> {
-  const answer = await answerOf(method, path, step);
-  expect([status].flat(), `${method} ${path}: ${JSON.stringify(answer.body).slice(0, 500)}`).toContain(answer.status);
-  return (typeof answer.body === 'object' && answer.body !== null ? answer.body : { text: answer.body }) as Json; // JSON of the server
-}
-
-const metadataOf = (object: Json): Json => object['metadata'] as Json; // every object has it
 const withoutVersion = (object: Json): Json => ({ ...object, metadata: { ...metadataOf(object), managedFields: undefined } });
-
-const deployment = (name: string, image: string, extra: Json = {}): Json => ({
-  apiVersion: 'apps/v1',
-  kind: 'Deployment',
-  metadata: { name, namespace: 'default', ...extra },
-  spec: {
-    replicas: 1,
-    selector: { matchLabels: { app: name } },
-    template: { metadata: { labels: { app: name } }, spec: { containers: [{ name: 'main', image }] } },
-  },
-});
-
-const vm = (name: string, extra: Json = {}): Json => ({
-  apiVersion: 'kubevirt.io/v1',
-  kind: 'VirtualMachine',
-  metadata: { name, namespace: 'default', ...extra },
-  spec: { runStrategy: 'Halted', template: { spec: { domain: { memory: { guest: '1Gi' }, devices: {} } } } },
-});
 
 describe('Helm', () => {
   const release = (version: number, status: string): Json => ({
@@ -125,8 +87,6 @@ describe('Helm', () => {
 });
 
 describe('Helm hooks', () => {
-  const JOBS = '/apis/batch/v1/namespaces/default/jobs';
-
   it('are made anew before each run, and found by their name', async () => {
     const hook = {
       apiVersion: 'batch/v1',
