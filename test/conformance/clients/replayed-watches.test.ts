@@ -25,7 +25,7 @@ const send: Requester['send'] = (...request) => requester.send(...request);
 beforeAll(async () => {
   cluster = await startCluster();
   requester = requesterOf(cluster);
-});
+}, 60_000);
 afterAll(async () => {
   await requester.close();
   await cluster.close();

@@ -45,7 +45,7 @@ export function requesterOf({ url, ca, token }: Cluster): Requester {
     answerOf,
     async send(method, path, status, step = {}) {
       const answer = await answerOf(method, path, step);
-      expect([status].flat(), `${method} ${path}: ${JSON.stringify(answer.body).slice(0, 500)}`).toContain(answer.status);
+      expect([status].flat(), `${method} ${path}: ${(JSON.stringify(answer.body) ?? '').slice(0, 500)}`).toContain(answer.status);
       return (typeof answer.body === 'object' && answer.body !== null ? answer.body : { text: answer.body }) as Json; // JSON of the server
     },
     close: () => client.close(),
