@@ -12,6 +12,7 @@ import {
 } from '@slipway/client';
 import type { Command } from 'commander';
 import { CommandFailure, type VirtctlIo } from './io.ts';
+import { collect } from './pflag.ts';
 
 /** kubectl's connection flags. */
 export interface ConnectionFlags {
@@ -37,8 +38,6 @@ export interface Connection {
   readonly namespace: string;
   close(): Promise<void>;
 }
-
-const collect = (value: string, previous: readonly string[] = []): readonly string[] => [...previous, value];
 
 /** kubectl's connection flags. */
 const FLAGS: readonly (readonly [flags: string, description: string, parse?: typeof collect])[] = [

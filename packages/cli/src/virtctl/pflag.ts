@@ -51,3 +51,6 @@ function flagNames(program: Command): FlagNames {
   visit(program);
   return { booleans, shortValues };
 }
+
+/** Gathers a flag that may be given more than once. */
+export const collect = (value: string, previous: readonly string[] = []): readonly string[] => [...previous, value];

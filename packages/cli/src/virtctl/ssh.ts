@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { type ActionContext, addCommand, type CommandHost } from './context.ts';
 import type { ConnectionFlags } from './connection.ts';
 import { CommandFailure, type VirtctlIo } from './io.ts';
+import { collect } from './pflag.ts';
 import { parseTarget, type Target } from './target.ts';
 
 interface SshFlags extends ConnectionFlags {
@@ -15,8 +16,6 @@ interface SshFlags extends ConnectionFlags {
   readonly recursive?: boolean;
   readonly preserve?: boolean;
 }
-
-const collect = (value: string, previous: readonly string[] = []): readonly string[] => [...previous, value];
 
 const sshOptions = (command: Command): Command =>
   command

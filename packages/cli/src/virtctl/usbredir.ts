@@ -1,15 +1,14 @@
 import { createServer } from 'node:net';
 import { dialWhenRunning } from './console.ts';
 import { type ActionContext, addCommand, type CommandHost } from './context.ts';
-import { CommandFailure, print, type VirtctlIo } from './io.ts';
+import { CommandFailure, print } from './io.ts';
 import { pump } from './pump.ts';
-import { firstClient, listen, writeSocket } from './vnc.ts';
+import { CLIENT_TIMEOUT_MS, clientTimeout, firstClient, listen, writeSocket } from './vnc.ts';
 
 interface UsbredirFlags {
   readonly launch: boolean;
 }
 
-const CLIENT_TIMEOUT_MS = 60_000;
 /** `vendor:product` in hexadecimal or `bus-device`. */
 const DEVICE = /^([0-9a-f]{1,4}:[0-9a-f]{1,4}|\d{1,3}-\d{1,3})$/i;
 
@@ -44,7 +43,7 @@ async function redirect(
     const connected = firstClient(server);
     if (!launch) print(io, `User can connect usbredir client at: ${address}`);
     const program = launch ? io.runProgram(['usbredirect', '--device', first, '--to', address]) : undefined;
-    const socket = await Promise.race([connected, ended(program), timeout(io)]);
+    const socket = await Promise.race([connected, ended(program), clientTimeout(io, 'usbredir')]);
     server.close();
     socket.resume();
     await pump(stream, { input: socket, write: (data) => writeSocket(socket, data) });
@@ -59,9 +58,4 @@ async function redirect(
 async function ended(program: Promise<number> | undefined): Promise<never> {
   if (program === undefined) return new Promise<never>(() => {});
   throw new CommandFailure(`usbredirect has ended with status ${await program}: is the device there, and may you open it?`);
-}
-
-async function timeout({ sleep }: VirtctlIo): Promise<never> {
-  await sleep(CLIENT_TIMEOUT_MS);
-  throw new CommandFailure('No usbredir client has connected within a minute');
 }

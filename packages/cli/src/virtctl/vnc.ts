@@ -32,7 +32,7 @@ const VIEWERS: readonly Viewer[] = [
   { type: 'chicken', program: 'Chicken', args: (port) => [`127.0.0.1:${port}`] },
 ];
 /** How long the one local client may take to connect, and a guest to run. */
-const CLIENT_TIMEOUT_MS = 60_000;
+export const CLIENT_TIMEOUT_MS = 60_000;
 
 /** vnc and vnc screenshot. */
 export function addVncCommand(host: CommandHost): void {
@@ -75,7 +75,7 @@ async function view(context: ActionContext, name: string, flags: VncFlags): Prom
     const connected = firstClient(server);
     const viewer = isProxy ? undefined : startViewer(io, flags, port);
     if (isProxy) print(io, JSON.stringify({ port }));
-    const socket = await Promise.race([connected, viewerFailure(viewer), timeout(io)]);
+    const socket = await Promise.race([connected, viewerFailure(viewer), clientTimeout(io, 'VNC')]);
     server.close();
     socket.resume();
     await pump(stream, { input: socket, write: (data) => writeSocket(socket, data) });
@@ -107,9 +107,10 @@ export function firstClient(server: Server): Promise<Socket> {
   return new Promise((resolve) => server.once('connection', resolve));
 }
 
-async function timeout({ sleep }: VirtctlIo): Promise<never> {
+/** Fails when no client of this kind has come within a minute. */
+export async function clientTimeout({ sleep }: VirtctlIo, client: string): Promise<never> {
   await sleep(CLIENT_TIMEOUT_MS);
-  throw new CommandFailure('No VNC client has connected within a minute');
+  throw new CommandFailure(`No ${client} client has connected within a minute`);
 }
 
 /** Fails when the viewer cannot be started; waits for ever otherwise. */

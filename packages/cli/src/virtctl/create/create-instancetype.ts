@@ -1,6 +1,7 @@
 import { addLocalCommand, type CommandHost } from '../context.ts';
 import { CommandFailure } from '../io.ts';
-import { blankMetadata, collect, printManifest } from './manifest.ts';
+import { collect } from '../pflag.ts';
+import { blankMetadata, printManifest } from './manifest.ts';
 import { checkQuantity, parseParams, required } from './params.ts';
 
 const API_VERSION = 'instancetype.kubevirt.io/v1beta1';

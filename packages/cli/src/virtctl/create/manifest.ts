@@ -12,6 +12,3 @@ export const blankMetadata = (name: string, namespace?: string): object => ({
 export function printManifest(io: VirtctlIo, manifest: object): void {
   print(io, stringify(manifest, { sortMapEntries: true, indentSeq: false, lineWidth: 0 }).trimEnd());
 }
-
-/** Gathers a flag that may be given more than once. */
-export const collect = (value: string, previous: readonly string[] = []): readonly string[] => [...previous, value];

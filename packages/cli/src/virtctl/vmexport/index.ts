@@ -3,9 +3,9 @@ import type { kubevirt } from '@slipway/api';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { type ActionContext, addCommand, type CommandHost } from '../context.ts';
-import { collect } from '../create/manifest.ts';
 import { parseDuration } from '../go-duration.ts';
 import { CommandFailure, print } from '../io.ts';
+import { collect } from '../pflag.ts';
 import { downloadTo } from './download.ts';
 import { createExport, deleteExport, type SourceFlags, sourceOf, tokenOf, waitUntilReady } from './export-object.ts';
 
