@@ -5,7 +5,7 @@ export { type DefaultingInputs, defaultInstance, defaultMachineType, VMI_FINALIZ
 export { applyPresets, PresetConflict } from './defaults/presets.ts';
 export { memoryHotplugObstacle } from './defaults/hotplug-limits.ts';
 export * from './defaults/render-instance.ts';
-export { derivedUuid, firmwareUuid, stableMac } from './defaults/stable-ids.ts';
+export { derivedUuid, firmwareUuid, IDENTITY_ANNOTATION, identityOf, stableMac } from './defaults/stable-ids.ts';
 export * from './dev/index.ts';
 export * from './domain/index.ts';
 export * from './hotplug/index.ts';

@@ -12,6 +12,7 @@ import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { InferenceError } from '../instancetype/index.ts';
 import { followVolumeRequests } from '../hotplug/volume-request-queue.ts';
+import { identityOf } from '@slipway/virt';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { isDeleting, isFinal } from '../virtual-machine-instance/instance-state.ts';
@@ -335,7 +336,7 @@ export class VirtualMachineReconciler implements Reconciler {
       rolloutStrategy: this.deps.rolloutStrategy(),
       volumesFollow: this.deps.volumesFollow?.() ?? 'template',
       cpuAllocationRatio: this.deps.cpuAllocationRatio?.() ?? DEFAULT_CPU_RATIO,
-      vmUid: vm.metadata.uid ?? '',
+      vmUid: identityOf(vm.metadata) ?? '',
     });
   }
 

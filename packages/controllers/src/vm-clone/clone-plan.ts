@@ -1,4 +1,5 @@
 import type { kubevirt } from '@slipway/api';
+import { IDENTITY_ANNOTATION } from '@slipway/virt';
 
 export type VmClone = kubevirt.VirtualMachineClone;
 
@@ -39,9 +40,12 @@ type Entries = Readonly<Record<string, string>> | undefined;
 /** Patches that leave out what the filters refuse. */
 function filterPatches(base: string, entries: Entries, filters: Filters): PatchOperation[] {
   const kept = filtered(entries, filters);
-  return Object.keys(entries ?? {})
-    .filter((key) => kept[key] === undefined)
-    .map((key) => ({ op: 'remove', path: `${base}/${escaped(key)}` }));
+  return (
+    Object.keys(entries ?? {})
+      // the identity is its source's own: the restore leaves it out in any case
+      .filter((key) => kept[key] === undefined && key !== IDENTITY_ANNOTATION)
+      .map((key) => ({ op: 'remove', path: `${base}/${escaped(key)}` }))
+  );
 }
 
 function macPatches({ spec }: VmClone, source: kubevirt.VirtualMachineSpec): PatchOperation[] {

@@ -1,4 +1,5 @@
 import type { kubevirt, PersistentVolumeClaim, VirtualMachine } from '@slipway/api';
+import { IDENTITY_ANNOTATION, identityOf, stableMac } from '@slipway/virt';
 import { TOKEN_HEADER, type VmExport } from './export-plan.ts';
 
 type Link = kubevirt.VirtualMachineExportLink;
@@ -80,8 +81,11 @@ function cleanVm(
   { metadata, spec }: kubevirt.V1beta1VirtualMachine,
   disks: readonly { readonly claim: PersistentVolumeClaim; readonly dataVolume: ReturnType<typeof dataVolumeFor> }[],
 ): object {
-  const { name, labels, annotations } = (metadata ?? {}) as VirtualMachine['metadata']; // the same shape
+  const source = (metadata ?? {}) as VirtualMachine['metadata']; // the same shape
+  const { name, labels, annotations } = source;
   const { 'kubectl.kubernetes.io/last-applied-configuration': _, ...kept } = annotations ?? {};
+  const uid = identityOf(source);
+  const identified = uid === undefined ? kept : { ...kept, [IDENTITY_ANNOTATION]: uid };
   const dataVolumeTemplates = (spec?.dataVolumeTemplates ?? []).map((template) => {
     const disk = disks.find(({ claim }) => originalName(vmExport, claim) === template.metadata.name);
     return disk === undefined ? template : { metadata: { name: template.metadata.name }, spec: disk.dataVolume.spec };
@@ -89,7 +93,25 @@ function cleanVm(
   return {
     apiVersion: 'kubevirt.io/v1',
     kind: 'VirtualMachine',
-    metadata: { name, ...(labels && { labels }), ...(Object.keys(kept).length > 0 && { annotations: kept }) },
-    spec: { ...spec, ...(dataVolumeTemplates.length > 0 && { dataVolumeTemplates }) },
+    metadata: { name, ...(labels && { labels }), ...(Object.keys(identified).length > 0 && { annotations: identified }) },
+    spec: {
+      ...spec,
+      ...(dataVolumeTemplates.length > 0 && { dataVolumeTemplates }),
+      ...(spec && { template: withMacs(spec.template, uid) }),
+    },
+  };
+}
+
+type Template = kubevirt.VirtualMachineSpec['template'];
+
+/** With the addresses that the interfaces have, so that the VM keeps them on any cluster. */
+function withMacs(template: Template, uid: string | undefined): Template {
+  const interfaces = template.spec?.domain.devices.interfaces;
+  if (template.spec === undefined || interfaces === undefined || uid === undefined) return template;
+  const named = interfaces.map((nic) => (nic.macAddress || nic.sriov ? nic : { ...nic, macAddress: stableMac(uid, nic.name) }));
+  const { domain } = template.spec;
+  return {
+    ...template,
+    spec: { ...template.spec, domain: { ...domain, devices: { ...domain.devices, interfaces: named } } },
   };
 }

@@ -9,6 +9,7 @@ import {
   type VolumeSnapshotContent,
 } from '@slipway/api';
 import { applyJsonPatch, quantityValue, TerminalError, tryParseQuantity } from '@slipway/apimachinery';
+import { IDENTITY_ANNOTATION, identityOf } from '@slipway/virt';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import type { VmSnapshotContent } from '../vm-snapshot/snapshot-state.ts';
 
@@ -145,6 +146,8 @@ export function restoredSpec(
   const templates = (dataVolumeTemplates ?? []).map((item) => {
     const name = names.get(item.metadata.name ?? '');
     if (name === undefined) return item;
+    // in its old place the claim is found by its name, and the VM's manifest stays what its author wrote
+    if (name === item.metadata.name) return item;
     const annotations = { ...(item.metadata.annotations as Record<string, string> | undefined), [PRE_POPULATED]: name }; // string map
     return { ...item, metadata: { ...item.metadata, name, annotations } };
   });
@@ -187,7 +190,8 @@ export function restoredVm(vm: VirtualMachine, spec: kubevirt.VirtualMachineSpec
 export function newVm(restore: VmRestore, content: VmSnapshotContent, spec: kubevirt.VirtualMachineSpec): VirtualMachine {
   const { metadata } = content.spec.source.virtualMachine ?? {};
   const { running, runStrategy: _, ...rest } = spec;
-  const { labels, annotations } = (metadata ?? {}) as VirtualMachine['metadata']; // the same shape
+  const source = (metadata ?? {}) as VirtualMachine['metadata']; // the same shape
+  const { labels } = source;
   const vm: VirtualMachine = {
     apiVersion: 'kubevirt.io/v1',
     kind: 'VirtualMachine',
@@ -195,11 +199,18 @@ export function newVm(restore: VmRestore, content: VmSnapshotContent, spec: kube
       name: restore.spec.target.name,
       namespace: restore.metadata.namespace ?? '',
       ...(labels && { labels }),
-      annotations: { ...annotations, [LAST_RESTORE_UID]: restore.metadata.uid ?? '' },
+      annotations: { ...identity(source, restore.spec.target.name), [LAST_RESTORE_UID]: restore.metadata.uid ?? '' },
     },
     spec: { ...rest, ...(running === undefined ? { runStrategy: 'Halted' } : { running: false }) },
   };
   return patched(vm, restore.spec.patches ?? []);
+}
+
+/** A VM that was deleted comes back with the addresses it had; one of another name gets its own. */
+function identity(source: VirtualMachine['metadata'], target: string): Record<string, string> {
+  const { [IDENTITY_ANNOTATION]: _, ...annotations } = source.annotations ?? {};
+  const uid = identityOf(source);
+  return target === source.name && uid !== undefined ? { ...annotations, [IDENTITY_ANNOTATION]: uid } : annotations;
 }
 
 /** Applies the patches of a restore, each one JSON patch operation, or several. */

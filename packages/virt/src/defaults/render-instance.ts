@@ -5,7 +5,7 @@ import { applyInstancetype } from '../instancetype/apply.ts';
 import { applyPreference, type PreferenceInput } from '../instancetype/preference.ts';
 import { addMissingDisks, defaultNetwork } from './default-devices.ts';
 import { defaultMachineType } from './default-instance.ts';
-import { firmwareUuid, stableMac } from './stable-ids.ts';
+import { firmwareUuid, identityOf, stableMac } from './stable-ids.ts';
 
 export const VM_CONTROLLER_FINALIZER = 'kubevirt.io/virtualMachineControllerFinalize';
 
@@ -65,7 +65,7 @@ function defaultInput(spec: kubevirt.VirtualMachineInstanceSpec): void {
 }
 
 function keepMacs(vm: VirtualMachine, spec: kubevirt.VirtualMachineInstanceSpec, macs: RenderInputs['macs']): void {
-  const { uid } = vm.metadata;
+  const uid = identityOf(vm.metadata);
   for (const nic of spec.domain.devices.interfaces ?? []) {
     if (nic.macAddress || nic.sriov) continue;
     const mac = macs?.[nic.name] ?? (uid === undefined ? undefined : stableMac(uid, nic.name));

@@ -27,5 +27,17 @@ export function stableMac(vmUid: string, interfaceName: string): string {
   return ['02', ...[...digest.subarray(0, 5)].map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
 }
 
+/** On a VM that was made again from a snapshot or an export: the uid from which its MAC addresses are still derived. */
+export const IDENTITY_ANNOTATION = 'slipway.dev/identity';
+
+/** The uid from which the MAC addresses of a VM are derived. */
+export const identityOf = ({ uid, annotations }: IdentityMetadata): string | undefined =>
+  annotations?.[IDENTITY_ANNOTATION] || uid;
+
+interface IdentityMetadata {
+  readonly uid?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
 /** Any random-looking but reproducible UUID for the owner of this identity. */
 export const derivedUuid = (identity: string): string => uuidOf(identity);
