@@ -35,6 +35,7 @@ const OWNERS = {
   yaml: ['client', 'cli'],
   '@marcbachmann/cel-js': ['schema'],
   re2js: ['schema'],
+  aws4fetch: ['cdi'],
   'tar-stream': ['cdi'],
   pino: ['daemon'],
   commander: ['cli'],

@@ -177,10 +177,13 @@ function cloneAnnotations({ kind, namespace, name, node }: CloneFacts): Record<s
   };
 }
 
-function importAnnotations({ http, registry, blank, upload }: NonNullable<DataVolume['spec']['source']>): Record<string, string> {
+function importAnnotations(source: NonNullable<DataVolume['spec']['source']>): Record<string, string> {
+  const { http, s3, gcs, registry, blank, upload } = source;
   if (blank) return { [Annotation.importSource]: 'none' };
   if (upload) return { [Annotation.uploadTarget]: '' };
   if (registry) return registryAnnotations(registry);
+  if (s3) return objectAnnotations('s3', s3);
+  if (gcs) return objectAnnotations('gcs', gcs);
   if (http === undefined) return {};
   return {
     [Annotation.importSource]: 'http',
@@ -195,6 +198,16 @@ function importAnnotations({ http, registry, blank, upload }: NonNullable<DataVo
     ),
   };
 }
+
+const objectAnnotations = (
+  source: 's3' | 'gcs',
+  { url, secretRef, certConfigMap }: { readonly url: string; readonly secretRef?: string; readonly certConfigMap?: string },
+): Record<string, string> => ({
+  [Annotation.importSource]: source,
+  [Annotation.importEndpoint]: url,
+  ...(secretRef && { [Annotation.importSecret]: secretRef }),
+  ...(certConfigMap && { [Annotation.importCertConfigMap]: certConfigMap }),
+});
 
 const registryAnnotations = (
   registry: NonNullable<NonNullable<DataVolume['spec']['source']>['registry']>,

@@ -67,6 +67,13 @@ function mountsOf(annotations: Readonly<Record<string, string>>): Mounted[] {
       volume: { name: 'cdi-cert-vol', configMap: { name: certConfigMap } },
       env: { name: 'IMPORTER_CERT_DIR', value: '/certs' },
     });
+  const keyFile = keyFileOf(annotations);
+  if (keyFile !== undefined)
+    mounted.push({
+      mount: { name: 'cdi-secret-vol', mountPath: KEY_DIRECTORY },
+      volume: { name: 'cdi-secret-vol', secret: { secretName: keyFile } },
+      env: { name: 'GOOGLE_APPLICATION_CREDENTIALS', value: `${KEY_DIRECTORY}/credentials.json` },
+    });
   for (const [index, secretName] of numbered(annotations, Annotation.importSecretExtraHeader).entries()) {
     const name = `cdi-secret-extra-headers-${index}`;
     const mountPath = `/extraheaders/${index}`;
@@ -79,12 +86,18 @@ function mountsOf(annotations: Readonly<Record<string, string>>): Mounted[] {
   return mounted;
 }
 
+const KEY_DIRECTORY = '/google';
+
+/** Google's credentials are a file, everybody else's are a name and a password. */
+const keyFileOf = (annotations: Readonly<Record<string, string>>): string | undefined =>
+  annotations[Annotation.importSource] === 'gcs' ? annotations[Annotation.importSecret] || undefined : undefined;
+
 const numbered = (annotations: Readonly<Record<string, string>>, prefix: string): string[] =>
   Object.entries(annotations).flatMap(([key, value]) => (key.startsWith(prefix) ? [value] : []));
 
 function environment(claim: PersistentVolumeClaim, mounts: readonly Mounted[]): core.EnvVar[] {
   const { annotations = {}, uid } = claim.metadata;
-  const secret = annotations[Annotation.importSecret];
+  const secret = keyFileOf(annotations) === undefined ? annotations[Annotation.importSecret] : undefined;
   const size = tryParseQuantity(claim.spec?.resources?.requests?.['storage']);
   return [
     ...variable('IMPORTER_SOURCE', annotations[Annotation.importSource] ?? 'http'),

@@ -1,5 +1,13 @@
 import { backOffDelay, sleep, type TimerClock } from '@slipway/runtime';
-import { explainConnectError, explainStatus, type HttpAnswer, httpGet, type HttpOptions, isTransient } from './http-client.ts';
+import {
+  explainConnectError,
+  explainStatus,
+  type HttpAnswer,
+  httpGet,
+  type HttpOptions,
+  isTransient,
+  type SourceName,
+} from './http-client.ts';
 import { ImportError } from './import-error.ts';
 
 /** What identifies one state of a file on a server. */
@@ -65,7 +73,7 @@ export class Download {
         throw new Error(`the connection ended after ${position} of ${total} bytes`);
       } catch (error) {
         signal.throwIfAborted();
-        if (!isTransient(error)) throw explainConnectError(error, this.url);
+        if (!isTransient(error)) throw explainConnectError(error, this.url, this.deps.http.source);
         failures = position > before ? 1 : failures + 1;
         await this.pause(error, failures, position, signal);
       }
@@ -76,7 +84,7 @@ export class Download {
     const { retry, clock, random, log } = this.deps;
     // a server that never gave a byte is waited for by the pod's restarts, which say why
     if (failures >= (position === 0 ? Math.min(retry.attempts, ATTEMPTS_WITHOUT_DATA) : retry.attempts))
-      throw error instanceof RetriedStatus ? error.final : explainConnectError(error, this.url);
+      throw error instanceof RetriedStatus ? error.final : explainConnectError(error, this.url, this.deps.http.source);
     const delayMs = Math.max(backOffDelay(failures, { ...retry, jitter: 0.3 }, random), retryAfterMs(error));
     const cause = error instanceof Error ? error.message : String(error);
     log(`download interrupted at byte ${position} (${cause}); continuing in ${Math.round(delayMs)} ms`);
@@ -105,9 +113,9 @@ export class Download {
   /** Checks an answer against what is known of the file; returns how many bytes of the body are known already. */
   private accept(answer: HttpAnswer, position: number): number {
     const { status } = answer;
-    if (RETRIED_STATUS.has(status)) throw new RetriedStatus(answer, this.url);
+    if (RETRIED_STATUS.has(status)) throw new RetriedStatus(answer, this.url, this.deps.http.source);
     if (status === 416) throw sourceChanged(this.url);
-    if (status !== 200 && status !== 206) throw explainStatus(answer, this.url);
+    if (status !== 200 && status !== 206) throw explainStatus(answer, this.url, this.deps.http.source);
     const isPartial = status === 206;
     const found = versionOf(answer, isPartial);
     if (isPartial && rangeStart(answer) !== position)
@@ -123,9 +131,9 @@ class RetriedStatus extends Error {
   readonly final: ImportError;
   readonly retryAfterMs: number;
 
-  constructor(answer: HttpAnswer, url: URL) {
+  constructor(answer: HttpAnswer, url: URL, source: SourceName) {
     super(`the server answered ${answer.status} ${answer.statusText}`);
-    this.final = explainStatus(answer, url);
+    this.final = explainStatus(answer, url, source);
     this.retryAfterMs = Math.min(Number(answer.headers['retry-after'] ?? 0) * 1000 || 0, 60_000);
   }
 }

@@ -3,8 +3,21 @@ import { request as httpsRequest } from 'node:https';
 import type { AddressGuard } from './address-guard.ts';
 import { codeOf, ImportError } from './import-error.ts';
 
+/** Member of `spec.source` that a transfer comes from: what messages call it. */
+export type SourceName = 'http' | 's3' | 'gcs' | 'registry';
+
+/** Headers that prove to a server who asks; made anew for every request. */
+export interface Authorizer {
+  headers(url: URL, signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
+  /** Takes in what a refusal says; true when a request would be authorized otherwise now. */
+  mayTryAgain(answer: Pick<HttpAnswer, 'status' | 'headers'>): boolean;
+}
+
 export interface HttpOptions {
+  readonly source: SourceName;
   readonly guard: AddressGuard;
+  /** Like `headers`, for sources whose requests are signed. */
+  readonly authorizer?: Authorizer;
   /** `Name: value` lines; they are not sent to another origin than the first. */
   readonly headers: Readonly<Record<string, string>>;
   /** PEM of further certificate authorities. */
@@ -36,14 +49,29 @@ export async function httpGet(
 ): Promise<HttpAnswer> {
   let url = target;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const confidential = url.origin === target.origin ? options.headers : {};
-    const answer = await send(url, options, { ...confidential, ...headers }, signal);
+    const confidential = url.origin === target.origin ? await confidentialHeaders(url, options, signal) : {};
+    const answer = await send(url, options, { headers: { ...confidential, ...headers } }, signal);
+    if (options.authorizer?.mayTryAgain(answer)) {
+      answer.body.destroy();
+      continue;
+    }
     const { location } = answer.headers;
     if (answer.status < 300 || answer.status > 399 || answer.status === 304 || location === undefined) return answer;
     answer.body.destroy();
     url = redirectTarget(location, url);
   }
   throw new ImportError('SourceUnreachable', `${withoutSecrets(target)} redirects more than ${MAX_REDIRECTS} times`);
+}
+
+const confidentialHeaders = async (url: URL, { headers, authorizer }: HttpOptions, signal: AbortSignal) => ({
+  ...headers,
+  ...(await authorizer?.headers(url, signal)),
+});
+
+/** POST of a form, to exactly this address. */
+export function httpPost(url: URL, options: HttpOptions, form: URLSearchParams, signal: AbortSignal): Promise<HttpAnswer> {
+  const headers = { 'Content-Type': 'application/x-www-form-urlencoded' };
+  return send(url, options, { headers, body: form.toString() }, signal);
 }
 
 function redirectTarget(location: string, from: URL): URL {
@@ -58,16 +86,18 @@ function redirectTarget(location: string, from: URL): URL {
   return next;
 }
 
-function send(
-  url: URL,
-  options: HttpOptions,
-  headers: Readonly<Record<string, string>>,
-  signal: AbortSignal,
-): Promise<HttpAnswer> {
+interface Outgoing {
+  readonly headers: Readonly<Record<string, string>>;
+  /** Makes it a POST. */
+  readonly body?: string;
+}
+
+function send(url: URL, options: HttpOptions, { headers, body: content }: Outgoing, signal: AbortSignal): Promise<HttpAnswer> {
   const isTls = url.protocol === 'https:';
   options.guard.checkHost(url.hostname, Number(url.port || (isTls ? 443 : 80)));
   return new Promise((resolve, reject) => {
     const requestOptions = {
+      method: content === undefined ? 'GET' : 'POST',
       headers: { 'User-Agent': USER_AGENT, 'Accept-Encoding': 'identity', ...headers },
       lookup: options.guard.lookup,
       signal,
@@ -82,7 +112,7 @@ function send(
       body.setTimeout(options.stallMs, () => body.destroy(stalled(url, options.stallMs)));
       resolve({ status: body.statusCode ?? 0, statusText: body.statusMessage ?? '', headers: body.headers, body, url });
     });
-    request.end();
+    request.end(content);
   });
 }
 
@@ -102,34 +132,39 @@ export function isTransient(error: unknown): boolean {
 }
 
 /** What to tell people when no answer came. */
-export function explainConnectError(error: unknown, url: URL): ImportError {
+export function explainConnectError(error: unknown, url: URL, source: SourceName): ImportError {
   if (error instanceof ImportError) return error;
   const code = codeOf(error) ?? '';
   const text = error instanceof Error ? error.message || code : String(error);
   const remedy = TLS_PROBLEM.test(code)
-    ? 'Name a ConfigMap with the CA certificate in spec.source.http.certConfigMap'
+    ? `Name a ConfigMap with the CA certificate in ${certField(source)}`
     : 'Check the address and that the server can be reached from this node; the import is tried again by itself';
   return new ImportError(
     'SourceUnreachable',
-    `Unable to connect to http data source: ${withoutSecrets(url)}: ${text}. ${remedy}`,
+    `Unable to connect to ${source} data source: ${withoutSecrets(url)}: ${text}. ${remedy}`,
     {
       cause: error,
     },
   );
 }
 
+// a GCS source has no field of its own for a CA
+const certField = (source: SourceName): string => `spec.source.${source === 'gcs' ? 'http' : source}.certConfigMap`;
+
 /** The error of an answer that is not the file. */
-export function explainStatus(answer: Pick<HttpAnswer, 'status' | 'statusText'>, url: URL): ImportError {
+export function explainStatus(answer: Pick<HttpAnswer, 'status' | 'statusText'>, url: URL, source: SourceName): ImportError {
   const { status, statusText } = answer;
+  const field = `spec.source.${source}.secretRef`;
   const remedies: Readonly<Record<number, string>> = {
-    401: 'Give a Secret with accessKeyId and secretKey in spec.source.http.secretRef',
-    403: 'Check the credentials in spec.source.http.secretRef',
+    301: 'Name the endpoint of the region that holds the bucket',
+    401: `Give a Secret with ${source === 'gcs' ? 'credentials.json' : 'accessKeyId and secretKey'} in ${field}`,
+    403: `Check the credentials in ${field}`,
     404: 'Check the URL',
     410: 'Check the URL',
   };
   const remedy = remedies[status] ?? 'The import is tried again by itself';
   return new ImportError(
     status === 404 || status === 410 ? 'SourceNotFound' : 'SourceUnreachable',
-    `Unable to connect to http data source: ${withoutSecrets(url)}: expected status code 200, got ${status}. Status: ${status} ${statusText}. ${remedy}`,
+    `Unable to connect to ${source} data source: ${withoutSecrets(url)}: expected status code 200, got ${status}. Status: ${status} ${statusText}. ${remedy}`,
   );
 }

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import type { TimerClock } from '@slipway/runtime';
 import { addressGuard } from './address-guard.ts';
 import type { DownloadDeps } from './download.ts';
+import { gcsAuthorizer } from './gcs.ts';
+import type { HttpOptions } from './http-client.ts';
 import { importHttp } from './http-import.ts';
 import type { ImageTools } from './image-tools.ts';
 import { explainWriteError, formatBytes, ImportError } from './import-error.ts';
@@ -10,6 +12,7 @@ import { clearFile, type IngestDeps, type IngestResult } from './ingest.ts';
 import { type MoverEnv, type MoverTask, readTask } from './options.ts';
 import { ProgressReporter } from './progress.ts';
 import { importRegistry } from './registry-import.ts';
+import { s3Authorizer } from './s3.ts';
 
 /** How a transfer ended; the node agent makes the container's termination state from it. */
 export interface MoverOutcome {
@@ -51,16 +54,18 @@ export async function runMover(argv: readonly string[], env: MoverEnv, io: Mover
   }
 }
 
-function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Promise<MoverOutcome['result'] & object> {
+async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Promise<MoverOutcome['result'] & object> {
+  const { kind } = task.source;
   const download: DownloadDeps = {
-    http: {
+    http: await authorized(task, io.clock, {
+      source: kind === 'blank' ? 'http' : kind,
       // a registry that is trusted to speak plain HTTP is trusted by name, wherever it is
       guard: addressGuard([...task.allowedAddresses, ...(task.source.kind === 'registry' ? task.insecureRegistries : [])]),
       headers: task.headers,
       ca: task.ca,
       insecureSkipVerify: task.insecureSkipVerify,
       stallMs: task.stallMs,
-    },
+    }),
     clock: io.clock,
     random: io.random,
     retry: task.retry,
@@ -74,6 +79,8 @@ function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Promise<Mo
   };
   switch (task.source.kind) {
     case 'http':
+    case 's3':
+    case 'gcs':
       return importHttp(task.source, { ...deps, download }, signal);
     case 'registry':
       return importRegistry(
@@ -91,6 +98,14 @@ function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Promise<Mo
     default:
       return makeBlank(task);
   }
+}
+
+async function authorized({ source, credentials }: MoverTask, clock: TimerClock, http: HttpOptions): Promise<HttpOptions> {
+  if (source.kind === 's3' && credentials !== undefined)
+    return { ...http, authorizer: s3Authorizer(source.url, credentials, clock) };
+  if (source.kind === 'gcs' && source.keyFile !== undefined)
+    return { ...http, authorizer: await gcsAuthorizer(source.keyFile, http, clock) };
+  return http;
 }
 
 async function makeBlank({ destination }: MoverTask): Promise<IngestResult> {

@@ -2,14 +2,22 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Checksum, parseChecksum } from './checksum.ts';
+import { gcsObject } from './gcs.ts';
 import { ImportError } from './import-error.ts';
 import type { Destination } from './ingest.ts';
 import type { Credentials } from './registry-client.ts';
+import { s3Object } from './s3.ts';
 
 export type MoverEnv = Readonly<Record<string, string | undefined>>;
 
 export type MoverSource =
-  | { readonly kind: 'http'; readonly url: URL; readonly checksum?: Checksum }
+  | {
+      readonly kind: 'http' | 's3' | 'gcs';
+      readonly url: URL;
+      readonly checksum?: Checksum;
+      /** Service account key of Google; absent for anonymous reads and other sources. */
+      readonly keyFile?: string;
+    }
   | { readonly kind: 'registry'; readonly reference: string }
   | { readonly kind: 'blank' };
 
@@ -68,20 +76,41 @@ export async function readTask(argv: readonly string[], env: MoverEnv): Promise<
   };
 }
 
+const OBJECT = { http: (url: URL) => url, s3: s3Object, gcs: gcsObject } as const;
+
 function sourceOf(env: MoverEnv): MoverSource {
   const endpoint = env.IMPORTER_ENDPOINT ?? '';
   const kind = env.IMPORTER_SOURCE ?? 'http';
   if (kind === 'none') return { kind: 'blank' };
   if (kind === 'registry') return { kind: 'registry', reference: endpoint };
-  if (kind !== 'http')
-    throw new ImportError('InvalidRequest', `Import source "${kind}" is not supported yet. Use http, registry or blank`);
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  if (kind !== 'http' && kind !== 's3' && kind !== 'gcs') throw new ImportError('InvalidRequest', unsupported(kind));
+  const url = objectUrl(kind, endpoint);
+  const { GOOGLE_APPLICATION_CREDENTIALS: keyFile } = env;
+  if (kind === 'gcs') return { kind, url, ...(keyFile && { keyFile }) };
+  return { kind, url, ...checksumOf(env) };
+}
+
+function objectUrl(kind: keyof typeof OBJECT, endpoint: string): URL {
+  const url = URL.canParse(endpoint) ? OBJECT[kind](new URL(endpoint)) : undefined;
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:'))
-    throw new ImportError('InvalidRequest', 'The source URL is not an http or https URL');
-  if (!env.IMPORTER_CHECKSUM) return { kind: 'http', url };
-  const checksum = parseChecksum(env.IMPORTER_CHECKSUM);
+    throw new ImportError('InvalidRequest', `The source URL is not an http or https URL${kind === 'gcs' ? ', nor gs://' : ''}`);
+  return url;
+}
+
+function checksumOf({ IMPORTER_CHECKSUM: text }: MoverEnv): { checksum?: Checksum } {
+  if (!text) return {};
+  const checksum = parseChecksum(text);
   if (typeof checksum === 'string') throw new ImportError('InvalidRequest', checksum);
-  return { kind: 'http', url, checksum };
+  return { checksum };
+}
+
+/** Sources of CDI that need what is not in an installation: what to do instead. */
+function unsupported(kind: string): string {
+  const remedies: Readonly<Record<string, string>> = {
+    imageio: 'Export the disk from oVirt and import it over http, or upload it',
+    vddk: 'VMware does not let its VDDK library be passed on. Export the VM as OVA or VMDK and import that over http, or upload it',
+  };
+  return `Import source "${kind}" is not supported. ${remedies[kind] ?? 'Use http, s3, gcs, registry or blank'}`;
 }
 
 function credentialsOf(env: MoverEnv): Credentials | undefined {

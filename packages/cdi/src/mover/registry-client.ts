@@ -3,6 +3,7 @@ import type { Clock } from '@slipway/runtime';
 import { Download, type DownloadDeps } from './download.ts';
 import { explainConnectError, type HttpAnswer, httpGet } from './http-client.ts';
 import { ImportError } from './import-error.ts';
+import { readAll } from './read-all.ts';
 import { type ImageReference, isDigest } from './registry-reference.ts';
 
 export interface Credentials {
@@ -149,7 +150,7 @@ export class RegistryClient {
       return await httpGet(url, { ...this.deps.download.http, headers: confidential }, headers, signal);
     } catch (error) {
       signal.throwIfAborted();
-      const explained = explainConnectError(error, url);
+      const explained = explainConnectError(error, url, 'registry');
       throw new ImportError(explained.reason, `Failed to pull image: ${this.name()}: ${explained.message}`, { cause: error });
     }
   }
@@ -194,16 +195,4 @@ export class RegistryClient {
     };
     return `Bearer ${token ?? accessToken ?? ''}`;
   }
-}
-
-async function readAll({ body }: HttpAnswer, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maxBytes)
-      throw new ImportError('InvalidImage', `Failed to pull image: the answer is larger than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

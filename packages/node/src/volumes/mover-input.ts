@@ -1,5 +1,5 @@
 import { chown, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { type ConfigMap, ConfigMapKind, type core, type Pod, type Secret, SecretKind } from '@slipway/api';
 import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
@@ -7,7 +7,8 @@ import { makeDirectory } from './volume-store.ts';
 import { VolumeError } from './volume-error.ts';
 
 /** Variables that a pod may set for a data mover: CDI's contract and nothing that steers the runtime. */
-const ALLOWED_VARIABLE = /^(IMPORTER_[A-Z0-9_]+|PREALLOCATION|INSECURE_TLS|OWNER_UID|FILESYSTEM_OVERHEAD)$/;
+const ALLOWED_VARIABLE =
+  /^(IMPORTER_[A-Z0-9_]+|PREALLOCATION|INSECURE_TLS|OWNER_UID|FILESYSTEM_OVERHEAD|GOOGLE_APPLICATION_CREDENTIALS)$/;
 /** Keys of Secrets and ConfigMaps; checked because they become file names. */
 const KEY = /^[A-Za-z0-9._-]{1,253}$/;
 
@@ -26,9 +27,16 @@ export async function moverEnvironment(pod: Pod, input: MoverInput, signal: Abor
   for (const variable of container?.env ?? []) {
     if (!ALLOWED_VARIABLE.test(variable.name)) continue;
     const value = variable.value ?? (await fromSecret(variable, pod, input, signal));
-    if (value !== undefined) env[variable.name] = mounts.get(value) ?? value;
+    if (value !== undefined) env[variable.name] = onHost(value, mounts);
   }
   return env;
+}
+
+/** A mount point, or a file right below one, where it is on the host; every other value as it is. */
+function onHost(value: string, mounts: ReadonlyMap<string, string>): string {
+  const { dir, base } = parse(value);
+  const parent = mounts.get(dir);
+  return mounts.get(value) ?? (parent !== undefined && isFileName(base) ? join(parent, base) : value);
 }
 
 async function fromSecret(
@@ -91,10 +99,10 @@ async function filesOf(
   return undefined;
 }
 
+const isFileName = (key: string): boolean => KEY.test(key) && !key.startsWith('..');
+
 const entries = (data: Readonly<Record<string, string>> | undefined, encoding: BufferEncoding): [string, Buffer][] =>
-  Object.entries(data ?? {}).flatMap(([key, value]) =>
-    KEY.test(key) && !key.startsWith('..') ? [[key, Buffer.from(value, encoding)]] : [],
-  );
+  Object.entries(data ?? {}).flatMap(([key, value]) => (isFileName(key) ? [[key, Buffer.from(value, encoding)]] : []));
 
 const keyIn = (pod: Pod, name: string) => ({ namespace: pod.metadata.namespace ?? '', name });
 
