@@ -104,5 +104,7 @@ export interface MessageStream {
   send(data: Uint8Array): Promise<void>;
   /** Ends when the peer closes; rejects on a transport error. */
   readonly messages: AsyncIterable<Uint8Array>;
+  /** Resolves when the peer is gone, also while its messages wait unread; absent where nobody can tell. */
+  readonly closed?: Promise<void>;
   close(code?: number, reason?: string): void;
 }

@@ -1,3 +1,8 @@
+/** What keeping one message costs beside its bytes: many tiny ones must not take more memory than few large ones. */
+const COST_PER_MESSAGE = 128;
+
+const costOf = (message: Uint8Array): number => message.byteLength + COST_PER_MESSAGE;
+
 /** An async iterable that is filled by callbacks and tells its source when to pause. */
 export class MessageQueue implements AsyncIterable<Uint8Array> {
   private readonly waiting: Uint8Array[] = [];
@@ -14,7 +19,7 @@ export class MessageQueue implements AsyncIterable<Uint8Array> {
   push(message: Uint8Array): void {
     if (this.ended) return;
     this.waiting.push(message);
-    this.bytes += message.byteLength;
+    this.bytes += costOf(message);
     if (!this.isPaused && this.bytes > this.options.maxBytes) {
       this.isPaused = true;
       this.options.pause();
@@ -31,7 +36,7 @@ export class MessageQueue implements AsyncIterable<Uint8Array> {
     for (;;) {
       const message = this.waiting.shift();
       if (message !== undefined) {
-        this.bytes -= message.byteLength;
+        this.bytes -= costOf(message);
         this.resumeWhenLow();
         yield message;
       } else if (this.ended) {

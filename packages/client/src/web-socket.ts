@@ -8,15 +8,37 @@ import { MessageQueue } from './message-queue.ts';
 
 /** Bytes that may wait on either side of a stream before its source is paused. */
 const MAX_BUFFERED = 256 * 1024;
+/** How often a peer is probed whose messages wait unread. */
+const PROBE_MS = 15_000;
 const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
 
 /** Wraps an open WebSocket, of a client or of a server. Must be called before the first message can arrive. */
 export function webSocketStream(socket: WebSocket): MessageStream {
-  const queue = new MessageQueue({ maxBytes: MAX_BUFFERED, pause: () => socket.pause(), resume: () => socket.resume() });
+  let probe: NodeJS.Timeout | undefined;
+  const queue = new MessageQueue({
+    maxBytes: MAX_BUFFERED,
+    pause() {
+      socket.pause();
+      // a paused socket hears nothing of its peer's end: only a failing write tells
+      probe = setInterval(() => socket.readyState === WebSocket.OPEN && socket.ping(), PROBE_MS).unref();
+    },
+    resume() {
+      clearInterval(probe);
+      socket.resume();
+    },
+  });
   socket.on('message', (data: Buffer | ArrayBuffer | Buffer[]) => queue.push(bytesOf(data)));
-  socket.on('error', (error: Error) => queue.end(error));
-  socket.on('close', () => queue.end());
+  const closed = new Promise<void>((resolve) => {
+    const end = (error?: Error): void => {
+      clearInterval(probe);
+      queue.end(error);
+      resolve();
+    };
+    socket.on('error', end);
+    socket.on('close', () => end());
+  });
   return {
+    closed,
     get protocol() {
       return socket.protocol;
     },

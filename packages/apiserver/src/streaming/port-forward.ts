@@ -13,6 +13,8 @@ export const PORT_FORWARD_PROTOCOLS = [TUNNELLED_PORT_FORWARD, 'v4.channel.k8s.i
 export type OpenPort = (port: number) => Promise<Duplex>;
 
 const MAX_PORTS = 64;
+/** What may wait for a port that does not read before the whole connection is held back. */
+const MAX_UNREAD_BYTES = 1024 * 1024;
 
 interface Side {
   readonly data: AsyncIterable<Uint8Array>;
@@ -118,7 +120,7 @@ export async function serveWebSocketPortForward(stream: MessageStream, ports: re
   const send = (channel: number, bytes: Uint8Array): Promise<void> => stream.send(Buffer.concat([Buffer.from([channel]), bytes]));
   const duplexes: Duplex[] = [];
   const inputs = ports.map((port, index) => {
-    const input = new MessageQueue({ maxBytes: Number.POSITIVE_INFINITY, pause: () => undefined, resume: () => undefined });
+    const { queue: input, room, release } = inputQueue();
     const portBytes = Buffer.from([port & 0xff, port >> 8]);
     const run = async (): Promise<void> => {
       await send(2 * index, portBytes);
@@ -131,15 +133,47 @@ export async function serveWebSocketPortForward(stream: MessageStream, ports: re
         await send(2 * index + 1, Buffer.from(textOf(error)));
       }
     };
-    return { input, ended: run().catch(() => undefined) };
+    return { input, room, release, ended: run().then(release, release) };
   });
   const reading = (async () => {
     for await (const message of stream.messages) {
-      const input = inputs[(message[0] ?? 0) >> 1]?.input;
-      if (message.length > 1 && (message[0] ?? 1) % 2 === 0) input?.push(message.subarray(1));
+      const port = inputs[(message[0] ?? 0) >> 1];
+      if (port === undefined || message.length < 2 || (message[0] ?? 1) % 2 !== 0) continue;
+      port.input.push(message.subarray(1));
+      await port.room();
     }
   })().catch(() => undefined);
+  stream.closed?.then(() => inputs.forEach(({ release }) => release())).catch(() => undefined);
   await Promise.race([reading, Promise.all(inputs.map(({ ended }) => ended))]);
   for (const { input } of inputs) input.end();
   for (const duplex of duplexes) duplex.destroy();
+}
+
+interface InputQueue {
+  readonly queue: MessageQueue;
+  /** Resolves when there is room for more. */
+  room(): Promise<void>;
+  /** Nobody waits for room any more. */
+  release(): void;
+}
+
+/** What a client sends to one port. */
+function inputQueue(): InputQueue {
+  let room = Promise.resolve();
+  let proceed = (): void => {};
+  let isReleased = false;
+  const pause = (): void => {
+    if (isReleased) return;
+    room = new Promise((resolve) => {
+      proceed = resolve;
+    });
+  };
+  return {
+    queue: new MessageQueue({ maxBytes: MAX_UNREAD_BYTES, pause, resume: () => proceed() }),
+    room: () => room,
+    release() {
+      isReleased = true;
+      proceed();
+    },
+  };
 }

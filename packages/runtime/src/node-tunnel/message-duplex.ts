@@ -3,6 +3,8 @@ import type { MessageStream } from '@slipway/client';
 
 /** WebSockets cannot close one direction; an empty message says that its sender will write no more. */
 const END = new Uint8Array(0);
+/** How long what a peer has sent is kept for a reader after the peer is gone. */
+const LINGER_MS = 30_000;
 
 /**
  * A byte stream over messages, with back-pressure both ways and half-close. When the peer goes away the stream just
@@ -54,5 +56,12 @@ export function duplexOf(stream: MessageStream): Duplex {
     if (duplex.readableLength === 0) duplex.resume();
   };
   pump().then(ended, ended);
+  // the reader may never read again, and then what it holds on to must not stay for ever
+  const linger = (): void => {
+    if (duplex.destroyed) return;
+    const timer = setTimeout(() => duplex.destroy(), LINGER_MS).unref();
+    duplex.once('close', () => clearTimeout(timer));
+  };
+  stream.closed?.then(linger, linger);
   return duplex;
 }

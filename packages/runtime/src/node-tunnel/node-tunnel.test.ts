@@ -132,6 +132,20 @@ describe('node tunnel', () => {
     expect(local.destroyed).toBe(true);
   });
 
+  it('lives on when a guest breaks a stream off before it is connected', async () => {
+    const local = new PassThrough();
+    const { tunnel } = await setUp({
+      open: async () => {
+        setImmediate(() => local.destroy(new Error('read ECONNRESET')));
+        return local;
+      },
+      call: async () => 'alive',
+    });
+    const stream = await tunnel.open('node1', { verb: 'portforward', params: {} }, signal);
+    await expect(textOf(stream)).resolves.toBe('');
+    await expect(tunnel.call('node1', { verb: 'info', params: {} }, signal)).resolves.toBe('alive');
+  });
+
   it('carries the refusal of a stream', async () => {
     const { tunnel } = await setUp({
       open: async () => {

@@ -117,6 +117,11 @@ async function call({ handlers }: TunnelAgentDeps, { id, verb, params }: Asked, 
 async function open(deps: TunnelAgentDeps, { id, verb, params }: Asked, signal: AbortSignal): Promise<undefined> {
   const { client, nodeName, handlers, log } = deps;
   const local = await handlers.open({ verb, params }, signal);
+  // a guest may break the stream off before it is connected; without a listener that would end the agent
+  const onEnd = (error: unknown): void => {
+    if (error instanceof Error) log.debug({ verb, error: error.message }, 'stream broke');
+  };
+  local.on('error', onEnd);
   let remote: Duplex;
   try {
     signal.throwIfAborted();
@@ -125,9 +130,6 @@ async function open(deps: TunnelAgentDeps, { id, verb, params }: Asked, signal: 
     local.destroy();
     throw error;
   }
-  const onEnd = (error: unknown): void => {
-    if (error instanceof Error) log.debug({ verb, error: error.message }, 'stream broke');
-  };
   pipeline(local, remote, onEnd);
   pipeline(remote, local, onEnd);
   return undefined;
