@@ -30,6 +30,8 @@ export interface IngestDeps {
   readonly workDir: string;
   readonly tools: ImageTools;
   readonly progress: ProgressReporter;
+  /** Called when the whole image is here and passed every check, before it is converted. */
+  readonly onValidated?: () => void;
 }
 
 /** What now lies at the destination. */
@@ -120,6 +122,7 @@ export async function convertImage(
   const { destination, tools, progress } = deps;
   const { virtualBytes, clusterBytes } = await inspectImage(image.path, image.format, destination.maxBytes, tools, signal);
   await checkIntegrity(image.path, image.format, { sizeBytes: (await stat(image.path)).size, clusterBytes }, tools, signal);
+  deps.onValidated?.();
   if (!destination.isClaim) await makeEmpty(destination.path, virtualBytes);
   else await makeEmpty(destination.path, destination.maxBytes);
   await convertToRaw(

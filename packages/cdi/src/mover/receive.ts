@@ -1,0 +1,199 @@
+import { type FileHandle, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Checksum, ChecksumVerifier } from './checksum.ts';
+import { type FileVersion, isResumable } from './download.ts';
+import { detectCompression, detectFormat, type ImageFormat } from './image-format.ts';
+import { ImportError } from './import-error.ts';
+import {
+  checkHeader,
+  convertImage,
+  finishRaw,
+  ingest,
+  type IngestDeps,
+  type IngestResult,
+  peek,
+  scratchLimit,
+} from './ingest.ts';
+import { type Journal, readJournal, removeJournal, writeJournal } from './journal.ts';
+import { SparseWriter } from './sparse-writer.ts';
+
+/** The bytes of one file, in order. */
+export interface ByteSource {
+  /** Undefined until something is known of the file. */
+  readonly version: FileVersion | undefined;
+  /** Everything from `offset` on. */
+  chunks(offset: number, signal: AbortSignal): AsyncIterable<Buffer>;
+}
+
+/** What is to be received, and from where. */
+export interface Reception {
+  /** Digest of what was asked for: what an earlier run left is of use for the same request alone. */
+  readonly request: string;
+  readonly checksum?: Checksum;
+  /** The source cannot be asked again: the journal also tells that the last byte has come. */
+  readonly keepsAll?: boolean;
+  /** `known`: the version that bytes on disk belong to. */
+  open(known: FileVersion | undefined): ByteSource;
+}
+
+/** Bytes between two entries of the journal: what a kill may cost. */
+const CHECKPOINT_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Brings a file of any known format to the destination. A run that is killed leaves a journal from which the next one goes
+ * on; raw images are written straight to the disk, everything else by way of the work directory.
+ */
+export async function receive(reception: Reception, deps: IngestDeps, signal: AbortSignal): Promise<IngestResult> {
+  const found = await readJournal(deps.workDir);
+  const journal = found?.request === reception.request ? found : undefined;
+  const source = reception.open(journal?.version);
+  const context = { reception, deps, source, verifier: new ChecksumVerifier(reception.checksum) };
+  if (journal?.layout === 'target') return receiveRaw(source.chunks(journal.bytes, signal), journal.bytes, context);
+  if (journal?.layout === 'scratch') return receiveScratch(source.chunks(journal.bytes, signal), journal.bytes, context, signal);
+  await removeJournal(deps.workDir);
+  const { header, stream } = await peek(source.chunks(0, signal));
+  const isPlainRaw = detectCompression(header) === undefined && detectFormat(header) === 'raw';
+  if (isPlainRaw) {
+    checkHeader(header, 'raw', deps.destination.maxBytes);
+    return receiveRaw(stream, 0, context);
+  }
+  return receiveScratch(stream, 0, context, signal);
+}
+
+interface Context {
+  readonly reception: Reception;
+  readonly deps: IngestDeps;
+  readonly source: ByteSource;
+  readonly verifier: ChecksumVerifier;
+}
+
+/** Received bytes are the disk: they go to their place at once. */
+async function receiveRaw(stream: AsyncIterable<Buffer>, offset: number, context: Context): Promise<IngestResult> {
+  const { deps, verifier } = context;
+  const { destination } = deps;
+  const file = await open(destination.path, destination.isClaim || offset > 0 ? 'r+' : 'w+', 0o600);
+  try {
+    // what lies beyond the journal's mark may be anything
+    await file.truncate(offset);
+    if (destination.isClaim) await file.truncate(destination.maxBytes);
+    if (verifier.isNeeded) for await (const chunk of readPrefix(file, offset)) verifier.update(chunk);
+    const writer = new SparseWriter(file, { limit: destination.maxBytes, position: offset, isDense: destination.preallocates });
+    for await (const chunk of checkSize(stream, context)) {
+      verifier.update(chunk);
+      await writer.write(chunk);
+      await checkpoint(writer, 'target', context);
+    }
+    await lastCheckpoint(writer, 'target', context);
+    verifier.verify();
+    return { format: 'raw', virtualBytes: await finishRaw(destination, writer.position) };
+  } finally {
+    await file.close();
+  }
+}
+
+/** A raw file that cannot fit is refused before it is fetched. */
+async function* checkSize(stream: AsyncIterable<Buffer>, { deps, source }: Context): AsyncGenerator<Buffer> {
+  let isChecked = false;
+  for await (const chunk of stream) {
+    const total = source.version?.totalBytes;
+    if (!isChecked && total !== undefined && total > deps.destination.maxBytes)
+      throw new ImportError(
+        'ImageTooLarge',
+        `virtual image size ${total} is larger than the reported available storage ${deps.destination.maxBytes}. A larger PVC is required`,
+      );
+    isChecked = true;
+    yield chunk;
+  }
+}
+
+/** Received bytes are kept in the work directory, and unpacked while they arrive when they are compressed. */
+async function receiveScratch(
+  stream: AsyncIterable<Buffer>,
+  offset: number,
+  context: Context,
+  signal: AbortSignal,
+): Promise<IngestResult> {
+  const { deps, verifier } = context;
+  const path = join(deps.workDir, 'received');
+  const file = await open(path, offset > 0 ? 'r+' : 'w+', 0o600);
+  try {
+    const received = keep(stream, file, offset, context);
+    const { header, stream: bytes } = await peek(received);
+    if (detectCompression(header) === undefined) return await receiveImage({ bytes, header, path }, context, signal);
+    deps.progress.downloadShare = 1;
+    const result = await ingest(bytes, deps, signal);
+    // a decompressor may stop before the end of its input: the hash needs every byte
+    for await (const _ of bytes);
+    verifier.verify();
+    return result;
+  } finally {
+    await file.close();
+    await rm(join(deps.workDir, 'image'), { force: true });
+  }
+}
+
+async function receiveImage(
+  image: { readonly bytes: AsyncIterable<Buffer>; readonly header: Buffer; readonly path: string },
+  { deps, verifier }: Context,
+  signal: AbortSignal,
+): Promise<IngestResult> {
+  const format: ImageFormat = detectFormat(image.header);
+  checkHeader(image.header, format, deps.destination.maxBytes);
+  deps.progress.downloadShare = 0.8;
+  for await (const _ of image.bytes);
+  verifier.verify();
+  return convertImage({ path: image.path, format }, deps, signal);
+}
+
+/** Yields the bytes that are on disk already and then those that arrive, which it writes down. */
+async function* keep(stream: AsyncIterable<Buffer>, file: FileHandle, offset: number, context: Context): AsyncGenerator<Buffer> {
+  const { deps, verifier } = context;
+  for await (const chunk of readPrefix(file, offset)) {
+    verifier.update(chunk);
+    yield chunk;
+  }
+  const writer = new SparseWriter(file, { limit: scratchLimit(deps.destination.maxBytes), position: offset });
+  // bytes beyond the journal's mark may be anything
+  await file.truncate(offset);
+  for await (const chunk of stream) {
+    verifier.update(chunk);
+    await writer.write(chunk);
+    await checkpoint(writer, 'scratch', context);
+    yield chunk;
+  }
+  await file.truncate(writer.position);
+  await lastCheckpoint(writer, 'scratch', context);
+}
+
+async function checkpoint(writer: SparseWriter, layout: Journal['layout'], context: Context): Promise<void> {
+  const { deps, reception, source } = context;
+  const { version } = source;
+  deps.progress.download(writer.position, version?.totalBytes);
+  if (version === undefined || !isResumable(version)) return;
+  if (writer.position - writer.syncedPosition < CHECKPOINT_BYTES) return;
+  await writer.sync();
+  await writeJournal(deps.workDir, { request: reception.request, version, layout, bytes: writer.syncedPosition });
+}
+
+/** The last byte is on disk. A source that cannot be asked again must be able to end without it. */
+async function lastCheckpoint(writer: SparseWriter, layout: Journal['layout'], context: Context): Promise<void> {
+  const { deps, reception, source } = context;
+  await writer.sync();
+  if (!reception.keepsAll || source.version === undefined) return;
+  await writeJournal(deps.workDir, { request: reception.request, version: source.version, layout, bytes: writer.position });
+}
+
+async function* readPrefix(file: FileHandle, length: number): AsyncGenerator<Buffer> {
+  const size = 1024 * 1024;
+  for (let position = 0; position < length; ) {
+    const buffer = Buffer.allocUnsafe(Math.min(size, length - position));
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
+    if (bytesRead === 0)
+      throw new ImportError(
+        'SourceChanged',
+        'The bytes of the interrupted download are gone; it starts again from the beginning',
+      );
+    position += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
