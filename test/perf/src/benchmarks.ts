@@ -11,6 +11,7 @@ import {
   NAMESPACE,
   requestsBetween,
 } from './bench-world.ts';
+import { hotplug } from './hotplug-benchmark.ts';
 import { measureRawQemuBoot, startPlainLibvirt } from './floors.ts';
 import { makeRow, type Row } from './rows.ts';
 import { measureBareStart, measureStartUp } from './start-up.ts';
@@ -290,4 +291,5 @@ export const BENCHMARKS: Readonly<Record<string, BenchmarkEntry>> = {
   S3: { run: createToLogin, needsWorld: true },
   S5: { run: overheadPerVm, needsWorld: true },
   S10: { run: requestsPerStart, needsWorld: true },
+  hotplug: { run: hotplug, needsWorld: true },
 };

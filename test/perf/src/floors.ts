@@ -10,6 +10,10 @@ const MAX_WAIT_MS = 60_000;
 /** A libvirtd without Slipway, with private directories, as an administrator would run one by hand. */
 export interface PlainLibvirt {
   readonly uri: string;
+  /** Its private directory. */
+  readonly dir: string;
+  /** Runs virsh against it; answers what it printed. */
+  virsh(...args: string[]): Promise<string>;
   /** Seconds for define and start of the same domain that Slipway makes (two virsh calls), then it is removed. */
   measureCreate(image: string): Promise<number>;
   /** Seconds until `virt-install --import` of the same image returns. */
@@ -85,6 +89,8 @@ export async function startPlainLibvirt(hideKvm: boolean): Promise<PlainLibvirt>
   let count = 0;
   const floor: PlainLibvirt = {
     uri,
+    dir,
+    virsh: async (...args) => (await virsh(...args)).stdout,
     async measureCreate(image) {
       const name = `floor-${++count}`;
       const overlay = await makeOverlay(dir, name, image);
