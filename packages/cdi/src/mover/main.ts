@@ -1,10 +1,7 @@
 import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TimerClock } from '@slipway/runtime';
-import { addressGuard } from './address-guard.ts';
-import type { DownloadDeps } from './download.ts';
-import { gcsAuthorizer } from './gcs.ts';
-import type { HttpOptions } from './http-client.ts';
+import { downloadDeps } from './download-deps.ts';
 import { importHttp } from './http-import.ts';
 import type { ImageTools } from './image-tools.ts';
 import { explainWriteError, formatBytes, ImportError } from './import-error.ts';
@@ -12,7 +9,6 @@ import { clearFile, type IngestDeps, type IngestResult } from './ingest.ts';
 import { type MoverEnv, type MoverTask, readTask } from './options.ts';
 import { ProgressReporter } from './progress.ts';
 import { importRegistry } from './registry-import.ts';
-import { s3Authorizer } from './s3.ts';
 
 /** How a transfer ended; the node agent makes the container's termination state from it. */
 export interface MoverOutcome {
@@ -55,22 +51,7 @@ export async function runMover(argv: readonly string[], env: MoverEnv, io: Mover
 }
 
 async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Promise<MoverOutcome['result'] & object> {
-  const { kind } = task.source;
-  const download: DownloadDeps = {
-    http: await authorized(task, io.clock, {
-      source: kind === 'blank' ? 'http' : kind,
-      // a registry that is trusted to speak plain HTTP is trusted by name, wherever it is
-      guard: addressGuard([...task.allowedAddresses, ...(task.source.kind === 'registry' ? task.insecureRegistries : [])]),
-      headers: task.headers,
-      ca: task.ca,
-      insecureSkipVerify: task.insecureSkipVerify,
-      stallMs: task.stallMs,
-    }),
-    clock: io.clock,
-    random: io.random,
-    retry: task.retry,
-    log: io.log,
-  };
+  const download = await downloadDeps(task, io);
   const deps: IngestDeps = {
     destination: task.destination,
     workDir: task.workDir,
@@ -82,6 +63,8 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
     case 's3':
     case 'gcs':
       return importHttp(task.source, { ...deps, download }, signal);
+    case 'upload':
+      return receiveUploads(task.source.intake, { ...deps, clock: io.clock, log: io.log, discard: () => discard(task) }, signal);
     case 'registry':
       return importRegistry(
         task.source.reference,
@@ -98,14 +81,6 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
     default:
       return makeBlank(task);
   }
-}
-
-async function authorized({ source, credentials }: MoverTask, clock: TimerClock, http: HttpOptions): Promise<HttpOptions> {
-  if (source.kind === 's3' && credentials !== undefined)
-    return { ...http, authorizer: s3Authorizer(source.url, credentials, clock) };
-  if (source.kind === 'gcs' && source.keyFile !== undefined)
-    return { ...http, authorizer: await gcsAuthorizer(source.keyFile, http, clock) };
-  return http;
 }
 
 async function makeBlank({ destination }: MoverTask): Promise<IngestResult> {
@@ -138,6 +113,11 @@ async function wipe(destination: MoverTask['destination']): Promise<void> {
   } finally {
     await file.close();
   }
+}
+
+async function discard({ workDir, destination }: MoverTask): Promise<void> {
+  await emptyDirectory(workDir);
+  await wipe(destination);
 }
 
 async function emptyDirectory(directory: string): Promise<void> {

@@ -19,13 +19,12 @@ export type MoverSource =
       readonly keyFile?: string;
     }
   | { readonly kind: 'registry'; readonly reference: string }
+  | { readonly kind: 'upload'; readonly intake: string }
   | { readonly kind: 'blank' };
 
-/** One transfer, as the command line (places, from the node agent) and the environment (CDI's contract) describe it. */
-export interface MoverTask {
+/** What to read and how, from the environment (CDI's contract) and the node agent's policy on the command line. */
+export interface SourceTask {
   readonly source: MoverSource;
-  readonly destination: Destination;
-  readonly workDir: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly credentials?: Credentials;
   readonly ca: readonly string[];
@@ -37,11 +36,18 @@ export interface MoverTask {
   readonly retry: { readonly baseMs: number; readonly maxMs: number; readonly attempts: number };
 }
 
+/** One transfer: a source, and places that the node agent names on the command line. */
+export interface MoverTask extends SourceTask {
+  readonly destination: Destination;
+  readonly workDir: string;
+}
+
 const ARGUMENTS = {
   target: { type: 'string' },
   work: { type: 'string' },
   size: { type: 'string' },
   store: { type: 'boolean' },
+  intake: { type: 'string' },
   'allow-address': { type: 'string', multiple: true },
   'insecure-registry': { type: 'string', multiple: true },
   'stall-ms': { type: 'string' },
@@ -51,19 +57,29 @@ const ARGUMENTS = {
 
 /** Throws ImportError for a request that cannot be understood. What a tenant writes arrives in `env` alone. */
 export async function readTask(argv: readonly string[], env: MoverEnv): Promise<MoverTask> {
-  const { values } = parseArgs({ args: [...argv], options: ARGUMENTS, strict: true });
-  const { target, work } = values;
+  const { target, work, ...values } = parse(argv);
   const maxBytes = Number(values.size);
   if (target === undefined || work === undefined || !Number.isSafeInteger(maxBytes) || maxBytes <= 0)
     throw new ImportError('InvalidRequest', 'Usage: mover --target FILE --work DIRECTORY --size BYTES');
   if ((env.IMPORTER_CONTENTTYPE ?? 'kubevirt') === 'archive')
     throw new ImportError('InvalidRequest', 'Content type "archive" is not supported yet. Import a disk image');
-  const credentials = credentialsOf(env);
-  const source = sourceOf(env);
   return {
-    source,
+    ...(await readSource(argv, env)),
     destination: { path: target, maxBytes, isClaim: values.store !== true, preallocates: env.PREALLOCATION === 'true' },
     workDir: work,
+  };
+}
+
+const parse = (argv: readonly string[]) => parseArgs({ args: [...argv], options: ARGUMENTS, strict: true }).values;
+
+/** Throws ImportError like `readTask`. */
+export async function readSource(argv: readonly string[], env: MoverEnv): Promise<SourceTask> {
+  const values = parse(argv);
+  const credentials = credentialsOf(env);
+  // only the node agent can ask for an upload: it is what listens at the other end
+  const source: MoverSource = values.intake === undefined ? sourceOf(env) : { kind: 'upload', intake: values.intake };
+  return {
+    source,
     headers: source.kind === 'http' ? { ...basicAuth(credentials), ...(await extraHeaders(env)) } : {},
     ...(credentials && { credentials }),
     ca: await certificates(env.IMPORTER_CERT_DIR),

@@ -2,6 +2,7 @@ import { writeSync } from 'node:fs';
 import { systemClock } from '@slipway/runtime';
 import { hostImageTools } from './host-image-tools.ts';
 import { runMover } from './main.ts';
+import { POLL, runPoll } from './poll.ts';
 
 /** File descriptor that receives the outcome as one line of JSON; a file that only the node agent can name. */
 const OUTCOME_FD = 3;
@@ -20,7 +21,8 @@ export async function moverProcess(argv: readonly string[], env: NodeJS.ProcessE
     progress: (line: string) => void process.stdout.write(`${line}\n`),
     log,
   };
-  const outcome = await runMover(argv, env, io, stop.signal);
+  const [mode, ...rest] = argv;
+  const outcome = await (mode === POLL ? runPoll(rest, env, io, stop.signal) : runMover(argv, env, io, stop.signal));
   writeSync(OUTCOME_FD, `${JSON.stringify(outcome)}\n`);
   process.exit(outcome.exitCode);
 }

@@ -85,6 +85,11 @@ export class RegistryClient {
     return { digest, layers };
   }
 
+  /** Digest of the manifest that the tag names now, of all platforms where there are several. */
+  async digest(signal: AbortSignal): Promise<string> {
+    return (await this.manifest(this.image.reference, signal)).digest;
+  }
+
   /** The bytes of a layer; the end throws `InvalidImage` unless they hash to the digest. */
   async *blob({ digest, size }: Descriptor, signal: AbortSignal): AsyncGenerator<Buffer> {
     const url = new URL(`blobs/${digest}`, this.base);

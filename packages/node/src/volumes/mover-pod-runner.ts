@@ -123,6 +123,8 @@ export class MoverPodRunner implements PodRunner {
     const volumeUid = await this.volumeOf(pod, signal);
     const uid = await launcher.reserve(id);
     const env = await moverEnvironment(pod, { client, directory: launcher.directory(id), uid }, signal);
+    if (volumeUid === undefined)
+      return launcher.start(id, { args: ['poll', ...(await this.policyArguments(signal))], env }, restarts);
     const { virtualSizeBytes } = await store.attach(volumeUid, { podUid: id, uid }, this.deps.isPodGone, signal);
     await store.update(volumeUid, (record) => ({ ...record, state: 'filling' }));
     const work = await store.importDirectory(volumeUid, uid);
@@ -135,9 +137,10 @@ export class MoverPodRunner implements PodRunner {
     return moverPolicy(this.deps.client, this.deps.allowedAddresses, signal);
   }
 
-  private async volumeOf(pod: Pod, signal: AbortSignal): Promise<string> {
+  /** Nothing for a pod that only asks its source whether it has changed. */
+  private async volumeOf(pod: Pod, signal: AbortSignal): Promise<string | undefined> {
     const claimName = pod.spec?.volumes?.find((volume) => volume.persistentVolumeClaim)?.persistentVolumeClaim?.claimName;
-    if (claimName === undefined) throw new VolumeError('FailedMount', 'The pod names no claim to fill');
+    if (claimName === undefined) return undefined;
     const { volume } = await boundVolume(this.deps.client, { namespace: pod.metadata.namespace ?? '', name: claimName }, signal);
     return volumeUidOf(volume);
   }
