@@ -3,6 +3,7 @@ export * from './errors.ts';
 export * from './field-errors.ts';
 export * from './json.ts';
 export * from './jsonpath.ts';
+export * from './label-value.ts';
 export * from './names/names.ts';
 export * from './names/validate-object-meta.ts';
 export * from './owner-references.ts';

@@ -14,8 +14,8 @@ export function addAdministrationCommands(host: CommandHost): void {
     usage: 'log-verbosity',
     description: 'Show or set how much the components log (0-9).',
     options: (command) => {
-      for (const { component } of COMPONENTS) command.option(`--${component} [level]`, `show ${component}, or set it to a level`);
-      return command.option('--all [level]', 'show or set every component').option('--reset', 'back to the defaults');
+      for (const { component } of COMPONENTS) command.option(`--${component} [uint]`, `show ${component}, or set it to a level`);
+      return command.option('--all [uint]', 'show or set every component').option('--reset', 'back to the defaults');
     },
     run: (context, _, flags) => showOrSetVerbosity(context, flags),
   });
@@ -148,8 +148,8 @@ const graphOptions = (command: Command): Command =>
   command
     .option('--vmi', 'the name is that of an instance')
     .option('--exclude-optional', 'leave out what the VM can start without')
-    .option('--selector <labels>', 'key=value pairs that a node of the graph must have')
-    .option('-o, --output <format>', 'json or yaml', 'json');
+    .option('--selector <stringToString>', 'key=value pairs that a node of the graph must have')
+    .option('-o, --output <string>', 'json or yaml', 'json');
 
 async function objectGraph(
   { client, namespace, io }: ActionContext,

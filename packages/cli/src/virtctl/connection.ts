@@ -10,7 +10,8 @@ import {
   loadKubeconfigs,
   resolveKubeconfig,
 } from '@slipway/client';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { parseDuration } from './go-duration.ts';
 import { CommandFailure, type VirtctlIo } from './io.ts';
 import { collect } from './pflag.ts';
 
@@ -30,6 +31,7 @@ export interface ConnectionFlags {
   readonly clientKey?: string;
   readonly insecureSkipTlsVerify?: boolean;
   readonly tlsServerName?: string;
+  readonly requestTimeout?: string;
 }
 
 /** A cluster to talk to, and the namespace commands mean when they name none. */
@@ -41,34 +43,40 @@ export interface Connection {
 
 /** kubectl's connection flags. */
 const FLAGS: readonly (readonly [flags: string, description: string, parse?: typeof collect])[] = [
-  ['--kubeconfig <path>', 'path to the kubeconfig file'],
-  ['--context <name>', 'kubeconfig context to use'],
-  ['--cluster <name>', 'kubeconfig cluster to use'],
-  ['--user <name>', 'kubeconfig user to use'],
-  ['-n, --namespace <name>', 'namespace of the request'],
-  ['-s, --server <url>', 'address of the API server'],
-  ['--token <token>', 'bearer token'],
-  ['--as <user>', 'user to impersonate'],
-  ['--as-group <group>', 'group to impersonate (repeatable)', collect],
-  ['--certificate-authority <path>', 'file with the CA of the API server'],
-  ['--client-certificate <path>', 'client certificate file'],
-  ['--client-key <path>', 'client key file'],
+  ['--kubeconfig <string>', 'path to the kubeconfig file'],
+  ['--context <string>', 'kubeconfig context to use'],
+  ['--cluster <string>', 'kubeconfig cluster to use'],
+  ['--user <string>', 'kubeconfig user to use'],
+  ['-n, --namespace <string>', 'namespace of the request'],
+  ['-s, --server <string>', 'address of the API server'],
+  ['--token <string>', 'bearer token'],
+  ['--as <string>', 'user to impersonate'],
+  ['--as-group <stringArray>', 'group to impersonate (repeatable)', collect],
+  ['--certificate-authority <string>', 'file with the CA of the API server'],
+  ['--client-certificate <string>', 'client certificate file'],
+  ['--client-key <string>', 'client key file'],
   ['--insecure-skip-tls-verify', "do not check the server's certificate"],
-  ['--tls-server-name <name>', 'server name for the certificate check'],
-  ['--request-timeout <duration>', 'time after which a request is given up'],
-  ['-v, --v <level>', 'log level'],
+  ['--tls-server-name <string>', 'server name for the certificate check'],
+  ['--request-timeout <string>', 'time after which a request is given up, 0: never'],
+  ['--disable-compression', 'accepted for compatibility: answers are not compressed'],
+  ['-v, --v <Level>', 'accepted for compatibility: nothing is logged'],
 ];
+const GLOBAL = 'Global';
+
+/** Whether a flag is one of the connection, which every command takes. */
+export const isConnectionFlag = ({ helpGroupHeading }: Option): boolean => helpGroupHeading === GLOBAL;
 
 /**
  * Adds the connection flags to a command; pflag lets them stand anywhere, so every command has them. A flag of the
  * command's own (`--user` of the guest) takes the place of the connection flag of that name.
  */
 export function addConnectionFlags(command: Command): Command {
-  const own = command.options.map(({ long }) => long);
+  const own = command.options.flatMap(({ long, short }) => [long, short]);
   for (const [flags, description, parse] of FLAGS) {
-    if (own.includes(/--[\w-]+/.exec(flags)?.[0])) continue;
-    if (parse === undefined) command.option(flags, description);
-    else command.option(flags, description, parse);
+    const option = new Option(flags, description);
+    if (own.includes(option.long)) continue;
+    option.helpGroupHeading = GLOBAL;
+    command.addOption(parse === undefined ? option : option.argParser(parse));
   }
   return command;
 }
@@ -89,8 +97,38 @@ export async function connect(io: VirtctlIo, flags: ConnectionFlags): Promise<Co
   const resolved = isEmpty
     ? { client: { server: flags.server ?? '' }, namespace: 'default' }
     : await resolveKubeconfig(kubeconfig, flags.context === undefined ? {} : { context: flags.context });
+  const timeoutMs = requestTimeout(flags.requestTimeout);
   const client = createHttpClient(await withOverrides(resolved.client, flags));
-  return { client, namespace: flags.namespace ?? resolved.namespace, close: () => client.close() };
+  return {
+    client: timeoutMs === 0 ? client : withTimeout(client, timeoutMs),
+    namespace: flags.namespace ?? resolved.namespace,
+    close: () => client.close(),
+  };
+}
+
+/** Milliseconds; a number without a unit means seconds, 0 no limit. */
+function requestTimeout(text: string | undefined): number {
+  if (text === undefined) return 0;
+  return /^\d+$/.test(text) ? Number(text) * 1_000 : parseDuration('request-timeout', text);
+}
+
+/** Gives up requests that take longer; streams and watches may. */
+function withTimeout(client: Client, timeoutMs: number): Client {
+  const limited = <T extends { readonly signal?: AbortSignal }>(options: T | undefined) => {
+    const limit = AbortSignal.timeout(timeoutMs);
+    const signal = options?.signal === undefined ? limit : AbortSignal.any([options.signal, limit]);
+    return { ...options, signal };
+  };
+  return {
+    ...client,
+    get: (kind, key, options) => client.get(kind, key, limited(options)),
+    list: (kind, options) => client.list(kind, limited(options)),
+    create: (kind, object, options) => client.create(kind, object, limited(options)),
+    update: (kind, object, options) => client.update(kind, object, limited(options)),
+    patch: (kind, key, patch, options) => client.patch(kind, key, patch, { ...options, ...limited(options) }),
+    delete: (kind, key, options) => client.delete(kind, key, limited(options)),
+    raw: (request) => client.raw({ ...request, ...limited(request) }),
+  };
 }
 
 /** `--cluster` and `--user` replace those of the context. */

@@ -16,7 +16,7 @@ export function addConsoleCommand(host: CommandHost): void {
   addCommand<{ timeout: string }>(host, {
     usage: 'console <vmi>',
     description: 'Connect to the serial console of a virtual machine instance.',
-    options: (command) => command.option('--timeout <minutes>', 'how long to wait for the instance to run', '5'),
+    options: (command) => command.option('--timeout <int>', 'how long to wait for the instance to run', '5'),
     run: async (context, [name = ''], { timeout }) => {
       const minutes = Number(timeout);
       if (!(minutes >= 0)) throw new CommandFailure(`invalid argument "${timeout}" for "--timeout" flag`);

@@ -9,7 +9,7 @@ import {
   groupPath,
   versionPath,
 } from './connection.ts';
-import { type VirtctlIo, warn } from './io.ts';
+import { CommandFailure, type VirtctlIo, warn } from './io.ts';
 
 /** What an action gets: the cluster, the namespace, and the command's own flags. */
 export interface ActionContext {
@@ -32,32 +32,33 @@ export const connectToCluster: Connect = connect;
 export interface CommandSpec<F> {
   /** Name and arguments as commander wants them, for example `start <vm>`. */
   readonly usage: string;
+  /** The arguments as the help shows them; without it: as commander does. */
+  readonly shown?: string;
+  /** Its first line stands in the list of commands. */
   readonly description: string;
+  /** Lines of a shell with comments; `PROGRAM` is the program's name. */
+  readonly examples?: string;
   readonly aliases?: readonly string[];
   readonly options?: (command: Command) => Command;
+  /** Groups of flags (long names) of which at most one may be given. */
+  readonly exclusive?: readonly (readonly string[])[];
   /** Positional arguments, then the flags. */
   readonly run: (context: ActionContext, args: readonly string[], flags: F) => Promise<void>;
 }
 
 /** Adds a command that talks to the cluster. */
-export function addCommand<F extends object>(
-  host: CommandHost,
-  { usage, description, aliases = [], options, run }: CommandSpec<F>,
-): void {
-  const command = host.program
-    .command(usage)
-    .description(description)
-    .aliases([...aliases]);
-  options?.(command);
+export function addCommand<F extends object>(host: CommandHost, spec: CommandSpec<F>): void {
+  const command = declare(host.program, spec);
   const own = command.options.map((option) => option.attributeName());
   addConnectionFlags(command);
   command.action(async (...given: unknown[]) => {
+    checkExclusive(command, spec.exclusive);
     const args = positional(given);
     const flags: F & ConnectionFlags = command.optsWithGlobals();
     const connectionFlags = Object.fromEntries(Object.entries(flags).filter(([name]) => !own.includes(name)));
     const connection = await host.connect(host.io, connectionFlags);
     try {
-      await run({ ...connection, io: host.io }, args, flags);
+      await spec.run({ ...connection, io: host.io }, args, flags);
     } catch (error) {
       await compareVersions(connection, host.io);
       throw error;
@@ -73,12 +74,40 @@ export interface LocalCommandSpec<F> extends Omit<CommandSpec<F>, 'run'> {
 
 /** Adds a command that needs no cluster; it still takes the connection flags, of which `--namespace` has a meaning. */
 export function addLocalCommand<F extends object>({ program, io }: CommandHost, spec: LocalCommandSpec<F>): void {
-  const command = program.command(spec.usage).description(spec.description);
-  spec.options?.(command);
-  addConnectionFlags(command);
+  const command = addConnectionFlags(declare(program, spec));
   command.action(async (...given: unknown[]) => {
+    checkExclusive(command, spec.exclusive);
     await spec.run(io, positional(given), command.optsWithGlobals());
   });
+}
+
+function declare<F>(
+  program: Command,
+  { usage, shown, description, examples, aliases = [], options }: Omit<CommandSpec<F>, 'run'>,
+): Command {
+  const command = program
+    .command(usage)
+    .description(description)
+    .aliases([...aliases]);
+  if (shown !== undefined) command.usage(shown);
+  if (examples !== undefined) command.summary(examples);
+  options?.(command);
+  return command;
+}
+
+/** In the words of cobra. */
+function checkExclusive(command: Command, groups: readonly (readonly string[])[] = []): void {
+  const isGiven = (name: string): boolean => {
+    const option = command.options.find(({ long, hidden, negate }) => long === `--${name}` && !(negate && hidden));
+    return option !== undefined && command.getOptionValueSource(option.attributeName()) === 'cli';
+  };
+  for (const group of groups) {
+    const set = group.filter(isGiven).toSorted();
+    if (set.length > 1)
+      throw new CommandFailure(
+        `if any flags in the group [${group.join(' ')}] are set none of the others can be; [${set.join(' ')}] were all set`,
+      );
+  }
 }
 
 /** What commander hands to an action, without the flags and the command itself. */

@@ -19,14 +19,16 @@ interface CredentialFlags {
 
 const secretOptions = (command: Command): Command =>
   command
-    .option('-u, --user <name>', 'user of the guest (required)')
-    .option('--secret <name>', 'secret to write into; without it: one that the VM uses for this user already')
+    .option('-u, --user <string>', 'user of the guest (required)')
+    .option('--secret <string>', 'secret to write into; without it: one that the VM uses for this user already')
     .option('--create-secret', 'make a new secret')
     .option('--update-secret', 'write into a secret that does not belong to the VM')
     .option('--force', 'change a running VM too; a new secret takes effect after a restart');
 
 const keyOptions = (command: Command): Command =>
-  secretOptions(command).option('-f, --file <path>', 'file with the public key').option('--value <key>', 'the public key itself');
+  secretOptions(command)
+    .option('-f, --file <string>', 'file with the public key')
+    .option('--value <string>', 'the public key itself');
 
 /** credentials add-ssh-key, remove-ssh-key and set-password: what the guest agent gives to users of the guest. */
 export function addCredentialCommands(host: CommandHost): void {
@@ -60,7 +62,7 @@ export function addCredentialCommands(host: CommandHost): void {
   addCommand<CredentialFlags>(group, {
     usage: 'set-password <vm>',
     description: 'Set the password of a user of the guest.',
-    options: (command) => secretOptions(command).option('-p, --password <password>', 'the password (required)'),
+    options: (command) => secretOptions(command).option('-p, --password <string>', 'the password (required)'),
     run: async (context, [name = ''], flags) => {
       const user = userOf(flags);
       if (flags.password === undefined) throw new CommandFailure('required flag(s) "password" not set');

@@ -18,9 +18,9 @@ export function addExpandCommand(host: CommandHost): void {
     description: 'Show a virtual machine with its instance type and preference expanded.',
     options: (command) =>
       command
-        .option('--vm <name>', 'a virtual machine of the cluster')
-        .option('-f, --file <path>', 'a manifest')
-        .option('-o, --output <format>', 'yaml or json', 'yaml'),
+        .option('--vm <string>', 'a virtual machine of the cluster')
+        .option('-f, --file <string>', 'a manifest')
+        .option('-o, --output <string>', 'yaml or json', 'yaml'),
     run: async (context, _, flags) => {
       if ((flags.vm === undefined) === (flags.file === undefined))
         throw new CommandFailure('error invalid arguments - VirtualMachine name or file must be provided');

@@ -2,18 +2,21 @@ import { StatusError } from '@slipway/apimachinery';
 import { Command, CommanderError } from 'commander';
 import { addAdministrationCommands } from './administration.ts';
 import { addCompletionCommand } from './completion.ts';
+import { readLine } from './command-line.ts';
 import { addConsoleCommand } from './console.ts';
+import { addConnectionFlags } from './connection.ts';
 import { connectToCluster, type Connect } from './context.ts';
 import { addCreateCommands } from './create/index.ts';
 import { addCredentialCommands } from './credentials.ts';
 import { addExpandCommand } from './expand.ts';
 import { addExposeCommand } from './expose.ts';
 import { addGuestInfoCommands } from './guest-info.ts';
+import { helpText } from './help.ts';
+import { addHelpCommands } from './help-commands.ts';
 import { CommandFailure, type VirtctlIo, warn } from './io.ts';
 import { addImageUploadCommand } from './image-upload/index.ts';
 import { addLifecycleCommands } from './lifecycle.ts';
 import { addMemoryDumpCommands } from './memory-dump.ts';
-import { fromPflag } from './pflag.ts';
 import { addPortForwardCommand } from './port-forward.ts';
 import { addSshCommands } from './ssh.ts';
 import { addUsbredirCommand } from './usbredir.ts';
@@ -28,8 +31,9 @@ export type { ClientVersion, VirtctlIo } from './io.ts';
 /** The virtctl command tree under the given name (`virtctl` or `slipway virt`). */
 export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = connectToCluster): Command {
   const program = new Command(name)
-    .description('Control virtual machines of a cluster.')
+    .description(`${name} controls virtual machines of a Kubernetes cluster.`)
     .enablePositionalOptions()
+    .helpCommand(false)
     .exitOverride()
     .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) });
   const host = { program, io, connect };
@@ -51,6 +55,8 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
   addImageUploadCommand(host);
   addVersionCommand(host);
   addCompletionCommand(host);
+  addHelpCommands(host);
+  addConnectionFlags(program);
   inheritOutput(program);
   return program;
 }
@@ -58,6 +64,8 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
 /** commander ends the process and writes to its terminal unless every command is told otherwise. */
 function inheritOutput(parent: Command): void {
   for (const command of parent.commands) {
+    // flags may also stand before the name of a command below this one
+    if (command.commands.length > 0) addConnectionFlags(command);
     command.exitOverride().configureOutput(parent.configureOutput());
     inheritOutput(command);
   }
@@ -71,7 +79,9 @@ export async function runVirtctl(
 ): Promise<number> {
   const program = virtctlProgram(options.name ?? 'virtctl', io, options.connect);
   try {
-    await program.parseAsync(fromPflag(leadingFlagsLast(argv, program), program), { from: 'user' });
+    const line = readLine(argv, program);
+    if (line.kind === 'help') io.stdout.write(helpText(line.command));
+    else await program.parseAsync([...line.argv], { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1; // commander has told the user already
@@ -83,24 +93,4 @@ export async function runVirtctl(
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error ? `${error.message}: ${describe(error.cause)}` : error.message;
-}
-
-/** Flags that take a value and may stand before the command, as `virtctl -n web start vm`. */
-const LEADING = /^(-n|-s|-v|--(namespace|server|kubeconfig|context|cluster|user|token|as|as-group|v))$/;
-
-/** pflag takes persistent flags before the command too; commander knows them on the command alone. */
-function leadingFlagsLast(argv: readonly string[], program: Command): string[] {
-  const leading: string[] = [];
-  let at = 0;
-  for (let argument = argv[at]; argument?.startsWith('-') && argument !== '--'; argument = argv[at]) {
-    if (/^(-h|--help|-V|--version)$/.test(argument)) break;
-    const takesNext = LEADING.test(argument);
-    leading.push(...argv.slice(at, at + (takesNext ? 2 : 1)));
-    at += takesNext ? 2 : 1;
-  }
-  const [name, ...rest] = argv.slice(at);
-  if (name === undefined) return leading;
-  const group = program.commands.find((command) => command.name() === name);
-  const isGroup = group !== undefined && group.commands.length > 0;
-  return isGroup ? [name, ...rest.slice(0, 1), ...leading, ...rest.slice(1)] : [name, ...leading, ...rest];
 }

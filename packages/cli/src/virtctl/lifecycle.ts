@@ -18,7 +18,7 @@ const dryRunOption = (command: Command): Command => command.option('--dry-run', 
 const stopOptions = (command: Command): Command =>
   dryRunOption(command)
     .option('--force', 'stop without waiting for the guest; needs --grace-period')
-    .option('--grace-period <seconds>', 'seconds the guest has to shut down; needs --force', '-1');
+    .option('--grace-period <int>', 'seconds the guest has to shut down; needs --force', '-1');
 
 /** start, stop, restart, pause, unpause, soft-reboot, reset, migrate and migrate-cancel. */
 export function addLifecycleCommands(host: CommandHost): void {
@@ -44,7 +44,7 @@ export function addLifecycleCommands(host: CommandHost): void {
     usage: 'migrate <vm>',
     description: 'Migrate a virtual machine.',
     options: (command) =>
-      dryRunOption(command).option('--addedNodeSelector <labels>', 'key=value pairs the target node must have'),
+      dryRunOption(command).option('--addedNodeSelector <stringToString>', 'key=value pairs the target node must have'),
     run: (context, [name = ''], flags) => act(context, 'migrate', name, flags, selectorBody(flags.addedNodeSelector)),
   });
   addCommand<DryRunFlags>(host, {

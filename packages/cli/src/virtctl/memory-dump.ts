@@ -39,10 +39,10 @@ export function addMemoryDumpCommands(host: CommandHost): void {
     description: 'Write the memory of a running guest into a claim.',
     options: (command) =>
       command
-        .option('--claim-name <name>', 'claim to write into; without it: that of the dump before')
+        .option('--claim-name <string>', 'claim to write into; without it: that of the dump before')
         .option('--create-claim', 'make the claim, large enough')
-        .option('--storage-class <name>', 'storage class of the new claim')
-        .option('--access-mode <mode>', 'access mode of the new claim: ReadWriteOnce or ReadWriteMany'),
+        .option('--storage-class <string>', 'storage class of the new claim')
+        .option('--access-mode <string>', 'access mode of the new claim: ReadWriteOnce or ReadWriteMany'),
     run: getDump,
   });
   addCommand<DownloadFlags>(group, {
@@ -50,9 +50,9 @@ export function addMemoryDumpCommands(host: CommandHost): void {
     description: 'Download the last memory dump.',
     options: (command) =>
       command
-        .option('--output <path>', 'where to write it; - is stdout')
-        .option('--format <format>', 'gzip or raw', 'gzip')
-        .option('--service-url <address>', 'address to use instead of that of the link')
+        .option('--output <string>', 'where to write it; - is stdout')
+        .option('--format <string>', 'gzip or raw', 'gzip')
+        .option('--service-url <string>', 'address to use instead of that of the link')
         .option('--insecure', 'do not check the certificate of the export server'),
     run: downloadDump,
   });

@@ -27,7 +27,7 @@ export function addPortForwardCommand(host: CommandHost): void {
     options: (command) =>
       command
         .option('--stdio', 'connect stdin and stdout to one port')
-        .option('--address <address>', 'address to listen on', '127.0.0.1'),
+        .option('--address <string>', 'address to listen on', '127.0.0.1'),
     run: async (context, [targetText = '', ...portTexts], flags) => {
       const target = parseTarget(targetText);
       const ports = portTexts.map(parsePort);

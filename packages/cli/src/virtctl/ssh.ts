@@ -19,11 +19,11 @@ interface SshFlags extends ConnectionFlags {
 
 const sshOptions = (command: Command): Command =>
   command
-    .option('-l, --username <name>', 'user to log in as')
-    .option('-i, --identity-file <path>', 'private key')
-    .option('--known-hosts <path>', 'known hosts file')
-    .option('-p, --port <port>', 'port of the SSH server in the guest', '22')
-    .option('-t, --local-ssh-opts <option>', 'further option for the ssh program (repeatable)', collect)
+    .option('-l, --username <string>', 'user to log in as')
+    .option('-i, --identity-file <string>', 'private key')
+    .option('--known-hosts <string>', 'known hosts file')
+    .option('-p, --port <int>', 'port of the SSH server in the guest', '22')
+    .option('-t, --local-ssh-opts <stringArray>', 'further option for the ssh program (repeatable)', collect)
     .option('--local-ssh', 'accepted for compatibility: the local ssh program is always used');
 
 /** ssh and scp: the local programs, with this program as their way into the cluster. */
@@ -31,7 +31,7 @@ export function addSshCommands(host: CommandHost): void {
   addCommand<SshFlags>(host, {
     usage: 'ssh <target>',
     description: 'Open an SSH session: [user@]type/name[/namespace].',
-    options: (command) => sshOptions(command).option('-c, --command <command>', 'command to run instead of a shell'),
+    options: (command) => sshOptions(command).option('-c, --command <string>', 'command to run instead of a shell'),
     run: async (context, [text = ''], flags) => {
       const { user, target } = parseLogin(text, context, flags);
       const argv = [...sshArguments('ssh', context, target, flags), `${user}@${hostOf(target)}`];

@@ -131,7 +131,13 @@ describe('expose', () => {
     const { out, requests } = await virtctl(line);
     expect(out).toBe('Service front successfully exposed for vmi web\n');
     const ports = [{ name: 'http', protocol: 'TCP', port: 80, targetPort: 8080 }];
-    const spec = { ports, selector: { 'vmi.kubevirt.io/id': 'web' }, type: 'NodePort', ipFamilies: ['IPv6', 'IPv4'] };
+    const spec = {
+      ports,
+      selector: { 'vmi.kubevirt.io/id': 'web' },
+      type: 'NodePort',
+      ipFamilies: ['IPv6', 'IPv4'],
+      ipFamilyPolicy: 'PreferDualStack',
+    };
     expect(requests).toEqual([path, `POST services ${JSON.stringify(spec)}`]);
   });
 

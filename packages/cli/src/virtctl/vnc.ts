@@ -42,12 +42,12 @@ export function addVncCommand(host: CommandHost): void {
     options: (command) =>
       command
         .option('--proxy-only', 'only listen, print the port as JSON')
-        .option('--address <address>', 'address to listen on, with --proxy-only', '127.0.0.1')
-        .option('--port <port>', 'port to listen on; 0: any', '0')
+        .option('--address <string>', 'address to listen on, with --proxy-only', '127.0.0.1')
+        .option('--port <int>', 'port to listen on; 0: any', '0')
         .option('--preserve-session', 'fail instead of displacing another viewer')
-        .option('--vnc-type <type>', 'tiger, chicken, real or remote-viewer')
-        .option('--vnc-path <path>', 'path of the viewer')
-        .option('-f, --file <path>', 'where screenshot writes the picture; - is stdout')
+        .option('--vnc-type <string>', 'tiger, chicken, real or remote-viewer')
+        .option('--vnc-path <string>', 'path of the viewer')
+        .option('-f, --file <string>', 'where screenshot writes the picture; - is stdout')
         .option('-m, --move-cursor', 'wake the screen before the screenshot'),
     run: (context, [first = '', second], flags) =>
       first === 'screenshot' && second !== undefined ? screenshot(context, second, flags) : view(context, first, flags),

@@ -26,7 +26,7 @@ const DISK_TYPES: readonly string[] = ['disk', 'lun'];
 
 const sharedOptions = (command: Command): Command =>
   command
-    .requiredOption('--volume-name <name>', 'name of the volume: that of its DataVolume or PersistentVolumeClaim')
+    .requiredOption('--volume-name <string>', 'name of the volume: that of its DataVolume or PersistentVolumeClaim')
     .option('--persist', 'deprecated: changes of a VM always last')
     .option('--dry-run', 'only show that the request would be accepted');
 
@@ -37,11 +37,11 @@ export function addVolumeCommands(host: CommandHost): void {
     description: 'Add a volume to a virtual machine, also while it runs.',
     options: (command) =>
       sharedOptions(command)
-        .option('--disk-name <name>', 'name of the disk in the virtual machine (default: the volume name)')
-        .option('--serial <text>', 'serial number of the disk (default: the volume name)')
-        .option('--cache <mode>', 'none, writethrough or writeback')
-        .option('--bus <bus>', 'scsi or virtio', 'scsi')
-        .option('--disk-type <type>', 'disk or lun', 'disk'),
+        .option('--disk-name <string>', 'name of the disk in the virtual machine (default: the volume name)')
+        .option('--serial <string>', 'serial number of the disk (default: the volume name)')
+        .option('--cache <string>', 'none, writethrough or writeback')
+        .option('--bus <string>', 'scsi or virtio', 'scsi')
+        .option('--disk-type <string>', 'disk or lun', 'disk'),
     run: addVolume,
   });
   addCommand<VolumeFlags>(host, {

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import type { core, VirtualMachineInstance } from '@slipway/api';
+import { labelValue } from '@slipway/apimachinery';
 import { LAUNCHER_UID, type LauncherContext, type RenderedPod } from './context.ts';
 import { computeContainer, consoleLogContainer, diskContainers, hookContainers, virtiofsContainers } from './containers.ts';
 import { networkAnnotations } from './network-annotations.ts';
@@ -16,11 +16,6 @@ const EXTRA_GRACE_SECONDS = 30;
 export function guestHostname(vmi: VirtualMachineInstance): string {
   const name = vmi.spec.hostname || (vmi.metadata.name ?? '').split('.')[0] || '';
   return name.slice(0, MAX_LABEL).replace(/[-.]+$/, '');
-}
-
-function shortId(name: string): string {
-  if (name.length <= MAX_LABEL) return name;
-  return `${name.slice(0, 54)}-${createHash('sha1').update(name).digest('hex').slice(0, 8)}`;
 }
 
 const DROPPED_ANNOTATIONS = [
@@ -61,7 +56,7 @@ function labels(vmi: VirtualMachineInstance, context: LauncherContext): Record<s
     'kubevirt.io': 'virt-launcher',
     'kubevirt.io/created-by': vmi.metadata.uid ?? '',
     'vm.kubevirt.io/name': guestHostname(vmi),
-    ...(context.profile.currentMetadata && { 'vmi.kubevirt.io/id': shortId(vmi.metadata.name ?? '') }),
+    ...(context.profile.currentMetadata && { 'vmi.kubevirt.io/id': labelValue(vmi.metadata.name ?? '') }),
     ...(inject !== undefined && { 'sidecar.istio.io/inject': inject }),
   };
 }

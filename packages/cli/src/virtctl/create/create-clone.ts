@@ -29,17 +29,17 @@ export function addCreateCloneCommand(host: CommandHost): void {
     description: 'Print the manifest of a VirtualMachineClone.',
     options: (command) =>
       command
-        .option('--name <name>', 'name of the clone object')
-        .option('--source-name <name>', 'what is cloned (required)')
-        .option('--source-type <type>', 'vm or vmsnapshot', 'vm')
-        .option('--target-name <name>', 'name of the new virtual machine')
-        .option('--target-type <type>', 'vm', 'vm')
-        .option('--label-filter <pattern>', 'labels to keep; ! before it: to leave out (repeatable)', collect)
-        .option('--annotation-filter <pattern>', 'annotations to keep; ! before it: to leave out (repeatable)', collect)
-        .option('--template-label-filter <pattern>', 'the same for labels of the template (repeatable)', collect)
-        .option('--template-annotation-filter <pattern>', 'the same for annotations of the template (repeatable)', collect)
-        .option('--new-mac-address <interface:mac>', 'MAC address of an interface of the clone (repeatable)', collect)
-        .option('--new-smbios-serial <serial>', 'SMBIOS serial of the clone'),
+        .option('--name <string>', 'name of the clone object')
+        .option('--source-name <string>', 'what is cloned (required)')
+        .option('--source-type <string>', 'vm or vmsnapshot', 'vm')
+        .option('--target-name <string>', 'name of the new virtual machine')
+        .option('--target-type <string>', 'vm', 'vm')
+        .option('--label-filter <stringArray>', 'labels to keep; ! before it: to leave out (repeatable)', collect)
+        .option('--annotation-filter <stringArray>', 'annotations to keep; ! before it: to leave out (repeatable)', collect)
+        .option('--template-label-filter <stringArray>', 'the same for labels of the template (repeatable)', collect)
+        .option('--template-annotation-filter <stringArray>', 'the same for annotations of the template (repeatable)', collect)
+        .option('--new-mac-address <stringArray>', 'MAC address of an interface of the clone (repeatable)', collect)
+        .option('--new-smbios-serial <string>', 'SMBIOS serial of the clone'),
     run: async (io, _, flags) => {
       if (flags.sourceName === undefined) throw new CommandFailure('required flag(s) "source-name" not set');
       const target = { ...typeOf(flags.targetType, 'target-type', false) };

@@ -38,12 +38,12 @@ export function addCreateInstancetypeCommand(host: CommandHost): void {
     description: 'Print the manifest of an instance type.',
     options: (command) =>
       command
-        .option('--name <name>', 'name of the instance type')
-        .option('--cpu <count>', 'number of vCPUs')
-        .option('--memory <size>', 'memory of the guest')
-        .option('--gpu <params>', 'a GPU, name:NAME,devicename:RESOURCE (repeatable)', collect)
-        .option('--hostdevice <params>', 'a host device, name:NAME,devicename:RESOURCE (repeatable)', collect)
-        .option('--iothreadspolicy <policy>', 'shared, auto or supplementalPool')
+        .option('--name <string>', 'name of the instance type')
+        .option('--cpu <uint32>', 'number of vCPUs')
+        .option('--memory <string>', 'memory of the guest')
+        .option('--gpu <stringArray>', 'a GPU, name:NAME,devicename:RESOURCE (repeatable)', collect)
+        .option('--hostdevice <stringArray>', 'a host device, name:NAME,devicename:RESOURCE (repeatable)', collect)
+        .option('--iothreadspolicy <string>', 'shared, auto or supplementalPool')
         .option('--namespaced', 'an instance type of one namespace instead of the cluster'),
     run: async (io, _, flags) => {
       if (flags.cpu === undefined || flags.memory === undefined) {
@@ -77,10 +77,10 @@ export function addCreatePreferenceCommand(host: CommandHost): void {
     description: 'Print the manifest of a preference.',
     options: (command) =>
       command
-        .option('--name <name>', 'name of the preference')
-        .option('--cpu-topology <topology>', TOPOLOGIES.join(', '))
-        .option('--machine-type <type>', 'preferred machine type')
-        .option('--volume-storage-class <name>', 'preferred storage class of the volumes')
+        .option('--name <string>', 'name of the preference')
+        .option('--cpu-topology <string>', TOPOLOGIES.join(', '))
+        .option('--machine-type <string>', 'preferred machine type')
+        .option('--volume-storage-class <string>', 'preferred storage class of the volumes')
         .option('--namespaced', 'a preference of one namespace instead of the cluster'),
     run: async (io, _, flags) => {
       const { cpuTopology, machineType, volumeStorageClass } = flags;

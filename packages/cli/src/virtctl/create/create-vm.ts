@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { addLocalCommand, type CommandHost } from '../context.ts';
 import { CommandFailure } from '../io.ts';
-import { collect } from '../pflag.ts';
+import { collect, switchFlag } from '../pflag.ts';
 import { blankMetadata, printManifest } from './manifest.ts';
 import { checkQuantity, flagFailure, splitPrefixedName } from './params.ts';
 import { accessCredentials, cloudInitVolume, type GuestFlags, sysprepVolume } from './vm-cloud-init.ts';
@@ -41,43 +41,39 @@ export function addCreateVmCommand(host: CommandHost): void {
 }
 
 function sizeOptions(command: Command): Command {
+  switchFlag(command, 'infer-instancetype', 'take the instance type of the boot volume; it is an error where it has none');
+  switchFlag(command, 'infer-preference', 'take the preference of the boot volume; it is an error where it has none');
   return command
-    .option('--name <name>', 'name of the virtual machine')
-    .option('--run-strategy <strategy>', RUN_STRATEGIES.join(', '), 'Always')
-    .option('--termination-grace-period <seconds>', 'seconds the guest has to shut down', '180')
-    .option('--memory <size>', `memory of the guest (${DEFAULT_MEMORY} where no instance type is named)`)
-    .option('--instancetype <name>', 'instance type, [kind/]name')
-    .option('--infer-instancetype', 'take the instance type of the boot volume, fail where it has none')
-    .option('--no-infer-instancetype', 'use no instance type of the boot volume')
-    .option('--infer-instancetype-from <volume>', 'take the instance type of this volume')
-    .option('--preference <name>', 'preference, [kind/]name')
-    .option('--infer-preference', 'take the preference of the boot volume, fail where it has none')
-    .option('--no-infer-preference', 'use no preference of the boot volume')
-    .option('--infer-preference-from <volume>', 'take the preference of this volume');
+    .option('--name <string>', 'name of the virtual machine')
+    .option('--run-strategy <string>', RUN_STRATEGIES.join(', '), 'Always')
+    .option('--termination-grace-period <int>', 'seconds the guest has to shut down', '180')
+    .option('--memory <string>', `memory of the guest (${DEFAULT_MEMORY} where no instance type is named)`)
+    .option('--instancetype <string>', 'instance type, [kind/]name')
+    .option('--infer-instancetype-from <string>', 'take the instance type of this volume')
+    .option('--preference <string>', 'preference, [kind/]name')
+    .option('--infer-preference-from <string>', 'take the preference of this volume');
 }
 
 function volumeOptions(command: Command): Command {
   return command
-    .option('--volume-containerdisk <params>', 'src:IMAGE[,name:NAME][,bootorder:N] (repeatable)', collect)
-    .option('--volume-pvc <params>', 'src:CLAIM[,name:NAME][,bootorder:N] (repeatable)', collect)
-    .option('--volume-import <params>', 'type:TYPE,src:SOURCE|url:URL,size:SIZE,… (repeatable)', collect)
-    .option('--volume-datasource <params>', 'older form of --volume-import type:ds (repeatable)', collect)
-    .option('--volume-clone-pvc <params>', 'older form of --volume-import type:pvc (repeatable)', collect)
-    .option('--volume-blank <params>', 'older form of --volume-import type:blank (repeatable)', collect)
-    .option('--volume-sysprep <params>', 'src:NAME[,type:configmap|secret]', collect);
+    .option('--volume-containerdisk <stringArray>', 'src:IMAGE[,name:NAME][,bootorder:N] (repeatable)', collect)
+    .option('--volume-pvc <stringArray>', 'src:CLAIM[,name:NAME][,bootorder:N] (repeatable)', collect)
+    .option('--volume-import <stringArray>', 'type:TYPE,src:SOURCE|url:URL,size:SIZE,… (repeatable)', collect)
+    .option('--volume-datasource <stringArray>', 'older form of --volume-import type:ds (repeatable)', collect)
+    .option('--volume-clone-pvc <stringArray>', 'older form of --volume-import type:pvc (repeatable)', collect)
+    .option('--volume-blank <stringArray>', 'older form of --volume-import type:blank (repeatable)', collect)
+    .option('--volume-sysprep <stringArray>', 'src:NAME[,type:configmap|secret]', collect);
 }
 
 function guestOptions(command: Command): Command {
-  return command
-    .option('--user <name>', 'main user of the guest')
-    .option('--password-file <path>', "file with the main user's password")
-    .option('--ssh-key <key>', 'SSH key that may log in as the main user (repeatable)', collect)
-    .option('--ga-manage-ssh', 'let the guest agent manage SSH keys under SELinux')
-    .option('--no-ga-manage-ssh', 'do not')
-    .option('--access-cred <params>', 'src:SECRET[,type:ssh|password][,method:ga|nocloud|configdrive][,user:NAME]', collect)
-    .option('--cloud-init <type>', 'nocloud, configdrive or none', 'nocloud')
-    .option('--cloud-init-user-data <base64>', 'user data of your own')
-    .option('--cloud-init-network-data <base64>', 'network data');
+  return switchFlag(command, 'ga-manage-ssh', 'let the guest agent manage SSH keys under SELinux')
+    .option('--user <string>', 'main user of the guest')
+    .option('--password-file <string>', "file with the main user's password")
+    .option('--ssh-key <strings>', 'SSH key that may log in as the main user (repeatable)', collect)
+    .option('--access-cred <stringArray>', 'src:SECRET[,type:ssh|password][,method:ga|nocloud|configdrive][,user:NAME]', collect)
+    .option('--cloud-init <string>', 'nocloud, configdrive or none', 'nocloud')
+    .option('--cloud-init-user-data <string>', 'user data of your own')
+    .option('--cloud-init-network-data <string>', 'network data');
 }
 
 /** The VM of the flags (pure). Throws CommandFailure for flags that contradict each other. */

@@ -123,7 +123,7 @@ status: {}
       ),
     ],
     [
-      '--no-infer-instancetype --no-infer-preference --volume-import=type:http,url:https://host:8443/x.qcow2,size:1Gi,certconfigmap:ca,name:root',
+      '--infer-instancetype=false --infer-preference=false --volume-import=type:http,url:https://host:8443/x.qcow2,size:1Gi,certconfigmap:ca,name:root',
       vm(
         {
           dataVolumeTemplates: [

@@ -28,27 +28,27 @@ const TOKEN_HEADER = 'x-kubevirt-export-token';
 
 const sourceOptions = (command: Command): Command =>
   command
-    .option('--vm <name>', 'export the volumes of a stopped virtual machine')
-    .option('--snapshot <name>', 'export a VirtualMachineSnapshot')
-    .option('--pvc <name>', 'export a claim')
-    .option('--ttl <duration>', 'time after which the export is deleted')
-    .option('--labels <key=value>', 'labels of the export (repeatable)', collect)
-    .option('--annotations <key=value>', 'annotations of the export (repeatable)', collect);
+    .option('--vm <string>', 'export the volumes of a stopped virtual machine')
+    .option('--snapshot <string>', 'export a VirtualMachineSnapshot')
+    .option('--pvc <string>', 'export a claim')
+    .option('--ttl <string>', 'time after which the export is deleted')
+    .option('--labels <strings>', 'labels of the export (repeatable)', collect)
+    .option('--annotations <strings>', 'annotations of the export (repeatable)', collect);
 
 const downloadOptions = (command: Command): Command =>
   sourceOptions(command)
-    .option('--volume <name>', 'which volume, where there are several')
-    .option('--output <path>', 'where to write it; - is stdout')
-    .option('--format <format>', 'gzip or raw', 'gzip')
+    .option('--volume <string>', 'which volume, where there are several')
+    .option('--output <string>', 'where to write it; - is stdout')
+    .option('--format <string>', 'gzip or raw', 'gzip')
     .option('--manifest', 'the manifests to make the VM elsewhere instead of a volume')
     .option('--include-secret', 'with --manifest: also the secret that lets the importer download')
-    .option('--manifest-output-format <format>', 'yaml or json', 'yaml')
-    .option('--service-url <address>', 'address to use instead of that of the link')
+    .option('--manifest-output-format <string>', 'yaml or json', 'yaml')
+    .option('--service-url <string>', 'address to use instead of that of the link')
     .option('--keep-vme', 'keep the export afterwards')
     .option('--delete-vme', 'delete the export afterwards, even if it was there before')
     .option('--insecure', 'do not check the certificate of the export server')
-    .option('--retry <count>', 'how often a broken download is tried again', '0')
-    .option('--readiness-timeout <duration>', 'how long the export may take to get ready', '2m');
+    .option('--retry <int>', 'how often a broken download is tried again', '0')
+    .option('--readiness-timeout <string>', 'how long the export may take to get ready', '2m');
 
 /** vmexport create, delete and download. */
 export function addVmExportCommands(host: CommandHost): void {
