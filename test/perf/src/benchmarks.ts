@@ -11,9 +11,11 @@ import {
   NAMESPACE,
   requestsBetween,
 } from './bench-world.ts';
+import { clone } from './clone-benchmark.ts';
 import { hotplug } from './hotplug-benchmark.ts';
 import { measureRawQemuBoot, startPlainLibvirt } from './floors.ts';
 import { makeRow, type Row } from './rows.ts';
+import { snapshot } from './snapshot-benchmark.ts';
 import { measureBareStart, measureStartUp } from './start-up.ts';
 
 const MIB = 1024 ** 2;
@@ -23,6 +25,8 @@ export interface BenchContext {
   readonly world: BenchWorld;
   /** The tiny guest, qcow2, as imported into the golden claim. */
   readonly image: string;
+  /** Where the platform can import it from. */
+  readonly imageUrl: string;
   readonly hideKvm: boolean;
   readonly report: (text: string) => void;
 }
@@ -292,4 +296,6 @@ export const BENCHMARKS: Readonly<Record<string, BenchmarkEntry>> = {
   S5: { run: overheadPerVm, needsWorld: true },
   S10: { run: requestsPerStart, needsWorld: true },
   hotplug: { run: hotplug, needsWorld: true },
+  snapshot: { run: snapshot, needsWorld: true },
+  clone: { run: clone, needsWorld: true },
 };

@@ -18,7 +18,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const report = (text: string) => process.stderr.write(`  ${text}\n`);
   if (chosen.some(([, { needsImage }]) => needsImage !== false)) report('building the tiny guest');
   const qcow2Path = chosen.some(([, { needsImage }]) => needsImage !== false) ? (await guestImage('tiny')).qcow2Path : '';
-  const alone: BenchContext = { world: undefined as never, image: qcow2Path, hideKvm: true, report }; // not read by those
+  const alone: BenchContext = { world: undefined as never, image: qcow2Path, imageUrl: '', hideKvm: true, report }; // not read by those
   const measure: Measure = async (name, run, context) => {
     try {
       const measured = await run(context);
@@ -45,11 +45,12 @@ async function measureTogether(
   measure: Measure,
 ): Promise<void> {
   const images = await serveImages({ '/tiny.qcow2': image });
+  const imageUrl = `${images.url}/tiny.qcow2`;
   const platform = await startPlatform();
   const world = await connect(platform);
   try {
     report('importing the golden image');
-    await platform.apply(goldenImage(`${images.url}/tiny.qcow2`));
+    await platform.apply(goldenImage(imageUrl));
     await platform.kubectl(
       'wait',
       `datavolume/${GOLDEN_CLAIM}`,
@@ -61,7 +62,7 @@ async function measureTogether(
     const status = await world.status();
     const hideKvm = !existsSync('/dev/kvm') || status.nodes[0]?.accelerator !== 'kvm';
     for (const [name, { run, needsWorld }] of benchmarks)
-      if (needsWorld) await measure(name, run, { world, image, hideKvm, report });
+      if (needsWorld) await measure(name, run, { world, image, imageUrl, hideKvm, report });
   } finally {
     await world.close();
     await platform.destroy();
