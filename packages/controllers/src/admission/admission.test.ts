@@ -26,6 +26,7 @@ const RESOURCES: Readonly<Record<string, [group: string, resource: string]>> = {
   VirtualMachineInstance: ['kubevirt.io', 'virtualmachineinstances'],
   VirtualMachineInstanceMigration: ['kubevirt.io', 'virtualmachineinstancemigrations'],
   VirtualMachinePool: ['pool.kubevirt.io', 'virtualmachinepools'],
+  VirtualMachineSnapshot: ['snapshot.kubevirt.io', 'virtualmachinesnapshots'],
 };
 
 interface Attempt {
@@ -221,6 +222,15 @@ describe('migrations', () => {
       400,
       'admission webhook "migration-create-validator.kubevirt.io" denied the request: the VMI "shop/web" does not exist',
     ]);
+  });
+});
+
+describe('snapshots', () => {
+  it('are protected from their first moment on', async () => {
+    const source = { apiGroup: 'kubevirt.io', kind: 'VirtualMachine', name: 'web' };
+    const snapshot = { apiVersion: 'snapshot.kubevirt.io/v1beta1', kind: 'VirtualMachineSnapshot', metadata: { name: 's' } };
+    const { metadata } = await admit({ ...snapshot, spec: { source } });
+    expect(metadata.finalizers).toEqual(['snapshot.kubevirt.io/vmsnapshot-protection']);
   });
 });
 

@@ -49,7 +49,9 @@ describe('the KubeVirt object', () => {
 
   it('stays while there are workloads, if that was asked for', async () => {
     const careful = kubevirt('a', { uninstallStrategy: 'BlockUninstallIfWorkloadsExist' });
-    expect(await check({ operation: 'DELETE', oldObject: careful }, [machine])).toMatch(/there are still virtualmachines/);
+    expect(await check({ operation: 'DELETE', oldObject: careful }, [machine])).toMatch(
+      /since there are still virtualmachines present/,
+    );
     expect(await check({ operation: 'DELETE', oldObject: careful })).toEqual([]);
     expect(await check({ operation: 'DELETE', oldObject: kubevirt('a') }, [machine])).toEqual([]);
   });
@@ -62,6 +64,11 @@ describe('the KubeVirt object', () => {
       'feature gate HotplugVolumes is deprecated and will be removed in a future release',
       'feature gate GPU is generally available and need not be listed',
     ]);
+  });
+
+  it('warns of a default interface that is none any more', async () => {
+    const object = kubevirt('a', { configuration: { network: { defaultNetworkInterface: 'slirp' } } });
+    expect(await check({ object })).toEqual([expect.stringMatching(/slirp is discontinued, masquerade takes its place/)]);
   });
 
   it('is refused with a gate that is both on and off', async () => {

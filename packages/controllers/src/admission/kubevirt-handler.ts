@@ -38,6 +38,13 @@ function gateWarnings({ spec }: KubeVirt): readonly string[] {
   });
 }
 
+/** Settings that are understood and no longer have their old meaning. */
+function settingWarnings({ spec }: KubeVirt): readonly string[] {
+  const { defaultNetworkInterface } = spec.configuration?.network ?? {};
+  if (defaultNetworkInterface !== 'slirp') return [];
+  return ['spec.configuration.network.defaultNetworkInterface: slirp is discontinued, masquerade takes its place'];
+}
+
 async function refuseSecond({ client }: AdmissionDeps, { metadata }: UnstructuredObject): Promise<void> {
   const { items } = await client.list(KubeVirtKind);
   const [other] = items.filter((each) => each.metadata.uid !== metadata.uid);
@@ -51,7 +58,7 @@ async function refuseWithWorkloads({ client }: AdmissionDeps, { spec }: KubeVirt
     if (items.length > 0)
       refusePlainly(
         DELETE_VALIDATOR,
-        `Rejecting the uninstall request, there are still ${kind.plural}; delete them or change spec.uninstallStrategy first`,
+        `Rejecting the uninstall request, since there are still ${kind.plural} present. Either delete all KubeVirt related workloads or change the uninstall strategy before uninstalling KubeVirt.`,
       );
   }
 }
@@ -71,7 +78,7 @@ export function kubeVirtHandler(deps: AdmissionDeps): AdmissionHandler {
       if (object === undefined || object.metadata.deletionTimestamp !== undefined) return [];
       if (operation === 'CREATE') await refuseSecond(deps, object);
       refuseFor(UPDATE_VALIDATOR, validateKubeVirt(asKubeVirt(object)));
-      return gateWarnings(asKubeVirt(object));
+      return [...gateWarnings(asKubeVirt(object)), ...settingWarnings(asKubeVirt(object))];
     },
   };
 }

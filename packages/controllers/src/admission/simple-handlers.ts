@@ -12,6 +12,7 @@ import {
   validateReplicaSet,
   validateSnapshot,
 } from '@slipway/virt';
+import { VmSnapshotFinalizer } from '../vm-snapshot/snapshot-state.ts';
 import type { AdmissionDeps } from './deps.ts';
 import { refuseFor, refusePlainly } from './refuse.ts';
 
@@ -21,6 +22,8 @@ interface Declaration {
   readonly resources: readonly string[];
   /** Refused with a plain 400 while this gate is off. */
   readonly gate?: { readonly name: string; readonly message: string };
+  /** Put on when the object is created, so that it is never without; the controller takes it off. */
+  readonly finalizer?: string;
   readonly causes: (object: UnstructuredObject, deps: AdmissionDeps) => readonly Cause[];
   readonly updateCauses?: (object: UnstructuredObject, old: UnstructuredObject) => readonly Cause[];
 }
@@ -62,6 +65,7 @@ const DECLARATIONS: readonly Declaration[] = [
     group: 'snapshot.kubevirt.io',
     resources: ['virtualmachinesnapshots'],
     gate: { name: 'Snapshot', message: 'snapshot feature gate not enabled' },
+    finalizer: VmSnapshotFinalizer.snapshot,
     causes: (object) => validateSnapshot(object as unknown as kubevirt.VirtualMachineSnapshot),
     updateCauses: validateImmutable,
   },
@@ -76,10 +80,18 @@ const DECLARATIONS: readonly Declaration[] = [
 ];
 
 function handlerOf(declaration: Declaration, deps: AdmissionDeps): AdmissionHandler {
-  const { webhook, group, resources, gate } = declaration;
+  const { webhook, group, resources, gate, finalizer } = declaration;
   return {
     name: resources[0] ?? webhook,
     rules: [{ group, resources, operations: ['CREATE', 'UPDATE'] }],
+
+    ...(finalizer !== undefined && {
+      async mutate({ object, operation }) {
+        if (operation !== 'CREATE' || object === undefined) return undefined;
+        const finalizers = [...new Set([...(object.metadata.finalizers ?? []), finalizer])];
+        return { ...object, metadata: { ...object.metadata, finalizers } };
+      },
+    }),
 
     async validate({ object, oldObject }) {
       if (object === undefined || object.metadata.deletionTimestamp !== undefined) return [];

@@ -366,9 +366,11 @@ export class VmSnapshotReconciler implements Reconciler {
     return done;
   }
 
+  /** A snapshot that was finished since it was read stays as it is: the patch is then refused as a conflict. */
   private async write(snapshot: VmSnapshot, status: NonNullable<VmSnapshot['status']>, signal: AbortSignal): Promise<void> {
-    const patch = statusPatch(snapshot.status, status);
-    if (patch === undefined) return;
+    const change = statusPatch(snapshot.status, status);
+    if (change === undefined) return;
+    const patch = { metadata: { resourceVersion: snapshot.metadata.resourceVersion }, ...change };
     await this.deps.client
       .patch(VirtualMachineSnapshotKind, keyOf(snapshot), patch, { type: 'merge', subresource: 'status', signal })
       .catch(ignoreNotFound);

@@ -22,13 +22,18 @@ function defaultDisk(disk: kubevirt.Disk, bus: string): void {
   disk.cdrom.tray ||= 'closed';
 }
 
+/** How a guest that names no interface is connected. Slirp is discontinued; its guests sat behind NAT, so they still do. */
+function defaultBinding({ configuration }: ClusterConfig): 'bridge' | 'masquerade' {
+  const configured = configuration.network?.defaultNetworkInterface;
+  return configured === 'masquerade' || configured === 'slirp' ? 'masquerade' : 'bridge';
+}
+
 /** The pod network and an interface on it, for specs that name neither. */
 export function defaultNetwork(spec: Spec, config: ClusterConfig): void {
   const { devices } = spec.domain;
   if (devices.autoattachPodInterface === false) return;
   if ((devices.interfaces ?? []).length > 0 || (spec.networks ?? []).length > 0) return;
-  const binding = config.configuration.network?.defaultNetworkInterface ?? 'bridge';
-  devices.interfaces = [{ name: 'default', [binding]: {} }];
+  devices.interfaces = [{ name: 'default', [defaultBinding(config)]: {} }];
   spec.networks = [{ name: 'default', pod: {} }];
 }
 

@@ -26,6 +26,19 @@ describe('defaultInstance', () => {
   });
 
   it.each([
+    [undefined, 'bridge'],
+    ['masquerade', 'masquerade'],
+    ['slirp', 'masquerade'],
+    ['telegraph', 'bridge'],
+  ])('connects a guest by the default interface %s as %s', (defaultNetworkInterface, binding) => {
+    const { spec } = storedInstance(
+      {},
+      clusterConfig({ network: { ...(defaultNetworkInterface && { defaultNetworkInterface }) } }),
+    );
+    expect(spec.domain.devices.interfaces).toMatchObject([{ name: 'default', [binding]: {} }]);
+  });
+
+  it.each([
     ['example.org/a:1', 'IfNotPresent'],
     ['example.org:5000/a', 'Always'],
     ['example.org/a:latest', 'Always'],
