@@ -15,8 +15,10 @@ export * from './node-connector.ts';
 export * from './open-route.ts';
 export * from './node-tunnel/index.ts';
 export * from './object-cache.ts';
+export * from './rate-budget.ts';
 export * from './policy-rule.ts';
 export * from './reconciler.ts';
+export * from './schedule.ts';
 export * from './work-queue.ts';
 export {
   claimUsage,

@@ -152,9 +152,9 @@ export async function serveWebSocketPortForward(stream: MessageStream, ports: re
 interface InputQueue {
   readonly queue: MessageQueue;
   /** Resolves when there is room for more. */
-  room(): Promise<void>;
+  readonly room: () => Promise<void>;
   /** Nobody waits for room any more. */
-  release(): void;
+  readonly release: () => void;
 }
 
 /** What a client sends to one port. */

@@ -1,5 +1,9 @@
 import { createConnection, type Socket } from 'node:net';
-import { Duplex } from 'node:stream';
+import type { Duplex } from 'node:stream';
+import { StatusError } from '@slipway/apimachinery';
+import { RateBudget, type RateLimit, systemClock, type TimerClock } from '@slipway/runtime';
+import { Scrollback } from './scrollback.ts';
+import { Viewer } from './viewer.ts';
 
 export interface ConsoleHubDeps {
   /** UNIX socket on which QEMU serves the serial port; it takes one client at a time, which is this hub. */
@@ -11,11 +15,20 @@ export interface ConsoleHubDeps {
   /** Output of the guest before this hub was made, for example the tail of its log. */
   readonly earlier?: Uint8Array;
   readonly onOutput?: (chunk: Buffer) => void;
+  /** The guest writes more than anybody reads; told at most every ten minutes. */
+  readonly onFlood?: () => void;
+  readonly clock?: TimerClock;
 }
 
 const DEFAULT_SCROLLBACK = 64 * 1024;
-/** A viewer that reads this much slower than the guest writes is cut off rather than slowing the guest or the others. */
-const MAX_BACKLOG = 4 * 1024 * 1024;
+const MAX_VIEWERS = 32;
+/** A guest may write byte by byte: beyond this its output waits a moment, so that it comes in fewer and larger pieces. */
+const PIECES: RateLimit = { burst: 500, perSecond: 100 };
+/** Beyond this QEMU is made to wait, as by a slow serial line: nobody reads that much, and one processor serves all guests. */
+const BYTES: RateLimit = { burst: 4 * 1024 * 1024, perSecond: 2 * 1024 * 1024 };
+/** A guest that writes more than this has flooded its console. */
+const FLOOD: RateLimit = { burst: 4 * 1024 * 1024, perSecond: 64 * 1024 };
+const TELL_FLOOD_MS = 10 * 60_000;
 const RECONNECT_MS = 200;
 
 /**
@@ -25,14 +38,26 @@ const RECONNECT_MS = 200;
 export class ConsoleHub {
   private readonly deps: ConsoleHubDeps;
   private readonly viewers = new Set<Viewer>();
-  private scrollback: Buffer;
+  private readonly scrollback: Scrollback;
+  private readonly clock: TimerClock;
+  private readonly budgets: { readonly pieces: RateBudget; readonly bytes: RateBudget; readonly flood: RateBudget };
+  private toldFloodMs = Number.NEGATIVE_INFINITY;
+  private cancelPause = (): void => {};
   private socket: Socket | undefined;
   private retry: NodeJS.Timeout | undefined;
   private closed = false;
 
   constructor(deps: ConsoleHubDeps) {
     this.deps = deps;
-    this.scrollback = Buffer.from(deps.earlier ?? []).subarray(-this.scrollbackBytes);
+    this.clock = deps.clock ?? systemClock;
+    const { clock } = this;
+    this.budgets = {
+      pieces: new RateBudget(PIECES, clock),
+      bytes: new RateBudget(BYTES, clock),
+      flood: new RateBudget(FLOOD, clock),
+    };
+    this.scrollback = new Scrollback(deps.scrollbackBytes ?? DEFAULT_SCROLLBACK);
+    this.scrollback.append(deps.earlier ?? new Uint8Array(0));
   }
 
   /** Connects, and again whenever QEMU closes the socket, until `close`. */
@@ -44,7 +69,7 @@ export class ConsoleHub {
       return;
     }
     this.socket = socket;
-    socket.on('data', (chunk) => this.receive(chunk));
+    socket.on('data', (chunk) => this.receive(socket, chunk));
     socket.on('error', () => {}); // 'close' follows
     socket.on('close', () => {
       this.socket = undefined;
@@ -52,14 +77,19 @@ export class ConsoleHub {
     });
   }
 
-  /** A stream of one viewer, which sees the last output first unless it wants only what comes `fromNow`. */
+  /**
+   * A stream of one viewer, which sees the last output first unless it wants only what comes `fromNow`. Throws StatusError
+   * when there are as many as are served.
+   */
   attach({ fromNow = false }: { readonly fromNow?: boolean } = {}): Duplex {
-    const viewer = new Viewer(
-      (bytes, done) => this.type(bytes, done),
-      () => this.viewers.delete(viewer),
-    );
-    if (this.scrollback.length > 0 && !fromNow) viewer.push(this.scrollback);
-    if (this.closed) viewer.push(null);
+    if (this.viewers.size >= MAX_VIEWERS) throw tooManyViewers();
+    const viewer: Viewer = new Viewer({
+      onType: (bytes, done) => this.type(bytes, done),
+      onGone: () => this.viewers.delete(viewer),
+    });
+    const shown = this.scrollback.content();
+    if (shown.length > 0 && !fromNow) viewer.offer(shown);
+    if (this.closed) viewer.finish();
     else this.viewers.add(viewer);
     return viewer;
   }
@@ -68,8 +98,9 @@ export class ConsoleHub {
   close(): void {
     this.closed = true;
     clearTimeout(this.retry);
+    this.cancelPause();
     this.socket?.destroy();
-    for (const viewer of this.viewers) viewer.push(null);
+    for (const viewer of this.viewers) viewer.finish();
     this.viewers.clear();
   }
 
@@ -84,18 +115,26 @@ export class ConsoleHub {
     }
   }
 
-  private get scrollbackBytes(): number {
-    return this.deps.scrollbackBytes ?? DEFAULT_SCROLLBACK;
+  private receive(socket: Socket, chunk: Buffer): void {
+    this.scrollback.append(chunk);
+    this.deps.onOutput?.(chunk);
+    for (const viewer of this.viewers) viewer.offer(chunk);
+    const { pieces, bytes, flood } = this.budgets;
+    const waitMs = Math.max(pieces.take(1), bytes.take(chunk.length));
+    if (waitMs > 0) this.pause(socket, waitMs);
+    if (flood.take(chunk.length) > 0) this.tellFlood();
   }
 
-  private receive(chunk: Buffer): void {
-    const joined = this.scrollback.length === 0 ? chunk : Buffer.concat([this.scrollback, chunk]);
-    this.scrollback = Buffer.from(joined.subarray(-this.scrollbackBytes));
-    this.deps.onOutput?.(chunk);
-    for (const viewer of this.viewers) {
-      if (viewer.readableLength > MAX_BACKLOG) viewer.destroy(new Error('The viewer does not read what the guest writes'));
-      else viewer.push(chunk);
-    }
+  private pause(socket: Socket, waitMs: number): void {
+    socket.pause();
+    this.cancelPause();
+    this.cancelPause = this.clock.setTimer(waitMs, () => socket.resume());
+  }
+
+  private tellFlood(): void {
+    if (this.clock.now() - this.toldFloodMs < TELL_FLOOD_MS) return;
+    this.toldFloodMs = this.clock.now();
+    this.deps.onFlood?.();
   }
 
   private type(bytes: Buffer, done: () => void): void {
@@ -105,26 +144,7 @@ export class ConsoleHub {
   }
 }
 
-class Viewer extends Duplex {
-  private readonly onType: (bytes: Buffer, done: () => void) => void;
-  private readonly onGone: () => void;
-
-  constructor(onType: (bytes: Buffer, done: () => void) => void, onGone: () => void) {
-    super({ allowHalfOpen: true });
-    this.onType = onType;
-    this.onGone = onGone;
-  }
-
-  override _read(): void {
-    // the hub pushes
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.onType(chunk, done);
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.onGone();
-    done(error);
-  }
+function tooManyViewers(): StatusError {
+  const message = `The console of this guest has ${MAX_VIEWERS} viewers, which is as many as are served at once: close one of them`;
+  return new StatusError({ code: 429, reason: 'TooManyRequests', message });
 }

@@ -1,4 +1,4 @@
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { createConnection } from 'node:net';
 import { Duplex } from 'node:stream';
 import { badRequest, StatusError } from '@slipway/apimachinery';
@@ -11,6 +11,7 @@ export interface ForwardTarget {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
+const MAX_WAITING_DATAGRAMS = 64;
 
 /** Checks what a client asked for. */
 export function parseForward(params: Readonly<Record<string, unknown>>): Omit<ForwardTarget, 'address'> {
@@ -38,42 +39,72 @@ function openTcp({ address, port }: ForwardTarget): Promise<Duplex> {
     socket.once('error', (error) => fail(error.message, error));
     socket.once('timeout', () => fail('no answer'));
     socket.once('connect', () => {
-      socket.removeAllListeners('error').removeAllListeners('timeout').setTimeout(0).setNoDelay(true);
+      // a guest may break off at once; whoever carries the stream sees that by its end
+      socket.removeAllListeners('error').on('error', () => {});
+      socket.removeAllListeners('timeout').setTimeout(0).setNoDelay(true);
       resolve(socket);
     });
   });
 }
 
+/** Datagrams come and go as the network pleases: those that nobody reads in time are lost, as in any queue of UDP. */
 async function openUdp({ address, port }: ForwardTarget): Promise<Duplex> {
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject);
+    // connected: what others send to this port is not the guest's
+    socket.connect(port, address, () => {
+      socket.off('error', reject);
+      resolve();
+    });
+  });
+  const waiting: Buffer[] = [];
+  let isWanted = false;
   let received: Buffer = Buffer.alloc(0);
   const stream = new Duplex({
     read() {
-      // datagrams are pushed as they come
+      const next = waiting.shift();
+      isWanted = next === undefined;
+      if (next !== undefined) this.push(next);
     },
     write(chunk: Buffer, _encoding, done) {
       received = Buffer.concat([received, chunk]);
       const { datagrams, rest } = splitFrames(received);
       received = Buffer.from(rest);
-      for (const datagram of datagrams) socket.send(datagram, port, address);
+      for (const datagram of datagrams) socket.send(datagram, ignoreRefusal);
       done();
     },
     final(done) {
-      socket.close();
+      closeSocket(socket);
+      this.push(null);
       done();
     },
     destroy(error, done) {
-      try {
-        socket.close();
-      } catch {
-        // closed before
-      }
+      closeSocket(socket);
       done(error);
     },
   });
-  socket.on('message', (datagram) => stream.push(frameOf(datagram)));
-  socket.on('error', (error) => stream.destroy(error));
+  socket.on('message', (datagram) => {
+    if (stream.destroyed || stream.readableEnded) return;
+    const frame = frameOf(datagram);
+    if (isWanted) {
+      isWanted = false;
+      stream.push(frame);
+    } else if (waiting.length < MAX_WAITING_DATAGRAMS) waiting.push(frame);
+  });
+  socket.on('error', ignoreRefusal);
   return stream;
+}
+
+/** A guest says that nobody listens there, or a datagram is too long: it is lost, others may arrive. */
+const ignoreRefusal = (): void => {};
+
+function closeSocket(socket: DatagramSocket): void {
+  try {
+    socket.close();
+  } catch {
+    // closed before
+  }
 }
 
 export function frameOf(datagram: Buffer): Buffer {

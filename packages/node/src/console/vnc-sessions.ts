@@ -36,7 +36,8 @@ export class VncSessions {
       }
       socket.once('error', (cause) => reject(unavailable('The display of the guest cannot be reached', cause)));
       socket.once('connect', () => {
-        socket.removeAllListeners('error');
+        socket.removeAllListeners('error').on('error', () => {}); // 'close' follows
+        this.current?.destroy(); // another may have connected meanwhile
         this.current = socket;
         resolve(socket);
       });
