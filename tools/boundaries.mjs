@@ -39,7 +39,7 @@ const OWNERS = {
   'tar-stream': ['cdi'],
   pino: ['daemon'],
   commander: ['cli'],
-  croner: ['controllers'],
+  croner: ['runtime'],
 };
 
 const root = fileURLToPath(new URL('..', import.meta.url));

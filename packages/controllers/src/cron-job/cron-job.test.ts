@@ -1,9 +1,9 @@
 import { CronJobKind, type Job, JobKind } from '@slipway/api';
 import { keyOf } from '@slipway/apimachinery';
+import { latestDue, parseSchedule } from '@slipway/runtime';
 import { built, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { cronJobController } from './index.ts';
-import { latestDue, parseSchedule } from './schedule.ts';
 
 let world: TestWorld | undefined;
 afterEach(() => world?.close());

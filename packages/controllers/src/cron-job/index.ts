@@ -14,13 +14,15 @@ import {
   type ControllerDeps,
   type ControllerRegistration,
   done,
+  latestDue,
   owned,
+  parseSchedule,
   type Reconciler,
   type Result,
+  type Schedule,
 } from '@slipway/runtime';
 import { endOf } from '../job/plan-job.ts';
 import { writeStatus } from '../workload/write-status.ts';
-import { latestDue, parseSchedule, type Schedule } from './schedule.ts';
 
 const SCHEDULED_AT = 'batch.kubernetes.io/cronjob-scheduled-timestamp';
 const TOO_MANY_MISSED = 100;
