@@ -9,6 +9,7 @@ import { clearFile, type IngestDeps, type IngestResult } from './ingest.ts';
 import { type MoverEnv, type MoverTask, readTask } from './options.ts';
 import { ProgressReporter } from './progress.ts';
 import { importRegistry } from './registry-import.ts';
+import { receiveUploads } from './upload/upload-server.ts';
 
 /** How a transfer ended; the node agent makes the container's termination state from it. */
 export interface MoverOutcome {
@@ -58,13 +59,13 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
     tools: io.tools,
     progress: new ProgressReporter(io.clock, io.progress),
   };
+  if (task.intake !== undefined)
+    return receiveUploads(task.intake, { ...deps, clock: io.clock, log: io.log, discard: () => discard(task) }, signal);
   switch (task.source.kind) {
     case 'http':
     case 's3':
     case 'gcs':
       return importHttp(task.source, { ...deps, download }, signal);
-    case 'upload':
-      return receiveUploads(task.source.intake, { ...deps, clock: io.clock, log: io.log, discard: () => discard(task) }, signal);
     case 'registry':
       return importRegistry(
         task.source.reference,
@@ -99,8 +100,12 @@ async function failure(error: unknown, task: MoverTask | undefined, io: MoverIo,
     await wipe(task.destination).catch((cause: unknown) => io.log(`cannot clear the disk: ${String(cause)}`));
   }
   const reason = isKnown ? error.reason : 'Error';
-  // KubeVirt-compat: a wrong checksum ends the pod as completed, so that nothing restarts it.
-  return { exitCode: reason === 'ChecksumError' ? 0 : 1, message: message.slice(0, MAX_MESSAGE), reason };
+  // KubeVirt-compat: a wrong checksum ends the pod as completed, so that nothing restarts it. Who uploads may try again.
+  return {
+    exitCode: reason === 'ChecksumError' && task?.intake === undefined ? 0 : 1,
+    message: message.slice(0, MAX_MESSAGE),
+    reason,
+  };
 }
 
 /** A claim keeps its size and loses its content; an image that was not finished goes away. */
@@ -129,5 +134,5 @@ const successMessage = (task: MoverTask): string =>
     scratchSpaceRequired: false,
     preallocationApplied: task.destination.preallocates,
     deadlinePassed: false,
-    message: 'Import Complete',
+    message: task.intake === undefined ? 'Import Complete' : 'Upload Complete',
   });

@@ -19,7 +19,6 @@ export type MoverSource =
       readonly keyFile?: string;
     }
   | { readonly kind: 'registry'; readonly reference: string }
-  | { readonly kind: 'upload'; readonly intake: string }
   | { readonly kind: 'blank' };
 
 /** What to read and how, from the environment (CDI's contract) and the node agent's policy on the command line. */
@@ -38,6 +37,8 @@ export interface SourceTask {
 
 /** One transfer: a source, and places that the node agent names on the command line. */
 export interface MoverTask extends SourceTask {
+  /** Socket of the node agent over which uploads come, in place of a source. */
+  readonly intake?: string;
   readonly destination: Destination;
   readonly workDir: string;
 }
@@ -65,6 +66,7 @@ export async function readTask(argv: readonly string[], env: MoverEnv): Promise<
     throw new ImportError('InvalidRequest', 'Content type "archive" is not supported yet. Import a disk image');
   return {
     ...(await readSource(argv, env)),
+    ...(values.intake !== undefined && { intake: values.intake }),
     destination: { path: target, maxBytes, isClaim: values.store !== true, preallocates: env.PREALLOCATION === 'true' },
     workDir: work,
   };
@@ -76,8 +78,7 @@ const parse = (argv: readonly string[]) => parseArgs({ args: [...argv], options:
 export async function readSource(argv: readonly string[], env: MoverEnv): Promise<SourceTask> {
   const values = parse(argv);
   const credentials = credentialsOf(env);
-  // only the node agent can ask for an upload: it is what listens at the other end
-  const source: MoverSource = values.intake === undefined ? sourceOf(env) : { kind: 'upload', intake: values.intake };
+  const source = sourceOf(env);
   return {
     source,
     headers: source.kind === 'http' ? { ...basicAuth(credentials), ...(await extraHeaders(env)) } : {},
