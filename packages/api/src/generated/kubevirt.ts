@@ -668,6 +668,8 @@ export interface KubeVirtCondition {
 
 export interface KubeVirtConfiguration {
   additionalGuestMemoryOverheadRatio?: string;
+  additionalLauncherAnnotationsSync?: Array<string>;
+  additionalLauncherLabelsSync?: Array<string>;
   apiConfiguration?: ReloadableComponentConfiguration;
   architectureConfiguration?: ArchConfiguration;
   autoCPULimitNamespaceLabelSelector?: meta.LabelSelector;

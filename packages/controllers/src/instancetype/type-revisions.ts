@@ -1,9 +1,16 @@
-import { type ControllerRevision, ControllerRevisionKind, type kubevirt, type VirtualMachine } from '@slipway/api';
-import { controllerOf, isAlreadyExists, isNotFound } from '@slipway/apimachinery';
+import {
+  type ControllerRevision,
+  ControllerRevisionKind,
+  type kubevirt,
+  type VirtualMachine,
+  VirtualMachineInstancetypeKind,
+} from '@slipway/api';
+import { isAlreadyExists, isNotFound, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { Lister } from '@slipway/runtime';
 import { type MatcherName, withInferredTypes } from './infer-types.ts';
-import { getInstancetype, getPreference, isSameType, type TypeObject } from './resolve-types.ts';
+import { isStartRevision, recordedSpec } from '../virtual-machine/start-revision.ts';
+import { getInstancetype, getPreference, isSameType, keptSpec, type TypeObject } from './resolve-types.ts';
 
 type StatusRef = kubevirt.InstancetypeStatusRef;
 
@@ -11,6 +18,9 @@ export interface TypeRevisionDeps {
   readonly client: Client;
   readonly revisions: Lister<ControllerRevision>;
 }
+
+const VERSION = VirtualMachineInstancetypeKind.version;
+const label = (suffix: string): string => `instancetype.kubevirt.io/object-${suffix}`;
 
 const DEFAULT_KINDS: Readonly<Record<MatcherName, string>> = {
   instancetype: 'virtualmachineclusterinstancetype',
@@ -26,9 +36,8 @@ export async function pinTypes(deps: TypeRevisionDeps, vm: VirtualMachine, signa
   const { instancetypeRef, preferenceRef, ...status } = vm.status ?? {};
   const { instancetype, preference } = vm.spec;
   if (!instancetype && !preference) {
-    if (!instancetypeRef && !preferenceRef) return vm;
-    await drop(deps, vm, [instancetypeRef, preferenceRef], signal);
-    return { ...vm, status };
+    await drop(deps, vm, () => true, signal);
+    return instancetypeRef || preferenceRef ? { ...vm, status } : vm;
   }
   const named = await withInferredTypes(deps.client, vm, signal);
   const type = await pinned(deps, named, 'instancetype', instancetypeRef, signal);
@@ -63,7 +72,8 @@ async function pinned(
   const ref = { name: matcher.name, kind: matcher.kind || DEFAULT_KINDS[which] };
   if (matcher.revisionName) return { ...ref, controllerRevisionRef: { name: matcher.revisionName } };
   const revisionName = known?.controllerRevisionRef?.name;
-  if (isSameType(matcher, known) && revisionName) return { ...ref, controllerRevisionRef: { name: revisionName } };
+  if (isSameType(matcher, known) && revisionName)
+    return { ...ref, controllerRevisionRef: { name: await upgraded(deps, vm, revisionName, signal) } };
   const object =
     which === 'instancetype'
       ? await getInstancetype(deps.client, vm, matcher, signal)
@@ -74,19 +84,47 @@ async function pinned(
   return { ...ref, controllerRevisionRef: { name: key.name } };
 }
 
-/** Records that a VM without types needs no more; those that others made stay. */
+/**
+ * Name of the record in the version that is served now: a record that an older release has made is written anew, and
+ * goes when no running instance was started from it.
+ */
+async function upgraded(deps: TypeRevisionDeps, vm: VirtualMachine, name: string, signal: AbortSignal): Promise<string> {
+  const record = deps.revisions.get({ namespace: vm.metadata.namespace ?? '', name });
+  const labels = record?.metadata.labels ?? {};
+  const version = labels[label('version')];
+  const spec = keptSpec(record?.data);
+  if (version === undefined || version === VERSION || spec === undefined) return name;
+  const revision = typeRevision(vm, {
+    apiVersion: `${VirtualMachineInstancetypeKind.group}/${VERSION}`,
+    kind: labels[label('kind')] ?? '',
+    metadata: {
+      name: labels[label('name')] ?? '',
+      uid: labels[label('uid')] ?? '',
+      generation: Number(labels[label('generation')] ?? 0),
+    },
+    spec,
+  });
+  await keep(deps, revision, signal);
+  await drop(deps, vm, ({ metadata }) => metadata.name === name, signal);
+  return revision.metadata.name ?? '';
+}
+
+const isTypeRevision = ({ metadata }: ControllerRevision): boolean => metadata.labels?.[label('name')] !== undefined;
+
+/** Deletes records of types that the VM needs no more; not those that a running instance was started from. */
 async function drop(
   { client, revisions }: TypeRevisionDeps,
   vm: VirtualMachine,
-  refs: readonly (StatusRef | undefined)[],
+  isUnneeded: (revision: ControllerRevision) => boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const ref of refs) {
-    const key = { namespace: vm.metadata.namespace ?? '', name: ref?.controllerRevisionRef?.name ?? '' };
-    const revision = revisions.get(key);
-    if (revision === undefined || controllerOf(revision)?.uid !== vm.metadata.uid) continue;
+  const owned = revisions.ownedBy(vm.metadata.uid ?? '');
+  const starts = owned.filter(isStartRevision).map(recordedSpec);
+  const used = new Set(starts.flatMap((spec) => [spec?.instancetype?.revisionName, spec?.preference?.revisionName]));
+  for (const revision of owned) {
+    if (!isTypeRevision(revision) || used.has(revision.metadata.name) || !isUnneeded(revision)) continue;
     try {
-      await client.delete(ControllerRevisionKind, key, { signal });
+      await client.delete(ControllerRevisionKind, keyOf(revision), { signal });
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }
@@ -106,7 +144,6 @@ async function keep({ client }: TypeRevisionDeps, revision: ControllerRevision, 
 export function typeRevision(vm: VirtualMachine, { apiVersion, kind, metadata, spec }: TypeObject<unknown>): ControllerRevision {
   const version = apiVersion.slice(apiVersion.indexOf('/') + 1);
   const { name = '', namespace, uid = '', generation = 0 } = metadata;
-  const label = (suffix: string): string => `instancetype.kubevirt.io/object-${suffix}`;
   return {
     apiVersion: 'apps/v1',
     kind: 'ControllerRevision',

@@ -5,13 +5,23 @@ import {
   PodKind,
   VirtualMachineInstanceKind,
   VirtualMachineKind,
+  VmiCondition,
 } from '@slipway/api';
 import type { KubeObject, ObjectKey } from '@slipway/apimachinery';
 import { keyOf } from '@slipway/apimachinery';
-import { allow, type ControllerRegistration, type Informer, owned, watchOf, watchSameKey } from '@slipway/runtime';
+import {
+  allow,
+  type ControllerDeps,
+  type ControllerRegistration,
+  type Informer,
+  owned,
+  watchOf,
+  watchSameKey,
+} from '@slipway/runtime';
 import type { VirtualMachineInstance } from '@slipway/api';
 import { claimedVolumes } from './claims.ts';
 import { FreshObjects } from './fresh-objects.ts';
+import { hasCondition } from './instance-state.ts';
 import {
   VirtualMachineInstanceReconciler,
   type VirtualMachineInstanceReconcilerDeps,
@@ -20,11 +30,13 @@ import {
 const CLAIM_INDEX = 'claim';
 const NODE_INDEX = 'node';
 
+type Informers = ControllerDeps['informers'];
+type Settings = Pick<VirtualMachineInstanceReconcilerDeps, 'dynamicMetadata'>;
+
 /** The VMI controller with the given way to render launcher pods. */
 export function virtualMachineInstanceController(
-  renderer: (
-    informers: Parameters<ControllerRegistration['create']>[0]['informers'],
-  ) => VirtualMachineInstanceReconcilerDeps['renderPod'],
+  renderer: (informers: Informers) => VirtualMachineInstanceReconcilerDeps['renderPod'],
+  settingsFor: (informers: Informers) => Settings = () => ({}),
 ): ControllerRegistration {
   return {
     name: 'virtualmachineinstance-controller',
@@ -52,6 +64,7 @@ export function virtualMachineInstanceController(
         claims: informers.lister(PersistentVolumeClaimKind),
         nodes: informers.lister(NodeKind),
         renderPod: renderer(informers),
+        ...settingsFor(informers),
       });
       const users = (object: KubeObject): readonly ObjectKey[] => usersOfClaim(vmis, object);
       return {
@@ -62,7 +75,7 @@ export function virtualMachineInstanceController(
           owned(PodKind, VirtualMachineInstanceKind),
           watchOf(DataVolumeKind, users),
           watchOf(PersistentVolumeClaimKind, users),
-          watchOf(NodeKind, (node) => vmis.lister.byIndex(NODE_INDEX, node.metadata.name ?? '').map(keyOf), hasReadinessChanged),
+          watchOf(NodeKind, (node) => concernedBy(vmis, node), hasReadinessChanged),
           { ...watchSameKey(VirtualMachineKind), predicate: ({ type }) => type === 'deleted' },
         ],
       };
@@ -74,13 +87,28 @@ function usersOfClaim(vmis: Informer<VirtualMachineInstance>, { metadata }: Kube
   return vmis.lister.byIndex(CLAIM_INDEX, `${metadata.namespace ?? ''}/${metadata.name}`).map(keyOf);
 }
 
+/** Instances on the node, and those that wait for one. */
+function concernedBy(vmis: Informer<VirtualMachineInstance>, { metadata }: KubeObject): readonly ObjectKey[] {
+  const waiting = vmis.lister.list().filter((vmi) => hasCondition(vmi, VmiCondition.podScheduled, 'False'));
+  return [...vmis.lister.byIndex(NODE_INDEX, metadata.name ?? ''), ...waiting].map(keyOf);
+}
+
+interface NodeCondition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason?: string;
+  readonly message?: string;
+}
+
 interface NodeLike {
-  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+  readonly status?: { readonly conditions?: readonly NodeCondition[] };
 }
 
 /** Heartbeats change a node every few seconds; only its readiness concerns instances. */
 function hasReadinessChanged(event: { readonly object: NodeLike; readonly old?: NodeLike | undefined }): boolean {
-  const readiness = (node: NodeLike | undefined): string | undefined =>
-    node?.status?.conditions?.find(({ type }) => type === 'Ready')?.status;
+  const readiness = (node: NodeLike | undefined): string => {
+    const ready = node?.status?.conditions?.find(({ type }) => type === 'Ready');
+    return ready?.status === 'True' ? 'True' : `${ready?.status} ${ready?.reason} ${ready?.message}`;
+  };
   return readiness(event.object) !== readiness(event.old);
 }

@@ -1,4 +1,4 @@
-import type { kubevirt, Pod, VirtualMachineInstance } from '@slipway/api';
+import type { kubevirt, Node, Pod, VirtualMachineInstance } from '@slipway/api';
 import { Reason, VmiCondition, VmiPhase } from '@slipway/api';
 import type { StorageState } from './claims.ts';
 import { conditionOf, type ConditionText, hasCondition, transition } from './instance-state.ts';
@@ -16,6 +16,10 @@ export interface InstanceConditionsInput {
   /** Phase after this pass. */
   readonly phase: string;
   readonly pod: Pod | undefined;
+  /** Node of the instance, when it has one. */
+  readonly node?: Node | undefined;
+  /** Nodes that take no pods because they are not ready. */
+  readonly unreadyNodes?: readonly Node[];
   readonly storage: StorageState;
   /** What went wrong in this pass (creating the pod, for example). */
   readonly problem: SyncProblem | undefined;
@@ -68,7 +72,7 @@ function syncProblem({ storage, pod, problem, phase }: InstanceConditionsInput):
   return problem ?? (pod === undefined ? undefined : imageProblem(pod));
 }
 
-function podScheduled({ pod, storage, phase }: InstanceConditionsInput): ConditionText | undefined {
+function podScheduled({ pod, storage, phase, unreadyNodes }: InstanceConditionsInput): ConditionText | undefined {
   const isWaiting = phase === VmiPhase.unset || phase === VmiPhase.pending || phase === VmiPhase.scheduling;
   if (!isWaiting) return undefined;
   const type = VmiCondition.podScheduled;
@@ -76,12 +80,26 @@ function podScheduled({ pod, storage, phase }: InstanceConditionsInput): Conditi
     return { type, status: 'False', reason: Reason.unschedulable, message: `PVC ${storage.missingClaim} does not exist` };
   const condition = podCondition(pod, 'PodScheduled');
   if (condition?.status !== 'False') return undefined;
+  const why = [condition.message ?? '', ...(unreadyNodes ?? []).map(notReadyText)].filter((text) => text !== '');
   return {
     type,
     status: 'False',
     reason: condition.reason ?? Reason.unschedulable,
-    ...(condition.message !== undefined && { message: condition.message }),
+    ...(why.length > 0 && { message: why.join('; ') }),
   };
+}
+
+const readinessOf = (node: Node | undefined) => node?.status?.conditions?.find(({ type }) => type === 'Ready');
+
+/** Whether the node says of itself, or its controller says of it, that it runs no pods now. */
+export function isUnready(node: Node | undefined): node is Node {
+  const ready = readinessOf(node);
+  return ready !== undefined && ready.status !== 'True';
+}
+
+function notReadyText(node: Node): string {
+  const { message, reason } = readinessOf(node) ?? {};
+  return `node ${node.metadata.name} is not ready: ${message || reason || 'it does not say why'}`;
 }
 
 function dataVolumesReady({ canRun }: StorageState): ConditionText {
@@ -101,7 +119,12 @@ function dataVolumesReady({ canRun }: StorageState): ConditionText {
 }
 
 /** `Ready`: False with the nearest reason, or what the launcher pod says about itself. */
-export function readyCondition({ vmi, phase, pod }: Pick<InstanceConditionsInput, 'vmi' | 'phase' | 'pod'>): ConditionText {
+export function readyCondition({
+  vmi,
+  phase,
+  pod,
+  node,
+}: Pick<InstanceConditionsInput, 'vmi' | 'phase' | 'pod' | 'node'>): ConditionText {
   const notReady = (reason: string, message: string): ConditionText => ({
     type: VmiCondition.ready,
     status: 'False',
@@ -113,6 +136,7 @@ export function readyCondition({ vmi, phase, pod }: Pick<InstanceConditionsInput
   if (phase !== VmiPhase.running) return notReady(Reason.guestNotRunning, 'Guest VM is not reported as running');
   // the pod's Ready follows its readiness gate only a write later; a paused guest is not ready from now on
   if (hasCondition(vmi, VmiCondition.paused)) return notReady('ReadinessGatesNotReady', 'The guest is paused');
+  if (isUnready(node)) return notReady('NodeNotReady', notReadyText(node));
   const ready = podCondition(pod, 'Ready');
   if (ready === undefined) return notReady(Reason.podConditionMissing, 'virt-launcher pod is missing the Ready condition');
   return {

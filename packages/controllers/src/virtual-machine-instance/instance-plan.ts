@@ -13,6 +13,8 @@ export interface InstanceInput {
   readonly storage: ExistingStorage;
   /** Node of the instance; undefined when it has none or the node is gone. */
   readonly node: Node | undefined;
+  /** Nodes that take no pods because they are not ready. */
+  readonly unreadyNodes?: readonly Node[];
   /** Whether the VM that owns the instance exists. */
   readonly hasOwnerVm: boolean;
   readonly problem?: SyncProblem;
@@ -151,7 +153,8 @@ function nextObject(
   const { vmi, nowMs } = input;
   const now = formatTime(nowMs);
   const isHandOver = phase === VmiPhase.scheduled && vmi.status?.phase !== VmiPhase.scheduled;
-  const conditions = instanceConditions({ vmi, phase, pod, storage, problem: input.problem, now });
+  const { node, unreadyNodes, problem } = input;
+  const conditions = instanceConditions({ vmi, phase, pod, storage, problem, now, node, ...(unreadyNodes && { unreadyNodes }) });
   const status: kubevirt.VirtualMachineInstanceStatus = {
     ...vmi.status,
     conditions,

@@ -5,10 +5,12 @@ import { controllerOf, formatTime, isAlreadyExists, isNotFound, keyOf, type Obje
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { claimedVolumes, type ExistingStorage } from './claims.ts';
+import { type DynamicMetadataConfig, dynamicPodMetadata } from './dynamic-metadata.ts';
 import type { FreshObjects } from './fresh-objects.ts';
+import { isUnready } from './instance-conditions.ts';
 import { type InstanceInput, planInstance } from './instance-plan.ts';
-import { hasCondition } from './instance-state.ts';
-import { currentPod, launcherPods, podCondition } from './launcher-pod-state.ts';
+import { hasCondition, isDeleting } from './instance-state.ts';
+import { currentPod, isGoingDown, launcherPods, podCondition } from './launcher-pod-state.ts';
 
 export interface VirtualMachineInstanceReconcilerDeps {
   readonly client: Client;
@@ -23,6 +25,8 @@ export interface VirtualMachineInstanceReconcilerDeps {
   readonly nodes: Lister<Node>;
   /** The launcher pod of an instance, without name. */
   readonly renderPod: (vmi: VirtualMachineInstance, storage: ExistingStorage) => Pod;
+  /** Labels and annotations that pods of running instances take over; default: the descheduler's and Velero's. */
+  readonly dynamicMetadata?: () => DynamicMetadataConfig;
 }
 
 /** Gives each instance its launcher pod, follows that pod until the node agent takes over, and cleans up at the end. */
@@ -47,6 +51,7 @@ export class VirtualMachineInstanceReconciler implements Reconciler {
         Reason.nodeUnresponsive,
         `Node ${vmi.status?.nodeName} has stopped answering; the instance is given up`,
       );
+    await this.followMetadata(stored, input.pods, signal);
     await this.openReadinessGate(stored, input.pods, signal);
     return plan.retryInMs === undefined ? done : after(plan.retryInMs);
   }
@@ -64,6 +69,7 @@ export class VirtualMachineInstanceReconciler implements Reconciler {
       pods: isNew ? [...known, ...launcherPods(vmi, [justCreated])] : known,
       storage: this.storageOf(vmi),
       node: nodeName === undefined ? undefined : nodes.get({ namespace: '', name: nodeName }),
+      unreadyNodes: nodeName === undefined ? nodes.list().filter(isUnready) : [],
       hasOwnerVm: owner?.kind === 'VirtualMachine' && vms.get({ namespace, name: owner.name })?.metadata.uid === owner.uid,
       nowMs: clock.now(),
     };
@@ -127,6 +133,22 @@ export class VirtualMachineInstanceReconciler implements Reconciler {
       // whoever dropped the last finalizer was faster
       if (vmi.metadata.deletionTimestamp !== undefined && isNotFound(error)) return vmi;
       throw error;
+    }
+  }
+
+  /** Labels and annotations that may change while the guest runs, on to the pod of the guest. */
+  private async followMetadata(vmi: VirtualMachineInstance, pods: readonly Pod[], signal: AbortSignal): Promise<void> {
+    const { client, freshPods, dynamicMetadata } = this.deps;
+    for (const pod of pods) {
+      if (isGoingDown(pod) || isDeleting(vmi)) continue;
+      const { labels, annotations } = dynamicPodMetadata(vmi, freshPods.get(keyOf(pod)) ?? pod, dynamicMetadata?.());
+      if (labels === undefined && annotations === undefined) continue;
+      const patch = { metadata: { ...(labels && { labels }), ...(annotations && { annotations }) } };
+      try {
+        freshPods.remember(await client.patch(PodKind, keyOf(pod), patch, { type: 'merge', signal }));
+      } catch (error) {
+        if (!isNotFound(error)) throw error;
+      }
     }
   }
 

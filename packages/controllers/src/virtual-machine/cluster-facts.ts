@@ -1,6 +1,7 @@
 import { type core, KubeVirtKind, type KubeVirt, type Node, NodeKind } from '@slipway/api';
 import type { Informers, Lister } from '@slipway/runtime';
 import { type ClusterConfig, clusterConfig, type ClusterConfigOptions } from '@slipway/virt';
+import type { DynamicMetadataConfig } from '../virtual-machine-instance/dynamic-metadata.ts';
 
 const KVM_RESOURCE = 'devices.kubevirt.io/kvm';
 
@@ -8,6 +9,8 @@ const KVM_RESOURCE = 'devices.kubevirt.io/kvm';
 export interface ClusterFacts {
   readonly config: () => ClusterConfig;
   readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
+  /** Labels and annotations that running instances and their pods take over. */
+  readonly dynamicMetadata: () => DynamicMetadataConfig;
   /** No node offers KVM, or the configuration asks for emulation. */
   readonly emulation: () => boolean;
 }
@@ -20,6 +23,10 @@ export function clusterFacts(informers: Informers, options: ClusterConfigOptions
   return {
     config,
     rolloutStrategy: () => (config().configuration.vmRolloutStrategy === 'Stage' ? 'Stage' : 'LiveUpdate'),
+    dynamicMetadata: () => ({
+      labels: config().configuration.additionalLauncherLabelsSync ?? [],
+      annotations: config().configuration.additionalLauncherAnnotationsSync ?? [],
+    }),
     emulation: () => config().configuration.developerConfiguration?.useEmulation === true || !nodes.list().some(hasKvm),
   };
 }

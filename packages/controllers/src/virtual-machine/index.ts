@@ -37,6 +37,7 @@ export type VirtualMachineSettings = Pick<
   | 'rolloutStrategy'
   | 'volumesFollow'
   | 'cpuAllocationRatio'
+  | 'dynamicMetadata'
   | 'pinTypes'
   | 'expandTypes'
   | 'preferredStorageClass'

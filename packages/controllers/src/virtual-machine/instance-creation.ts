@@ -3,6 +3,7 @@ import { Annotation, ControllerRevisionKind, Finalizer, Reason, VirtualMachineIn
 import { controllerOf, isAlreadyExists, isNotFound, keyOf, TerminalError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type EventRecorder, type Lister } from '@slipway/runtime';
+import { wishesOf } from '../virtual-machine-instance/dynamic-metadata.ts';
 import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { isStartRevision, ownerReferenceTo, startRevision, startRevisionName } from './start-revision.ts';
 import type { SyncFailure } from './vm-conditions.ts';
@@ -66,6 +67,7 @@ export function ownedInstance(vm: VirtualMachine, rendered: VirtualMachineInstan
       namespace: vm.metadata.namespace ?? '',
       annotations: {
         ...metadata.annotations,
+        ...wishesOf(vm),
         [Annotation.vmGeneration]: String(vm.metadata.generation ?? ''),
         ...(mode.asReceiver && { [Annotation.createMigrationTarget]: 'true' }),
       },

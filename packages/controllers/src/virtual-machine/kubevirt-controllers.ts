@@ -37,6 +37,7 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
         },
         rolloutStrategy: facts.rolloutStrategy,
         volumesFollow: () => (facts.config().hasGate('HotplugVolumes') ? 'requests' : 'template'),
+        dynamicMetadata: facts.dynamicMetadata,
         cpuAllocationRatio: () => facts.config().configuration.developerConfiguration?.cpuAllocationRatio ?? 10,
         quietStartMs: QUIET_START_MS,
         renderInstance: async (vm, signal) => {
@@ -51,18 +52,21 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
         },
       };
     }),
-    virtualMachineInstanceController((informers) => {
-      const facts = clusterFacts(informers, options);
-      const attachments = informers.lister(NetworkAttachmentDefinitionKind);
-      return (vmi, { claims }) =>
-        renderLauncherPod(vmi, {
-          config: facts.config(),
-          profile,
-          claims,
-          networkResources: networkResources(vmi, (key) => attachments.get(key)),
-          emulation: facts.emulation(),
-        });
-    }),
+    virtualMachineInstanceController(
+      (informers) => {
+        const facts = clusterFacts(informers, options);
+        const attachments = informers.lister(NetworkAttachmentDefinitionKind);
+        return (vmi, { claims }) =>
+          renderLauncherPod(vmi, {
+            config: facts.config(),
+            profile,
+            claims,
+            networkResources: networkResources(vmi, (key) => attachments.get(key)),
+            emulation: facts.emulation(),
+          });
+      },
+      (informers) => ({ dynamicMetadata: clusterFacts(informers, options).dynamicMetadata }),
+    ),
     hotplugController(profile),
   ];
 }

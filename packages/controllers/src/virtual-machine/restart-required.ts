@@ -21,6 +21,8 @@ const GENERIC = 'a non-live-updatable field was changed in the template spec';
 export interface TemplateChangeInput {
   readonly started: VirtualMachine['spec'];
   readonly current: VirtualMachine['spec'];
+  /** Both templates with their instance types and preferences applied; absent when one of these cannot be found. */
+  readonly whole?: { readonly started: InstanceSpec; readonly current: InstanceSpec };
   readonly vmi: VirtualMachineInstance;
   readonly rolloutStrategy: 'LiveUpdate' | 'Stage';
   /** Hotpluggable volumes follow the template; else requests in the VM's status. */
@@ -38,19 +40,32 @@ export function templateChange(input: TemplateChangeInput): TemplateChange {
   const from = started.template.spec ?? NO_SPEC;
   const to = current.template.spec ?? NO_SPEC;
   const isLive = rolloutStrategy === 'LiveUpdate';
-  const lasting = (spec: InstanceSpec): InstanceSpec => {
-    const plain = withoutPluggableInterfaces(withoutPluggableVolumes(spec), from, vmi.spec);
+  const lasting = (spec: InstanceSpec, origin: InstanceSpec): InstanceSpec => {
+    const plain = withoutPluggableInterfaces(withoutPluggableVolumes(spec), origin, vmi.spec);
     return isLive ? withoutLiveSizes(plain) : plain;
   };
-  const changed = differingPaths(lasting(from), lasting(to), 'spec.template.spec')
-    .concat(differingPaths(started.instancetype, current.instancetype, 'spec.instancetype', ['revisionName']))
-    .concat(differingPaths(started.preference, current.preference, 'spec.preference', ['revisionName']));
+  const whole = input.whole ?? { started: from, current: to };
+  const changed = differingPaths(
+    lasting(whole.started, whole.started),
+    lasting(whole.current, whole.started),
+    'spec.template.spec',
+  ).concat(input.whole === undefined ? typeChanges(started, current) : []);
   const livePaths: readonly string[] = isLive ? LIVE_FIELDS.map((field) => `spec.template.spec.${field}`) : [];
   const blocking = changed.filter((path) => !livePaths.some((live) => path === live || path.startsWith(`${live}.`)));
-  const sizes = isLive ? liveSizes(to, vmi, input.cpuAllocationRatio) : undefined;
-  const restartReason = blocking.length > 0 ? genericReason(blocking) : sizes?.restartReason;
-  const placement = isLive && restartReason === undefined ? placementUpdate(to, vmi) : undefined;
+  const sizes = isLive ? liveSizes(whole.current, vmi, input.cpuAllocationRatio) : undefined;
+  // a person changed the type, not the fields that come by it
+  const cause = input.whole === undefined ? [] : typeChanges(started, current);
+  const restartReason = blocking.length > 0 ? genericReason([...cause, ...blocking]) : sizes?.restartReason;
+  const placement = isLive && restartReason === undefined ? placementUpdate(whole.current, vmi) : undefined;
   return { restartReason, liveUpdate: livePatch(devicesOf(input, from, to), sizes?.domain, placement) };
+}
+
+/** Fields of the matchers that differ; the revision that one was pinned to when it was recorded is none. */
+function typeChanges(started: VirtualMachine['spec'], current: VirtualMachine['spec']): readonly string[] {
+  return [
+    ...differingPaths(started.instancetype, current.instancetype, 'spec.instancetype', ['revisionName']),
+    ...differingPaths(started.preference, current.preference, 'spec.preference', ['revisionName']),
+  ];
 }
 
 function devicesOf({ vmi, volumesFollow, vmUid }: TemplateChangeInput, from: InstanceSpec, to: InstanceSpec) {

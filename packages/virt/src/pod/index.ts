@@ -1,6 +1,6 @@
 export { claimNameOf } from './volumes.ts';
 export type { LauncherContext, NetworkResource, RenderedPod } from './context.ts';
-export { guestHostname, renderLauncherPod } from './launcher-pod.ts';
+export { backupHooks, guestHostname, renderLauncherPod, SKIP_BACKUP_HOOKS } from './launcher-pod.ts';
 export { podInterfaceName } from './network-annotations.ts';
 export { isGuaranteed, memoryOverheadBytes, podVcpus } from './overhead.ts';
 export { KUBEVIRT_PROFILE, type LauncherProfile, type OverheadFigures, SLIPWAY_PROFILE } from './profile.ts';

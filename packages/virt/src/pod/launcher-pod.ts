@@ -28,6 +28,20 @@ function hookCommand(verb: string, vmi: VirtualMachineInstance): string {
   return `["/usr/bin/virt-freezer", "--${verb}", "--name", "${vmi.metadata.name}", "--namespace", "${vmi.metadata.namespace ?? 'default'}"]`;
 }
 
+/** An author's wish: backups do not freeze the guest. */
+export const SKIP_BACKUP_HOOKS = 'kubevirt.io/skip-backup-hooks';
+
+/** What Velero runs in the pod before and after a backup; nothing when the instance does not want that. */
+export function backupHooks(vmi: VirtualMachineInstance): Record<string, string> {
+  if (vmi.metadata.annotations?.[SKIP_BACKUP_HOOKS] === 'true') return {};
+  return {
+    'pre.hook.backup.velero.io/container': 'compute',
+    'pre.hook.backup.velero.io/command': hookCommand('freeze', vmi),
+    'post.hook.backup.velero.io/container': 'compute',
+    'post.hook.backup.velero.io/command': hookCommand('unfreeze', vmi),
+  };
+}
+
 function annotations(vmi: VirtualMachineInstance, context: LauncherContext): Record<string, string> {
   const own = Object.entries(vmi.metadata.annotations ?? {}).filter(
     ([key]) => !DROPPED_ANNOTATIONS.some((prefix) => key.startsWith(prefix)),
@@ -37,10 +51,7 @@ function annotations(vmi: VirtualMachineInstance, context: LauncherContext): Rec
     'kubevirt.io/domain': vmi.metadata.name ?? '',
     'kubectl.kubernetes.io/default-container': 'compute',
     'kubevirt.io/migrationTransportUnix': 'true',
-    'pre.hook.backup.velero.io/container': 'compute',
-    'pre.hook.backup.velero.io/command': hookCommand('freeze', vmi),
-    'post.hook.backup.velero.io/container': 'compute',
-    'post.hook.backup.velero.io/command': hookCommand('unfreeze', vmi),
+    ...backupHooks(vmi),
     ...(context.profile.currentMetadata && {
       'descheduler.alpha.kubernetes.io/request-evict-only': '',
       'kubevirt.io/memory-overhead-bytes': String(memoryOverheadBytes(vmi, context)),

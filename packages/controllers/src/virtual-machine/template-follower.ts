@@ -1,0 +1,104 @@
+import {
+  Annotation,
+  type ControllerRevision,
+  type VirtualMachine,
+  type VirtualMachineInstance,
+  VirtualMachineInstanceKind,
+} from '@slipway/api';
+import { keyOf, TerminalError } from '@slipway/apimachinery';
+import type { Client } from '@slipway/client';
+import type { Lister } from '@slipway/runtime';
+import { identityOf } from '@slipway/virt';
+import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
+import { isDeleting, isFinal } from '../virtual-machine-instance/instance-state.ts';
+import { dynamicMetadata, type DynamicMetadataConfig } from '../virtual-machine-instance/dynamic-metadata.ts';
+import { templateChange, type TemplateChange } from './restart-required.ts';
+import { recordedSpec } from './start-revision.ts';
+
+export interface TemplateFollowerDeps {
+  readonly client: Client;
+  readonly vmis: FreshObjects<VirtualMachineInstance>;
+  readonly revisions: Lister<ControllerRevision>;
+  /** The instance a VM asks for; see the creation of instances. */
+  readonly renderInstance: (vm: VirtualMachine, signal: AbortSignal) => Promise<VirtualMachineInstance>;
+  /** `configuration.vmRolloutStrategy` of the KubeVirt object. */
+  readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
+  /** Whether hotpluggable volumes of a running instance follow the template (default) or requests in the status. */
+  readonly volumesFollow?: () => 'template' | 'requests';
+  /** `developerConfiguration.cpuAllocationRatio`; default 10. */
+  readonly cpuAllocationRatio?: () => number;
+  /** Labels and annotations that running instances take over; default: the descheduler's and Velero's. */
+  readonly dynamicMetadata?: () => DynamicMetadataConfig;
+}
+
+export const NO_CHANGE: TemplateChange = { restartReason: undefined, liveUpdate: undefined };
+const DEFAULT_CPU_RATIO = 10;
+
+/** What the VM asks for now that its running instance was not started with. */
+export async function changeOf(
+  deps: TemplateFollowerDeps,
+  vm: VirtualMachine,
+  vmi: VirtualMachineInstance,
+  signal: AbortSignal,
+): Promise<TemplateChange> {
+  const name = vmi.status?.virtualMachineRevisionName;
+  const isCurrent = vmi.metadata.annotations?.[Annotation.vmGeneration] === String(vm.metadata.generation);
+  if (name === undefined || isCurrent || isFinal(vmi)) return NO_CHANGE;
+  const started = recordedSpec(deps.revisions.get({ namespace: vm.metadata.namespace ?? '', name }));
+  if (started === undefined) return NO_CHANGE;
+  const [from, to] = [await whole(deps, { ...vm, spec: started }, signal), await whole(deps, vm, signal)];
+  return templateChange({
+    started,
+    current: vm.spec,
+    ...(from !== undefined && to !== undefined && { whole: { started: from, current: to } }),
+    vmi,
+    rolloutStrategy: deps.rolloutStrategy(),
+    volumesFollow: deps.volumesFollow?.() ?? 'template',
+    cpuAllocationRatio: deps.cpuAllocationRatio?.() ?? DEFAULT_CPU_RATIO,
+    vmUid: identityOf(vm.metadata) ?? '',
+  });
+}
+
+/** The template with instance type and preference applied; undefined when they cannot be found or do not fit. */
+async function whole(
+  { renderInstance }: TemplateFollowerDeps,
+  vm: VirtualMachine,
+  signal: AbortSignal,
+): Promise<VirtualMachineInstance['spec'] | undefined> {
+  try {
+    return (await renderInstance(vm, signal)).spec;
+  } catch (error) {
+    if (error instanceof TerminalError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Brings what can change while the guest runs to its instance, and notes the generation once nothing is left to restart
+ * for.
+ */
+export async function followTemplate(
+  { client, vmis, dynamicMetadata: config }: TemplateFollowerDeps,
+  vm: VirtualMachine,
+  vmi: VirtualMachineInstance,
+  { restartReason, liveUpdate }: TemplateChange,
+  signal: AbortSignal,
+): Promise<VirtualMachineInstance> {
+  if (isDeleting(vmi) || isFinal(vmi)) return vmi;
+  const generation = String(vm.metadata.generation ?? '');
+  const noted = vmi.metadata.annotations?.[Annotation.vmGeneration];
+  // what can change now does, also while something else waits for a restart
+  const isFollowed = noted !== undefined && noted !== generation && restartReason === undefined;
+  const { labels, annotations } = dynamicMetadata(vm, vmi, config?.());
+  const newAnnotations = { ...annotations, ...(isFollowed && { [Annotation.vmGeneration]: generation }) };
+  const metadata = {
+    ...(labels && { labels }),
+    ...(Object.keys(newAnnotations).length > 0 && { annotations: newAnnotations }),
+  };
+  if (Object.keys(metadata).length === 0 && liveUpdate === undefined) return vmi;
+  const patch = {
+    metadata: { ...metadata, ...(liveUpdate && { resourceVersion: vmi.metadata.resourceVersion }) },
+    ...(liveUpdate && { spec: liveUpdate }),
+  };
+  return vmis.remember(await client.patch(VirtualMachineInstanceKind, keyOf(vmi), patch, { type: 'merge', signal }));
+}
