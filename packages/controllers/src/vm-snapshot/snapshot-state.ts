@@ -112,6 +112,25 @@ export function progressing(snapshot: VmSnapshot, reason: string, isLocked: bool
   return { ...before, phase: 'InProgress', readyToUse: false, conditions: withConditions(before?.conditions, conditions, now) };
 }
 
+/** The status of a snapshot whose source is locked. */
+export function begun(
+  snapshot: VmSnapshot,
+  { vm, vmi, volumes }: Pick<LockFacts, 'vm' | 'vmi' | 'volumes'>,
+  now: string,
+): Status {
+  const { uid } = vm.metadata;
+  const included = volumes.included.map(({ volumeName }) => volumeName);
+  const status = {
+    ...progressing(snapshot, 'Source locked and operation in progress', true, now),
+    snapshotVolumes: {
+      ...(included.length > 0 && { includedVolumes: included }),
+      ...(volumes.excluded.length > 0 && { excludedVolumes: [...volumes.excluded] }),
+    },
+    ...(uid !== undefined && { sourceUID: uid }),
+  };
+  return withIndications(status, firstIndications(vmi, volumes));
+}
+
 /** The status of a snapshot that is complete. */
 export function succeeded(snapshot: VmSnapshot, creationTime: string, now: string): Status {
   const conditions = [condition('Progressing', false, 'Operation complete'), condition('Ready', true, 'Ready')];

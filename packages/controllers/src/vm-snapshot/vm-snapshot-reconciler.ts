@@ -29,9 +29,9 @@ import {
 import { addFinalizer, ignoreNotFound, removeFinalizer, statusPatch } from './objects.ts';
 import { contentNameOf, contentStatus, renderContent, renderVolumeSnapshot } from './render-content.ts';
 import {
+  begun,
   deadlineOf,
   failed,
-  firstIndications,
   Indication,
   isFinished,
   isRunning,
@@ -125,18 +125,8 @@ export class VmSnapshotReconciler implements Reconciler {
       return after(RECHECK_MS);
     }
     await this.lock(snapshot, vm, signal);
-    const locked = progressing(snapshot, 'Source locked and operation in progress', true, this.now());
-    const snapshotVolumes = {
-      ...(volumes.included.length > 0 && { includedVolumes: volumes.included.map(({ volumeName }) => volumeName) }),
-      ...(volumes.excluded.length > 0 && { excludedVolumes: [...volumes.excluded] }),
-    };
-    const { uid } = vm.metadata;
-    const indications = firstIndications(vmi, volumes);
-    await this.write(
-      snapshot,
-      withIndications({ ...locked, snapshotVolumes, ...(uid !== undefined && { sourceUID: uid }) }, indications),
-      signal,
-    );
+    // without a guest or a disk it is over in a moment, and said once
+    if (vmi !== undefined || volumes.included.length > 0) await this.write(snapshot, this.begun(snapshot, vm), signal);
     const startRevision = await this.startRevision(vmi, signal);
     const content = renderContent(snapshot, { vm, vmi, startRevision, volumes });
     await client.create(VirtualMachineSnapshotContentKind, content, { signal }).catch((error: unknown) => {
@@ -145,6 +135,12 @@ export class VmSnapshotReconciler implements Reconciler {
     const message = `Successfully created VirtualMachineSnapshotContent ${content.metadata.name}`;
     events.normal(snapshot, 'SuccessfulVirtualMachineSnapshotContentCreate', message);
     return done;
+  }
+
+  private begun(snapshot: VmSnapshot, vm: VirtualMachine): NonNullable<VmSnapshot['status']> {
+    const vmi = this.deps.vmis.get(keyOf(vm));
+    const volumes = sourceVolumes(vm.metadata.namespace ?? '', currentVolumes(vm, vmi), this.deps);
+    return begun(snapshot, { vm, vmi, volumes }, this.now());
   }
 
   private lockFacts(vm: VirtualMachine, vmi: VirtualMachineInstance | undefined, volumes: SourceVolumes) {
@@ -184,7 +180,10 @@ export class VmSnapshotReconciler implements Reconciler {
       await this.writeContent(content, contentStatus(content, find, { creationTime: undefined, isReady: false }), signal);
       return done;
     }
-    const status = wasCut === undefined ? await this.thaw(snapshot, signal) : snapshot.status;
+    const vm = this.deps.vms.get({ namespace: snapshot.metadata.namespace ?? '', name: snapshot.spec.source.name });
+    const isUnsaid = snapshot.status?.sourceUID === undefined && vm !== undefined;
+    const known = isUnsaid ? this.begun(snapshot, vm) : snapshot.status;
+    const status = wasCut === undefined ? await this.thaw({ ...snapshot, ...(known && { status: known }) }, signal) : known;
     const creationTime = wasCut ?? this.now();
     const isReady = progress.areReady;
     await this.writeContent(content, contentStatus(content, find, { creationTime, isReady }), signal);

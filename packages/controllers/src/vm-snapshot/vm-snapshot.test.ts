@@ -90,6 +90,18 @@ describe('a snapshot of a VM', () => {
     expect(claim.metadata.finalizers ?? []).not.toContain('snapshot.storage.kubernetes.io/pvc-as-source-protection');
   });
 
+  it('without disks is said to be complete in one write', async () => {
+    const { kind, object } = machine();
+    const off = { kind, object: structuredClone(object) };
+    const { spec } = off.object as unknown as { spec: { template: { spec: { volumes: unknown; domain: { devices: object } } } } };
+    spec.template.spec.volumes = [];
+    spec.template.spec.domain.devices = {};
+    await start(off, snapshotOf());
+    const vm = await world.get(VirtualMachineKind, 'a/web');
+    expect((await snapshot()).status).toMatchObject({ phase: 'Succeeded', readyToUse: true, sourceUID: vm.metadata.uid });
+    expect(world.requests.filter((request) => request === 'patch virtualmachinesnapshots/status snap')).toHaveLength(1);
+  });
+
   it('that runs is frozen before the first and thawed after the last volume', async () => {
     await start(machine('web', { spec: { runStrategy: 'Always' } }), instance(['AgentConnected', 'Ready']));
     const order: string[] = [];
