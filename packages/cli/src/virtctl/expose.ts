@@ -1,6 +1,7 @@
 import { ServiceKind, VirtualMachineInstanceKind, VirtualMachineInstanceReplicaSetKind, VirtualMachineKind } from '@slipway/api';
-import { type KubeObject, labelValue, StatusError } from '@slipway/apimachinery';
+import { type KubeObject, labelValue } from '@slipway/apimachinery';
 import { type ActionContext, addCommand, type CommandHost } from './context.ts';
+import { failing } from './failing.ts';
 import { CommandFailure, print } from './io.ts';
 import { kindOf } from './lifecycle.ts';
 
@@ -87,17 +88,8 @@ async function expose(context: ActionContext, [type = '', name = '']: readonly s
       ...(spec.ipFamilyPolicy !== undefined && { ipFamilyPolicy: spec.ipFamilyPolicy }),
     },
   };
-  await failing('service creation failed', client.create(ServiceKind, service));
+  await failing('service creation failed: ', client.create(ServiceKind, service));
   print(io, `Service ${flags.name} successfully exposed for ${kind} ${name}`);
-}
-
-/** Says what was being done when the server refused it. */
-async function failing<T>(doing: string, request: Promise<T>): Promise<T> {
-  try {
-    return await request;
-  } catch (error) {
-    throw error instanceof StatusError ? new CommandFailure(`${doing}: ${error.message}`) : error;
-  }
 }
 
 interface Exposed {
@@ -113,7 +105,7 @@ async function exposed({ client, namespace }: ActionContext, type: string, name:
   const ofOne = { 'vmi.kubevirt.io/id': labelValue(name) };
   if (/^(vmirss?|virtualmachineinstancereplicasets?)$/.test(type)) {
     const set = await failing(
-      'error fetching VirtualMachineInstanceReplicaSet',
+      'error fetching VirtualMachineInstanceReplicaSet: ',
       client.get(VirtualMachineInstanceReplicaSetKind, key),
     );
     const { matchLabels = {}, matchExpressions = [] } = set.spec.selector;
@@ -125,11 +117,11 @@ async function exposed({ client, namespace }: ActionContext, type: string, name:
   }
   switch (kindOf(type)) {
     case 'vm': {
-      const vm = await failing('error fetching VirtualMachine', client.get(VirtualMachineKind, key));
+      const vm = await failing('error fetching VirtualMachine: ', client.get(VirtualMachineKind, key));
       return { owner: vm, selector: ofOne, ports: declaredPorts(vm.spec.template.spec ?? {}) };
     }
     case 'vmi': {
-      const vmi = await failing('error fetching VirtualMachineInstance', client.get(VirtualMachineInstanceKind, key));
+      const vmi = await failing('error fetching VirtualMachineInstance: ', client.get(VirtualMachineInstanceKind, key));
       return { owner: vmi, selector: ofOne, ports: declaredPorts(vmi.spec) };
     }
     default:

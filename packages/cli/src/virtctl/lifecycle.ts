@@ -3,6 +3,7 @@ import { StatusError } from '@slipway/apimachinery';
 import type { Command } from 'commander';
 import { subresourcePath } from './connection.ts';
 import { type ActionContext, addCommand, type CommandHost } from './context.ts';
+import { failing } from './failing.ts';
 import { CommandFailure, print, type VirtctlIo } from './io.ts';
 
 interface DryRunFlags {
@@ -94,13 +95,9 @@ async function act(
   body: object,
 ): Promise<void> {
   announceDryRun(io, flags);
-  try {
-    const path = subresourcePath(namespace, 'virtualmachines', name, verb);
-    await client.raw({ method: 'PUT', path, body: { ...body, ...dryRunBody(flags) } });
-  } catch (error) {
-    if (error instanceof StatusError) throw new CommandFailure(`Error ${GERUND[verb]} VirtualMachine: ${error.message}`);
-    throw error;
-  }
+  const path = subresourcePath(namespace, 'virtualmachines', name, verb);
+  const request = client.raw({ method: 'PUT', path, body: { ...body, ...dryRunBody(flags) } });
+  await failing(`Error ${GERUND[verb]} VirtualMachine: `, request);
   print(io, `VM ${name} was scheduled to ${verb}`);
 }
 

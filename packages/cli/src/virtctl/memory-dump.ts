@@ -8,85 +8,104 @@ import {
 import { formatQuantity, isNotFound, parseQuantity, quantityOf, quantityValue } from '@slipway/apimachinery';
 import { subresourcePath } from './connection.ts';
 import { type ActionContext, addCommand, type CommandHost } from './context.ts';
+import { failing } from './failing.ts';
 import { CommandFailure, print } from './io.ts';
 import { download } from './vmexport/index.ts';
 
-interface GetFlags {
+interface DumpFlags {
   readonly claimName?: string;
   readonly createClaim?: boolean;
   readonly storageClass?: string;
   readonly accessMode?: string;
-}
-
-interface DownloadFlags {
   readonly output?: string;
-  readonly format: string;
-  readonly insecure?: boolean;
-  readonly serviceUrl?: string;
+  readonly format?: string;
+  readonly portForward?: boolean;
+  readonly localPort: string;
 }
 
 const MIB = 1024 * 1024;
 /** KubeVirt-compat: what a dump needs beyond the guest's memory. */
 const DUMP_OVERHEAD = 100 * MIB;
+const DEFAULT_OVERHEAD = 0.055;
 const POLL_MS = 2_000;
-const DUMP_TIMEOUT_MS = 5 * 60_000;
+const DUMP_TIMEOUT_MS = 10 * 60_000;
+const DOWNLOAD_RETRIES = '2';
+
+const EXAMPLES = `  # Dump the memory of the guest of 'web' into an existing claim:
+  PROGRAM memory-dump get web --claim-name=dump
+
+  # Make the claim for it, large enough:
+  PROGRAM memory-dump get web --claim-name=dump --create-claim
+
+  # Dump once more into the same claim, and download it:
+  PROGRAM memory-dump get web --output=web.dump.gz
+
+  # Download the last dump:
+  PROGRAM memory-dump download web --output=web.dump.gz
+
+  # Forget the claim, so that another one can be used:
+  PROGRAM memory-dump remove web`;
 
 /** memory-dump get, download and remove. */
 export function addMemoryDumpCommands(host: CommandHost): void {
-  const group = { ...host, program: host.program.command('memory-dump').description('Dump the memory of a virtual machine.') };
-  addCommand<GetFlags>(group, {
-    usage: 'get <vm>',
-    description: 'Write the memory of a running guest into a claim.',
+  addCommand<DumpFlags>(host, {
+    usage: 'memory-dump <action> <vm>',
+    shown: 'get/download/remove (VM)',
+    description: 'Dump the memory of a running virtual machine into a claim.',
+    examples: EXAMPLES,
     options: (command) =>
       command
         .option('--claim-name <string>', 'claim to write into; without it: that of the dump before')
         .option('--create-claim', 'make the claim, large enough')
         .option('--storage-class <string>', 'storage class of the new claim')
-        .option('--access-mode <string>', 'access mode of the new claim: ReadWriteOnce or ReadWriteMany'),
-    run: getDump,
-  });
-  addCommand<DownloadFlags>(group, {
-    usage: 'download <vm>',
-    description: 'Download the last memory dump.',
-    options: (command) =>
-      command
-        .option('--output <string>', 'where to write it; - is stdout')
-        .option('--format <string>', 'gzip or raw', 'gzip')
-        .option('--service-url <string>', 'address to use instead of that of the link')
-        .option('--insecure', 'do not check the certificate of the export server'),
-    run: downloadDump,
-  });
-  addCommand(group, {
-    usage: 'remove <vm>',
-    description: 'Forget the memory dump; the claim stays.',
-    run: async ({ client, namespace, io }, [name = '']) => {
-      await client.raw({ method: 'PUT', path: subresourcePath(namespace, 'virtualmachines', name, 'removememorydump') });
-      print(io, `Successfully submitted remove memory dump association of VM ${name}`);
+        .option('--access-mode <string>', 'access mode of the new claim: ReadWriteOnce or ReadWriteMany')
+        .option('--output <string>', 'where the download is written; - is stdout')
+        .option('--format <string>', 'gzip or raw; without it gzip')
+        .option('--port-forward', 'download through the API server, at a port of this machine')
+        .option('--local-port <string>', 'with --port-forward: the port of this machine; 0: any', '0'),
+    run: async (context, [action = '', name = ''], flags) => {
+      switch (action) {
+        case 'get':
+          return getDump(context, name, flags);
+        case 'download':
+          return downloadDump(context, name, flags);
+        case 'remove':
+          return removeDump(context, name);
+        default:
+          throw new CommandFailure(`invalid action type ${action}`);
+      }
     },
   });
 }
 
-async function getDump(context: ActionContext, [name = '']: readonly string[], flags: GetFlags): Promise<void> {
-  const { client, namespace, io } = context;
-  if (flags.createClaim === true) await createClaim(context, name, flags);
-  else if (flags.storageClass !== undefined || flags.accessMode !== undefined)
-    throw new CommandFailure('--storage-class and --access-mode are for --create-claim alone');
-  const body = { claimName: flags.claimName ?? '', phase: '' };
-  await client.raw({ method: 'PUT', path: subresourcePath(namespace, 'virtualmachines', name, 'memorydump'), body });
-  print(io, `Successfully submitted memory dump request of VM ${name}`);
+async function removeDump({ client, namespace, io }: ActionContext, name: string): Promise<void> {
+  const path = subresourcePath(namespace, 'virtualmachines', name, 'removememorydump');
+  await failing('error removing memory dump association, ', client.raw({ method: 'PUT', path }));
+  print(io, `Successfully submitted remove memory dump association of VM ${name}`);
 }
 
-async function createClaim(context: ActionContext, vmName: string, flags: GetFlags): Promise<void> {
+async function getDump(context: ActionContext, name: string, flags: DumpFlags): Promise<void> {
+  const { client, namespace, io } = context;
+  if (flags.createClaim === true) await createClaim(context, name, flags);
+  const body = { claimName: flags.claimName ?? '', phase: '' };
+  const path = subresourcePath(namespace, 'virtualmachines', name, 'memorydump');
+  await failing('error dumping vm memory, ', client.raw({ method: 'PUT', path, body }));
+  print(io, `Successfully submitted memory dump request of VM ${name}`);
+  if (flags.output !== undefined) await downloadDump(context, name, flags);
+}
+
+async function createClaim(context: ActionContext, vmName: string, flags: DumpFlags): Promise<void> {
   const { client, namespace, io } = context;
   const { claimName, storageClass, accessMode = 'ReadWriteOnce' } = flags;
-  if (claimName === undefined) throw new CommandFailure('PVC name should be provided with --claim-name');
-  if (accessMode === 'ReadOnlyMany')
-    throw new CommandFailure('cannot dump memory to a readonly pvc, use either ReadWriteOnce or ReadWriteMany');
+  if (claimName === undefined) throw new CommandFailure('missing claim name');
+  checkAccessMode(accessMode);
   const vm = await client.get(VirtualMachineKind, { namespace, name: vmName });
-  const associated = vm.status?.memoryDumpRequest?.claimName;
-  if (associated !== undefined && associated !== claimName)
-    throw new CommandFailure(`please remove current memory dump association of ${associated} before creating a new claim`);
-  if (await exists(context, claimName)) throw new CommandFailure(`PVC ${namespace}/${claimName} already exists`);
+  if (vm.status?.memoryDumpRequest !== undefined)
+    throw new CommandFailure('please remove current memory dump association before creating a new claim for a new memory dump');
+  if (await exists(context, claimName))
+    throw new CommandFailure(
+      `PVC ${namespace}/${claimName} already exists, check if it should be created if not remove create flag`,
+    );
   const vmi = await client.get(VirtualMachineInstanceKind, { namespace, name: vmName });
   const storage = await sizeFor(context, vmi, storageClass);
   await client.create(PersistentVolumeClaimKind, {
@@ -102,6 +121,13 @@ async function createClaim(context: ActionContext, vmName: string, flags: GetFla
   print(io, `PVC ${namespace}/${claimName} created`);
 }
 
+function checkAccessMode(mode: string): void {
+  if (mode === 'ReadOnlyMany')
+    throw new CommandFailure('cannot dump memory to a readonly pvc, use either ReadWriteOnce or ReadWriteMany if supported');
+  if (mode !== 'ReadWriteOnce' && mode !== 'ReadWriteMany')
+    throw new CommandFailure('invalid access mode, use either ReadWriteOnce or ReadWriteMany if supported');
+}
+
 async function exists({ client, namespace }: ActionContext, name: string): Promise<boolean> {
   try {
     await client.get(PersistentVolumeClaimKind, { namespace, name });
@@ -114,28 +140,42 @@ async function exists({ client, namespace }: ActionContext, name: string): Promi
 
 /** Guest memory and the dump's own need, plus what the file system keeps for itself, in whole MiB. */
 async function sizeFor(
-  { client }: ActionContext,
+  context: ActionContext,
   { spec: { domain } }: kubevirt.VirtualMachineInstance,
   storageClass: string | undefined,
 ): Promise<string> {
   const memory = domain.memory?.guest ?? domain.resources?.requests?.['memory'];
   if (memory === undefined) throw new CommandFailure('the instance does not say how much memory it has');
-  const config = await client.get(CDIConfigKind, { namespace: '', name: 'config' });
-  const { storageClass: byClass, global } = config.status?.filesystemOverhead ?? {};
-  const overhead = Number((storageClass === undefined ? undefined : byClass?.[storageClass]) ?? global ?? 0);
+  const overhead = await fileSystemOverhead(context, storageClass);
   const bytes = Number(quantityValue(parseQuantity(memory))) + DUMP_OVERHEAD;
   return formatQuantity(quantityOf(Math.ceil((bytes * (1 + overhead)) / MIB) * MIB, 'BinarySI'));
 }
 
-async function downloadDump(context: ActionContext, [name = '']: readonly string[], flags: DownloadFlags): Promise<void> {
-  if (flags.output === undefined) throw new CommandFailure('required flag(s) "output" not set');
+/** The share of a volume that its file system keeps for itself. */
+async function fileSystemOverhead({ client, io }: ActionContext, storageClass: string | undefined): Promise<number> {
+  try {
+    const config = await client.get(CDIConfigKind, { namespace: '', name: 'config' });
+    const { storageClass: byClass, global } = config.status?.filesystemOverhead ?? {};
+    return Number((storageClass === undefined ? undefined : byClass?.[storageClass]) ?? global ?? 0);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    print(io, 'Using default 5.5% filesystem overhead for pvc size');
+    return DEFAULT_OVERHEAD;
+  }
+}
+
+async function downloadDump(context: ActionContext, name: string, flags: DumpFlags): Promise<void> {
+  const { output, format, portForward, localPort } = flags;
+  if (output === undefined) throw new CommandFailure('missing outputFile to download the memory dump');
   const claim = await waitForDump(context, name);
   await download(context, `export-${name}-${claim}`, {
-    ...flags,
     pvc: claim,
-    manifestOutputFormat: 'yaml',
-    retry: '0',
-    readinessTimeout: '2m',
+    output,
+    insecure: true, // KubeVirt-compat: the export server of a dump is not checked
+    localPort,
+    retry: DOWNLOAD_RETRIES,
+    ...(format === 'raw' && { format }),
+    ...(portForward !== undefined && { portForward }),
   });
 }
 
@@ -146,10 +186,14 @@ async function waitForDump({ client, namespace, io }: ActionContext, name: strin
     const { status } = await client.get(VirtualMachineKind, { namespace, name });
     const request = status?.memoryDumpRequest;
     if (request === undefined) throw new CommandFailure(`VM ${name} has no memory dump: make one with "memory-dump get"`);
-    if (request.phase === 'Completed') return request.claimName;
+    if (request.phase === 'Completed') {
+      print(io, 'Memory dump completed successfully');
+      return request.claimName;
+    }
     if (request.phase === 'Failed') throw new CommandFailure(`failed to dump the memory of VM ${name}: ${request.message ?? ''}`);
     if (io.now() >= deadline)
       throw new CommandFailure(`the memory dump of VM ${name} is still ${request.phase}: try again later`);
+    print(io, `Waiting for memorydump ${request.claimName} to complete, current phase: ${request.phase}...`);
     await io.sleep(POLL_MS);
   }
 }

@@ -3,35 +3,39 @@ import { isNotFound } from '@slipway/apimachinery';
 import type { ActionContext } from '../context.ts';
 import { CommandFailure, print } from '../io.ts';
 import { formatDuration, parseDuration } from '../go-duration.ts';
+import type { SourceFlags } from './vmexport-flags.ts';
 
-export interface SourceFlags {
-  readonly vm?: string;
-  readonly snapshot?: string;
-  readonly pvc?: string;
-  readonly ttl?: string;
-  readonly labels?: readonly string[];
-  readonly annotations?: readonly string[];
-}
+/** Where progress is told: stdout, or stderr when the download itself goes to stdout. */
+export type Tell = (line: string) => void;
 
 const TOKEN_LENGTH = 20;
 const POLL_MS = 2_000;
 
-/** What is exported; undefined when no flag names anything. Throws CommandFailure for more than one. */
-export function sourceOf({ vm, snapshot, pvc }: SourceFlags): kubevirt.VirtualMachineExport['spec']['source'] | undefined {
-  const given = [
-    ...(vm === undefined ? [] : [{ apiGroup: 'kubevirt.io', kind: 'VirtualMachine', name: vm }]),
-    ...(snapshot === undefined ? [] : [{ apiGroup: 'snapshot.kubevirt.io', kind: 'VirtualMachineSnapshot', name: snapshot }]),
-    ...(pvc === undefined ? [] : [{ apiGroup: '', kind: 'PersistentVolumeClaim', name: pvc }]),
-  ];
-  if (given.length > 1) throw new CommandFailure('if any flags in the group [vm snapshot pvc] are set none of the others can be');
-  return given[0];
+/** What is exported; undefined when no flag names anything. */
+export function sourceOf({
+  vm,
+  snapshot,
+  pvc,
+  vmtemplate,
+}: SourceFlags): kubevirt.VirtualMachineExport['spec']['source'] | undefined {
+  if (vm !== undefined) return { apiGroup: 'kubevirt.io', kind: 'VirtualMachine', name: vm };
+  if (snapshot !== undefined) return { apiGroup: 'snapshot.kubevirt.io', kind: 'VirtualMachineSnapshot', name: snapshot };
+  if (pvc !== undefined) return { apiGroup: '', kind: 'PersistentVolumeClaim', name: pvc };
+  return vmtemplate === undefined
+    ? undefined
+    : { apiGroup: 'template.kubevirt.io', kind: 'VirtualMachineTemplate', name: vmtemplate };
 }
 
 /** Makes the export and the secret with its token. Returns false when there is one of that name already. */
-export async function createExport(context: ActionContext, name: string, flags: SourceFlags): Promise<boolean> {
+export async function createExport(
+  context: ActionContext,
+  name: string,
+  flags: SourceFlags,
+  tell: Tell = (line) => print(context.io, line),
+): Promise<boolean> {
   const { client, namespace, io } = context;
   const source = sourceOf(flags);
-  if (source === undefined) throw new CommandFailure('at least one of the flags in the group [vm snapshot pvc] is required');
+  if (source === undefined) throw new CommandFailure('should specify what to export');
   if ((await findExport(context, name)) !== undefined) return false;
   const secretName = `secret-${name}`;
   const created = await client.create(VirtualMachineExportKind, {
@@ -40,8 +44,8 @@ export async function createExport(context: ActionContext, name: string, flags: 
     metadata: {
       name,
       namespace,
-      ...(flags.labels !== undefined && { labels: pairs('labels', flags.labels) }),
-      ...(flags.annotations !== undefined && { annotations: pairs('annotations', flags.annotations) }),
+      ...(flags.labels !== undefined && { labels: pairs(flags.labels) }),
+      ...(flags.annotations !== undefined && { annotations: pairs(flags.annotations) }),
     },
     spec: {
       source,
@@ -62,23 +66,21 @@ export async function createExport(context: ActionContext, name: string, flags: 
     type: 'Opaque',
     data: { token: Buffer.from(io.randomName(TOKEN_LENGTH)).toString('base64') },
   });
-  print(io, `VirtualMachineExport '${namespace}/${name}' created succesfully`); // KubeVirt-compat: scripts match this spelling
+  tell(`VirtualMachineExport '${namespace}/${name}' created succesfully`); // KubeVirt-compat: scripts match this spelling
   return true;
 }
 
-function pairs(flag: string, texts: readonly string[]): Record<string, string> {
+/** KubeVirt-compat: what is no key=value is left out. */
+function pairs(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(
-    texts
-      .flatMap((text) => text.split(','))
-      .map((pair): [string, string] => {
-        const at = pair.indexOf('=');
-        if (at < 1) throw new CommandFailure(`invalid argument "${pair}" for "--${flag}" flag: write key=value`);
-        return [pair.slice(0, at), pair.slice(at + 1)];
-      }),
+    texts.flatMap((pair): [string, string][] => {
+      const at = pair.indexOf('=');
+      return at < 0 ? [] : [[pair.slice(0, at), pair.slice(at + 1)]];
+    }),
   );
 }
 
-async function findExport(
+export async function findExport(
   { client, namespace }: ActionContext,
   name: string,
 ): Promise<kubevirt.VirtualMachineExport | undefined> {
@@ -90,21 +92,25 @@ async function findExport(
   }
 }
 
-export async function deleteExport({ client, namespace, io }: ActionContext, name: string): Promise<void> {
+export async function deleteExport(
+  { client, namespace, io }: ActionContext,
+  name: string,
+  tell: Tell = (line) => print(io, line),
+): Promise<void> {
   try {
     await client.delete(VirtualMachineExportKind, { namespace, name });
   } catch (error) {
     if (!isNotFound(error)) throw error;
-    return print(io, `VirtualMachineExport '${namespace}/${name}' does not exist`);
+    return tell(`VirtualMachineExport '${namespace}/${name}' does not exist`);
   }
-  print(io, `VirtualMachineExport '${namespace}/${name}' deleted succesfully`); // KubeVirt-compat: the spelling
+  tell(`VirtualMachineExport '${namespace}/${name}' deleted succesfully`); // KubeVirt-compat: the spelling
 }
 
 /** Polls until the export can be downloaded. Throws CommandFailure when it cannot be, or not in time. */
 export async function waitUntilReady(
   context: ActionContext,
   name: string,
-  timeoutMs: number,
+  { timeoutMs, links, tell }: { readonly timeoutMs: number; readonly links: 'internal' | 'external'; readonly tell: Tell },
 ): Promise<kubevirt.VirtualMachineExport> {
   const { namespace, io } = context;
   const deadline = io.now() + timeoutMs;
@@ -112,18 +118,26 @@ export async function waitUntilReady(
     const found = await findExport(context, name);
     const where = `VirtualMachineExport '${namespace}/${name}'`;
     if (found === undefined) throw new CommandFailure(`unable to get ${where}: name the source with --vm, --snapshot or --pvc`);
-    const { phase, conditions = [] } = found.status ?? {};
-    if (phase === 'Ready') return found;
+    if (isReachable(found, links)) return found;
+    const { phase } = found.status ?? {};
     if (phase === 'Skipped') throw new CommandFailure(`${where} has nothing to download: its source has no volumes`);
     if (phase === 'Terminated') throw new CommandFailure(`${where} has ended: delete it and export again`);
-    if (io.now() >= deadline) {
-      const reason = conditions.flatMap(({ status, message }) => (status === 'False' && message ? [message] : [])).join('; ');
-      throw new CommandFailure(
-        `waiting for ${where} to be ready timed out: phase ${phase ?? 'Pending'}${reason && `, ${reason}`}`,
-      );
-    }
+    if (io.now() >= deadline) throw new CommandFailure(`waiting for ${where} to be ready timed out: ${whyNotReady(found)}`);
+    const missing = phase === 'Ready' ? `${links} links to be available` : 'status to be ready';
+    tell(`waiting for VM Export ${name} ${missing}...`);
     await io.sleep(POLL_MS);
   }
+}
+
+function isReachable({ status }: kubevirt.VirtualMachineExport, links: 'internal' | 'external'): boolean {
+  const { phase, links: offered } = status ?? {};
+  return phase === 'Ready' && (offered?.[links] ?? offered?.internal) !== undefined;
+}
+
+function whyNotReady({ status }: kubevirt.VirtualMachineExport): string {
+  const { phase = 'Pending', conditions = [] } = status ?? {};
+  const reasons = conditions.flatMap((condition) => (condition.status === 'False' ? (condition.message ?? []) : []));
+  return [`phase ${phase}`, reasons.join('; ')].filter(Boolean).join(', ');
 }
 
 /** The token that the links ask for. */

@@ -1,8 +1,11 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { StatusError } from '@slipway/apimachinery';
+import type { MessageStream } from '@slipway/client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { formatDuration, parseDuration } from '../go-duration.ts';
 import type { ExchangeRequest } from '../io.ts';
@@ -69,12 +72,23 @@ describe('vmexport create and delete', () => {
   });
 
   it.each([
-    ['vmexport create e1', 'at least one of the flags'],
+    ['vmexport list e1', "invalid function 'list'"],
+    [
+      'vmexport create e1',
+      'need to specify export kind when attempting to create a VirtualMachineExport [--pvc|--vm|--snapshot]',
+    ],
+    ['vmexport create e1 --pvc=a --output=x', "the '--output' flag is incompatible with 'create'"],
+    ['vmexport create e1 --pvc=a --port-forward', "the '--port-forward' flag is incompatible with 'create'"],
+    ['vmexport delete e1 --pvc=a', 'should not specify export kind'],
+    ['vmexport delete e1 --labels=a=b', "the '--labels' flag is incompatible with 'delete'"],
+    ['vmexport download e1 --manifest --volume=a', "the '--volume' flag is incompatible with '--manifest'"],
+    ['vmexport download e1 --manifest --pvc=a', "the '--pvc' flag is incompatible with '--manifest'"],
+    ['vmexport download e1 --output=x --port-forward --local-port=x', '--local-port is not a valid value, acceptable values are'],
     ['vmexport create e1 --vm=a --pvc=b', 'none of the others can be'],
     ['vmexport create e1 --vm=a', "VirtualMachineExport 'default/e1' already exists"],
-    ['vmexport download e1', 'required flag(s) "output" not set'],
-    ['vmexport download e1 --output=x --format=zip', '--format zip is not supported'],
-    ['vmexport download e1 --output=x --keep-vme --delete-vme', 'cannot be combined'],
+    ['vmexport download e1', 'Binary output can mess up your terminal'],
+    ['vmexport download e1 --output=x --format=zip', '--format is not a valid value, acceptable values are gzip/raw'],
+    ['vmexport download e1 --output=x --keep-vme --delete-vme', '[delete-vme keep-vme] were all set'],
   ])('refuses %s', async (line, reason) => {
     const { status, err } = await virtctl(line);
     expect(status).toBe(1);
@@ -98,7 +112,8 @@ describe('vmexport download', () => {
       return { body: bytes(gzipSync(DISK)) };
     }, 3);
     const { status, out, requests } = await virtctl(`vmexport download e1 --output=${dir}/disk.gz`, setting);
-    expect({ status, out }).toEqual({ status: 0, out: 'Download finished succesfully\n' });
+    expect(status).toBe(0);
+    expect(out).toMatch(/^waiting for VM Export e1 status to be ready...\n(.*\n)*Download finished succesfully\n$/);
     expect(asked).toEqual([
       { method: 'GET', url: 'https://host/gzip', headers: { 'x-kubevirt-export-token': 't0ken' }, ca: 'PEM', insecure: false },
     ]);
@@ -123,14 +138,10 @@ describe('vmexport download', () => {
     expect(status).toBe(1);
     expect(err).toContain('connection reset');
     expect(await readdir(dir)).toEqual([]);
-    expect(
-      (
-        await virtctl(
-          `vmexport download e1 --output=${dir}/x`,
-          cluster(() => ({ status: 401 })),
-        )
-      ).err,
-    ).toContain('bad status: 401');
+    const refused = cluster(() => ({ status: 401 }));
+    const again = await virtctl(`vmexport download e1 --retry=1 --output=${dir}/x`, refused);
+    expect(again.out).toBe('Bad status: 401 Unauthorized\nRetrying...\nBad status: 401 Unauthorized\n');
+    expect(again.err).toBe('retry count reached, exiting unsuccesfully\n');
   });
 
   it('deletes the export that it has made itself', async () => {
@@ -146,8 +157,53 @@ describe('vmexport download', () => {
     const setting = cluster(() => ({}));
     const answers = { ...setting.answers, [`GET ${EXPORT}`]: () => ready(volumes) };
     const { err } = await virtctl(`vmexport download e1 --output=${dir}/x`, { ...setting, answers });
-    expect(err).toContain('more than one downloadable volume (root, data)');
+    expect(err).toContain("more than one downloadable volume in 'default/e1'");
     expect((await virtctl(`vmexport download e1 --volume=data --output=${dir}/x`, { ...setting, answers })).status).toBe(0);
+  });
+
+  it('carries the connection through the API server where that is asked for', async () => {
+    const setting = cluster(() => ({}));
+    const said: string[] = [];
+    const pods = 'GET /apis//v1/namespaces/default/pods';
+    const answers = {
+      ...setting.answers,
+      [`GET ${EXPORT}`]: () => ({
+        ...ready(),
+        status: { ...ready().status, serviceName: 'svc', links: { internal: ready().status.links.external } },
+      }),
+      'GET /apis//v1/namespaces/default/services/svc': () => ({
+        metadata: { name: 'svc' },
+        spec: { ports: [{ port: 443, targetPort: 8443 }], selector: { app: 'e1' } },
+      }),
+      [pods]: () => [{ metadata: { name: 'exporter' } }],
+    };
+    const streams = (): MessageStream => {
+      const messages = new PassThrough({ objectMode: true });
+      for (const channel of [0, 1]) messages.write(Buffer.of(channel, 0xfb, 0x20)); // each channel begins with the port
+      return {
+        protocol: 'v4.channel.k8s.io',
+        messages,
+        send: async (data) => {
+          said.push(`${data[0]}:${Buffer.from(data.subarray(1)).toString()}`);
+          messages.write(Buffer.concat([Buffer.of(0), Buffer.from('pong')]));
+          messages.end();
+        },
+        close: () => {},
+      };
+    };
+    const exchanges: Setting['exchanges'] = async ({ url, insecure }) => {
+      expect(insecure).toBe(true);
+      const socket = connectTcp(Number(new URL(url).port), '127.0.0.1');
+      socket.write('ping');
+      return { status: 200, headers: {}, body: socket };
+    };
+    const line = `vmexport download e1 --port-forward --output=${dir}/disk`;
+    const { status, out, requests } = await virtctl(line, { answers, streams, exchanges });
+    expect({ status, said }).toEqual({ status: 0, said: ['0:ping'] });
+    expect(out).toBe('service svc is ready for port-forwarding\nPort forwarding is ready.\nDownload finished succesfully\n');
+    expect(requests).toContain(`${pods}?app=e1`);
+    expect(requests).toContain('CONNECT /api/v1/namespaces/default/pods/exporter/portforward {"ports":"8443"}');
+    expect(await readFile(`${dir}/disk`, 'utf8')).toBe('pong');
   });
 
   it('prints the manifests', async () => {
