@@ -19,6 +19,8 @@ export const NodeVerb = {
   reset: 'reset',
   /** Writes the guest's memory over the content of the claim `claimName`; the answer comes when that is done. */
   memoryDump: 'memorydump',
+  /** Writes memory and devices into the claim `claimName` and switches the guest off; the answer comes when that is done. */
+  saveMemory: 'savememory',
   /** Calls that ask the guest agent; the answer is the object that the API returns. */
   guestosinfo: 'guestosinfo',
   userlist: 'userlist',
@@ -64,4 +66,14 @@ export const ExportVerb = {
 export interface ExportCallParams {
   readonly podUid: string;
   readonly claim: string;
+}
+
+/** What the server asks the upload server pod of a claim; params are `UploadCallParams`. */
+export const UploadVerb = {
+  /** Stream to the pod's data mover, which speaks with the upload proxy. */
+  stream: 'upload-stream',
+} as const;
+
+export interface UploadCallParams {
+  readonly podUid: string;
 }

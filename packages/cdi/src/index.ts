@@ -2,6 +2,7 @@ import type { ControllerRegistration } from '@slipway/runtime';
 import { dataSourceController } from './data-source/data-source-controller.ts';
 import { dataVolumeController } from './data-volume/data-volume-controller.ts';
 import { importController } from './import/import-controller.ts';
+import { uploadController } from './upload/upload-controller.ts';
 
 export { dataVolumeAdmission } from './data-volume/data-volume-admission.ts';
 export { hostImageTools } from './mover/host-image-tools.ts';
@@ -11,4 +12,9 @@ export { moverProcess } from './mover/process.ts';
 export type { ProgressLine } from './mover/progress.ts';
 
 /** Controllers of CDI; they run in any cluster. StorageProfile and CDIConfig objects are kept by @slipway/operators. */
-export const cdiControllers: readonly ControllerRegistration[] = [dataVolumeController, importController, dataSourceController];
+export const cdiControllers: readonly ControllerRegistration[] = [
+  dataVolumeController,
+  importController,
+  uploadController,
+  dataSourceController,
+];

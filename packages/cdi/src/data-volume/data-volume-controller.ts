@@ -17,6 +17,7 @@ import {
 import { keyOf, type ObjectKey } from '@slipway/apimachinery';
 import { accessReviewRules, allow, type ControllerRegistration, watchOf } from '@slipway/runtime';
 import { Annotation, IMPORTER_IMAGE } from '../constants.ts';
+import { UPLOAD_IMAGE } from '../upload/upload-pod.ts';
 import { DataVolumeReconciler } from './data-volume-reconciler.ts';
 
 /** Keeps DataVolumes: their claims, phases, conditions and progress. */
@@ -50,7 +51,7 @@ export const dataVolumeController: ControllerRegistration = {
       concurrency: 3,
       watches: [
         watchOf(PersistentVolumeClaimKind, ofClaim),
-        watchOf(PodKind, claimOfImporter, ({ object }) => object.spec?.containers[0]?.image === IMPORTER_IMAGE),
+        watchOf(PodKind, claimOfWorker, ({ object }) => WORKERS.includes(object.spec?.containers[0]?.image ?? '')),
         watchOf(DataSourceKind, waiting),
         watchOf(VolumeSnapshotKind, waiting),
         watchOf(StorageClassKind, waiting),
@@ -75,8 +76,10 @@ export const dataVolumeController: ControllerRegistration = {
   },
 };
 
+const WORKERS: readonly string[] = [IMPORTER_IMAGE, UPLOAD_IMAGE];
+
 /** Progress is an annotation of the worker, so its changes matter although the claim stays as it is. */
-function claimOfImporter({ metadata }: Pod): readonly ObjectKey[] {
+function claimOfWorker({ metadata }: Pod): readonly ObjectKey[] {
   const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'PersistentVolumeClaim');
   if (owner === undefined || metadata.annotations?.[Annotation.progress] === undefined) return [];
   return [{ namespace: metadata.namespace ?? '', name: owner.name }];

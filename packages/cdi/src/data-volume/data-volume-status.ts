@@ -32,7 +32,8 @@ export function dataVolumeStatus(dataVolume: DataVolume, facts: StatusFacts): Da
   const restarts = Math.max(restartsOf(claim), before.restartCount ?? 0);
   const progress = progressOf(phase, facts.pod) ?? before.progress ?? 'N/A';
   let conditions = (before.conditions ?? []) as readonly Condition[]; // statuses are the three of the schema
-  for (const condition of [boundCondition(dataVolume, facts), runningCondition(phase, facts), readyCondition(phase)])
+  const running = runningCondition(phase, facts);
+  for (const condition of [boundCondition(dataVolume, facts), running, readyCondition(phase, running)])
     conditions = setCondition(conditions, condition, now);
   return {
     ...(claim !== undefined && { claimName: claim.metadata.name ?? '' }),
@@ -84,7 +85,8 @@ function boundPhase(claim: PersistentVolumeClaim, previous: string): string {
     case 'other':
       return 'Succeeded'; // the provisioner binds a clone when its content is complete
     case 'upload':
-      return podPhase === 'Succeeded' ? 'Succeeded' : podPhase === 'Running' ? 'UploadReady' : 'UploadScheduled';
+      if (podPhase === 'Succeeded') return 'Succeeded';
+      return podPhase === 'Running' && annotations[Annotation.podReady] === 'true' ? 'UploadReady' : 'UploadScheduled';
     default:
   }
   if (podPhase === 'Succeeded') return 'Succeeded';
@@ -98,7 +100,7 @@ function boundPhase(claim: PersistentVolumeClaim, previous: string): string {
 function progressOf(phase: string, pod: Pod | undefined): string | undefined {
   if (phase === 'Succeeded') return '100.0%';
   const text = pod?.metadata.annotations?.[Annotation.progress];
-  if (phase !== 'ImportInProgress' || text === undefined) return undefined;
+  if (!/^(ImportInProgress|UploadReady)$/.test(phase) || text === undefined) return undefined;
   const percent: unknown = readPercent(text);
   // not finished before the pod has succeeded
   return typeof percent === 'number' && percent < 100 ? `${percent.toFixed(2)}%` : undefined;
@@ -143,8 +145,8 @@ function runningCondition(phase: string, { claim }: StatusFacts): ConditionUpdat
   };
 }
 
-function readyCondition(phase: string): ConditionUpdate {
-  const isRunning = phase.endsWith('InProgress');
+function readyCondition(phase: string, { status }: ConditionUpdate): ConditionUpdate {
+  const isRunning = phase.endsWith('InProgress') || status === 'True';
   return {
     type: 'Ready',
     status: phase === 'Succeeded' ? 'True' : 'False',
@@ -170,10 +172,15 @@ export function boundEvent(before: DataVolume['status'], after: DataVolumeStatus
 }
 
 /** A worker that failed says why. */
-export function failureEvent(before: DataVolume['status'], after: DataVolumeStatus): PhaseEvent | undefined {
+export function failureEvent(
+  before: DataVolume['status'],
+  after: DataVolumeStatus,
+  claim: PersistentVolumeClaim | undefined,
+): PhaseEvent | undefined {
   const [old, now] = [conditionOf(before, 'Running'), conditionOf(after, 'Running')];
   if (now?.reason !== 'Error' || now.message === old?.message) return undefined;
-  return { type: 'Warning', reason: 'ImportFailed', message: now.message ?? '' };
+  const reason = kindOf(claim) === 'upload' ? 'UploadFailed' : 'ImportFailed';
+  return { type: 'Warning', reason, message: now.message ?? '' };
 }
 
 /** What people are told when a DataVolume reaches a phase. */
@@ -182,11 +189,8 @@ export function phaseEvent(
   claim: PersistentVolumeClaim | undefined,
   phase: string,
 ): PhaseEvent | undefined {
-  const { name = '', namespace = '' } = dataVolume.metadata;
+  const { name = '' } = dataVolume.metadata;
   const normal = (reason: string, message: string): PhaseEvent => ({ type: 'Normal', reason, message });
-  const requests = claim?.metadata.annotations ?? {};
-  const source = requests[Annotation.snapshotRequest] ?? requests[Annotation.cloneRequest] ?? '';
-  const kind = kindOf(claim);
   switch (phase) {
     case 'ImportScheduled':
       return normal('ImportScheduled', `Import into ${name} scheduled`);
@@ -194,11 +198,32 @@ export function phaseEvent(
       return normal('ImportInProgress', `Import into ${name} in progress`);
     case 'UploadScheduled':
       return normal('UploadScheduled', `Upload into ${name} scheduled`);
+    case 'UploadReady':
+      return normal('UploadReady', `Upload into ${name} ready`);
     case 'Succeeded':
-      if (kind === 'clone') return normal('CloneSucceeded', `Successfully cloned from ${source} into ${namespace}/${name}`);
-      return kind === 'import' ? normal('ImportSucceeded', `Successfully imported into PVC ${name}`) : undefined;
+      return successEvent(dataVolume, claim);
     case 'Failed':
       return { type: 'Warning', reason: 'ImportFailed', message: `Failed to import into PVC ${name}` };
+    default:
+      return undefined;
+  }
+}
+
+function successEvent({ metadata }: DataVolume, claim: PersistentVolumeClaim | undefined): PhaseEvent | undefined {
+  const { name = '', namespace = '' } = metadata;
+  const requests = claim?.metadata.annotations ?? {};
+  const source = requests[Annotation.snapshotRequest] ?? requests[Annotation.cloneRequest] ?? '';
+  switch (kindOf(claim)) {
+    case 'clone':
+      return {
+        type: 'Normal',
+        reason: 'CloneSucceeded',
+        message: `Successfully cloned from ${source} into ${namespace}/${name}`,
+      };
+    case 'import':
+      return { type: 'Normal', reason: 'ImportSucceeded', message: `Successfully imported into PVC ${name}` };
+    case 'upload':
+      return { type: 'Normal', reason: 'UploadSucceeded', message: `Successfully uploaded into ${name}` };
     default:
       return undefined;
   }

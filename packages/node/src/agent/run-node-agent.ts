@@ -24,7 +24,7 @@ import { probeKvm } from '../kvm/index.ts';
 import { FreezeTimers, guestDisks, LauncherRunner, launcherHandlers, type NodeFacts, readFirmware } from '../launcher/index.ts';
 import { createPodNetwork } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
-import { nodeVolumes, withExports } from '../volumes/index.ts';
+import { nodeVolumes, withExports, withUploads } from '../volumes/index.ts';
 import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
 import { keepHeartbeat, type NodeRegistrationDeps, registerNode } from './node-registration.ts';
@@ -153,7 +153,7 @@ function podHandlers(
   const isMoverDone = (uid: string): boolean => /^(Succeeded|Failed)$/.test(podOf(uid)?.status?.phase ?? 'Failed');
   const followMover = (podUid: string, signal: AbortSignal): Readable =>
     followText({ read: () => moverLog(podUid), isDone: () => isMoverDone(podUid), clock }, signal);
-  const withLogs = withPodLogs(withExports(guests, volumes.exporter), {
+  const withLogs = withPodLogs(withUploads(withExports(guests, volumes.exporter), volumes.uploads), {
     consoleLog: (podUid) => readTimedLog(consoleLogFile(config, podUid)),
     followConsole: (podUid) => launcher.consoleOf(podUid, { fromNow: true }),
     clock,

@@ -4,3 +4,4 @@ export { VolumeError } from './volume-error.ts';
 export { nodeVolumes, type NodeVolumes, type VolumeManagerDeps } from './volume-manager.ts';
 export type { LiveDisks } from './snapshot-volume.ts';
 export { withExports } from './export-pod-runner.ts';
+export { withUploads } from './upload-intake.ts';

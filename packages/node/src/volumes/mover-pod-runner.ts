@@ -16,6 +16,7 @@ import type { MoverLauncher, MoverOutcome, MoverRecord } from './mover-launcher.
 import { moverPodStatus, type MoverState } from './mover-status.ts';
 import { LOCAL_PROVISIONER, PROVISIONED_BY } from './provision-plan.ts';
 import { volumeUidOf } from './local-provisioner.ts';
+import type { UploadIntakes } from './upload-intake.ts';
 import { VolumeError } from './volume-error.ts';
 import type { VolumeStore } from './volume-store.ts';
 
@@ -35,6 +36,8 @@ export interface MoverRunnerDeps {
   readonly isPodGone: (podUid: string) => boolean;
   /** Exceptions that the administrator of this node made on the command line. */
   readonly allowedAddresses: readonly string[];
+  /** For movers that are sent their bytes. */
+  readonly uploads?: UploadIntakes;
 }
 
 const RESTART = { baseMs: 1000, maxMs: 60_000, jitter: 0.2 };
@@ -72,6 +75,7 @@ export class MoverPodRunner implements PodRunner {
     current?.abort.abort();
     await current?.ended;
     await this.deps.launcher.stop(uid, STOP_GRACE_MS, signal);
+    await this.deps.uploads?.close(uid);
     await this.releaseVolumes(uid);
     await this.deps.launcher.forget(uid);
     await this.deps.client
@@ -93,12 +97,30 @@ export class MoverPodRunner implements PodRunner {
         }
         record = await this.start(pod, failures, signal);
       }
-      await this.report(pod, { kind: 'running' }, record, signal);
+      await this.reportRunning(pod, record, signal);
       const outcome = await launcher.wait(id, record, (line) => this.reportProgress(pod, line, signal), signal);
       record = { ...record, outcome, endedAtMs: clock.now() };
       await this.finishVolume(id, outcome);
       await launcher.write(id, record);
     }
+  }
+
+  /** A mover that is sent its bytes is ready when it has connected; it does so again when the agent was restarted. */
+  private async reportRunning(pod: Pod, record: MoverRecord, signal: AbortSignal): Promise<void> {
+    const { uploads, launcher, log } = this.deps;
+    const id = pod.metadata.uid ?? '';
+    if (uploads === undefined) return this.report(pod, { kind: 'running' }, record, signal);
+    await this.report(pod, { kind: 'running', isReady: false }, record, signal);
+    let isReported = false;
+    const onReady = (): void => {
+      if (isReported) return;
+      isReported = true;
+      this.report(pod, { kind: 'running' }, record, signal).catch((error: unknown) => {
+        isReported = false; // the next connection tells it
+        if (!signal.aborted) log.warn({ pod: pod.metadata.name, error: String(error) }, 'upload server not reported as ready');
+      });
+    };
+    await uploads.open(id, launcher.directory(id), record.uid, onReady);
   }
 
   /** Reports an ended process; true when it stays ended. */
@@ -129,7 +151,8 @@ export class MoverPodRunner implements PodRunner {
     await store.update(volumeUid, (record) => ({ ...record, state: 'filling' }));
     const work = await store.importDirectory(volumeUid, uid);
     const args = ['--target', store.diskPath(volumeUid), '--work', work, '--size', String(virtualSizeBytes)];
-    return launcher.start(id, { args: [...args, ...(await this.policyArguments(signal))], env }, restarts);
+    const intake = this.deps.uploads && ['--intake', this.deps.uploads.path(launcher.directory(id))];
+    return launcher.start(id, { args: [...args, ...(intake ?? []), ...(await this.policyArguments(signal))], env }, restarts);
   }
 
   /** What a mover may reach is the administrator's to say, so it never comes from the pod. */

@@ -7,7 +7,8 @@ type PodStatus = NonNullable<Pod['status']>;
 /** Where a mover's container stands. */
 export type MoverState =
   | { readonly kind: 'waiting'; readonly reason: string; readonly message: string; readonly last?: MoverOutcome }
-  | { readonly kind: 'running' }
+  /** `isReady: false`: it runs and does not take uploads yet. */
+  | { readonly kind: 'running'; readonly isReady?: boolean }
   | { readonly kind: 'terminated'; readonly outcome: MoverOutcome };
 
 const time = (epochMs: number | undefined): string => formatTime(epochMs ?? 0);
@@ -26,17 +27,18 @@ function terminated(outcome: MoverOutcome, record: MoverRecord | undefined): cor
 export function moverPodStatus(pod: Pod, state: MoverState, record: MoverRecord | undefined): PodStatus {
   const container = pod.spec?.containers[0];
   const isRunning = state.kind === 'running';
+  const isReady = state.kind === 'running' && state.isReady !== false;
   const restartCount = record?.restarts ?? 0;
   const status = {
     phase: phaseOf(state, record),
     ...(record !== undefined && { startTime: pod.status?.startTime ?? time(record.startedAtMs) }),
-    conditions: mergeConditions(pod, isRunning),
+    conditions: mergeConditions(pod, isReady),
     containerStatuses: [
       {
         name: container?.name ?? 'importer',
         image: container?.image ?? '',
         imageID: '',
-        ready: isRunning,
+        ready: isReady,
         started: isRunning,
         restartCount,
         state: containerState(state, record),

@@ -13,7 +13,7 @@ import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, type TimerClock } from '@slipway/runtime';
 import { isHotpluggable } from '@slipway/virt';
-import type { NodeConfig, PodRunner, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
+import type { NodeConfig, PodRunner, PreparedVolume, Sandbox, SavedState, VolumeManager } from '../contracts.ts';
 import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
 import { ExportPodRunner } from './export-pod-runner.ts';
 import { ImageStore } from './image-store.ts';
@@ -24,6 +24,7 @@ import { boundVolume, MoverPodRunner } from './mover-pod-runner.ts';
 import { bytesOf } from './provision-plan.ts';
 import { hostQemuImg } from './qemu-img.ts';
 import type { LiveDisks } from './snapshot-volume.ts';
+import { UploadIntakes } from './upload-intake.ts';
 import { VolumeError } from './volume-error.ts';
 import { checkedUid, DISK_NAME, type VolumeRecord } from './volume-record.ts';
 import { makeDirectory, VolumeStore } from './volume-store.ts';
@@ -46,7 +47,8 @@ export interface VolumeManagerDeps extends ConfigDiskDeps {
 
 /** Uids of data movers begin this far above the node's first uid; a node owns 8192, and sandboxes take some below these. */
 const MOVER_UID_OFFSET = 6_000;
-const MOVER_IMAGES = ['slipway/cdi-importer', 'slipway/cdi-cloner', 'slipway/cdi-uploadserver'] as const;
+const MOVER_IMAGES = ['slipway/cdi-importer', 'slipway/cdi-cloner'] as const;
+const UPLOAD_IMAGE = 'slipway/cdi-uploadserver';
 const VOLUME_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 export interface NodeVolumes {
@@ -54,6 +56,7 @@ export interface NodeVolumes {
   /** Runners of the data mover images, and of exporters. */
   readonly podRunners: readonly PodRunner[];
   readonly exporter: ExportPodRunner;
+  readonly uploads: UploadIntakes;
   /** Log of a mover's pod. */
   logTail(podUid: string): Promise<string>;
 }
@@ -70,10 +73,13 @@ export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
     pods.hasSynced && !pods.lister.list().some(({ metadata }) => metadata.uid === podUid);
   const shared = { client, launcher, store, clock, random, log, isPodGone, allowedAddresses: deps.allowedImportAddresses };
   const exporter = new ExportPodRunner({ client, launcher, store, clock, log, isPodGone });
+  const uploads = new UploadIntakes();
+  const uploadRunner = new MoverPodRunner(UPLOAD_IMAGE, { ...shared, uploads });
   return {
     exporter,
+    uploads,
     manager: new LocalVolumeManager({ ...deps, store, launcher, images, isPodGone }),
-    podRunners: [...MOVER_IMAGES.map((image) => new MoverPodRunner(image, shared)), exporter],
+    podRunners: [...MOVER_IMAGES.map((image) => new MoverPodRunner(image, shared)), uploadRunner, exporter],
     logTail: (podUid) => launcher.logTail(checkedUid(podUid)),
   };
 }
@@ -87,6 +93,7 @@ interface ManagerDeps extends VolumeManagerDeps {
 
 const IMPORT_SOURCE = 'cdi.kubevirt.io/storage.import.source';
 const IMPORT_ENDPOINT = 'cdi.kubevirt.io/storage.import.endpoint';
+const UPLOAD_TARGET = 'cdi.kubevirt.io/storage.upload.target';
 const POD_PHASE = 'cdi.kubevirt.io/storage.pod.phase';
 const POPULATED_FOR = 'cdi.kubevirt.io/storage.populatedFor';
 
@@ -176,6 +183,27 @@ class LocalVolumeManager implements VolumeManager {
     if (claimName === undefined) return;
     const { volume } = await boundVolume(client, { namespace, name: claimName }, signal);
     await store.detach(volumeUidOf(volume), podUid);
+  }
+
+  async savedState(
+    vmi: VirtualMachineInstance,
+    claimName: string,
+    pod: Pod,
+    sandbox: Sandbox,
+    signal: AbortSignal,
+  ): Promise<SavedState | undefined> {
+    await this.open();
+    const { store } = this.deps;
+    const podUid = checkedUid(pod.metadata.uid);
+    const directory = await this.volumeDirectory(join(this.podRoot, podUid), 'memory-state', sandbox);
+    const { volumeUid, record } = await this.filledVolume(claimName, { vmi, podUid, sandbox, directory }, signal);
+    if (record.isSpent) return undefined;
+    const { chain } = await store.linkReadOnly(volumeUid, directory);
+    return {
+      // a claim that was restored is an empty overlay above the file that libvirt wrote
+      path: join(directory, chain.at(-1)?.name ?? DISK_NAME),
+      spend: () => store.update(volumeUid, (found) => ({ ...found, isSpent: true })),
+    };
   }
 
   async release(podUid: string): Promise<void> {
@@ -337,7 +365,7 @@ class LocalVolumeManager implements VolumeManager {
   /** The launcher may be the first consumer of a claim: then the disk is here before its content is. */
   private async checkPopulated({ metadata }: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
     const { name = '', namespace = '', annotations = {} } = metadata;
-    const isImport = annotations[IMPORT_SOURCE] !== undefined || annotations[IMPORT_ENDPOINT] !== undefined;
+    const isImport = [IMPORT_SOURCE, IMPORT_ENDPOINT, UPLOAD_TARGET].some((key) => annotations[key] !== undefined);
     if (isImport && annotations[POD_PHASE] === 'Succeeded') return;
     const isPending = isImport && annotations[POPULATED_FOR] === undefined;
     const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'DataVolume');
