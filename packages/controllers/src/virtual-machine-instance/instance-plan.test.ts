@@ -106,6 +106,32 @@ describe('phases', () => {
     expect(update?.status?.phase).toBe(expected);
   });
 
+  it('lets the receiver of a guest wait, without a pod, until it is deleted', () => {
+    const posted = instance('Pending');
+    const receiver = {
+      ...posted,
+      metadata: { ...posted.metadata, annotations: { 'kubevirt.io/create-migration-target': 'true' } },
+    };
+    const waiting = plan(receiver, []);
+    expect([waiting.createPod, waiting.update?.status?.phase]).toEqual([false, 'WaitingForSync']);
+    const deleting = { ...receiver, status: { phase: 'WaitingForSync' } };
+    deleting.metadata = { ...receiver.metadata, deletionTimestamp: '2026-05-01T12:00:00Z' };
+    const { update } = plan(deleting, []);
+    expect(update?.status?.phase).toBe('WaitingForSync');
+    expect(update?.metadata.finalizers).toEqual(['kubevirt.io/virtualMachineControllerFinalize']);
+  });
+
+  it('tells of a node that is not ready', () => {
+    const conditions = [{ type: 'Ready', status: 'False', reason: 'HostIncomplete', message: 'QEMU is not installed' }];
+    const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'node-a' }, status: { conditions } } as const;
+    const text = 'node node-a is not ready: QEMU is not installed';
+    const ready = launcher({ phase: 'Running', ready: true });
+    const running = plan(instance('Running'), [ready], { node: node as never }).update; // what the plan reads of a node
+    expect(conditionOf(running, 'Ready')).toMatchObject({ status: 'False', reason: 'NodeNotReady', message: text });
+    const waiting = plan(instance('Pending'), [launcher({ unschedulable: true })], { unreadyNodes: [node as never] }).update; // as above
+    expect(conditionOf(waiting, 'PodScheduled')?.message).toBe(`0/1 nodes fit; ${text}`);
+  });
+
   it('writes a fast start once, with the times of both phases, node, label and active pod', () => {
     const { update } = plan(instance('Pending'), [launcher({ phase: 'Running', ready: true })]);
     expect(update?.status?.phaseTransitionTimestamps?.map((entry) => entry.phase)).toEqual([

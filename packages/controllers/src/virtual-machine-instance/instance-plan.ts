@@ -1,6 +1,6 @@
 import type { kubevirt, Node, Pod, VirtualMachineInstance } from '@slipway/api';
 import { deepEqual, formatTime, type ObjectMeta } from '@slipway/apimachinery';
-import { Finalizer, Label, Reason, VmiPhase } from '@slipway/api';
+import { Annotation, Finalizer, Label, Reason, VmiPhase } from '@slipway/api';
 import { type ExistingStorage, type StorageState, storageState, volumeStatuses } from './claims.ts';
 import { instanceConditions, type SyncProblem } from './instance-conditions.ts';
 import { isDeleting, isFinal } from './instance-state.ts';
@@ -84,6 +84,7 @@ function nextPhase({ vmi, pod, storageState: storage, isNodeLost }: PhaseInput):
   switch (phase) {
     case VmiPhase.unset:
     case VmiPhase.pending:
+      if (isReceiver(vmi)) return VmiPhase.waitingForSync;
       if (storage.failedDataVolume !== undefined) return VmiPhase.failed;
       if (pod === undefined) return isDeleting(vmi) ? VmiPhase.failed : VmiPhase.pending;
       return scheduling(vmi, pod, storage);
@@ -95,6 +96,11 @@ function nextPhase({ vmi, pod, storageState: storage, isNodeLost }: PhaseInput):
     default:
       return phase;
   }
+}
+
+/** It gets its pod from the migration that brings its guest; until then nothing of it runs. */
+function isReceiver({ metadata }: VirtualMachineInstance): boolean {
+  return metadata.annotations?.[Annotation.createMigrationTarget] === 'true' && metadata.labels?.[Label.nodeName] === undefined;
 }
 
 function scheduling(vmi: VirtualMachineInstance, pod: Pod, storage: StorageState): string {
@@ -216,7 +222,7 @@ function activePods(vmi: VirtualMachineInstance, pods: readonly Pod[]): { active
 /** Both finalizers go once the guest has ended and no pod is left. */
 function nextFinalizers({ vmi, pods, hasOwnerVm }: InstanceInput, phase: string): readonly string[] {
   const finalizers = vmi.metadata.finalizers ?? [];
-  const isEnded = phase === VmiPhase.failed || phase === VmiPhase.succeeded;
+  const isEnded = phase === VmiPhase.failed || phase === VmiPhase.succeeded || phase === VmiPhase.waitingForSync;
   if (!isDeleting(vmi) || !isEnded || pods.length > 0) return finalizers;
   const dropped: string[] = [Finalizer.foregroundDelete, Finalizer.legacyForegroundDelete];
   if (!hasOwnerVm) dropped.push(Finalizer.virtualMachineController);

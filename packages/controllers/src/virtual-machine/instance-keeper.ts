@@ -5,6 +5,7 @@ import {
   type VirtualMachineInstance,
   VirtualMachineInstanceKind,
   VirtualMachineKind,
+  VmiPhase,
 } from '@slipway/api';
 import { controllerOf, formatTime, isNotFound, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
@@ -74,7 +75,9 @@ export async function releaseInstance(
   signal: AbortSignal,
 ): Promise<void> {
   const finalizers = vmi?.metadata.finalizers ?? [];
-  if (vmi === undefined || !isDeleting(vmi) || !isFinal(vmi) || !finalizers.includes(Finalizer.virtualMachineController)) return;
+  // a receiver that waits has nothing that could end
+  const isOver = vmi !== undefined && (isFinal(vmi) || vmi.status?.phase === VmiPhase.waitingForSync);
+  if (!isOver || !isDeleting(vmi) || !finalizers.includes(Finalizer.virtualMachineController)) return;
   const left = finalizers.filter((finalizer) => finalizer !== Finalizer.virtualMachineController);
   const patch = { metadata: { finalizers: left.length === 0 ? null : left, resourceVersion: vmi.metadata.resourceVersion } };
   try {

@@ -116,6 +116,16 @@ describe('start', () => {
     expect((await machine()).status?.stateChangeRequests).toBeUndefined();
   });
 
+  it('lets the receiver of a migration wait, and go', async () => {
+    await start({ runStrategy: 'WaitAsReceiver' });
+    expect(await printable()).toBe('WaitingForReceiver');
+    expect((await instance()).status?.phase).toBe('WaitingForSync');
+    expect(world.requests.filter((entry) => entry.startsWith('create pods '))).toEqual([]);
+    await patch({ runStrategy: 'Halted' });
+    expect(await printable()).toBe('Stopped');
+    expect(await world.exists(VirtualMachineInstanceKind, KEY)).toBe(false);
+  });
+
   it('turns a halted VM on for a paused start', async () => {
     await start({ running: false });
     await request(() => [{ action: 'Start', data: { paused: 'true' } }]);
