@@ -126,7 +126,8 @@ export class VmSnapshotReconciler implements Reconciler {
     }
     await this.lock(snapshot, vm, signal);
     // without a guest or a disk it is over in a moment, and said once
-    if (vmi !== undefined || volumes.included.length > 0) await this.write(snapshot, this.begun(snapshot, vm), signal);
+    if (vmi !== undefined || volumes.included.length > 0)
+      await this.write(snapshot, begun(snapshot, { vm, vmi, volumes }, this.now()), signal);
     const startRevision = await this.startRevision(vmi, signal);
     const content = renderContent(snapshot, { vm, vmi, startRevision, volumes });
     await client.create(VirtualMachineSnapshotContentKind, content, { signal }).catch((error: unknown) => {
@@ -137,10 +138,15 @@ export class VmSnapshotReconciler implements Reconciler {
     return done;
   }
 
-  private begun(snapshot: VmSnapshot, vm: VirtualMachine): NonNullable<VmSnapshot['status']> {
+  /** With the status it has had since its source was locked, written or not. */
+  private begun(snapshot: VmSnapshot): VmSnapshot {
+    if (snapshot.status?.sourceUID !== undefined) return snapshot;
+    const namespace = snapshot.metadata.namespace ?? '';
+    const vm = this.deps.vms.get({ namespace, name: snapshot.spec.source.name });
+    if (vm === undefined) return snapshot;
     const vmi = this.deps.vmis.get(keyOf(vm));
-    const volumes = sourceVolumes(vm.metadata.namespace ?? '', currentVolumes(vm, vmi), this.deps);
-    return begun(snapshot, { vm, vmi, volumes }, this.now());
+    const volumes = sourceVolumes(namespace, currentVolumes(vm, vmi), this.deps);
+    return { ...snapshot, status: begun(snapshot, { vm, vmi, volumes }, this.now()) };
   }
 
   private lockFacts(vm: VirtualMachine, vmi: VirtualMachineInstance | undefined, volumes: SourceVolumes) {
@@ -180,15 +186,13 @@ export class VmSnapshotReconciler implements Reconciler {
       await this.writeContent(content, contentStatus(content, find, { creationTime: undefined, isReady: false }), signal);
       return done;
     }
-    const vm = this.deps.vms.get({ namespace: snapshot.metadata.namespace ?? '', name: snapshot.spec.source.name });
-    const isUnsaid = snapshot.status?.sourceUID === undefined && vm !== undefined;
-    const known = isUnsaid ? this.begun(snapshot, vm) : snapshot.status;
-    const status = wasCut === undefined ? await this.thaw({ ...snapshot, ...(known && { status: known }) }, signal) : known;
+    const known = this.begun(snapshot);
+    const cut = wasCut === undefined ? await this.thaw(known, signal) : known;
     const creationTime = wasCut ?? this.now();
     const isReady = progress.areReady;
     await this.writeContent(content, contentStatus(content, find, { creationTime, isReady }), signal);
     if (!isReady) return done;
-    await this.write(snapshot, this.complete({ ...snapshot, ...(status && { status }) }, content, creationTime), signal);
+    await this.write(snapshot, this.complete(cut, content, creationTime), signal);
     await this.unlock(snapshot, signal);
     return done;
   }
@@ -252,16 +256,16 @@ export class VmSnapshotReconciler implements Reconciler {
     }
   }
 
-  /** Lets a guest that was brought to rest go on; returns the status, which says whether it had rested until now. */
-  private async thaw(snapshot: VmSnapshot, signal: AbortSignal): Promise<VmSnapshot['status']> {
+  /** Lets a guest that was brought to rest go on; the snapshot says whether it had rested until now. */
+  private async thaw(snapshot: VmSnapshot, signal: AbortSignal): Promise<VmSnapshot> {
     const { status } = snapshot;
-    if (!status?.indications?.includes(Indication.guestAgent)) return status;
+    if (!status?.indications?.includes(Indication.guestAgent)) return snapshot;
     const vmi = await this.freshInstance(snapshot, signal);
-    if (!isRunning(vmi)) return status;
+    if (!isRunning(vmi)) return snapshot;
     if (vmi.status?.fsFreezeStatus !== 'frozen')
-      return withIndications(status, [...status.indications, Indication.quiesceTimeout]);
+      return { ...snapshot, status: withIndications(status, [...status.indications, Indication.quiesceTimeout]) };
     await this.askGuest(vmi, NodeVerb.unfreeze, {}, signal);
-    return status;
+    return snapshot;
   }
 
   private freshInstance({ metadata, spec }: VmSnapshot, signal: AbortSignal): Promise<VirtualMachineInstance | undefined> {
