@@ -36,6 +36,9 @@ export const Annotation = {
   priorityClass: `${CDI}storage.pod.priorityclassname`,
   serviceAccount: `${CDI}storage.pod.serviceAccountName`,
   selectedNode: 'volume.kubernetes.io/selected-node',
+  lastCronTime: `${CDI}storage.import.lastCronTime`,
+  desiredDigest: `${CDI}storage.import.sourceDesiredDigest`,
+  lastUseTime: `${CDI}storage.import.lastUseTime`,
   /** Written by the node agent on the data mover's pod. */
   progress: 'slipway.dev/progress',
   /** Who created the DataVolume: written at admission, whatever the client sent. */
@@ -49,6 +52,16 @@ export const LABELS = {
   'app.kubernetes.io/component': 'storage',
   'app.kubernetes.io/managed-by': 'cdi-controller',
 } as const;
+
+/** What DataImportCrons mark their objects with. */
+export const CronLabel = {
+  cron: `${CDI}dataImportCron`,
+  poller: `${CDI}dataImportCronPoller`,
+  cleanUp: `${CDI}dataImportCron.cleanup`,
+} as const;
+
+/** Labels that go from a source to what is made of it. */
+export const PROPAGATED_LABEL = /^([\w.]+\.kubevirt\.io|kubevirt\.io)\/[\w.-]+$/;
 
 export const DEFAULT_OVERHEAD = 0.06;
 export const LOCAL_PROVISIONER = 'local.slipway.dev';

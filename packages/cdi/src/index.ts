@@ -1,9 +1,11 @@
 import type { ControllerRegistration } from '@slipway/runtime';
+import { dataImportCronController } from './data-import-cron/index.ts';
 import { dataSourceController } from './data-source/data-source-controller.ts';
 import { dataVolumeController } from './data-volume/data-volume-controller.ts';
 import { importController } from './import/import-controller.ts';
 import { uploadController } from './upload/upload-controller.ts';
 
+export { dataImportCronAdmission } from './data-import-cron/index.ts';
 export { dataVolumeAdmission } from './data-volume/data-volume-admission.ts';
 export { hostImageTools } from './mover/host-image-tools.ts';
 export type { ImageTools, ToolLimits } from './mover/image-tools.ts';
@@ -17,4 +19,5 @@ export const cdiControllers: readonly ControllerRegistration[] = [
   importController,
   uploadController,
   dataSourceController,
+  dataImportCronController,
 ];

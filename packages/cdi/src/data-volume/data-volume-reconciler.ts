@@ -123,9 +123,8 @@ export class DataVolumeReconciler implements Reconciler {
 
   /** The source claim, once it exists, is filled, and its owner let it be cloned. */
   private async cloneFacts(dataVolume: DataVolume, signal: AbortSignal): Promise<CloneFacts | undefined> {
-    const { snapshot } = dataVolume.spec.source ?? {};
+    const { pvc: source, snapshot } = this.cloneSource(dataVolume);
     if (snapshot) return this.snapshotFacts(dataVolume, snapshot, signal);
-    const source = this.cloneSource(dataVolume);
     if (source === undefined) return undefined;
     const claim = this.deps.claims.get(source);
     if (claim === undefined) throw new Blocked('CloneWithoutSource', `The source pvc ${source.name} doesn't exist`);
@@ -168,9 +167,8 @@ export class DataVolumeReconciler implements Reconciler {
       throw new Blocked('CloneSourceInUse', `The source pvc ${metadata.name} is still being filled`, 'CloneScheduled');
   }
 
-  private cloneSource({ spec, metadata }: DataVolume): ObjectKey | undefined {
-    if (spec.source?.pvc) return { namespace: spec.source.pvc.namespace, name: spec.source.pvc.name };
-    if (spec.sourceRef === undefined) return undefined;
+  private cloneSource({ spec, metadata }: DataVolume): { readonly pvc?: ObjectKey; readonly snapshot?: ObjectKey } {
+    if (spec.sourceRef === undefined) return spec.source ?? {};
     const key = { namespace: spec.sourceRef.namespace ?? metadata.namespace ?? '', name: spec.sourceRef.name };
     const dataSource = this.deps.dataSources.get(key);
     if (dataSource === undefined)
@@ -180,11 +178,11 @@ export class DataVolumeReconciler implements Reconciler {
       );
     const { source, condition } = resolveDataSource(
       dataSource,
-      dataSourceFacts(this.deps.dataSources, this.deps.claims, this.deps.dataVolumes),
+      dataSourceFacts(this.deps.dataSources, this.deps.claims, this.deps.dataVolumes, this.deps.snapshots),
     );
-    if (source?.pvc === undefined || condition.status !== 'True')
+    if (source === undefined || condition.status !== 'True')
       throw new Blocked('CloneWithoutSource', `DataSource ${key.namespace}/${key.name} is not ready: ${condition.message}`);
-    return source.pvc;
+    return source;
   }
 
   /** The rights are checked here and not only when the DataVolume was made: they may have been taken away. */

@@ -17,10 +17,10 @@ const fromSecret = (name: string, secret: string, key: string): core.EnvVar => (
 /** The worker that fills a claim as its annotations ask, with CDI's contract of environment variables. */
 export function importerPod(claim: PersistentVolumeClaim): Pod {
   const { name = '', namespace = '', annotations = {}, labels = {} } = claim.metadata;
-  const mounts = mountsOf(annotations);
+  const pod = sourcePod(annotations);
+  const [container] = pod.spec.containers;
   return {
-    apiVersion: 'v1',
-    kind: 'Pod',
+    ...pod,
     metadata: {
       name: importerName(name),
       namespace,
@@ -29,25 +29,44 @@ export function importerPod(claim: PersistentVolumeClaim): Pod {
       ownerReferences: [controllerReference(claim, PersistentVolumeClaimKind)],
     },
     spec: {
-      restartPolicy: 'OnFailure',
+      ...pod.spec,
+      containers: [
+        {
+          ...container,
+          env: [...container.env, ...targetEnvironment(claim)],
+          volumeMounts: [{ name: 'cdi-data-vol', mountPath: '/data' }, ...container.volumeMounts],
+        },
+      ],
+      volumes: [{ name: 'cdi-data-vol', persistentVolumeClaim: { claimName: name } }, ...pod.spec.volumes],
+    },
+  };
+}
+
+/** The worker's part that speaks to the source, as the annotations of a claim describe it. */
+export function sourcePod(annotations: Readonly<Record<string, string>>) {
+  const mounts = mountsOf(annotations);
+  const container = {
+    name: 'importer',
+    image: IMPORTER_IMAGE,
+    args: ['-v=1'],
+    terminationMessagePolicy: 'FallbackToLogsOnError' as const,
+    securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+    env: [...sourceEnvironment(annotations), ...mounts.map(({ env }) => env)],
+    resources: { requests: { cpu: '100m', memory: '60M' }, limits: { cpu: '750m', memory: '600M' } },
+    volumeMounts: mounts.map(({ mount }) => mount),
+  };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    spec: {
+      restartPolicy: 'OnFailure' as const,
       enableServiceLinks: false,
       automountServiceAccountToken: false,
       ...(annotations[Annotation.priorityClass] && { priorityClassName: annotations[Annotation.priorityClass] }),
       ...(annotations[Annotation.serviceAccount] && { serviceAccountName: annotations[Annotation.serviceAccount] }),
-      securityContext: { runAsNonRoot: true, runAsUser: 107, fsGroup: 107, seccompProfile: { type: 'RuntimeDefault' } },
-      containers: [
-        {
-          name: 'importer',
-          image: IMPORTER_IMAGE,
-          args: ['-v=1'],
-          terminationMessagePolicy: 'FallbackToLogsOnError',
-          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-          env: environment(claim, mounts),
-          resources: { requests: { cpu: '100m', memory: '60M' }, limits: { cpu: '750m', memory: '600M' } },
-          volumeMounts: [{ name: 'cdi-data-vol', mountPath: '/data' }, ...mounts.map(({ mount }) => mount)],
-        },
-      ],
-      volumes: [{ name: 'cdi-data-vol', persistentVolumeClaim: { claimName: name } }, ...mounts.map(({ volume }) => volume)],
+      securityContext: { runAsNonRoot: true, runAsUser: 107, fsGroup: 107, seccompProfile: { type: 'RuntimeDefault' as const } },
+      containers: [container] as const,
+      volumes: mounts.map(({ volume }) => volume),
     },
   };
 }
@@ -95,16 +114,20 @@ const keyFileOf = (annotations: Readonly<Record<string, string>>): string | unde
 const numbered = (annotations: Readonly<Record<string, string>>, prefix: string): string[] =>
   Object.entries(annotations).flatMap(([key, value]) => (key.startsWith(prefix) ? [value] : []));
 
-function environment(claim: PersistentVolumeClaim, mounts: readonly Mounted[]): core.EnvVar[] {
-  const { annotations = {}, uid } = claim.metadata;
+function targetEnvironment({ metadata, spec }: PersistentVolumeClaim): core.EnvVar[] {
+  const size = tryParseQuantity(spec?.resources?.requests?.['storage']);
+  return [
+    ...variable('IMPORTER_IMAGE_SIZE', size === undefined ? undefined : String(quantityValue(size))),
+    ...variable('OWNER_UID', metadata.ownerReferences?.[0]?.uid ?? metadata.uid),
+  ];
+}
+
+function sourceEnvironment(annotations: Readonly<Record<string, string>>): core.EnvVar[] {
   const secret = keyFileOf(annotations) === undefined ? annotations[Annotation.importSecret] : undefined;
-  const size = tryParseQuantity(claim.spec?.resources?.requests?.['storage']);
   return [
     ...variable('IMPORTER_SOURCE', annotations[Annotation.importSource] ?? 'http'),
     ...variable('IMPORTER_ENDPOINT', annotations[Annotation.importEndpoint]),
     ...variable('IMPORTER_CONTENTTYPE', annotations[Annotation.contentType] ?? 'kubevirt'),
-    ...variable('IMPORTER_IMAGE_SIZE', size === undefined ? undefined : String(quantityValue(size))),
-    ...variable('OWNER_UID', claim.metadata.ownerReferences?.[0]?.uid ?? uid),
     ...variable('INSECURE_TLS', annotations[Annotation.importInsecure] ?? 'false'),
     ...variable('IMPORTER_CHECKSUM', annotations[Annotation.importChecksum]),
     ...variable('IMPORTER_REGISTRY_IMAGE_ARCHITECTURE', annotations[Annotation.importArchitecture]),
@@ -115,6 +138,5 @@ function environment(claim: PersistentVolumeClaim, mounts: readonly Mounted[]): 
     ...numbered(annotations, Annotation.importExtraHeader).flatMap((line, index) =>
       variable(`IMPORTER_EXTRA_HEADER_${index}`, line),
     ),
-    ...mounts.map(({ env }) => env),
   ];
 }

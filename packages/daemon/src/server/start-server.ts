@@ -8,7 +8,7 @@ import {
 } from '@slipway/api';
 import { isNotFound } from '@slipway/apimachinery';
 import { type ApiServer, builtinResources, createApiServer, type ListenOptions, toYaml } from '@slipway/apiserver';
-import { cdiControllers, dataVolumeAdmission } from '@slipway/cdi';
+import { cdiControllers, dataImportCronAdmission, dataVolumeAdmission } from '@slipway/cdi';
 import type { Client } from '@slipway/client';
 import {
   type AdmissionDeps,
@@ -138,6 +138,7 @@ async function createApi(
         newUuid: randomUUID,
         isPlatform: platformUserIn([INSTALL_NAMESPACE]),
       }),
+      dataImportCronAdmission,
       dataVolumeAdmission({ findClaim: (namespace, name) => findClaim(client, namespace, name) }),
     ],
     nodes,

@@ -1,0 +1,301 @@
+import {
+  type DataImportCron,
+  DataImportCronKind,
+  type DataSource,
+  DataSourceKind,
+  type DataVolume,
+  DataVolumeKind,
+  type PersistentVolumeClaim,
+  PersistentVolumeClaimKind,
+  type Pod,
+  PodKind,
+  type StorageClass,
+  type StorageProfile,
+  type VolumeSnapshot,
+  VolumeSnapshotKind,
+} from '@slipway/api';
+import {
+  formatTime,
+  isAlreadyExists,
+  isNotFound,
+  type KubeObject,
+  keyOf,
+  type ObjectKey,
+  type ResourceKind,
+} from '@slipway/apimachinery';
+import type { Client } from '@slipway/client';
+import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import { Annotation, CronLabel, LABELS } from '../constants.ts';
+import { mayClone } from '../data-volume/clone-authorization.ts';
+import { defaultClass } from '../storage-profile/storage-profile.ts';
+import { cronStatus, importedDigest, type Progress } from './cron-status.ts';
+import { importVolume, outdatedImports, ownLabels, sourceOf } from './import-plan.ts';
+import { pollAnswer, pollerName, pollerPod } from './poller-pod.ts';
+import { pollPlan } from './schedule-plan.ts';
+
+export interface DataImportCronDeps {
+  readonly client: Client;
+  readonly events: EventRecorder;
+  readonly clock: Clock;
+  readonly crons: Lister<DataImportCron>;
+  readonly dataSources: Lister<DataSource>;
+  readonly dataVolumes: Lister<DataVolume>;
+  readonly claims: Lister<PersistentVolumeClaim>;
+  readonly snapshots: Lister<VolumeSnapshot>;
+  readonly pods: Lister<Pod>;
+  readonly classes: Lister<StorageClass>;
+  readonly profiles: Lister<StorageProfile>;
+}
+
+type Status = NonNullable<DataImportCron['status']>;
+type Annotations = Readonly<Record<string, string>>;
+
+/** What a look at the source brought. */
+interface Poll {
+  readonly annotations: Annotations;
+  readonly error?: string;
+  readonly isAuthorized: boolean;
+  readonly nextMs?: number;
+}
+
+/** Keeps a DataSource pointing at the newest state of a source: asks, imports, hands over, and removes what is old. */
+export class DataImportCronReconciler implements Reconciler {
+  private readonly deps: DataImportCronDeps;
+
+  constructor(deps: DataImportCronDeps) {
+    this.deps = deps;
+  }
+
+  async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Result> {
+    const cron = this.deps.crons.get(key);
+    if (cron === undefined) return this.cleanUpAfter(key, signal);
+    if (cron.metadata.deletionTimestamp !== undefined || !(await this.ownsDataSource(cron, signal))) return done;
+    const poll = await this.poll(cron, signal);
+    const desired = poll.annotations[Annotation.desiredDigest];
+    const status = await this.import(cron, desired, poll, signal);
+    await this.write(cron, poll.annotations, status, signal);
+    await this.collect(cron, status, signal);
+    return poll.nextMs === undefined ? done : after(Math.max(0, poll.nextMs - this.deps.clock.now()));
+  }
+
+  /** The managed DataSource exists from the beginning, so that people see what will be there. */
+  private async ownsDataSource(cron: DataImportCron, signal: AbortSignal): Promise<boolean> {
+    const { client, events, dataSources } = this.deps;
+    const key = { namespace: cron.metadata.namespace ?? '', name: cron.spec.managedDataSource };
+    const found = dataSources.get(key);
+    const owner = found?.metadata.labels?.[CronLabel.cron];
+    if (owner !== undefined && owner !== cron.metadata.name) {
+      events.warning(cron, 'ErrDataSourceAlreadyManaged', `DataSource ${key.name} is already managed by DataImportCron ${owner}`);
+      return false;
+    }
+    if (found === undefined) {
+      const metadata = { ...key, labels: { ...LABELS, ...ownLabels(cron) } };
+      const dataSource: DataSource = {
+        apiVersion: 'cdi.kubevirt.io/v1beta1',
+        kind: 'DataSource',
+        metadata,
+        spec: { source: {} },
+      };
+      await ignoring(isAlreadyExists, client.create(DataSourceKind, dataSource, { signal }));
+    } else if (owner === undefined)
+      await client.patch(DataSourceKind, key, { metadata: { labels: ownLabels(cron) } }, { type: 'merge', signal });
+    return true;
+  }
+
+  /** Annotations with the newest known state of the source. */
+  private async poll(cron: DataImportCron, signal: AbortSignal): Promise<Poll> {
+    const { clock } = this.deps;
+    const now = clock.now();
+    const before = cronAnnotations(cron);
+    const { pvc } = sourceOf(cron);
+    const plan = pollPlan(cron, now);
+    const isAuthorized = pvc === undefined || (await this.mayRead(cron, pvc, signal));
+    const rest = { isAuthorized, ...(plan.nextMs !== undefined && { nextMs: plan.nextMs }) };
+    if (!isAuthorized) return { ...rest, annotations: before };
+    if (pvc !== undefined) {
+      const uid = this.deps.claims.get(pvc)?.metadata.uid;
+      const error = uid === undefined ? { error: `PVC ${pvc.namespace}/${pvc.name} not found` } : {};
+      return { ...rest, ...error, annotations: { ...before, ...(uid && { [Annotation.desiredDigest]: `uid:${uid}` }) } };
+    }
+    const pod = this.deps.pods.get({ namespace: cron.metadata.namespace ?? '', name: pollerName(cron) });
+    if (pod === undefined) {
+      if (plan.isDue) await ignoring(isAlreadyExists, this.deps.client.create(PodKind, pollerPod(cron), { signal }));
+      return { ...rest, annotations: before };
+    }
+    const { digest, error } = pollAnswer(pod);
+    if (error !== undefined) this.deps.events.warning(cron, 'PollFailed', error);
+    if (digest === undefined) return { ...rest, annotations: before, ...(error !== undefined && { error }) };
+    const annotations = { [Annotation.lastCronTime]: formatTime(now), [Annotation.desiredDigest]: digest };
+    const next = pollPlan({ ...cron, metadata: { ...cron.metadata, annotations } }, now).nextMs;
+    // the answer is kept before the pod that gave it goes
+    await this.deps.client.patch(DataImportCronKind, keyOf(cron), { metadata: { annotations } }, { type: 'merge', signal });
+    await ignoring(isNotFound, this.deps.client.delete(PodKind, keyOf(pod), { signal }));
+    return { isAuthorized, annotations, ...(next !== undefined && { nextMs: next }) };
+  }
+
+  private async mayRead(cron: DataImportCron, source: ObjectKey, signal: AbortSignal): Promise<boolean> {
+    const { namespace = '' } = cron.metadata;
+    if (source.namespace === namespace) return true;
+    const username = `system:serviceaccount:${namespace}:${cron.spec.serviceAccountName ?? 'default'}`;
+    const groups = ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'];
+    return mayClone(this.deps.client, { username, groups }, source, signal);
+  }
+
+  /** Brings the import of the wanted state forward by one step; returns the status to write. */
+  private async import(cron: DataImportCron, desired: string | undefined, poll: Poll, signal: AbortSignal): Promise<Status> {
+    const now = formatTime(this.deps.clock.now());
+    const wanted = desired !== undefined && poll.isAuthorized ? importVolume(cron, desired, now) : undefined;
+    const phase = wanted && (await this.ensureImport(wanted, signal));
+    const isDone = wanted !== undefined && phase === 'Succeeded' && (await this.handOver(cron, keyOf(wanted).name, signal));
+    const progress: Progress = {
+      desired,
+      imported: isDone ? desired : importedDigest(cron.status),
+      phase,
+      pollError: poll.error,
+      isAuthorized: poll.isAuthorized,
+      sourceNamespace: sourceOf(cron).pvc?.namespace,
+    };
+    return cronStatus(cron.status, {
+      progress,
+      volume: wanted && keyOf(wanted),
+      isDone,
+      lastExecution: poll.annotations[Annotation.lastCronTime],
+      sourceFormat: this.sourceFormat(cron),
+      now,
+    });
+  }
+
+  /** Phase of the import; one that exists already, in whatever form, is used again. */
+  private async ensureImport(wanted: DataVolume, signal: AbortSignal): Promise<string> {
+    const { client, dataVolumes, claims, snapshots } = this.deps;
+    const key = keyOf(wanted);
+    const found = dataVolumes.get(key);
+    if (found !== undefined) return found.status?.phase ?? '';
+    if (snapshots.get(key)?.status?.readyToUse === true || claims.get(key)?.status?.phase === 'Bound') return 'Succeeded';
+    await ignoring(isAlreadyExists, client.create(DataVolumeKind, wanted, { signal }));
+    return '';
+  }
+
+  private profileOf({ spec }: DataImportCron): StorageProfile | undefined {
+    const { storage, pvc } = spec.template.spec;
+    const name = (storage ?? pvc)?.storageClassName ?? defaultClass(this.deps.classes.list(), undefined)?.metadata.name ?? '';
+    return this.deps.profiles.get({ namespace: '', name });
+  }
+
+  private sourceFormat(cron: DataImportCron): string {
+    const profile = this.profileOf(cron);
+    return profile?.spec.dataImportCronSourceFormat ?? profile?.status?.dataImportCronSourceFormat ?? 'pvc';
+  }
+
+  /** Points the DataSource at a finished import; true when it does. */
+  private async handOver(cron: DataImportCron, name: string, signal: AbortSignal): Promise<boolean> {
+    const { client, dataSources } = this.deps;
+    const namespace = cron.metadata.namespace ?? '';
+    const isSnapshot = this.sourceFormat(cron) === 'snapshot';
+    if (isSnapshot && !(await this.ensureSnapshot(cron, { namespace, name }, signal))) return false;
+    const key = { namespace, name: cron.spec.managedDataSource };
+    const [kept, dropped] = isSnapshot ? (['snapshot', 'pvc'] as const) : (['pvc', 'snapshot'] as const);
+    const present = dataSources.get(key)?.spec.source;
+    if (present?.[kept]?.name !== name || present[dropped] !== undefined) {
+      const source = { [kept]: { namespace, name }, [dropped]: null, dataSource: null };
+      await client.patch(DataSourceKind, key, { spec: { source } }, { type: 'merge', signal });
+    }
+    // a snapshot holds everything that the claim held
+    if (isSnapshot) await ignoring(isNotFound, client.delete(DataVolumeKind, { namespace, name }, { signal }));
+    return true;
+  }
+
+  private async ensureSnapshot(cron: DataImportCron, key: ObjectKey, signal: AbortSignal): Promise<boolean> {
+    const { client, snapshots, clock } = this.deps;
+    const found = snapshots.get(key);
+    if (found !== undefined) return found.status?.readyToUse === true;
+    const volumeSnapshotClassName = this.profileOf(cron)?.status?.snapshotClass;
+    const snapshot: VolumeSnapshot = {
+      apiVersion: 'snapshot.storage.k8s.io/v1',
+      kind: 'VolumeSnapshot',
+      metadata: {
+        ...key,
+        labels: { ...LABELS, ...ownLabels(cron) },
+        annotations: { [Annotation.lastUseTime]: formatTime(clock.now()) },
+      },
+      spec: { source: { persistentVolumeClaimName: key.name }, ...(volumeSnapshotClassName && { volumeSnapshotClassName }) },
+    };
+    await ignoring(isAlreadyExists, client.create(VolumeSnapshotKind, snapshot, { signal }));
+    return false;
+  }
+
+  private async write(cron: DataImportCron, annotations: Annotations, status: Status, signal: AbortSignal): Promise<void> {
+    const isSame = JSON.stringify([cronAnnotations(cron), cron.status]) === JSON.stringify([annotations, status]);
+    // the kind has no status subresource
+    if (!isSame)
+      await this.deps.client.patch(
+        DataImportCronKind,
+        keyOf(cron),
+        { metadata: { annotations }, status },
+        { type: 'merge', signal },
+      );
+  }
+
+  /** Removes imports that are too many. */
+  private async collect(cron: DataImportCron, status: Status, signal: AbortSignal): Promise<void> {
+    const imports = this.importsOf({ namespace: cron.metadata.namespace ?? '', name: cron.metadata.name ?? '' });
+    const present = [status.currentImports?.[0]?.DataVolumeName, status.lastImportedPVC?.name].filter(
+      (name) => name !== undefined,
+    );
+    const names = new Set(
+      outdatedImports(
+        cron,
+        imports.map(({ object }) => object),
+        present,
+      ),
+    );
+    for (const { kind, object } of imports) if (names.has(object.metadata.name ?? '')) await this.remove(kind, object, signal);
+  }
+
+  private importsOf({ namespace, name }: ObjectKey) {
+    const { dataVolumes, claims, snapshots } = this.deps;
+    const mine = ({ metadata }: KubeObject): boolean =>
+      metadata.namespace === namespace && metadata.labels?.[CronLabel.cron] === name;
+    const ofKind = <T extends KubeObject>(kind: ResourceKind<T>, lister: Lister<T>) =>
+      lister
+        .list()
+        .filter(mine)
+        .map((object) => ({ kind: kind as ResourceKind<KubeObject>, object }));
+    return [
+      ...ofKind(DataVolumeKind, dataVolumes),
+      // a claim of a DataVolume goes with it
+      ...ofKind(PersistentVolumeClaimKind, claims).filter(({ object }) => (object.metadata.ownerReferences ?? []).length === 0),
+      ...ofKind(VolumeSnapshotKind, snapshots),
+    ] as readonly { kind: ResourceKind<KubeObject>; object: DataVolume | PersistentVolumeClaim | VolumeSnapshot }[];
+  }
+
+  /** `retentionPolicy: None`: what a deleted cron made goes too. */
+  private async cleanUpAfter(key: ObjectKey, signal: AbortSignal): Promise<Result> {
+    const dataSources = this.deps.dataSources
+      .list()
+      .map((object) => ({ kind: DataSourceKind as ResourceKind<KubeObject>, object }));
+    for (const { kind, object } of [...this.importsOf(key), ...dataSources]) {
+      const { labels, namespace } = object.metadata;
+      const isMine = namespace === key.namespace && labels?.[CronLabel.cron] === key.name;
+      if (isMine && labels[CronLabel.cleanUp] !== undefined) await this.remove(kind, object, signal);
+    }
+    return done;
+  }
+
+  private async remove(kind: ResourceKind<KubeObject>, object: KubeObject, signal: AbortSignal): Promise<void> {
+    if (object.metadata.deletionTimestamp === undefined)
+      await ignoring(isNotFound, this.deps.client.delete(kind, keyOf(object), { signal }));
+  }
+}
+
+/** The annotations that this controller keeps; others are none of its business. */
+function cronAnnotations({ metadata: { annotations = {} } }: DataImportCron): Annotations {
+  const names = [Annotation.lastCronTime, Annotation.desiredDigest];
+  return Object.fromEntries(names.flatMap((name) => (annotations[name] === undefined ? [] : [[name, annotations[name]]])));
+}
+
+async function ignoring(isExpected: (error: unknown) => boolean, request: Promise<unknown>): Promise<void> {
+  await request.catch((error: unknown) => {
+    if (!isExpected(error)) throw error;
+  });
+}

@@ -1,0 +1,91 @@
+import type { DataImportCron, DataVolume, PersistentVolumeClaim, VolumeSnapshot } from '@slipway/api';
+import type { KubeObject } from '@slipway/apimachinery';
+import { Annotation, CronLabel, PROPAGATED_LABEL } from '../constants.ts';
+
+type Source = NonNullable<DataVolume['spec']['source']>;
+
+const DIGEST_LETTERS = 12;
+const DEFAULT_KEPT = 3;
+
+/** Where a cron's template says its images come from, and the claims of others that it names. */
+export const sourceOf = (cron: DataImportCron): Source => cron.spec.template.spec.source ?? {};
+
+/** Name of the DataVolume, and of the claim or snapshot, for one state of the source. */
+export function importName(cron: DataImportCron, digest: string): string {
+  const bare = digest.slice(digest.indexOf(':') + 1);
+  return `${cron.spec.managedDataSource}-${bare.slice(0, DIGEST_LETTERS)}`.replace(/-+$/, '');
+}
+
+/** The DataVolume that imports one state of the source. An image is named by its digest, so that the tag may move on. */
+export function importVolume(cron: DataImportCron, digest: string, now: string): DataVolume {
+  const { template } = cron.spec;
+  const { labels, annotations } = metadataOf(template.metadata);
+  const { registry } = sourceOf(cron);
+  const source =
+    registry?.url === undefined ? template.spec.source : { registry: { ...registry, url: pinned(registry.url, digest) } };
+  return {
+    apiVersion: 'cdi.kubevirt.io/v1beta1',
+    kind: 'DataVolume',
+    metadata: {
+      name: importName(cron, digest),
+      namespace: cron.metadata.namespace ?? '',
+      labels: { ...labels, ...propagated(cron), ...ownLabels(cron) },
+      annotations: {
+        ...annotations,
+        ...(cron.metadata.annotations?.[Annotation.retainPods] && {
+          [Annotation.retainPods]: cron.metadata.annotations[Annotation.retainPods],
+        }),
+        [Annotation.immediateBinding]: 'true',
+        [Annotation.lastUseTime]: now,
+      },
+    },
+    spec: { ...template.spec, ...(source && { source }) },
+  };
+}
+
+/** The template's metadata is free-form in the schema. */
+function metadataOf(metadata: Readonly<Record<string, unknown>> | undefined) {
+  const texts = (value: unknown): Record<string, string> =>
+    Object.fromEntries(Object.entries(value ?? {}).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+  return { labels: texts(metadata?.['labels']), annotations: texts(metadata?.['annotations']) };
+}
+
+const propagated = ({ metadata }: KubeObject): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(metadata.labels ?? {}).filter(([key]) => PROPAGATED_LABEL.test(key) && !key.startsWith('cdi.kubevirt.io/')),
+  );
+
+/** What finds the cron's objects again; `retentionPolicy: None` ties their life to the cron's. */
+export const ownLabels = (cron: DataImportCron): Record<string, string> => ({
+  [CronLabel.cron]: cron.metadata.name ?? '',
+  ...(cron.spec.retentionPolicy === 'None' && { [CronLabel.cleanUp]: 'true' }),
+});
+
+/** `docker://host/repo:tag` → `docker://host/repo@sha256:…`. */
+export function pinned(url: string, digest: string): string {
+  const bare = url.replace(/@.*$/, '').replace(/:[^/:]+$/, (tag) => (tag.startsWith('://') ? tag : ''));
+  return `${bare}@${digest}`;
+}
+
+type Import = DataVolume | PersistentVolumeClaim | VolumeSnapshot;
+
+/** Names of imports that nobody keeps any more, least recently used first out; the present ones always stay. */
+export function outdatedImports(cron: DataImportCron, imports: readonly Import[], present: readonly string[]): readonly string[] {
+  const { garbageCollect = 'Outdated', importsToKeep = DEFAULT_KEPT } = cron.spec;
+  if (garbageCollect !== 'Outdated') return [];
+  const lastUse = new Map<string, string>();
+  for (const { metadata } of imports) {
+    const at = metadata.annotations?.[Annotation.lastUseTime] ?? metadata.creationTimestamp ?? '';
+    const name = metadata.name ?? '';
+    if (at >= (lastUse.get(name) ?? '')) lastUse.set(name, at);
+  }
+  const newestFirst = [...lastUse].sort(([a, atA], [b, atB]) => atB.localeCompare(atA) || a.localeCompare(b));
+  const ordered = [
+    ...newestFirst.filter(([name]) => present.includes(name)),
+    ...newestFirst.filter(([name]) => !present.includes(name)),
+  ];
+  return ordered
+    .slice(importsToKeep)
+    .map(([name]) => name)
+    .filter((name) => !present.includes(name));
+}
