@@ -34,13 +34,12 @@ export function pollerPod(cron: DataImportCron): Pod {
 
 /** What a poller found: nothing yet, the state of the source, or why it could not tell (it tries again by itself). */
 export function pollAnswer(pod: Pod): { readonly digest?: string; readonly error?: string } {
-  const container = pod.status?.containerStatuses?.[0];
+  const { state = {}, lastState = {} } = pod.status?.containerStatuses?.[0] ?? {};
   if (pod.status?.phase === 'Succeeded') {
-    const digest = digestIn(container?.state?.terminated?.message ?? '');
+    const digest = digestIn(state.terminated?.message ?? '');
     return digest === undefined ? { error: 'the poller said nothing that can be understood' } : { digest };
   }
-  const states = [container?.lastState?.terminated, container?.state?.terminated, container?.state?.waiting];
-  const error = states.find((state) => state?.message)?.message;
+  const error = [lastState.terminated, state.terminated, state.waiting].find((ended) => ended?.message)?.message;
   return error === undefined ? {} : { error };
 }
 
