@@ -124,6 +124,7 @@ async function virtctl(line: string, stdin?: string): Promise<{ status: number; 
     hasProgram: async () => false,
     sleep: async () => {},
     now: () => 0,
+    interrupted: () => new Promise(() => {}),
     exchange: async () => {
       throw new Error('No exchange here');
     },

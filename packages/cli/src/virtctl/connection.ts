@@ -63,6 +63,9 @@ const FLAGS: readonly (readonly [flags: string, description: string, parse?: typ
 ];
 const GLOBAL = 'Global';
 
+/** Where ssh's inner call finds the token that its outer one was given. */
+export const TOKEN_VARIABLE = 'VIRTCTL_TOKEN';
+
 /** Whether a flag is one of the connection, which every command takes. */
 export const isConnectionFlag = ({ helpGroupHeading }: Option): boolean => helpGroupHeading === GLOBAL;
 
@@ -98,7 +101,8 @@ export async function connect(io: VirtctlIo, flags: ConnectionFlags): Promise<Co
     ? { client: { server: flags.server ?? '' }, namespace: 'default' }
     : await resolveKubeconfig(kubeconfig, flags.context === undefined ? {} : { context: flags.context });
   const timeoutMs = requestTimeout(flags.requestTimeout);
-  const client = createHttpClient(await withOverrides(resolved.client, flags));
+  const token = flags.token ?? io.env[TOKEN_VARIABLE];
+  const client = createHttpClient(await withOverrides(resolved.client, { ...flags, ...(token !== undefined && { token }) }));
   return {
     client: timeoutMs === 0 ? client : withTimeout(client, timeoutMs),
     namespace: flags.namespace ?? resolved.namespace,

@@ -19,6 +19,7 @@ import { addLifecycleCommands } from './lifecycle.ts';
 import { addMemoryDumpCommands } from './memory-dump.ts';
 import { addPortForwardCommand } from './port-forward.ts';
 import { addSshCommands } from './ssh.ts';
+import { addSuspendCommands } from './suspend.ts';
 import { addUsbredirCommand } from './usbredir.ts';
 import { addVersionCommand } from './version.ts';
 import { addVmExportCommands } from './vmexport/index.ts';
@@ -51,6 +52,7 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
   addVmExportCommands(host);
   addMemoryDumpCommands(host);
   addVolumeCommands(host);
+  addSuspendCommands(host);
   addUsbredirCommand(host);
   addImageUploadCommand(host);
   addVersionCommand(host);

@@ -7,13 +7,15 @@ export interface VirtctlIo {
   readonly home: string;
   /** How this program was called, for commands that start it again (ssh's ProxyCommand): `virtctl` or `slipway virt`. */
   readonly self: readonly string[];
-  /** Runs a program on the caller's terminal; resolves with its exit status. */
-  readonly runProgram: (argv: readonly [string, ...string[]]) => Promise<number>;
+  /** Runs a program on the caller's terminal, with these variables more; resolves with its exit status. */
+  readonly runProgram: (argv: readonly [string, ...string[]], env?: Readonly<Record<string, string>>) => Promise<number>;
   /** Whether a program of this name is in the search path. */
   readonly hasProgram: (name: string) => Promise<boolean>;
   /** Resolves after this long, rejects when aborted. */
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
   readonly now: () => number;
+  /** Resolves when the user presses Ctrl+C; from the first call on that no longer ends the program. */
+  readonly interrupted: () => Promise<void>;
   /** Lower-case letters and digits that nobody can guess, for names of objects and tokens. */
   readonly randomName: (length: number) => string;
   /** One HTTP exchange, redirects not followed. Rejects when there is no answer. */

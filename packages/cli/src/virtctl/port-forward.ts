@@ -19,22 +19,46 @@ interface ForwardFlags {
   readonly address: string;
 }
 
+const EXAMPLES = `  # Port 8080 of this machine is port 8080 of the guest:
+  PROGRAM port-forward vmi/web 8080
+
+  # Port 8080 of this machine is port 80 of the guest:
+  PROGRAM port-forward vm/web 8080:80
+
+  # Datagrams, in another namespace:
+  PROGRAM port-forward vmi/dns/infra udp/5353:53
+
+  # Standard input and output instead of a port:
+  PROGRAM port-forward --stdio=true vm/web 22`;
+
 /** port-forward: local ports, or this program's stdin and stdout, to ports of a guest. */
 export function addPortForwardCommand(host: CommandHost): void {
   addCommand<ForwardFlags>(host, {
-    usage: 'port-forward <target> <ports...>',
-    description: 'Forward local ports to a virtual machine: type/name[/namespace] [protocol/]local[:remote]...',
+    usage: 'port-forward [words...]',
+    shown: 'type/name[/namespace] [protocol/]localPort[:targetPort]...',
+    description: 'Forward local ports to a guest, through the API server.',
+    examples: EXAMPLES,
     options: (command) =>
       command
         .option('--stdio', 'connect stdin and stdout to one port')
-        .option('--address <string>', 'address to listen on', '127.0.0.1'),
-    run: async (context, [targetText = '', ...portTexts], flags) => {
+        .option('--address <string>', 'address of this machine to listen on', '127.0.0.1'),
+    run: async (context, [targetText, ...portTexts], flags) => {
+      if (targetText === undefined || portTexts.length === 0) {
+        const given = targetText === undefined ? 0 : 1;
+        warn(
+          context.io,
+          `fatal: Number of input parameters is incorrect, portforward requires at least 2 arg(s), received ${given}`,
+        );
+        throw new CommandFailure('argument validation failed');
+      }
       const target = parseTarget(targetText);
       const ports = portTexts.map(parsePort);
       if (flags.stdio === true) return forwardStdio(context, target, ports);
-      await Promise.all(
+      const stops = await Promise.all(
         ports.map((port) => (port.protocol === 'tcp' ? serveTcp : serveUdp)(context, target, port, flags.address)),
       );
+      await context.io.interrupted();
+      for (const stop of stops) stop();
     },
   });
 }
@@ -68,9 +92,15 @@ async function forwardStdio(context: ActionContext, target: Target, ports: reado
 const describePort = ({ protocol, remote }: ForwardedPort, address: string, local: number): string =>
   `forwarding ${protocol} ${address}:${local} to ${remote}`;
 
-async function serveTcp(context: ActionContext, target: Target, port: ForwardedPort, address: string): Promise<void> {
+/** Ends a forward and its open connections. */
+type Stop = () => void;
+
+async function serveTcp(context: ActionContext, target: Target, port: ForwardedPort, address: string): Promise<Stop> {
   const { io } = context;
+  const open = new Set<Socket>();
   const server = createServer({ pauseOnConnect: true }, (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
     carry(context, target, port, socket).catch((error: unknown) => {
       warn(io, `Cannot forward a connection to port ${port.remote}: ${error instanceof Error ? error.message : String(error)}`);
       socket.destroy();
@@ -78,7 +108,10 @@ async function serveTcp(context: ActionContext, target: Target, port: ForwardedP
   });
   const local = await listen(server, address, port.local);
   warn(io, describePort(port, address, local));
-  await new Promise<void>((resolve) => server.once('close', resolve));
+  return () => {
+    server.close();
+    for (const socket of open) socket.destroy();
+  };
 }
 
 async function carry(context: ActionContext, target: Target, port: ForwardedPort, socket: Socket): Promise<void> {
@@ -90,7 +123,7 @@ async function carry(context: ActionContext, target: Target, port: ForwardedPort
 }
 
 /** One tunnel per local sender: answers must find their way back to it. */
-async function serveUdp(context: ActionContext, target: Target, port: ForwardedPort, address: string): Promise<void> {
+async function serveUdp(context: ActionContext, target: Target, port: ForwardedPort, address: string): Promise<Stop> {
   const { io } = context;
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   const tunnels = new Map<string, Promise<MessageStream>>();
@@ -113,9 +146,11 @@ async function serveUdp(context: ActionContext, target: Target, port: ForwardedP
   });
   await new Promise<void>((resolve, reject) => {
     socket.once('error', reject);
-    socket.bind(port.local, address, () => {
-      warn(io, describePort(port, address, socket.address().port));
-    });
-    socket.once('close', resolve);
+    socket.bind(port.local, address, resolve);
   });
+  warn(io, describePort(port, address, socket.address().port));
+  return () => {
+    for (const tunnel of tunnels.values()) tunnel.then((stream) => stream.close(1000)).catch(() => {}); // it has failed already
+    socket.close();
+  };
 }

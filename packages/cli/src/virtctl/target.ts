@@ -17,14 +17,16 @@ export const pluralOf = ({ kind }: Target): (typeof PLURAL)['vm' | 'vmi'] => PLU
  * Throws CommandFailure for anything else.
  */
 export function parseTarget(text: string): Target {
+  if (text === '') throw new CommandFailure('target cannot be empty');
   const parts = text.split('/');
-  if (parts.length > 3 || parts.some((part) => part === ''))
-    throw new CommandFailure("target must contain type and name separated by '/'");
+  if (parts.length > 3) throw new CommandFailure("target is not valid with more than two '/'");
   const [first = '', second, third] = parts;
   const kind = second === undefined ? 'vmi' : kindOf(first);
   if (kind === undefined) throw new CommandFailure(`unsupported resource type '${first}'`);
-  const [name = '', ...dotted] = (second ?? first).split('.');
-  if (name === '') throw new CommandFailure(`expected name after '${first}/'`);
-  const namespace = third ?? (dotted.length > 0 ? dotted.join('.') : undefined);
-  return { kind, name, namespace };
+  if (third === '') throw new CommandFailure('namespace cannot be empty');
+  const full = second ?? first;
+  const dot = third === undefined ? full.indexOf('.') : -1; // with a namespace of its own, a name may have dots
+  const name = dot < 0 ? full : full.slice(0, dot);
+  if (name === '') throw new CommandFailure('name cannot be empty');
+  return { kind, name, namespace: third ?? (dot < 0 ? undefined : full.slice(dot + 1)) };
 }

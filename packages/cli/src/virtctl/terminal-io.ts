@@ -28,6 +28,7 @@ export function terminalIo(options: TerminalOptions): VirtctlIo {
     hasProgram: (name) => isInPath(name, env['PATH'] ?? ''),
     sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
     now: () => Date.now(),
+    interrupted: () => new Promise((resolve) => void process.once('SIGINT', () => resolve())),
     exchange,
     randomName: (length) => Array.from({ length }, () => LETTERS.charAt(randomInt(LETTERS.length))).join(''),
   };

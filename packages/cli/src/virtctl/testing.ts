@@ -96,6 +96,7 @@ export async function virtctl(line: string | readonly string[], setting: Setting
     // retries come at once, time limits never
     sleep: (ms) => (ms < 60_000 ? Promise.resolve() : new Promise(() => {})),
     now: () => 0,
+    interrupted: () => new Promise(() => {}),
     exchange: setting.exchanges ?? never,
     randomName: (length) => 'x'.repeat(length),
     version: { gitVersion: 'v1.2.3', gitCommit: 'abc', buildDate: '2026-01-01T00:00:00Z' },

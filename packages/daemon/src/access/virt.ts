@@ -10,7 +10,7 @@ export async function virt(args: readonly string[]): Promise<void> {
     env: process.env,
     home: homedir(),
     self: [`${checkoutRoot()}/slipway`, 'virt'],
-    runProgram: (argv) => runAttached(argv),
+    runProgram: (argv, more) => runAttached(argv, { env: { ...process.env, ...more } }),
     version: KUBEVIRT_VERSION,
   });
   process.exitCode = await runVirtctl(args, io);
