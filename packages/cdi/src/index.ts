@@ -3,10 +3,11 @@ import { dataImportCronController } from './data-import-cron/index.ts';
 import { dataSourceController } from './data-source/data-source-controller.ts';
 import { dataVolumeController } from './data-volume/data-volume-controller.ts';
 import { importController } from './import/import-controller.ts';
-import { uploadController } from './upload/upload-controller.ts';
+import { uploadController } from './upload/index.ts';
 
 export { dataImportCronAdmission } from './data-import-cron/index.ts';
 export { dataVolumeAdmission } from './data-volume/data-volume-admission.ts';
+export { clusterUploadTokens, uploadProxy, uploadServer, uploadTokenApi } from './upload/index.ts';
 export { hostImageTools } from './mover/host-image-tools.ts';
 export type { ImageTools, ToolLimits } from './mover/image-tools.ts';
 export { type MoverIo, type MoverOutcome, runMover } from './mover/main.ts';

@@ -38,6 +38,8 @@ export interface AggregatedRoute {
   readonly connect?: (request: RouteRequest) => Promise<StreamAcceptor>;
   /** Listed in discovery. KubeVirt serves some routes without listing them. */
   readonly discoverable: boolean;
+  /** What discovery tells of a resource beside its name. */
+  readonly listing?: { readonly kind: string; readonly singularName: string; readonly shortNames?: readonly string[] };
 }
 
 export interface StreamAcceptor {

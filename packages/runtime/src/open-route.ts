@@ -7,6 +7,8 @@ export interface OpenRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string | undefined>>;
+  /** The body as it comes in. Nothing is read that the route does not ask for. */
+  readonly incoming: Readable;
   readonly signal: AbortSignal;
 }
 
@@ -19,7 +21,7 @@ export interface OpenResponse {
 
 /** A path of the server below which a part of the platform answers by itself, and decides itself whom. */
 export interface OpenRoute {
-  /** With a slash at its end. */
+  /** What the path begins with. */
   readonly prefix: string;
   handle(request: OpenRequest): Promise<OpenResponse>;
 }

@@ -127,7 +127,7 @@ const METHOD_VERBS: Readonly<Record<string, string>> = {
 function aggregatedResources(api: AggregatedApi): ApiResource[] {
   return api.routes
     .filter(({ discoverable }) => discoverable)
-    .map(({ resource, subresource, namespaced, methods, connect }) => ({
+    .map(({ resource, subresource, namespaced, methods, connect, listing }) => ({
       name: subresource === '' ? resource : `${resource}/${subresource}`,
       singularName: '',
       namespaced,
@@ -135,6 +135,7 @@ function aggregatedResources(api: AggregatedApi): ApiResource[] {
       verbs: [
         ...new Set([...Object.keys(methods).map((method) => METHOD_VERBS[method] ?? 'get'), ...(connect ? ['get'] : [])]),
       ].sort(),
+      ...listing,
     }));
 }
 

@@ -3,7 +3,7 @@ import { type Http2ServerRequest, type Http2ServerResponse, createSecureServer }
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
-import type { UserInfo } from '@slipway/runtime';
+import type { OpenRequest, UserInfo } from '@slipway/runtime';
 import type { FlowController } from '../flow-control/flow-controller.ts';
 import type { Seat } from '../flow-control/priority-level.ts';
 import { handleRequest } from '../pipeline/pipeline.ts';
@@ -71,6 +71,8 @@ export async function listen(server: ServerContext, { host, port, tls }: ListenO
     socket.setNoDelay(true);
   });
   http.setTimeout(0);
+  // an upload takes as long as it takes; bodies of the API have a limit of their own
+  (http as { requestTimeout?: number }).requestTimeout = 0; // there since HTTP/1 is allowed
   await new Promise<void>((resolve, reject) => {
     http.once('error', reject);
     http.listen(port, host, () => resolve());
@@ -129,7 +131,7 @@ async function serve(
   const apiCall = new HttpApiRequest(server.flow, { source: request, hasBody: hasBody(request), departure, peer });
   try {
     const route = server.openRoutes.find(({ prefix }) => apiCall.path.startsWith(prefix));
-    if (route !== undefined) return await serveOpenRoute(route, apiCall, response);
+    if (route !== undefined) return await serveOpenRoute(route, openRequest(apiCall, request), response);
     const answer = await handleRequest(server, apiCall);
     apiCall.leaveBefore(answer);
     await writeResponse(apiCall, answer, response, watches);
@@ -139,6 +141,10 @@ async function serve(
     apiCall.leave();
   }
 }
+
+const openRequest = ({ method, path, query, headers, signal }: HttpApiRequest, incoming: AnyRequest): OpenRequest => ({
+  ...{ method, path, query, headers, signal, incoming },
+});
 
 /** How long a long answer counts as work: who reads slowly keeps nobody waiting. */
 const WRITE_SEAT_MS = 5_000;

@@ -211,6 +211,7 @@ describe('the links of an export', () => {
       path: `/api/export.kubevirt.io/v1/namespaces/a/virtualmachineexports/out/${path}`,
       query: new URLSearchParams(),
       signal: new AbortController().signal,
+      incoming: Readable.from([]),
       ...options,
       headers: { 'x-kubevirt-export-token': token, ...options.headers },
     });

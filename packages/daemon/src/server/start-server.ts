@@ -8,7 +8,7 @@ import {
 } from '@slipway/api';
 import { isNotFound } from '@slipway/apimachinery';
 import { type ApiServer, builtinResources, createApiServer, type ListenOptions, toYaml } from '@slipway/apiserver';
-import { cdiControllers, dataImportCronAdmission, dataVolumeAdmission } from '@slipway/cdi';
+import { cdiControllers, dataImportCronAdmission, dataVolumeAdmission, uploadServer } from '@slipway/cdi';
 import type { Client } from '@slipway/client';
 import {
   type AdmissionDeps,
@@ -47,6 +47,7 @@ import { loggerOf, type DaemonLog } from '../logging.ts';
 import { KUBEVIRT_VERSION, VERSION } from '../version.ts';
 import { createAuditLog } from './audit-log.ts';
 import { deferredClient } from './deferred-client.ts';
+import { uploadParts } from './uploads.ts';
 
 export interface ServerInput {
   readonly config: InstanceConfig;
@@ -69,6 +70,7 @@ export interface RunningServer {
 /** Parts that the API server's own extensions use once they exist. */
 interface LateParts {
   client?: Client;
+  uploadClient?: Client;
   manager?: ControllerManager;
 }
 
@@ -115,20 +117,23 @@ async function createApi(
     const named = await withInferredTypes(client, vm, signal);
     return expandVm(named, config(), await resolveTypes(client, named, signal));
   };
+  const uploadClient = deferredClient(() => late.uploadClient ?? client);
+  const uploads = uploadParts(uploadClient, nodes, INSTALL_NAMESPACE);
   const api = await createApiServer({
     store,
     definitions: builtinResources(),
     bundledCrds: bundledCustomResourceDefinitions(),
     fieldConverters: new Map([['hco.kubevirt.io/HyperConverged', convertHyperConverged]]),
-    components: componentRights([...REGISTRATIONS, { name: 'virt-api', rules: virtApiRules }]).map((component) => ({
+    components: componentRights([...REGISTRATIONS, { name: 'virt-api', rules: virtApiRules }, uploadServer]).map((component) => ({
       ...component,
       namespace: INSTALL_NAMESPACE,
     })),
     aggregatedApis: [
       nodes.api,
+      uploads.api,
       virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, config, expandVm: expand }),
     ],
-    openRoutes: [exportRoute({ client, nodes, now: Date.now, writeYaml: toYaml })],
+    openRoutes: [exportRoute({ client, nodes, now: Date.now, writeYaml: toYaml }), ...uploads.routes],
     admissionHandlers: [
       ...virtAdmissionHandlers({
         client,
@@ -155,6 +160,7 @@ async function createApi(
     audit: createAuditLog(join(paths.server, 'audit.log'), auditRotationOf(instance.server ?? {})),
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
   });
+  late.uploadClient = api.client(componentUser(INSTALL_NAMESPACE, uploadServer.name), uploadServer.name);
   late.client = api.client(componentUser(INSTALL_NAMESPACE, 'virt-api'), 'virt-api');
   return api;
 }

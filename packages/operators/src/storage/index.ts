@@ -10,7 +10,16 @@ import {
   type VolumeSnapshotClass,
   VolumeSnapshotClassKind,
 } from '@slipway/api';
-import { allow, type ControllerDeps, type ControllerRegistration, done, sleep, watchFor, watchSameKey } from '@slipway/runtime';
+import {
+  allow,
+  type ControllerDeps,
+  type ControllerRegistration,
+  done,
+  type PlatformSettings,
+  sleep,
+  watchFor,
+  watchSameKey,
+} from '@slipway/runtime';
 import { CDI_NAME, CDIConfigKind } from '../kinds.ts';
 import { profileStatus } from './storage-capabilities.ts';
 
@@ -82,7 +91,7 @@ export const cdiConfigController: ControllerRegistration = {
   name: 'cdi-config-controller',
   rules: [...allow('create update', CDIConfigKind), ...allow('update', [CDIConfigKind, 'status'])],
   create(deps) {
-    const { client, informers } = deps;
+    const { client, informers, settings } = deps;
     const configs = informers.lister(CDIConfigKind);
     const cdis = informers.lister(CDIKind);
     const classes = informers.lister(StorageClassKind);
@@ -97,7 +106,7 @@ export const cdiConfigController: ControllerRegistration = {
           const current = configs.get(CONFIG_KEY);
           // the kinds of CDI have no status subresource: one write carries both
           const next: cdi.CDIConfig = { ...(current ?? newConfig()), spec };
-          next.status = configStatus(next, classes.list());
+          next.status = { ...configStatus(next, classes.list()), ...uploadProxy(settings) };
           if (current === undefined) await client.create(CDIConfigKind, next, { signal });
           else if (!deepEqual(next, current)) await client.update(CDIConfigKind, next, { signal });
           return done;
@@ -113,6 +122,13 @@ const newConfig = (): cdi.CDIConfig => ({
   metadata: { name: CONFIG_KEY.name, labels: { app: 'containerized-data-importer', 'cdi.kubevirt.io': '' } },
   spec: {},
 });
+
+/** Uploads are taken at the address of the API itself, whose authority clients can check. */
+function uploadProxy({ apiUrl, caBundle }: PlatformSettings): { uploadProxyURL?: string; uploadProxyCA?: string } {
+  if (apiUrl === undefined) return {};
+  // KubeVirt-compat: without a scheme, which clients put in front
+  return { uploadProxyURL: apiUrl.replace(/^https:\/\//, ''), ...(caBundle !== '' && { uploadProxyCA: caBundle }) };
+}
 
 function configStatus({ spec, status }: cdi.CDIConfig, classes: readonly StorageClass[]): NonNullable<cdi.CDIConfig['status']> {
   const global = spec.filesystemOverhead?.global ?? FILESYSTEM_OVERHEAD;
