@@ -45,17 +45,24 @@ export function importedVm(name: string, imageUrl: string, options: { runStrateg
 /** A VM that needs no image: its firmware finds nothing to boot and waits, which is all that many tests need. */
 export const idleVm = (
   name: string,
-  options: { readonly terminationGracePeriodSeconds?: number; readonly domain?: object } = {},
+  options: {
+    readonly terminationGracePeriodSeconds?: number;
+    readonly domain?: object;
+    readonly runStrategy?: string;
+    /** Sizes the guest instead of the manifest. */
+    readonly instancetype?: object;
+  } = {},
 ): object => ({
   apiVersion: 'kubevirt.io/v1',
   kind: 'VirtualMachine',
   metadata: { name, namespace: 'default' },
   spec: {
-    runStrategy: 'Always',
+    runStrategy: options.runStrategy ?? 'Always',
+    ...(options.instancetype && { instancetype: options.instancetype }),
     template: {
       spec: {
         domain: {
-          memory: { guest: '64Mi' },
+          ...(!options.instancetype && { memory: { guest: '64Mi' } }),
           devices: { disks: [{ name: 'scratch', disk: { bus: 'virtio' } }], interfaces: [{ name: 'default', masquerade: {} }] },
           ...options.domain,
         },
