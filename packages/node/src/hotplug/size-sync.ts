@@ -22,7 +22,7 @@ const MEMORY = 'memory';
 /** Taking back memory means moving what is in it. */
 const MEMORY_PATIENCE_MS = 60_000;
 const ONLINE_PATIENCE_MS = 20_000;
-const ONLINE_POLL_MS = 500;
+const ONLINE_POLL_MS = 100;
 
 const NOTHING: SyncResult = { changes: [], problems: [], retryInMs: undefined, hasChanged: false };
 

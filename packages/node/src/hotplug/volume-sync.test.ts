@@ -59,6 +59,8 @@ function world(answers: { attach?: string; detach?: string; plug?: string } = {}
       log.push('detach');
       fail(answers.detach);
     },
+    addIoThread: async (_: unknown, id: number) => void log.push(`add thread ${id}`),
+    removeIoThread: async (_: unknown, id: number) => void log.push(`remove thread ${id}`),
   } as unknown as LibvirtConnection; // only these are called
   const prepared: PreparedVolume = {
     ...{ name: 'data', path: '/x', format: 'raw', readOnly: false, sizeBytes: 1 },
@@ -139,6 +141,34 @@ describe('VolumeSync', () => {
     const gone = await pass(vmiIn('Detaching', false), EMPTY);
     expect(gone.status).toMatchObject({ phase: 'UnMountedFromPod', reason: 'VolumeUnMountedFromPod', target: '' });
     expect(log).toEqual(['detach', 'unplug shop/dv']);
+  });
+
+  it('adds the thread that a disk asks for, and takes it away with the disk or when the disk is refused', async () => {
+    const onVirtio = (vmi: VirtualMachineInstance): VirtualMachineInstance => {
+      const disks = vmi.spec.domain.devices.disks?.map((disk) => ({ ...disk, disk: { bus: 'virtio' as const } })) ?? [];
+      return { ...vmi, spec: { ...vmi.spec, domain: { devices: { disks } } } };
+    };
+    const { pass, log } = world();
+    await pass(onVirtio(vmiIn('AttachedToNode')), EMPTY);
+    const threads = '<iothreadids><iothread id="1"/></iothreadids>';
+    await pass(onVirtio(vmiIn('Detaching', false)), EMPTY.replace('<domain>', `<domain>${threads}`));
+    expect(log).toEqual(['plug', 'add thread 1', 'attach vda S1', 'remove thread 1', 'unplug shop/dv']);
+
+    const refused = world({ attach: 'no' });
+    await refused.pass(onVirtio(vmiIn('AttachedToNode')), EMPTY);
+    expect(refused.log).toEqual(['plug', 'add thread 1', 'attach vda S1', 'remove thread 1', 'unplug shop/dv']);
+  });
+
+  it('leaves threads that another disk uses, and those of the start', async () => {
+    const { pass, log } = world();
+    const vmi = vmiIn('Detaching', false);
+    const root = { name: 'root', disk: { bus: 'virtio' as const } };
+    const booted = { ...vmi, spec: { ...vmi.spec, domain: { devices: { disks: [root] } } } };
+    const threads = '<iothreadids><iothread id="1"/><iothread id="2"/><iothread id="3"/></iothreadids>';
+    const other =
+      '<disk type="file"><driver iothread="3"/><target dev="vdb" bus="virtio"/><alias name="ua-other"/></disk></devices>';
+    await pass(booted, EMPTY.replace('<domain>', `<domain>${threads}`).replace('</devices>', other));
+    expect(log).toEqual(['remove thread 2', 'unplug shop/dv']);
   });
 
   it('tells when the guest does not let go, and when it refuses', async () => {

@@ -1,7 +1,7 @@
 import type { kubevirt, Pod, VirtualMachineInstance } from '@slipway/api';
 import { HotplugReason, VolumePhase } from '@slipway/api';
 import type { EventRecorder, Logger } from '@slipway/runtime';
-import { diskElement, type DomainFacts, planHotplugDisk, renderXml } from '@slipway/virt';
+import { diskElement, type DomainFacts, planHotplugDisk, renderXml, spareIoThreads } from '@slipway/virt';
 import type { PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
 import { isPendingUnplug, Patience } from './patience.ts';
 import type { LiveDisk } from './live-domain.ts';
@@ -76,6 +76,7 @@ export class VolumeSync {
       case 'eject':
         return this.eject(step, guest);
       case 'release':
+        await this.dropIoThreads(guest, spareIoThreads(guest.vmi, guest.live.ioThreads, guest.live.disks.map(ioThreadOf)));
         return this.release(step, guest, signal);
     }
   }
@@ -91,26 +92,35 @@ export class VolumeSync {
     const volume = vmi.spec.volumes?.find((entry) => entry.name === name);
     if (volume === undefined) return undefined;
     let prepared: PreparedVolume | undefined;
+    let newIoThread: number | undefined;
     try {
       prepared = await volumes.plug(vmi, volume, pod(), sandbox, signal);
       const plan = planHotplugDisk(vmi, name, prepared, facts(vmi), taken);
       if (plan === undefined) throw new Error(`The spec has no disk for volume ${name}; add one or remove the volume`);
-      if (plan.newIoThread !== undefined) {
-        await libvirt.addIoThread(domain, plan.newIoThread);
-        taken.ioThreads.push(plan.newIoThread);
-      }
+      newIoThread = plan.newIoThread;
+      if (newIoThread !== undefined) await libvirt.addIoThread(domain, newIoThread);
       const targetDev = step.action === 'insert' ? step.disk.target : plan.disk.targetDev;
       const xml = renderXml(diskElement({ ...plan.disk, targetDev }));
       if (step.action === 'insert') await this.changeDisc(step, { libvirt, domain }, xml);
       else await libvirt.attachDevice(domain, xml);
       taken.targets.push(targetDev);
+      if (newIoThread !== undefined) taken.ioThreads.push(newIoThread);
       this.patience.forget(keyOf(step));
       return this.ready(vmi, name, targetDev);
     } catch (error) {
       signal.throwIfAborted();
+      if (newIoThread !== undefined) await this.dropIoThreads({ libvirt, domain }, [newIoThread]);
       if (prepared?.claim) await this.giveBack(vmi, name, prepared.claim.claimName, signal);
       return this.attachFailed(vmi, step, error);
     }
+  }
+
+  /** A thread that stays costs a little and hinders nobody: it goes with the next disk that goes. */
+  private async dropIoThreads({ libvirt, domain }: Pick<GuestNow, 'libvirt' | 'domain'>, ids: readonly number[]): Promise<void> {
+    for (const id of ids)
+      await libvirt.removeIoThread(domain, id).catch((error: unknown) => {
+        this.deps.log.warn({ pod: this.deps.sandbox.podUid, thread: id, error: textOf(error) }, 'io thread not removed');
+      });
   }
 
   private ready(vmi: VirtualMachineInstance, name: string, target: string): VolumeChange {
@@ -230,6 +240,8 @@ export class VolumeSync {
 const DISC_PARTS: readonly string[] = ['source', 'backingStore'];
 
 const keyOf = ({ action, name }: Pick<VolumeStep, 'action' | 'name'>): string => `${action}/${name}`;
+
+const ioThreadOf = ({ ioThread }: LiveDisk): number | undefined => ioThread;
 
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

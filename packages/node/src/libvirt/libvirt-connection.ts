@@ -229,6 +229,18 @@ export class LibvirtConnection {
       await this.rpc.call({ program: PROGRAM.qemu, procedure: QEMU.monitorCommand, name: 'MONITOR_COMMAND', args })
     ).body.string();
   }
+  /** Takes an IO thread that no disk uses from the running domain. */
+  async removeIoThread(domain: DomainRef, id: number): Promise<void> {
+    await this.onDomain('DEL_IOTHREAD', REMOTE.domainDelIoThread, domain, (args) => args.uint(id).uint(ACTIVE));
+  }
+
+  /** How long libvirt waits for the guest's agent in calls that have no limit of their own, such as freeze. */
+  async limitAgentResponse(domain: DomainRef, seconds: number): Promise<void> {
+    await this.onDomain('AGENT_SET_RESPONSE_TIMEOUT', REMOTE.agentSetResponseTimeout, domain, (args) =>
+      args.int(seconds).uint(0),
+    );
+  }
+
 
   /** One guest-agent command as JSON text. The answer is the guest's word: callers bound and check it. */
   async agentCommand(domain: DomainRef, command: string, timeoutSeconds: number): Promise<string> {

@@ -54,6 +54,7 @@ export const REMOTE = {
   getGuestInfo: 418,
 } as const;
 
+  domainDelIoThread: 356,
 export const QEMU = { monitorCommand: 1, agentCommand: 3 } as const;
 
 /** Event ids to register for, and the procedure by which each event arrives. */

@@ -1,2 +1,2 @@
-export { type HotplugDiskPlan, planHotplugDisk, type TakenDevices } from './plan-disk.ts';
+export { type HotplugDiskPlan, planHotplugDisk, spareIoThreads, type TakenDevices } from './plan-disk.ts';
 export { bootInstance, hotpluggableVolumes, isHotpluggable, withoutHotplugVolumes } from './volumes.ts';

@@ -3,6 +3,7 @@ import { planDisks, type PlannedDisk } from '../domain/disks.ts';
 import type { DomainFacts, VolumeFacts } from '../domain/facts.ts';
 import { planIoThreads } from '../domain/io-threads.ts';
 import { cpuTopology, vcpuCount } from '../domain/shape.ts';
+import { bootInstance } from './volumes.ts';
 
 /** What the running domain has already. */
 export interface TakenDevices {
@@ -66,4 +67,14 @@ function ioThreadOf(
   if (!disk.dedicatedIOThread) return { use: assigned ? threads[0] : undefined, add: undefined };
   const free = Math.max(0, ...threads) + 1;
   return { use: free, add: free };
+}
+
+/** IO threads that were added for disks which are gone: beyond those that the guest booted with, and used by none. Pure. */
+export function spareIoThreads(
+  vmi: VirtualMachineInstance,
+  threads: readonly number[],
+  used: readonly (number | undefined)[],
+): readonly number[] {
+  const { count } = planIoThreads(bootInstance(vmi).spec.domain);
+  return threads.filter((id) => id > count && !used.includes(id));
 }
