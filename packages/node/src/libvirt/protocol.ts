@@ -57,6 +57,7 @@ export const REMOTE = {
   domainDelIoThread: 356,
 export const QEMU = { monitorCommand: 1, agentCommand: 3 } as const;
 
+  agentSetResponseTimeout: 420,
 /** Event ids to register for, and the procedure by which each event arrives. */
 export const EVENT = {
   lifecycle: { id: 0, procedure: 318 },
