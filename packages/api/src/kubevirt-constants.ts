@@ -70,6 +70,22 @@ export const HotplugReason = {
   failedHotplugSync: 'FailedHotplugSync',
 } as const;
 
+/** Ours: reasons of events about guests that go beyond what a guest may do. */
+export const GuestTrouble = {
+  consoleFlood: 'GuestConsoleFlood',
+  eventFlood: 'GuestEventFlood',
+  resetLoop: 'GuestResetLoop',
+  shutdownIgnored: 'GuestShutdownIgnored',
+} as const;
+
+/** Ours: reasons of the condition AgentMisbehaving, and of its events. */
+export const AgentTrouble = {
+  answerTooLong: 'AgentAnswerTooLong',
+  answerMalformed: 'AgentAnswerMalformed',
+  listTooLong: 'AgentListTooLong',
+  noAnswer: 'AgentNotAnswering',
+} as const;
+
 export const VmiCondition = {
   ready: 'Ready',
   synchronized: 'Synchronized',
@@ -78,6 +94,8 @@ export const VmiCondition = {
   dataVolumesReady: 'DataVolumesReady',
   paused: 'Paused',
   agentConnected: 'AgentConnected',
+  /** Ours. */
+  agentMisbehaving: 'AgentMisbehaving',
   liveMigratable: 'LiveMigratable',
   hotVcpuChange: 'HotVCPUChange',
   hotMemoryChange: 'HotMemoryChange',
@@ -89,7 +107,16 @@ export const VmCondition = {
   restartRequired: 'RestartRequired',
   manualRecoveryRequired: 'ManualRecoveryRequired',
   paused: 'Paused',
+  /** Ours. */
+  suspended: 'Suspended',
 } as const;
+
+/** Suspension to disk is ours. On a VM: `true` saves its memory and keeps it off, `discard` throws the memory away. */
+export const SUSPEND = 'slipway.dev/suspend';
+/** On an instance: the claim from which it goes on. */
+export const MEMORY_STATE_CLAIM = 'slipway.dev/memory-state-claim';
+/** On a claim: the instance whose memory it holds, as JSON. */
+export const MEMORY_STATE = 'slipway.dev/memory-state';
 
 /** Reasons of events and conditions, spelled as KubeVirt spells them. */
 export const Reason = {

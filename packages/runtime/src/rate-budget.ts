@@ -21,12 +21,25 @@ export class RateBudget {
     this.lastMs = clock.now();
   }
 
+  /** Takes an amount only if it is there; answers after how many milliseconds to ask again, 0 when it was taken. */
+  tryTake(amount: number): number {
+    this.refill();
+    if (this.balance < amount) return Math.ceil(((amount - this.balance) * 1000) / this.limit.perSecond);
+    this.balance -= amount;
+    return 0;
+  }
+
   /** Takes an amount, more than there is if need be; answers after how many milliseconds the debt is paid, 0 without one. */
   take(amount: number): number {
+    this.refill();
+    this.balance -= amount;
+    return this.balance >= 0 ? 0 : Math.ceil((-this.balance * 1000) / this.limit.perSecond);
+  }
+
+  private refill(): void {
     const now = this.clock.now();
     const { burst, perSecond } = this.limit;
-    this.balance = Math.min(burst, this.balance + (Math.max(0, now - this.lastMs) * perSecond) / 1000) - amount;
+    this.balance = Math.min(burst, this.balance + (Math.max(0, now - this.lastMs) * perSecond) / 1000);
     this.lastMs = now;
-    return this.balance >= 0 ? 0 : (-this.balance * 1000) / perSecond;
   }
 }

@@ -9,8 +9,11 @@ export interface GuestInterface {
   readonly ipAddresses: readonly string[];
 }
 
-const MAX_INTERFACES = 32;
+/** A host of containers has hundreds; those of the VM itself may be anywhere among them. */
+const MAX_SCANNED = 4096;
+const MAX_INTERFACES = 256;
 const MAX_ADDRESSES = 32;
+const MAX_DISKS = 32;
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 
 /** `guest-info`. */
@@ -38,20 +41,20 @@ export function parseOsInfo(value: unknown): kubevirt.VirtualMachineInstanceGues
   });
 }
 
-/** `guest-network-get-interfaces`, without loopback and link-local addresses. */
+/** `guest-network-get-interfaces`, without loopback, link-local addresses and addresses of a zone. */
 export function parseInterfaces(value: unknown): GuestInterface[] {
-  return records(value)
-    .slice(0, MAX_INTERFACES)
-    .flatMap((entry) => {
-      const interfaceName = text(entry['name']);
-      const mac = text(entry['hardware-address'])?.toLowerCase();
-      if (interfaceName === undefined || interfaceName === 'lo' || mac === undefined || !MAC.test(mac)) return [];
-      const ipAddresses = records(entry['ip-addresses'])
-        .flatMap((address) => text(address['ip-address']) ?? [])
-        .filter((address) => isIP(address) !== 0 && !/^fe80:/i.test(address))
-        .slice(0, MAX_ADDRESSES);
-      return [{ interfaceName, mac, ipAddresses }];
-    });
+  const found: GuestInterface[] = [];
+  for (const entry of records(value, MAX_SCANNED)) {
+    const interfaceName = text(entry['name']);
+    const mac = text(entry['hardware-address'])?.toLowerCase();
+    if (interfaceName === undefined || interfaceName === 'lo' || mac === undefined || !MAC.test(mac)) continue;
+    const ipAddresses = records(entry['ip-addresses'])
+      .flatMap((address) => text(address['ip-address']) ?? [])
+      .filter((address) => isIP(address) !== 0 && !/^fe80:|%/i.test(address))
+      .slice(0, MAX_ADDRESSES);
+    if (found.push({ interfaceName, mac, ipAddresses }) >= MAX_INTERFACES) break;
+  }
+  return found;
 }
 
 /** `guest-get-fsinfo`. */
@@ -62,7 +65,7 @@ export function parseFileSystems(value: unknown): kubevirt.VirtualMachineInstanc
     fileSystemType: text(entry['type']) ?? '',
     usedBytes: amount(entry['used-bytes']),
     totalBytes: amount(entry['total-bytes']),
-    disk: records(entry['disk']).map((disk) => ({
+    disk: records(entry['disk'], MAX_DISKS).map((disk) => ({
       busType: text(disk['bus-type']) ?? '',
       ...present<{ serial?: string }>({ serial: text(disk['serial']) }),
     })),

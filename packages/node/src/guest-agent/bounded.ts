@@ -1,20 +1,30 @@
 /** Readers for what a guest says: every text and list is cut to a bound, and anything of another shape is left out. */
 
-export const MAX_ANSWER_BYTES = 256 * 1024;
+/** The file systems, users or interfaces of a large guest fit; the longest answer that libvirt passes on has 4 MiB. */
+export const MAX_ANSWER_BYTES = 1024 * 1024;
 const MAX_TEXT = 256;
-const MAX_LIST = 256;
+export const MAX_LIST = 256;
 
 export type GuestRecord = Readonly<Record<string, unknown>>;
 
-/** Parses `{"return": …}`; undefined for anything else, or for an answer that is too long. */
-export function readReturn(answer: string): unknown {
-  if (answer.length > MAX_ANSWER_BYTES) return undefined;
+/** What is wrong with an answer. */
+export type AnswerProblem = 'too-long' | 'malformed';
+
+/** Reads `{"return": …}`. */
+export function readAnswer(answer: string): { readonly value: unknown } | { readonly problem: AnswerProblem } {
+  if (answer.length > MAX_ANSWER_BYTES) return { problem: 'too-long' };
   try {
     const parsed: unknown = JSON.parse(answer);
-    return isRecord(parsed) ? parsed['return'] : undefined;
+    return isRecord(parsed) && Object.hasOwn(parsed, 'return') ? { value: parsed['return'] } : { problem: 'malformed' };
   } catch {
-    return undefined;
+    return { problem: 'malformed' };
   }
+}
+
+/** The value of `{"return": …}`; undefined for anything else, or for an answer that is too long. */
+export function readReturn(answer: string): unknown {
+  const read = readAnswer(answer);
+  return 'value' in read ? read.value : undefined;
 }
 
 export const isRecord = (value: unknown): value is GuestRecord =>
@@ -23,16 +33,22 @@ export const isRecord = (value: unknown): value is GuestRecord =>
 export const asRecord = (value: unknown): GuestRecord => (isRecord(value) ? value : {});
 
 /** The first records of a list. */
-export function records(value: unknown): GuestRecord[] {
-  return Array.isArray(value) ? value.slice(0, MAX_LIST).filter(isRecord) : [];
+export function records(value: unknown, limit: number = MAX_LIST): GuestRecord[] {
+  return Array.isArray(value) ? value.slice(0, limit).filter(isRecord) : [];
 }
 
-/** A printable text; control characters of a hostile guest, and marks that turn text around, never reach a terminal or a status. */
+// oxlint-disable-next-line no-control-regex -- they are what is removed
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const LONE_SURROGATE = /\p{Surrogate}/gu;
+/** Enough for the longest text among characters that are left out. */
+const MAX_READ = 8 * MAX_TEXT;
+
+/** A printable text; control characters of a hostile guest, and marks that hide or turn text, never reach a terminal or a status. */
 export function text(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;
-  // oxlint-disable-next-line no-control-regex -- they are what is removed
-  const printable = value.replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '');
-  return printable === '' ? undefined : printable.slice(0, MAX_TEXT);
+  const printable = value.slice(0, MAX_READ).replaceAll(UNPRINTABLE, '').slice(0, MAX_TEXT);
+  // half a character is none that a client could read
+  return printable === '' ? undefined : printable.replaceAll(LONE_SURROGATE, '\ufffd');
 }
 
 /** A finite number that is not negative. */

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { LibvirtError } from '../libvirt/index.ts';
+import type { AgentProblem } from './agent-problem.ts';
 import { parseInterfaces, parseOsInfo, parseUsers } from './answers.ts';
 import { MAX_ANSWER_BYTES, readReturn, text } from './bounded.ts';
 import { guestAgent } from './guest-agent.ts';
@@ -71,10 +73,12 @@ describe('guest agent', () => {
       'hardware-address': '02:00:00:00:00:00',
       user: 'x',
     }));
-    expect(parseInterfaces(flood).length).toBeLessThanOrEqual(32);
+    expect(parseInterfaces(flood)).toHaveLength(256);
     expect(parseUsers(flood).length).toBeLessThanOrEqual(256);
     expect(text('\x1b[2Jowned'.repeat(1000))?.length).toBeLessThanOrEqual(256);
     expect(text('\x1b[2J')).toBe('[2J');
+    expect(text(`half \ud83d a character, hidden\u200b\u202e marks`)).toBe('half \ufffd a character, hidden marks');
+    expect(text(`${'x'.repeat(255)}\u{1f600}`)).toBe(`${'x'.repeat(255)}\ufffd`);
     expect(readReturn('x'.repeat(MAX_ANSWER_BYTES + 1))).toBeUndefined();
     fc.assert(
       fc.property(fc.anything(), (value) => {
@@ -84,5 +88,44 @@ describe('guest agent', () => {
       }),
     );
     fc.assert(fc.property(fc.string(), (answer) => void readReturn(answer)));
+  });
+
+  it.each([
+    ['x'.repeat(2_000_000), 'AgentAnswerTooLong'],
+    ['{"return": ', 'AgentAnswerMalformed'],
+    ['[]', 'AgentAnswerMalformed'],
+    [`${'['.repeat(400_000)}`, 'AgentAnswerMalformed'],
+    [`{"return": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`, undefined],
+    [JSON.stringify({ return: Array.from({ length: 10_000 }, () => ({})) }), 'AgentListTooLong'],
+    ['{"return": []}', undefined],
+    [new LibvirtError('AGENT_COMMAND', 86, 'Guest agent is not responding: timeout'), 'AgentNotAnswering'],
+    [new LibvirtError('AGENT_COMMAND', 1, 'internal error: cannot parse json \x1b[2J'), 'AgentAnswerMalformed'],
+    [new LibvirtError('AGENT_COMMAND', 1, 'The command guest-get-users has been disabled'), undefined],
+    [new Error('The connection to libvirt was closed'), undefined],
+  ])('says what is wrong with an answer: %.40s → %s', async (answer, reason) => {
+    const problems: AgentProblem[] = [];
+    const agentCommand = async (): Promise<string> => {
+      if (typeof answer === 'string') return answer;
+      throw answer;
+    };
+    const agent = guestAgent({ agentCommand }, domain, (problem) => problems.push(problem));
+    const users = await agent.users().catch(() => []);
+    expect(users).toEqual([]);
+    expect(problems.map((problem) => problem.reason)).toEqual(reason === undefined ? [] : [reason]);
+    for (const { message } of problems) {
+      expect(message).toMatch(/guest-get-users.*qemu-guest-agent/);
+      expect(message).not.toContain('\x1b');
+    }
+  });
+
+  it('finds the interfaces of the VM behind hundreds of others', () => {
+    const others = Array.from({ length: 200 }, (_, index) => ({
+      name: `veth${index}`,
+      'hardware-address': `02:00:00:00:00:${(index % 256).toString(16).padStart(2, '0')}`,
+    }));
+    const own = { name: 'eth0', 'hardware-address': '52:54:00:00:00:01', 'ip-addresses': [{ 'ip-address': '10.0.2.2' }] };
+    expect(parseInterfaces([...others, own]).at(-1)).toEqual({
+      ...{ interfaceName: 'eth0', mac: '52:54:00:00:00:01', ipAddresses: ['10.0.2.2'] },
+    });
   });
 });

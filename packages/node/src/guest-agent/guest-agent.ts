@@ -10,7 +10,8 @@ import {
   parseTimezone,
   parseUsers,
 } from './answers.ts';
-import { present, readReturn } from './bounded.ts';
+import { type AgentProblem, answerProblem, failureProblem, listProblem } from './agent-problem.ts';
+import { present, readAnswer } from './bounded.ts';
 
 const TIMEOUT_SECONDS = 5;
 
@@ -30,9 +31,25 @@ export interface GuestAgent {
   summary(): Promise<kubevirt.VirtualMachineInstanceGuestAgentInfo>;
 }
 
-export function guestAgent(connection: Pick<LibvirtConnection, 'agentCommand'>, domain: DomainRef): GuestAgent {
-  const ask = async (command: string): Promise<unknown> =>
-    readReturn(await connection.agentCommand(domain, JSON.stringify({ execute: command }), TIMEOUT_SECONDS));
+/** `onProblem` hears of each answer that goes beyond what is read. */
+export function guestAgent(
+  connection: Pick<LibvirtConnection, 'agentCommand'>,
+  domain: DomainRef,
+  onProblem: (problem: AgentProblem) => void = () => {},
+): GuestAgent {
+  const hear = (problem: AgentProblem | undefined): void => {
+    if (problem !== undefined) onProblem(problem);
+  };
+  const ask = async (command: string): Promise<unknown> => {
+    const line = JSON.stringify({ execute: command });
+    const answer = await connection.agentCommand(domain, line, TIMEOUT_SECONDS).catch((error: unknown) => {
+      hear(failureProblem(command, error));
+      throw error;
+    });
+    const read = readAnswer(answer);
+    hear('problem' in read ? answerProblem(command, read.problem) : listProblem(command, read.value));
+    return 'value' in read ? read.value : undefined;
+  };
   /** For commands that some agents do not have. */
   const tryAsk = (command: string): Promise<unknown> => ask(command).catch(() => undefined);
   const tell = async (execute: string, args: object): Promise<void> => {

@@ -1,3 +1,4 @@
 export { asRecord, readReturn } from './bounded.ts';
 export type { GuestInterface } from './answers.ts';
 export { type GuestAgent, guestAgent } from './guest-agent.ts';
+export type { AgentProblem } from './agent-problem.ts';

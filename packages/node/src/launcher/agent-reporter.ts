@@ -2,12 +2,16 @@ import { VmiPhase } from '@slipway/api';
 import { CredentialSync } from '../access-credentials/index.ts';
 import { sleep } from '@slipway/runtime';
 import { GuestAgent } from './guest-agent.ts';
-import { reportedInstance, withCondition } from './instance-status.ts';
+import type { AgentProblem } from '../guest-agent/index.ts';
+import { misbehavingInstance, reportedInstance, withCondition } from './instance-status.ts';
 import { oneShot } from './launch-parts.ts';
 import type { GuestControl, LaunchView } from './launch-view.ts';
 
 const REFRESH_MS = 30_000;
 const RETRY_MS = 1_000;
+/** An agent that has just connected may not answer yet. */
+const PATIENCE = 3;
+const SLOW_RETRY_MS = 10_000;
 
 /** Writes what the guest's agent says into the VMI, when it is new; again and again while the agent is connected. */
 export class AgentReporter {
@@ -16,6 +20,9 @@ export class AgentReporter {
   private isConnected = false;
   private isPolling = false;
   private noticed = oneShot();
+  /** Questions without an answer, one after the other. */
+  private failures = 0;
+  private told: string | undefined;
   private readonly credentials: CredentialSync;
 
   constructor(launch: LaunchView, session: GuestControl) {
@@ -43,7 +50,8 @@ export class AgentReporter {
         // the server or libvirt may be away just then
         const outcome = await this.report().catch(() => 'failed' as const);
         if (outcome === 'silent' && !this.isConnected) return;
-        await Promise.race([sleep(deps.clock, outcome === 'reported' ? REFRESH_MS : RETRY_MS, signal), noticed]);
+        const retryMs = this.failures > PATIENCE ? SLOW_RETRY_MS : RETRY_MS;
+        await Promise.race([sleep(deps.clock, outcome === 'reported' ? REFRESH_MS : retryMs, signal), noticed]);
       }
     } finally {
       this.isPolling = false;
@@ -55,14 +63,33 @@ export class AgentReporter {
     const { deps, writer, signal } = this.launch;
     const agent = new GuestAgent(await session.libvirt(), await session.domain());
     const report = await agent.report().catch(() => undefined);
+    this.failures = report ? 0 : this.failures + 1;
     if (report) this.isConnected = true;
-    if (report || !this.isConnected)
+    const isNews = report !== undefined || !this.isConnected;
+    const problem = this.problemOf(agent);
+    if (isNews || problem)
       await writer.update((vmi) => {
         if (vmi.status?.phase !== VmiPhase.running || this.launch.hasEnded()) return vmi;
-        return reportedInstance(vmi, report, deps.clock.now());
+        const now = deps.clock.now();
+        return misbehavingInstance(isNews ? reportedInstance(vmi, report, now) : vmi, problem, now);
       }, signal);
+    this.tell(problem);
     if (report) await this.syncCredentials(agent);
     return report === undefined ? 'silent' : 'reported';
+  }
+
+  /** What to say of the agent; a frozen one has reason to be silent, and one that has just come is given time. */
+  private problemOf(agent: GuestAgent): AgentProblem | undefined {
+    const isSilent = this.failures > 0 && this.failures < PATIENCE;
+    const isFrozen = this.launch.writer.current.status?.fsFreezeStatus === 'frozen';
+    return !this.isConnected || isSilent || isFrozen ? undefined : agent.problems[0];
+  }
+
+  private tell(problem: AgentProblem | undefined): void {
+    const { deps, writer } = this.launch;
+    if (problem !== undefined && problem.reason !== this.told)
+      deps.events.warning(writer.current, problem.reason, problem.message);
+    if (problem !== undefined || this.failures === 0) this.told = problem?.reason;
   }
 
   private async syncCredentials(agent: GuestAgent): Promise<void> {

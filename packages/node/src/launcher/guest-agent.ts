@@ -1,6 +1,6 @@
 import type { kubevirt } from '@slipway/api';
 import type { CredentialAgent } from '../access-credentials/index.ts';
-import { type GuestInterface, type GuestAgent as GuestAgentCalls, guestAgent } from '../guest-agent/index.ts';
+import { type AgentProblem, type GuestInterface, type GuestAgent as GuestAgentCalls, guestAgent } from '../guest-agent/index.ts';
 import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 
 export interface GuestReport {
@@ -8,14 +8,21 @@ export interface GuestReport {
   readonly interfaces: readonly { readonly name: string; readonly mac: string; readonly ipAddresses: readonly string[] }[];
 }
 
+const MAX_PROBLEMS = 8;
 const API_VERSION = 'subresources.kubevirt.io/v1';
 
 /** What the status and the subresources show of one guest; what the guest says is bounded and checked beneath. */
 export class GuestAgent {
   private readonly calls: GuestAgentCalls;
+  private readonly heard: AgentProblem[] = [];
 
   constructor(libvirt: Pick<LibvirtConnection, 'agentCommand'>, domain: DomainRef) {
-    this.calls = guestAgent(libvirt, domain);
+    this.calls = guestAgent(libvirt, domain, (problem) => this.heard.length < MAX_PROBLEMS && this.heard.push(problem));
+  }
+
+  /** How the answers so far have gone beyond what is read. */
+  get problems(): readonly AgentProblem[] {
+    return this.heard;
   }
 
   /** The commands that set keys and passwords. */

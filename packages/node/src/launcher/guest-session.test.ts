@@ -208,6 +208,44 @@ describe('events of libvirt', () => {
     expect(events[0]).toMatchObject(expected);
   });
 
+  it('are followed at a bounded rate, and people are told', async () => {
+    const { session, events, emit, clock } = world(running);
+    await session.find(NAME);
+    for (let round = 0; round < 10_000; round++) {
+      emit({ type: 'agent', domain: NAME, connected: round % 2 === 0 });
+      emit(lifecycle(round % 2 === 0 ? LIFECYCLE.suspended : LIFECYCLE.resumed, 0));
+      emit({ type: 'device-removal-failed', domain: NAME, alias: `a${round}` });
+      emit({ type: 'reboot', domain: NAME });
+    }
+    emit(lifecycle(LIFECYCLE.stopped, STOPPED.crashed));
+    expect(events.length).toBeLessThan(110);
+    const troubles = events.flatMap((event) => (event.type === 'trouble' ? [event.reason] : []));
+    expect(new Set(troubles)).toEqual(new Set(['GuestEventFlood', 'GuestResetLoop']));
+    expect(events.at(-1)).toMatchObject({ type: 'ended', phase: 'Failed' });
+    clock.advance(60_000);
+    // the state that counts is the last one
+    expect(events.filter(({ type }) => type === 'agent').at(-1)).toMatchObject({ connected: false });
+    expect(events.filter(({ type }) => type === 'paused' || type === 'resumed').at(-1)).toEqual({ type: 'resumed' });
+    expect(events.length).toBeLessThan(300);
+    session.close();
+  });
+
+  it('of a daemon that ends every connection do not keep the agent busy', async () => {
+    const { session, killDaemon, calls, clock } = world(running);
+    await session.find(NAME);
+    for (let round = 0; round < 50; round++) {
+      killDaemon();
+      await settled();
+    }
+    expect(calls.filter((name) => name === 'state').length).toBeLessThan(10);
+    for (let round = 0; round < 5; round++) {
+      clock.advance(30_000);
+      await settled();
+    }
+    expect(await session.find(NAME)).toMatchObject({ isActive: true });
+    session.close();
+  });
+
   it('say the end once', async () => {
     const { session, events, emit, set } = world(running);
     await session.find(NAME);

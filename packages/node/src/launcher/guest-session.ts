@@ -1,5 +1,6 @@
 import { connectBeneath, isSameProcess } from '@slipway/hostapi';
-import { sleep, type TimerClock } from '@slipway/runtime';
+import { GuestTrouble } from '@slipway/api';
+import { backOffDelay, RateBudget, type RateLimit, sleep, type TimerClock } from '@slipway/runtime';
 import { type ConsoleLog, ConsoleHub, openConsoleLog, readConsoleLog, VncSessions } from '../console/index.ts';
 import {
   DOMAIN_STATE,
@@ -13,13 +14,16 @@ import {
 } from '../libvirt/index.ts';
 import { connectLibvirt, type HostPrograms, type RunningSandbox } from '../sandbox/index.ts';
 import { SERIAL_SOCKET, VNC_SOCKET } from './domain-facts.ts';
+import { EventGate } from './event-gate.ts';
 
 export type GuestEvent =
   | { readonly type: 'ended'; readonly phase: 'Succeeded' | 'Failed'; readonly reason: string }
   | { readonly type: 'paused'; readonly reason: 'PausedByUser' | 'PausedIOError' }
   | { readonly type: 'resumed' }
   | { readonly type: 'agent'; readonly connected: boolean }
-  | { readonly type: 'device'; readonly event: DomainEvent };
+  | { readonly type: 'device'; readonly event: DomainEvent }
+  /** The guest goes beyond what a guest may do: for people. */
+  | { readonly type: 'trouble'; readonly reason: string; readonly message: string };
 
 export interface GuestSessionDeps {
   readonly sandbox: RunningSandbox;
@@ -43,6 +47,29 @@ const IO_ERROR_SUSPEND = 2;
  */
 const DOUBT_MS = [200, 1_000, 5_000, 15_000, 60_000] as const;
 const SCROLLBACK_BYTES = 64 * 1024;
+/** A daemon that does not live longer than this is connected to ever more seldom. */
+const SHORT_LIFE_MS = 10_000;
+const RECONNECT = { baseMs: 200, maxMs: 30_000, jitter: 0 };
+/** Below the limit of calls of libvirt, so that a silent agent fails its call and not the connection. */
+const AGENT_SECONDS = 50;
+/** What an ordinary guest causes passes at once; a flood is thinned out. */
+const EVENT_LIMITS = {
+  agent: { burst: 10, perSecond: 0.1 },
+  power: { burst: 20, perSecond: 0.5 },
+  device: { burst: 64, perSecond: 2 },
+} as const;
+/** More than ten resets within five minutes. */
+const RESETS: RateLimit = { burst: 10, perSecond: 10 / 300 };
+const TELL_RESETS_MS = 10 * 60_000;
+
+const TROUBLE_TEXT = {
+  [GuestTrouble.consoleFlood]:
+    'The guest writes more to its serial console than anybody reads: it is slowed down, and its log keeps the last 2 MiB. Make it less talkative, for example by the kernel argument "quiet" or a lower log level of the service that writes',
+  [GuestTrouble.eventFlood]:
+    'The guest, or its QEMU, causes more events than are worth following: they are followed a few times a minute. Look at its devices and its agent inside the guest; restart it if nothing is found',
+  [GuestTrouble.resetLoop]:
+    'The guest was reset more than 10 times within 5 minutes. Look at its console for the reason (a panic with "panic=", a watchdog, a boot loop), and stop the VM meanwhile if it should not use the processor',
+} as const;
 
 /** The connection to one sandbox's libvirt and what hangs on the domain: consoles, events. Owns them until `close`. */
 export class GuestSession {
@@ -58,11 +85,21 @@ export class GuestSession {
   private hasRun = false;
   /** Started by us, not found: what libvirt says of it before it has run is about the start. */
   private isOurs = false;
+  private readonly gates: Readonly<Record<keyof typeof EVENT_LIMITS, EventGate<GuestEvent>>>;
+  private readonly resets: RateBudget;
+  private toldResetsMs = Number.NEGATIVE_INFINITY;
+  /** Connections that ended soon, one after the other. */
+  private shortLives = 0;
   /** Forced off by us; then the guest did not end by itself. */
   private isForced = false;
 
   constructor(deps: GuestSessionDeps) {
     this.deps = deps;
+    const gate = (limit: RateLimit): EventGate<GuestEvent> =>
+      new EventGate({ limit, clock: deps.clock, deliver: deps.onEvent, onFlood: () => this.trouble(GuestTrouble.eventFlood) });
+    const { agent, power, device } = EVENT_LIMITS;
+    this.gates = { agent: gate(agent), power: gate(power), device: gate(device) };
+    this.resets = new RateBudget(RESETS, deps.clock);
     this.connection = this.connect();
     this.connection.catch(() => this.noticeDeadSandbox()); // reported to whoever asks for it, too
   }
@@ -86,7 +123,10 @@ export class GuestSession {
       const { state, reason } = await libvirt.state(await libvirt.lookup(name));
       this.domainName = name;
       const isActive = state !== DOMAIN_STATE.shutoff && state !== DOMAIN_STATE.crashed;
-      if (isActive && !this.hasRun && !this.isOurs) this.doubt(libvirt);
+      if (isActive && !this.hasRun && !this.isOurs) {
+        this.doubt(libvirt);
+        await this.limitAgent(libvirt);
+      }
       this.hasRun ||= isActive;
       if (!isActive && this.isEnd(reason)) this.ended(CLEAN_SHUTOFF.includes(reason), 'while nobody watched');
       return { isActive, isPaused: state === DOMAIN_STATE.paused };
@@ -124,6 +164,8 @@ export class GuestSession {
       connect: () => connectBeneath(sandbox.dir, SERIAL_SOCKET),
       earlier: readConsoleLog(consoleLog, SCROLLBACK_BYTES),
       onOutput: (chunk) => log.append(chunk),
+      onFlood: () => this.trouble(GuestTrouble.consoleFlood),
+      clock,
     });
     this.hub.start();
     this.vncSessions = new VncSessions(() => connectBeneath(sandbox.dir, VNC_SOCKET));
@@ -160,6 +202,7 @@ export class GuestSession {
 
   close(): void {
     this.closing.abort(new Error('The session was closed'));
+    for (const gate of Object.values(this.gates)) gate.close();
     this.hub?.close();
     this.vncSessions?.close();
     this.log?.close();
@@ -178,14 +221,32 @@ export class GuestSession {
     const connect =
       this.deps.connect ?? (() => connectLibvirt({ sandbox, programs, onEvent, isAlive: () => this.isAlive }, signal));
     const libvirt = await connect(onEvent, signal);
-    libvirt.closed.then(() => this.reconnect()).catch(() => {});
+    const sinceMs = this.deps.clock.now();
+    libvirt.closed
+      .then(() => {
+        this.shortLives = this.deps.clock.now() - sinceMs < SHORT_LIFE_MS ? this.shortLives + 1 : 0;
+        this.reconnect();
+      })
+      .catch(() => {});
     return libvirt;
+  }
+
+  private async connectAgain(): Promise<LibvirtConnection> {
+    const { signal } = this.closing;
+    // once is an accident; a daemon that ends every connection must not keep the agent busy
+    if (this.shortLives > 1)
+      await sleep(
+        this.deps.clock,
+        backOffDelay(this.shortLives - 1, RECONNECT, () => 0),
+        signal,
+      );
+    return this.connect();
   }
 
   /** The daemon died: its init starts another, which adopts the domain. */
   private reconnect(): void {
     if (this.closing.signal.aborted) return;
-    this.connection = this.connect();
+    this.connection = this.connectAgain();
     this.connection.then((libvirt) => this.domainName !== '' && this.doubt(libvirt)).catch(() => this.noticeDeadSandbox());
   }
 
@@ -207,14 +268,27 @@ export class GuestSession {
   }
 
   private onDomainEvent(event: DomainEvent): void {
-    if (event.type === 'agent') this.deps.onEvent(event);
-    if (event.type.startsWith('device-')) this.deps.onEvent({ type: 'device', event });
+    const { agent, power, device } = this.gates;
+    if (event.type === 'agent') agent.offer('agent', event);
+    else if (event.type.startsWith('device-')) device.offer(deviceKey(event), { type: 'device', event });
+    else if (event.type === 'reboot') this.countReset();
     if (event.type !== 'lifecycle') return;
     if (event.event === LIFECYCLE.stopped) this.stopped(event.detail);
     else if (event.event === LIFECYCLE.crashed) this.ended(false, 'it crashed');
-    else if (event.event === LIFECYCLE.resumed) this.deps.onEvent({ type: 'resumed' });
+    else if (event.event === LIFECYCLE.resumed) power.offer('power', { type: 'resumed' });
     else if (event.event === LIFECYCLE.suspended)
-      this.deps.onEvent({ type: 'paused', reason: event.detail === IO_ERROR_SUSPEND ? 'PausedIOError' : 'PausedByUser' });
+      power.offer('power', { type: 'paused', reason: event.detail === IO_ERROR_SUSPEND ? 'PausedIOError' : 'PausedByUser' });
+  }
+
+  private countReset(): void {
+    const now = this.deps.clock.now();
+    if (this.resets.tryTake(1) === 0 || now - this.toldResetsMs < TELL_RESETS_MS) return;
+    this.toldResetsMs = now;
+    this.trouble(GuestTrouble.resetLoop);
+  }
+
+  private trouble(reason: keyof typeof TROUBLE_TEXT): void {
+    this.deps.onEvent({ type: 'trouble', reason, message: TROUBLE_TEXT[reason] });
   }
 
   private stopped(detail: number): void {
@@ -230,3 +304,5 @@ export class GuestSession {
     this.deps.onEvent({ type: 'ended', phase: isClean ? 'Succeeded' : 'Failed', reason });
   }
 }
+
+const deviceKey = (event: DomainEvent): string => `${event.type} ${'alias' in event ? event.alias.slice(0, 128) : ''}`;

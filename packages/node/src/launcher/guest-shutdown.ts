@@ -1,3 +1,4 @@
+import { GuestTrouble } from '@slipway/api';
 import { sleep } from '@slipway/runtime';
 import type { GuestControl, LaunchView } from './launch-view.ts';
 
@@ -13,6 +14,7 @@ export class GuestShutdown {
   private isUnderWay = false;
   private startMs: number | undefined;
   private wasForcedAtOnce = false;
+  private hasTold = false;
 
   constructor(launch: LaunchView, session: GuestControl) {
     this.launch = launch;
@@ -59,6 +61,11 @@ export class GuestShutdown {
     }
     if (this.launch.hasEnded()) return;
     this.wasForcedAtOnce = this.graceMs() === 0;
+    if (!this.wasForcedAtOnce && !this.hasTold) {
+      this.hasTold = true;
+      const message = `The guest did not shut down within ${this.graceMs() / 1000} s (terminationGracePeriodSeconds) and is switched off. Let it follow the power button (systemd-logind or acpid in the guest), or give it more time`;
+      events.warning(writer.current, GuestTrouble.shutdownIgnored, message);
+    }
     await this.session.destroy();
     await ended;
   }

@@ -3,6 +3,7 @@ import { VmiCondition, VmiPhase } from '@slipway/api';
 import { formatTime } from '@slipway/apimachinery';
 import type { DomainPlan } from '@slipway/virt';
 import type { PodNetworkStatus } from '../contracts.ts';
+import type { AgentProblem } from '../guest-agent/index.ts';
 import type { GuestReport } from './guest-agent.ts';
 
 type Status = kubevirt.VirtualMachineInstanceStatus;
@@ -142,7 +143,7 @@ export function runningInstance(
 
 /** The VMI after its guest has ended. Pure. */
 export function endedInstance(vmi: VirtualMachineInstance, phase: 'Succeeded' | 'Failed', nowMs: number): VirtualMachineInstance {
-  const gone: string[] = [VmiCondition.agentConnected, VmiCondition.paused];
+  const gone: string[] = [VmiCondition.agentConnected, VmiCondition.agentMisbehaving, VmiCondition.paused];
   const conditions = (vmi.status?.conditions ?? []).filter(({ type }) => !gone.includes(type));
   const { fsFreezeStatus: _, ...status } = inPhase(vmi, phase, nowMs);
   return { ...vmi, status: { ...status, conditions } };
@@ -164,6 +165,22 @@ export function reportedInstance(
   const conditions = withCondition(status?.conditions, { type: agentConnected, status: 'True' }, nowMs);
   const next: VirtualMachineInstance = { ...vmi, status: { ...status, conditions, interfaces, guestOSInfo: report.os } };
   return JSON.stringify(next) === JSON.stringify(vmi) ? vmi : next;
+}
+
+/** The VMI with what is wrong with its agent's answers. Pure; the same object when that is nothing new. */
+export function misbehavingInstance(
+  vmi: VirtualMachineInstance,
+  problem: AgentProblem | undefined,
+  nowMs: number,
+): VirtualMachineInstance {
+  const type = VmiCondition.agentMisbehaving;
+  const before = vmi.status?.conditions?.find((condition) => condition.type === type);
+  if (before?.reason === problem?.reason && before?.message === problem?.message) return vmi;
+  const conditions =
+    problem === undefined
+      ? withoutCondition(vmi.status?.conditions, type)
+      : withCondition(vmi.status?.conditions, { type, status: 'True', ...problem }, nowMs);
+  return { ...vmi, status: { ...vmi.status, conditions } };
 }
 
 function mergeInterfaces(known: readonly Interface[], { interfaces }: GuestReport): Interface[] {

@@ -246,6 +246,9 @@ export class Launch {
       case 'device':
         this.devices?.observe(event.event);
         break;
+      case 'trouble':
+        this.deps.events.warning(this.writer.current, event.reason, event.message);
+        break;
       case 'paused':
         if (this.isStarted) this.writePaused(event.reason).catch(report);
         break;

@@ -68,6 +68,12 @@ describe('LibvirtConnection with a real unprivileged daemon and its test driver'
     expect(image.subarray(1, 4).toString()).toBe('PNG');
   });
 
+  it('asks for the limit of agents by the right number', async () => {
+    // the test driver has no agents, and says so by the name of the function
+    const refused = connection.limitAgentResponse(await connection.lookup('test'), 50);
+    await expect(refused).rejects.toThrow(/virDomainAgentSetResponseTimeout/);
+  });
+
   it('tells a missing domain by its code', async () => {
     await expect(connection.lookup('nobody')).rejects.toMatchObject({ name: 'LibvirtError', code: ERROR_CODE.noDomain });
   });

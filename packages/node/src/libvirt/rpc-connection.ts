@@ -1,4 +1,5 @@
 import { createConnection, type Socket } from 'node:net';
+import { RateBudget, type RateLimit, systemClock, type TimerClock } from '@slipway/runtime';
 import { HEADER_BYTES, KEEPALIVE, MAX_MESSAGE_BYTES, MESSAGE_STATUS, MESSAGE_TYPE, PROGRAM } from './protocol.ts';
 import { XdrReader, XdrWriter } from './xdr.ts';
 
@@ -23,6 +24,8 @@ export interface RpcCall {
   readonly args?: Buffer;
   /** The reply is followed by a stream from the daemon; its bytes are collected up to this many. */
   readonly maxStreamBytes?: number;
+  /** For calls that move much data. */
+  readonly timeoutMs?: number;
 }
 
 export interface RpcReply {
@@ -51,6 +54,11 @@ interface Message {
 /** Longer than any call takes on a busy machine, guest-agent calls with their own limit included. */
 const CALL_TIMEOUT_MS = 60_000;
 
+/** Events and keepalives that nobody asked for; beyond this the connection is not read for a while. */
+const UNASKED: RateLimit = { burst: 2_000, perSecond: 500 };
+/** A daemon that asks without reading our answers. */
+const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
+
 export type EventListener = (procedure: number, body: XdrReader) => void;
 
 /** One connection to a libvirt daemon: calls in any number at once, events, keepalive. */
@@ -67,10 +75,15 @@ export class RpcConnection {
   private wantedBytes = 4;
   private serial = 0;
   private failure: Error | undefined;
+  private readonly clock: TimerClock;
+  private readonly unasked: RateBudget;
+  private isHeldBack = false;
 
-  private constructor(socket: Socket, onEvent: EventListener) {
+  private constructor(socket: Socket, onEvent: EventListener, clock: TimerClock) {
     this.socket = socket;
     this.onEvent = onEvent;
+    this.clock = clock;
+    this.unasked = new RateBudget(UNASKED, clock);
     socket.on('data', (chunk) => this.receive(chunk));
     socket.on('error', (error) => this.end(error));
     this.closed = new Promise((resolve) => {
@@ -82,13 +95,13 @@ export class RpcConnection {
   }
 
   /** Rejects when nobody listens at the socket. */
-  static open(socketPath: string, onEvent: EventListener): Promise<RpcConnection> {
+  static open(socketPath: string, onEvent: EventListener, clock = systemClock): Promise<RpcConnection> {
     return new Promise((resolve, reject) => {
       const socket = createConnection(socketPath);
       socket.once('error', reject);
       socket.once('connect', () => {
         socket.off('error', reject);
-        resolve(new RpcConnection(socket, onEvent));
+        resolve(new RpcConnection(socket, onEvent, clock));
       });
     });
   }
@@ -98,7 +111,8 @@ export class RpcConnection {
     const serial = ++this.serial;
     return new Promise((resolve, reject) => {
       // a daemon that hangs is given up as a whole: its init has another one ready
-      const timer = setTimeout(() => this.socket.destroy(new Error(`libvirt did not answer ${call.name}`)), CALL_TIMEOUT_MS);
+      const giveUp = (): void => void this.socket.destroy(new Error(`libvirt did not answer ${call.name}`));
+      const timer = setTimeout(giveUp, call.timeoutMs ?? CALL_TIMEOUT_MS);
       timer.unref();
       this.timers.set(serial, timer);
       this.pending.set(serial, { call, resolve, reject, chunks: [], streamedBytes: 0 });
@@ -114,14 +128,25 @@ export class RpcConnection {
     const length = HEADER_BYTES + (payload?.length ?? 0);
     const header = new XdrWriter().uint(length).uint(program).uint(1).int(procedure).int(type).uint(serial).int(status);
     this.socket.write(payload ? Buffer.concat([header.toBuffer(), payload]) : header.toBuffer());
+    if (this.socket.writableLength > MAX_UNSENT_BYTES) this.socket.destroy(new Error('libvirt does not read what it is sent'));
   }
 
   private receive(chunk: Buffer): void {
-    this.received.push(chunk);
+    let piece = chunk;
+    // pieces of like size are put together, so that neither many tiny ones nor one long message cost more than a few copies
+    for (let last = this.received.at(-1); last !== undefined && last.length <= piece.length; last = this.received.at(-1)) {
+      this.received.pop();
+      piece = Buffer.concat([last, piece]);
+    }
+    this.received.push(piece);
     this.receivedBytes += chunk.length;
-    // put together only when a whole message is there, so that a long one in small pieces costs its length once
-    while (this.receivedBytes >= 4 && this.receivedBytes >= this.wantedBytes) {
-      const joined: Buffer = this.received.length === 1 ? (this.received[0] ?? chunk) : Buffer.concat(this.received);
+    this.acceptAll();
+  }
+
+  private acceptAll(): void {
+    while (!this.isHeldBack && this.receivedBytes >= 4 && this.receivedBytes >= this.wantedBytes) {
+      const [first] = this.received;
+      const joined = first !== undefined && this.received.length === 1 ? first : Buffer.concat(this.received);
       const length = joined.readUInt32BE(0);
       if (length < HEADER_BYTES || length > MAX_MESSAGE_BYTES) {
         this.socket.destroy(new Error(`libvirt sent a message of ${length} bytes`));
@@ -156,6 +181,7 @@ export class RpcConnection {
   }
 
   private dispatch(message: Message): void {
+    if (message.program === PROGRAM.keepalive || message.type === MESSAGE_TYPE.event) this.spend();
     if (message.program === PROGRAM.keepalive) {
       if (message.procedure === KEEPALIVE.ping)
         this.send(PROGRAM.keepalive, KEEPALIVE.pong, MESSAGE_TYPE.event, 0, MESSAGE_STATUS.ok);
@@ -164,6 +190,19 @@ export class RpcConnection {
     if (message.type === MESSAGE_TYPE.event) this.onEvent(message.procedure, new XdrReader(message.payload));
     else if (message.type === MESSAGE_TYPE.reply) this.receiveReply(message);
     else if (message.type === MESSAGE_TYPE.stream) this.receiveStream(message);
+  }
+
+  /** A flood of events is read as slowly as the budget allows; the daemon waits, or its socket is full. */
+  private spend(): void {
+    const waitMs = this.unasked.take(1);
+    if (waitMs === 0 || this.isHeldBack) return;
+    this.isHeldBack = true;
+    this.socket.pause();
+    this.clock.setTimer(waitMs, () => {
+      this.isHeldBack = false;
+      this.socket.resume();
+      this.acceptAll();
+    });
   }
 
   private receiveReply(message: Message): void {
