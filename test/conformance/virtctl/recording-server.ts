@@ -13,6 +13,8 @@ export interface RecordedRequest {
   readonly query?: Readonly<Record<string, string>>;
   readonly body?: unknown;
   readonly upgrade?: boolean;
+  /** Of a WebSocket: the kind of the first frame that the client sent (2: data, 8: close). */
+  readonly firstClientFrame?: { readonly opcode: number };
   readonly response: { readonly code: number };
 }
 
@@ -23,6 +25,7 @@ export interface SeenRequest {
   readonly query: Readonly<Record<string, string>>;
   /** JSON value, or `<N bytes>`. */
   readonly body: unknown;
+  readonly firstClientFrame?: { readonly opcode: number };
 }
 
 /** Objects that the server holds, by path. */
@@ -31,6 +34,7 @@ export type HeldObjects = Readonly<Record<string, unknown>>;
 /** What the controllers would have made of an object by the time the client looks again. */
 const SETTLED: Readonly<Record<string, () => object>> = {
   DataVolume: () => ({ status: { phase: 'UploadReady' } }),
+  Pod: () => ({ status: { phase: 'Running' } }),
   VirtualMachineExport: () => ({
     status: {
       phase: 'Ready',
@@ -43,6 +47,10 @@ const SETTLED: Readonly<Record<string, () => object>> = {
     },
   }),
 };
+const DATA_FRAME = 2;
+const CLOSE_FRAME = 8;
+/** What a stream says before it ends. */
+const GREETING = 'hello\r\n';
 const UPLOADED = { 'cdi.kubevirt.io/storage.pod.phase': 'Succeeded' };
 
 export interface RecordingServer {
@@ -50,6 +58,8 @@ export interface RecordingServer {
   /** Begins a new command. */
   play(requests: readonly RecordedRequest[], objects: HeldObjects): void;
   readonly seen: readonly SeenRequest[];
+  /** Resolves when a client has sent the first frame of a stream. */
+  frame(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -66,7 +76,12 @@ export async function startRecordingServer(modern: (path: string) => string): Pr
     notBefore,
     notAfter,
   });
-  const state = { left: [] as RecordedRequest[], objects: {} as Record<string, unknown>, seen: [] as SeenRequest[] };
+  const state = {
+    left: [] as RecordedRequest[],
+    objects: {} as Record<string, unknown>,
+    seen: [] as SeenRequest[],
+    onFrame: (): void => {},
+  };
   const codeOf = (method: string, path: string): number => {
     const index = state.left.findIndex((request) => request.method === method && modern(request.path) === path);
     const [request] = index < 0 ? [] : state.left.splice(index, 1);
@@ -89,8 +104,23 @@ export async function startRecordingServer(modern: (path: string) => string): Pr
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: (protocols) => [...protocols][0] ?? false });
   server.on('upgrade', (request, socket, head) => {
     const { path, query } = parse(request);
-    state.seen.push({ method: 'GET', path, query, body: undefined });
-    sockets.handleUpgrade(request, socket, head, (stream) => stream.close(1000));
+    const seen = { method: 'GET', path, query, body: undefined };
+    const index = state.seen.push(seen) - 1;
+    const expected = state.left.find((recorded) => recorded.upgrade === true && recorded.path === path)?.firstClientFrame;
+    sockets.handleUpgrade(request, socket, head, (stream) => {
+      const saw = (opcode: number): void => {
+        if (state.seen[index] === seen) state.seen[index] = { ...seen, firstClientFrame: { opcode } };
+        state.onFrame();
+      };
+      stream.once('message', () => {
+        saw(DATA_FRAME);
+        stream.close(1000);
+      });
+      stream.once('close', () => saw(CLOSE_FRAME));
+      if (expected?.opcode === DATA_FRAME) return; // the client speaks first
+      if (expected !== undefined) stream.send(Buffer.from(GREETING));
+      stream.close(1000);
+    });
   });
   const url = await listen(server);
   return {
@@ -99,8 +129,12 @@ export async function startRecordingServer(modern: (path: string) => string): Pr
       return state.seen;
     },
     play(requests, objects) {
-      Object.assign(state, { left: [...requests], objects: { ...objects }, seen: [] });
+      Object.assign(state, { left: [...requests], objects: { ...objects }, seen: [], onFrame: () => {} });
     },
+    frame: () =>
+      new Promise((resolve) => {
+        state.onFrame = resolve;
+      }),
     async close() {
       sockets.close();
       server.closeAllConnections();
@@ -151,9 +185,16 @@ function answerTo(method: string, path: string, body: unknown, objects: HeldObje
   if (path.endsWith('/uploadtokenrequests')) return { ...(body as object), status: { token: 'upload-token' } };
   if (method === 'POST' && isObject(body)) return { ...body, metadata: { ...(body['metadata'] as object), uid: UID } };
   const held = objects[path];
-  if (held === undefined) return /\/[a-z]+$/.test(path) ? { items: [] } : {};
-  return JSON.parse(JSON.stringify(held).replaceAll('https://<server>', url));
+  if (held === undefined) return ANSWERS[path.slice(path.lastIndexOf('/') + 1)] ?? (/\/[a-z]+$/.test(path) ? { items: [] } : {});
+  // the recorded upload proxy was the recording server itself
+  const text = JSON.stringify(held).replace(/"uploadProxyURL":"[^"]*"/, `"uploadProxyURL":"${url}"`);
+  return JSON.parse(text.replaceAll('https://<server>', url));
 }
+
+/** Answers that are no objects. */
+const ANSWERS: Readonly<Record<string, unknown>> = {
+  guestfs: { registry: 'example.org/kubevirt', tag: 'v1.1.0', digest: '', imagePrefix: '', gsImage: '' },
+};
 
 /** What every object gets that is made while a command runs. */
 export const UID = '44444444-4444-4444-8444-444444444444';

@@ -125,6 +125,7 @@ async function virtctl(line: string, stdin?: string): Promise<{ status: number; 
     sleep: async () => {},
     now: () => 0,
     interrupted: () => new Promise(() => {}),
+    onResize: () => () => {},
     exchange: async () => {
       throw new Error('No exchange here');
     },

@@ -178,6 +178,7 @@ export function subresourcePath(namespace: string, plural: Plural, name: string,
 }
 
 export const versionPath = `${BASE}/version`;
+export const guestfsPath = `${BASE}/guestfs`;
 export const groupPath = '/apis/subresources.kubevirt.io';
 
 /** `gitVersion` in a version answer. */

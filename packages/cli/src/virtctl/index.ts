@@ -10,6 +10,7 @@ import { addCreateCommands } from './create/index.ts';
 import { addCredentialCommands } from './credentials.ts';
 import { addExpandCommand } from './expand.ts';
 import { addExposeCommand } from './expose.ts';
+import { addGuestfsCommand } from './guestfs.ts';
 import { addGuestInfoCommands } from './guest-info.ts';
 import { helpText } from './help.ts';
 import { addHelpCommands } from './help-commands.ts';
@@ -55,6 +56,7 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
   addSuspendCommands(host);
   addUsbredirCommand(host);
   addImageUploadCommand(host);
+  addGuestfsCommand(host);
   addVersionCommand(host);
   addCompletionCommand(host);
   addHelpCommands(host);

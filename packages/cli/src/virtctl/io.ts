@@ -14,6 +14,8 @@ export interface VirtctlIo {
   /** Resolves after this long, rejects when aborted. */
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
   readonly now: () => number;
+  /** Tells the size of the terminal now and whenever it changes; the returned function ends that. */
+  readonly onResize: (tell: (columns: number, rows: number) => void) => () => void;
   /** Resolves when the user presses Ctrl+C; from the first call on that no longer ends the program. */
   readonly interrupted: () => Promise<void>;
   /** Lower-case letters and digits that nobody can guess, for names of objects and tokens. */

@@ -29,6 +29,7 @@ export function terminalIo(options: TerminalOptions): VirtctlIo {
     sleep: (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
     now: () => Date.now(),
     interrupted: () => new Promise((resolve) => void process.once('SIGINT', () => resolve())),
+    onResize,
     exchange,
     randomName: (length) => Array.from({ length }, () => LETTERS.charAt(randomInt(LETTERS.length))).join(''),
   };
@@ -48,6 +49,15 @@ async function isInPath(name: string, path: string): Promise<boolean> {
     }
   }
   return false;
+}
+
+function onResize(tell: (columns: number, rows: number) => void): () => void {
+  const { stdout } = process;
+  if (!stdout.isTTY) return () => {};
+  const now = (): void => tell(stdout.columns, stdout.rows);
+  now();
+  stdout.on('resize', now);
+  return () => void stdout.off('resize', now);
 }
 
 /** How long a server may say nothing. */

@@ -97,6 +97,7 @@ export async function virtctl(line: string | readonly string[], setting: Setting
     sleep: (ms) => (ms < 60_000 ? Promise.resolve() : new Promise(() => {})),
     now: () => 0,
     interrupted: () => new Promise(() => {}),
+    onResize: () => () => {},
     exchange: setting.exchanges ?? never,
     randomName: (length) => 'x'.repeat(length),
     version: { gitVersion: 'v1.2.3', gitCommit: 'abc', buildDate: '2026-01-01T00:00:00Z' },
