@@ -150,6 +150,16 @@ export class GuestSession {
     this.isOurs = true;
     await libvirt.create(await libvirt.define(xml), { paused });
     this.hasRun = true;
+    await this.limitAgent(libvirt);
+  }
+
+  /** A guest whose agent takes a command and never answers must not hold up libvirt. */
+  private async limitAgent(libvirt: LibvirtConnection): Promise<void> {
+    try {
+      await libvirt.limitAgentResponse(await libvirt.lookup(this.domainName), AGENT_SECONDS);
+    } catch {
+      // a libvirt that cannot do this gives its connection up after a minute instead
+    }
   }
 
   /** Serves the consoles of the running domain. May be repeated. */

@@ -7,7 +7,8 @@ export const KEEPALIVE = { ping: 1, pong: 2 } as const;
 
 /** Length word and header of six words. */
 export const HEADER_BYTES = 28;
-export const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
+/** libvirt's longest text has 4 MiB; pictures come in pieces. */
+export const MAX_MESSAGE_BYTES = 8 * 1024 * 1024;
 
 export const REMOTE = {
   connectOpen: 1,
@@ -35,6 +36,9 @@ export const REMOTE = {
   domainGetState: 212,
   sendKey: 226,
   domainUndefineFlags: 231,
+  domainSaveFlags: 232,
+  domainRestoreFlags: 233,
+  domainSaveImageGetXmlDesc: 235,
   domainDestroyFlags: 234,
   domainReset: 245,
   blockResize: 251,
@@ -57,6 +61,7 @@ export const REMOTE = {
 } as const;
 
 export const QEMU = { monitorCommand: 1, agentCommand: 3 } as const;
+
 /** Event ids to register for, and the procedure by which each event arrives. */
 export const EVENT = {
   lifecycle: { id: 0, procedure: 318 },
@@ -98,4 +103,4 @@ export const LIFECYCLE = {
 export const STOPPED = { shutdown: 0, destroyed: 1, crashed: 2, migrated: 3, saved: 4, failed: 5, fromSnapshot: 6 } as const;
 
 /** virErrorNumber values that callers tell apart. */
-export const ERROR_CODE = { noDomain: 42, operationInvalid: 55, agentUnresponsive: 86 } as const;
+export const ERROR_CODE = { internal: 1, noDomain: 42, operationInvalid: 55, agentUnresponsive: 86, agentUnsynced: 97 } as const;
