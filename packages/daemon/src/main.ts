@@ -43,6 +43,7 @@ function addLifecycleCommands(program: Command): void {
     .description('start the platform; returns when it is ready')
     .option('--listen <address:port>', `where the API listens (default ${DEFAULT_LISTEN})`, parseListen)
     .option('--nodes <count>', 'node agents on this machine', parseCount)
+    .option('--no-hyperconverged', 'first start: KubeVirt and CDI objects of your own, without the operator above them')
     .option('--foreground', 'stay, and stop the platform on Ctrl+C')
     .option('--allow-loopback-imports', 'let image imports reach addresses of this machine')
     .option('-y, --yes', 'install missing Debian packages without asking')

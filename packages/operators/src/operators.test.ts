@@ -1,6 +1,8 @@
-import { CDIKind, KubeVirtKind, NamespaceKind, NodeKind, StorageClassKind, StorageProfileKind } from '@slipway/api';
+import { CDIKind, KubeVirtKind, NamespaceKind, NodeKind, StorageClassKind, VirtualMachineKind } from '@slipway/api';
 import { built, node, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
+import { KUBEVIRT_FINALIZER } from './components/kubevirt-operator.ts';
+import { makeFirstObjects } from './hyperconverged/first-objects.ts';
 import {
   CDI_NAME,
   CDIConfigKind,
@@ -14,13 +16,14 @@ import {
 } from './index.ts';
 
 let world: TestWorld;
+const { signal } = new AbortController();
 afterEach(() => world.close());
 
 const HCO = `openshift-cnv/${HCO_NAME}`;
 const KUBEVIRT = `openshift-cnv/${KUBEVIRT_NAME}`;
 
-async function start(): Promise<void> {
-  world = testWorld({ api: 'server', controllers: operators });
+async function start(settings: { readonly withHyperConverged?: boolean } = {}): Promise<void> {
+  world = testWorld({ api: 'server', controllers: operators, settings });
   await world.settle();
 }
 
@@ -195,29 +198,66 @@ describe('the platform operators', () => {
     ]).toEqual([false, false, false]);
   });
 
-  it('keep a profile for every class, and the CDI configuration', async () => {
+  it('leave what was deleted deleted when they start again', async () => {
     await start();
-    await world.with(storageClass('ceph', { provisioner: 'csi.example.com' }), node('node1'));
+    await world.client.delete(HyperConvergedKind, { namespace: 'openshift-cnv', name: HCO_NAME });
     await world.settle();
-    const profiles = await world.list(StorageProfileKind);
-    const shown = profiles.map(({ metadata, status }) => [metadata.name, status?.conditions?.[0]?.status, status?.cloneStrategy]);
-    expect(new Set(shown)).toEqual(
-      new Set([
-        ['local', 'True', 'csi-clone'],
-        ['local-immediate', 'True', 'csi-clone'],
-        ['ceph', 'False', 'copy'],
-      ]),
+    await makeFirstObjects(
+      world.client,
+      { installNamespace: 'openshift-cnv', osImagesNamespace: '', caBundle: '', version: '' },
+      signal,
     );
+    expect(await world.exists(HyperConvergedKind, HCO)).toBe(false);
+  });
+
+  it('install KubeVirt and CDI alone when there is to be no HyperConverged', async () => {
+    await start({ withHyperConverged: false });
+    expect(await world.exists(HyperConvergedKind, HCO)).toBe(false);
+    const kubevirt = await world.get(KubeVirtKind, 'kubevirt/kubevirt');
+    expect(kubevirt).toMatchObject({
+      metadata: { finalizers: [KUBEVIRT_FINALIZER] },
+      status: { phase: 'Deployed' },
+      spec: { configuration: { developerConfiguration: { memoryOvercommit: 300 } } },
+    });
+    expect((await world.get(CDIKind, 'cdi')).status?.phase).toBe('Deployed');
+    const configuration = { developerConfiguration: { featureGates: ['Sidecar'] } };
+    await world.client.update(KubeVirtKind, { ...kubevirt, spec: { configuration } });
+    await world.settle();
+    expect((await world.get(KubeVirtKind, 'kubevirt/kubevirt')).spec.configuration).toEqual(configuration);
+  });
+
+  it('take the guests along when KubeVirt goes, and say so until they are gone', async () => {
+    await start({ withHyperConverged: false });
+    const spec = { runStrategy: 'Halted', template: { spec: { domain: { devices: {} } } } };
+    const held = { namespace: 'shop', name: 'held' };
+    await world.with(
+      built(NamespaceKind, 'shop'),
+      built(VirtualMachineKind, 'shop/held', { metadata: { finalizers: ['example.org/backup'] }, spec }),
+      built(VirtualMachineKind, 'shop/free', { spec }),
+    );
+    await world.client.delete(KubeVirtKind, { namespace: 'kubevirt', name: 'kubevirt' });
+    await world.settle();
+    const { status } = await world.get(KubeVirtKind, 'kubevirt/kubevirt');
+    expect(status?.phase).toBe('Deleting');
+    expect(status?.conditions).toContainEqual(
+      expect.objectContaining({ type: 'Available', status: 'False', reason: 'DeletionInProgress' }),
+    );
+    expect((await world.list(VirtualMachineKind, 'shop')).map(({ metadata }) => metadata.name)).toEqual(['held']);
+    await world.client.patch(VirtualMachineKind, held, { metadata: { finalizers: null } }, { type: 'merge' });
+    await world.advance(1_000);
+    expect(await world.exists(KubeVirtKind, 'kubevirt/kubevirt')).toBe(false);
+  });
+
+  it('keep the storage classes and the CDI configuration', async () => {
+    await start();
+    await world.with(storageClass('ceph', { provisioner: 'csi.example.com' }));
+    await world.settle();
     expect(
       (await world.get(StorageClassKind, 'local')).metadata.annotations?.['storageclass.kubernetes.io/is-default-class'],
     ).toBe('true');
     expect((await world.get(CDIConfigKind, 'config')).status?.filesystemOverhead).toEqual({
       global: '0.06',
-      storageClass: { ceph: '0.06', local: '0.06', 'local-immediate': '0.06' },
+      storageClass: { ceph: '0.06', local: '0', 'local-immediate': '0' },
     });
-    await world.client.delete(StorageClassKind, { namespace: '', name: 'ceph' });
-    await world.settle();
-    expect(await world.exists(StorageProfileKind, 'ceph')).toBe(false);
-    expect(await world.exists(NodeKind, 'node1')).toBe(true);
   });
 });

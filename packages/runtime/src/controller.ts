@@ -45,6 +45,8 @@ export interface PlatformSettings {
   readonly caBundle: string;
   /** Where clients reach the API server, for example `https://127.0.0.1:6443`; absent in a cluster that says it otherwise. */
   readonly apiUrl?: string;
+  /** False for an installation whose KubeVirt and CDI objects an administrator writes; the default is true. */
+  readonly withHyperConverged?: boolean;
   /** Version of the platform, shown in the status of its operators. */
   readonly version: string;
 }

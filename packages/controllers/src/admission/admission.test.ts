@@ -245,4 +245,12 @@ describe('platformUserIn', () => {
   ])('%s: %s', (username, expected) => {
     expect(platformUserIn(['install'])({ username, groups: ['system:masters'] })).toBe(expected);
   });
+
+  it.each([
+    ['system:serviceaccount:kv:kubevirt-handler', true],
+    ['system:serviceaccount:kv:default', false],
+    ['system:serviceaccount:tenant:kubevirt-handler', false],
+  ])('%s, with the KubeVirt object in kv: %s', (username, expected) => {
+    expect(platformUserIn(['install'], () => 'kv')({ username, groups: [] })).toBe(expected);
+  });
 });

@@ -16,17 +16,30 @@ export interface AdmissionDeps {
 }
 
 const PLATFORM_USERS = [/^system:apiserver$/, /^system:node:/];
-const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):/;
+const SERVICE_ACCOUNT = /^system:serviceaccount:([^:]+):(.+)$/;
+
+/** Service accounts that KubeVirt's own components have, in the namespace of the KubeVirt object. */
+const KUBEVIRT_ACCOUNTS: readonly string[] = [
+  'kubevirt-operator',
+  'kubevirt-apiserver',
+  'kubevirt-controller',
+  'kubevirt-handler',
+  'kubevirt-synchronization-controller',
+];
 
 /**
- * Recognises the platform's components: the API server itself, node agents, and every service account of the
- * namespaces the platform is installed in. Name no namespace that a tenant could create.
+ * Recognises the platform's components: the API server itself, node agents, every service account of the namespaces
+ * the platform is installed in, and those of KubeVirt's components where the KubeVirt object is. Name no namespace
+ * that a tenant could create; the KubeVirt object is only an administrator's to create.
  */
-export function platformUserIn(namespaces: readonly string[]): (user: UserInfo) => boolean {
+export function platformUserIn(
+  namespaces: readonly string[],
+  kubeVirtNamespace: () => string | undefined = () => undefined,
+): (user: UserInfo) => boolean {
   return ({ username }) => {
-    const namespace = SERVICE_ACCOUNT.exec(username)?.[1];
-    if (namespace !== undefined) return namespaces.includes(namespace);
-    return PLATFORM_USERS.some((pattern) => pattern.test(username));
+    const [, namespace, account = ''] = SERVICE_ACCOUNT.exec(username) ?? [];
+    if (namespace === undefined) return PLATFORM_USERS.some((pattern) => pattern.test(username));
+    return namespaces.includes(namespace) || (KUBEVIRT_ACCOUNTS.includes(account) && namespace === kubeVirtNamespace());
   };
 }
 

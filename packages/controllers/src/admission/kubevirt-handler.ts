@@ -17,6 +17,9 @@ const CREATE_VALIDATOR = 'kubevirt-create-validator.kubevirt.io';
 const UPDATE_VALIDATOR = 'kubevirt-update-validator.kubevirt.io';
 const DELETE_VALIDATOR = 'kubevirt-validator.kubevirt.io';
 
+/** The operator takes it off when everything that ran is gone. */
+const FINALIZER = 'foregroundDeleteKubeVirt';
+
 /** Kinds that keep a cautious uninstallation from going on. */
 const WORKLOADS: readonly ResourceKind<KubeObject>[] = [
   VirtualMachineKind,
@@ -68,6 +71,12 @@ export function kubeVirtHandler(deps: AdmissionDeps): AdmissionHandler {
   return {
     name: 'kubevirt',
     rules: [{ group: 'kubevirt.io', resources: ['kubevirts'], operations: ['CREATE', 'UPDATE', 'DELETE'] }],
+
+    async mutate({ object, operation }) {
+      if (operation !== 'CREATE' || object === undefined) return undefined;
+      const finalizers = [...new Set([...(object.metadata.finalizers ?? []), FINALIZER])];
+      return { ...object, metadata: { ...object.metadata, finalizers } };
+    },
 
     async validate({ object, oldObject, operation }) {
       if (operation === 'DELETE') {

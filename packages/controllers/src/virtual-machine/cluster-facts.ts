@@ -8,6 +8,8 @@ const KVM_RESOURCE = 'devices.kubevirt.io/kvm';
 /** What rendering needs to know about the cluster, always current. */
 export interface ClusterFacts {
   readonly config: () => ClusterConfig;
+  /** Where the KubeVirt object is; undefined while there is none. */
+  readonly kubeVirtNamespace: () => string | undefined;
   readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
   /** Labels and annotations that running instances and their pods take over. */
   readonly dynamicMetadata: () => DynamicMetadataConfig;
@@ -22,6 +24,7 @@ export function clusterFacts(informers: Informers, options: ClusterConfigOptions
   const config = cachedConfig(kubevirts, options);
   return {
     config,
+    kubeVirtNamespace: () => kubevirts.list()[0]?.metadata.namespace,
     rolloutStrategy: () => (config().configuration.vmRolloutStrategy === 'Stage' ? 'Stage' : 'LiveUpdate'),
     dynamicMetadata: () => ({
       labels: config().configuration.additionalLauncherLabelsSync ?? [],

@@ -9,6 +9,8 @@ export interface ServerOptions {
   /** Content of the file given by `--authentication-config`. */
   readonly authenticationConfiguration?: unknown;
   readonly audit?: AuditOptions;
+  /** False when KubeVirt and CDI are installed without HyperConverged; chosen at the first start. */
+  readonly withHyperConverged?: boolean;
 }
 
 /** The options as the command line has them. */
@@ -30,6 +32,7 @@ export function withServerFlags(remembered: ServerOptions, flags: ServerFlags): 
   const audit = withAuditFlags(remembered.audit ?? {}, flags);
   const next: ServerOptions = {
     ...(Object.keys(audit).length > 0 && { audit }),
+    ...optional('withHyperConverged', remembered.withHyperConverged),
     ...optional('oidc', flags.oidcIssuerUrl === undefined ? remembered.oidc : oidcOf(flags)),
     ...optional(
       'authenticationConfiguration',

@@ -23,6 +23,8 @@ export interface UpOptions extends ServerFlags {
   readonly nodes?: number;
   readonly foreground?: boolean;
   readonly allowLoopbackImports?: boolean;
+  /** False: KubeVirt and CDI objects that the administrator owns, from the first start on. */
+  readonly hyperconverged?: boolean;
   readonly yes?: boolean;
 }
 
@@ -91,7 +93,8 @@ async function loadOrPlan(options: UpOptions): Promise<Plan> {
     const config = adjusted(existing.config, options);
     return { ...existing, config, hasNewServerOptions: !deepEqual(config.server ?? {}, existing.config.server ?? {}) };
   }
-  const server = withServerFlags({}, serverFlags(options));
+  const remembered = options.hyperconverged === false ? { withHyperConverged: false } : {};
+  const server = withServerFlags(remembered, serverFlags(options));
   const dataDir = canonicalDataDir(options.dataDir);
   const config = planInstance({
     dataDir,
@@ -118,6 +121,8 @@ function serverFlags(options: UpOptions): ServerFlags {
 function adjusted(config: InstanceConfig, options: UpOptions): InstanceConfig {
   if (options.nodes !== undefined && options.nodes !== config.nodes.length)
     throw new UserError(`This installation has ${config.nodes.length} node(s); the number is chosen at the first start`);
+  if (options.hyperconverged === false && config.server?.withHyperConverged !== false)
+    throw new UserError('This installation has a HyperConverged; --no-hyperconverged is chosen at the first start');
   const server = withServerFlags(config.server ?? {}, serverFlags(options));
   const { listenHost, listenPort } = config;
   return { ...config, server, listenHost: options.listen?.host ?? listenHost, listenPort: options.listen?.port ?? listenPort };

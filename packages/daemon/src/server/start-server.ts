@@ -32,6 +32,7 @@ import {
   ControllerManager,
   createTunnelServer,
   type Logger,
+  type PlatformSettings,
   systemClock,
   type TunnelServer,
 } from '@slipway/runtime';
@@ -77,6 +78,8 @@ interface LateParts {
 const INSTALL_NAMESPACE = 'openshift-cnv';
 const OS_IMAGES_NAMESPACE = 'openshift-virtualization-os-images';
 
+const CONFIG_OPTIONS = { overhead: 'slipway' } as const;
+
 const REGISTRATIONS = [...controllers, ...cdiControllers, ...operators];
 
 /** Opens the store, starts the API and then the controllers. Resolves when the API answers with every kind. */
@@ -88,7 +91,11 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   const late: LateParts = {};
   const api = await createApi(input, store, nodes, log, late);
   const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
-  const manager = createManager(api, nodes, log, { caBundle: tls.clientCa, apiUrl: serverUrl(config) });
+  const manager = createManager(api, nodes, log, {
+    caBundle: tls.clientCa,
+    apiUrl: serverUrl(config),
+    withHyperConverged: config.server?.withHyperConverged ?? true,
+  });
   late.manager = manager;
   manager.start(signal);
   return {
@@ -112,7 +119,8 @@ async function createApi(
     if (late.client === undefined) throw new Error('The API server is not built yet');
     return late.client;
   });
-  const config = lateConfig(late);
+  const facts = lateFacts(late);
+  const config = (): ClusterConfig => facts()?.config() ?? clusterConfig({}, CONFIG_OPTIONS);
   const expand = async (vm: VirtualMachine, signal: AbortSignal): Promise<VirtualMachine> => {
     const named = await withInferredTypes(client, vm, signal);
     return expandVm(named, config(), await resolveTypes(client, named, signal));
@@ -141,7 +149,7 @@ async function createApi(
         presets: latePresets(late),
         now: () => new Date(),
         newUuid: randomUUID,
-        isPlatform: platformUserIn([INSTALL_NAMESPACE]),
+        isPlatform: platformUserIn([INSTALL_NAMESPACE], () => facts()?.kubeVirtNamespace()),
       }),
       dataImportCronAdmission,
       dataVolumeAdmission({ findClaim: (namespace, name) => findClaim(client, namespace, name) }),
@@ -165,13 +173,12 @@ async function createApi(
   return api;
 }
 
-/** The KubeVirt configuration as it is; before the controllers' caches exist, the defaults. */
-function lateConfig(late: LateParts): () => ClusterConfig {
-  const options = { overhead: 'slipway' } as const;
+/** What the KubeVirt object says now; undefined before the controllers' caches exist. */
+function lateFacts(late: LateParts): () => ClusterFacts | undefined {
   let facts: ClusterFacts | undefined;
   return () => {
-    if (late.manager !== undefined) facts ??= clusterFacts(late.manager.informers, options);
-    return facts === undefined ? clusterConfig({}, options) : facts.config();
+    if (late.manager !== undefined) facts ??= clusterFacts(late.manager.informers, CONFIG_OPTIONS);
+    return facts;
   };
 }
 
@@ -197,7 +204,7 @@ function createManager(
   api: ApiServer,
   nodes: TunnelServer,
   log: Logger,
-  address: { readonly caBundle: string; readonly apiUrl: string },
+  facts: Pick<PlatformSettings, 'caBundle' | 'apiUrl' | 'withHyperConverged'>,
 ): ControllerManager {
   const manager = new ControllerManager({
     clientFor: (name) => api.client(componentUser(INSTALL_NAMESPACE, name), name),
@@ -206,7 +213,7 @@ function createManager(
     random: Math.random,
     uid: randomUUID,
     nodes,
-    settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, ...address, version: VERSION },
+    settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, ...facts, version: VERSION },
   });
   for (const registration of REGISTRATIONS) manager.register(registration);
   return manager;

@@ -1,45 +1,14 @@
-import { isAlreadyExists, isNotFound, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
-import { CDIKind, KubeVirtKind, NamespaceKind, NodeKind, RoleBindingKind, RoleKind } from '@slipway/api';
+import { CDIKind, NamespaceKind, RoleBindingKind, RoleKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { allow, type ControllerRegistration, type PolicyRule } from '@slipway/runtime';
-import { PriorityClassKind, SspKind } from '../kinds.ts';
+import { SspKind } from '../kinds.ts';
 import { healthy, statusReconciler } from './component-status.ts';
+import { createOnce } from './create-once.ts';
+
+export { kubeVirtOperator } from './kubevirt-operator.ts';
 
 const VIEW_ROLE = 'os-images.kubevirt.io:view';
 const RBAC_GROUP = 'rbac.authorization.k8s.io';
-
-/** Reports the virtualization controllers, which run beside it, as deployed. */
-export const kubeVirtOperator: ControllerRegistration = {
-  name: 'virt-operator',
-  rules: [...allow('update', KubeVirtKind, [KubeVirtKind, 'status']), ...allow('get create', PriorityClassKind)],
-  create(deps) {
-    const { client, informers, settings } = deps;
-    const nodes = informers.lister(NodeKind);
-    return {
-      kind: KubeVirtKind,
-      concurrency: 1,
-      reconciler: statusReconciler(KubeVirtKind, deps, async ({ metadata }, signal) => {
-        await create(client, PriorityClassKind, PRIORITY_CLASS, signal);
-        const [node] = nodes.list();
-        return {
-          conditions: [
-            { type: 'Created', status: 'True', reason: 'AllResourcesCreated', message: 'All resources were created.' },
-            ...healthy('AllComponentsReady', 'All components are ready.'),
-          ],
-          fields: {
-            phase: 'Deployed',
-            observedGeneration: metadata.generation ?? 1,
-            operatorVersion: settings.version,
-            targetKubeVirtVersion: settings.version,
-            observedKubeVirtVersion: settings.version,
-            defaultArchitecture: node?.metadata.labels?.['kubernetes.io/arch'] ?? 'amd64',
-            outdatedVirtualMachineInstanceWorkloads: 0,
-          },
-        };
-      }),
-    };
-  },
-};
 
 /** Reports the import controllers, which run beside it, as deployed. */
 export const cdiOperator: ControllerRegistration = {
@@ -98,21 +67,12 @@ export const sspOperator: ControllerRegistration = {
   },
 };
 
-const PRIORITY_CLASS = {
-  apiVersion: 'scheduling.k8s.io/v1',
-  kind: 'PriorityClass',
-  metadata: { name: 'kubevirt-cluster-critical', labels: { app: 'kubevirt-hyperconverged' } },
-  value: 1_000_000_000,
-  globalDefault: false,
-  description: 'This priority class should be used for KubeVirt core components only.',
-};
-
 async function createImagesNamespace(client: Client, namespace: string, signal: AbortSignal): Promise<void> {
-  await create(client, NamespaceKind, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, signal);
+  await createOnce(client, NamespaceKind, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, signal);
   const apiVersion = `${RBAC_GROUP}/v1`;
   const metadata = { name: VIEW_ROLE, namespace };
   const read = ['get', 'list', 'watch'];
-  await create(
+  await createOnce(
     client,
     RoleKind,
     {
@@ -128,7 +88,7 @@ async function createImagesNamespace(client: Client, namespace: string, signal: 
     },
     signal,
   );
-  await create(
+  await createOnce(
     client,
     RoleBindingKind,
     {
@@ -145,22 +105,4 @@ async function createImagesNamespace(client: Client, namespace: string, signal: 
 /** The role for the golden images grants what the operator itself cannot do. */
 function viewRoleRules(): readonly PolicyRule[] {
   return [{ apiGroups: [RBAC_GROUP], resources: ['roles'], resourceNames: [VIEW_ROLE], verbs: ['escalate', 'bind'] }];
-}
-
-/** Creates an object unless it exists; reading first keeps refusals out of the audit log. */
-async function create<T extends KubeObject>(
-  client: Client,
-  kind: ResourceKind<T>,
-  object: T,
-  signal: AbortSignal,
-): Promise<void> {
-  const { name = '', namespace = '' } = object.metadata;
-  try {
-    await client.get(kind, { namespace, name }, { signal });
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-    await client.create(kind, object, { signal }).catch((refusal: unknown) => {
-      if (!isAlreadyExists(refusal)) throw refusal;
-    });
-  }
 }
