@@ -226,8 +226,10 @@ class LocalVolumeManager implements VolumeManager {
     if (buildConfig !== undefined) return this.configDisk(await buildConfig(place.vmi, volume, this.deps, signal), place);
     const { persistentVolumeClaim, dataVolume, containerDisk, emptyDisk, ephemeral } = volume;
     if (persistentVolumeClaim)
-      return this.claimDisk(persistentVolumeClaim.claimName, persistentVolumeClaim.readOnly ?? false, place, signal);
-    if (dataVolume) return this.claimDisk(dataVolume.name, false, place, signal);
+      return persistentVolumeClaim.readOnly
+        ? this.readOnlyDisk(persistentVolumeClaim.claimName, place, signal)
+        : this.claimDisk(persistentVolumeClaim.claimName, isShareable(place.vmi, volume), place, signal);
+    if (dataVolume) return this.claimDisk(dataVolume.name, isShareable(place.vmi, volume), place, signal);
     if (ephemeral?.persistentVolumeClaim) return this.ephemeralDisk(ephemeral.persistentVolumeClaim.claimName, place, signal);
     if (containerDisk) return this.containerDisk(containerDisk, place, signal);
     if (emptyDisk) return this.emptyDisk(bytesOf(emptyDisk.capacity), place);
@@ -239,29 +241,32 @@ class LocalVolumeManager implements VolumeManager {
     return undefined; // no disk: downward metrics, memory dumps
   }
 
+  private async readOnlyDisk(claimName: string, place: Place, signal: AbortSignal): Promise<Omit<PreparedVolume, 'name'>> {
+    const { claim, volumeUid, record } = await this.filledVolume(claimName, place, signal);
+    await this.deps.store.linkReadOnly(volumeUid, place.directory);
+    return {
+      path: join(place.directory, DISK_NAME),
+      format: record.format,
+      readOnly: true,
+      sizeBytes: record.virtualSizeBytes,
+      claim: claimFacts(claim),
+    };
+  }
+
   private async claimDisk(
     claimName: string,
-    readOnly: boolean,
+    isShared: boolean,
     place: Place,
     signal: AbortSignal,
   ): Promise<Omit<PreparedVolume, 'name'>> {
-    const { store } = this.deps;
-    const { claim, volumeUid, record } = await this.filledVolume(claimName, place, signal);
-    if (readOnly) {
-      await store.linkReadOnly(volumeUid, place.directory);
-      return {
-        path: join(place.directory, DISK_NAME),
-        format: record.format,
-        readOnly,
-        sizeBytes: record.virtualSizeBytes,
-        claim: claimFacts(claim),
-      };
-    }
-    const attached = await store.attach(volumeUid, { podUid: place.podUid, uid: place.sandbox.uid }, this.deps.isPodGone, signal);
+    const { store, isPodGone } = this.deps;
+    const { claim, volumeUid } = await this.filledVolume(claimName, place, signal);
+    const attachment = { podUid: place.podUid, uid: place.sandbox.uid, ...(isShared && { isShared }) };
+    const attached = await store.attach(volumeUid, attachment, isPodGone, signal);
     return {
-      path: store.activePath(volumeUid, attached),
+      path: isShared ? await store.linkShared(volumeUid, place.directory) : store.activePath(volumeUid, attached),
       format: attached.format,
-      readOnly,
+      readOnly: false,
       sizeBytes: attached.virtualSizeBytes,
       claim: claimFacts(claim),
     };
@@ -378,6 +383,10 @@ const ignoreNotFound = (error: unknown): undefined => {
 };
 
 const unreachable = (): Promise<never> => Promise.reject(new Error('The volume controllers reach no node'));
+
+/** Whether the volume's disk may be written by several VMs at once. */
+const isShareable = ({ spec }: VirtualMachineInstance, { name }: kubevirt.Volume): boolean =>
+  (spec.domain.devices.disks ?? []).some((disk) => disk.name === name && disk.shareable === true);
 
 const claimFacts = ({ metadata, spec }: PersistentVolumeClaim): NonNullable<PreparedVolume['claim']> => ({
   claimName: metadata.name ?? '',

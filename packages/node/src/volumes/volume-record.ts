@@ -10,6 +10,8 @@ export interface Layer {
 export interface Attachment {
   readonly podUid: string;
   readonly uid: number;
+  /** Other pods that share the disk may write too; the guests see to it that they do not spoil each other's data. */
+  readonly isShared?: boolean;
 }
 
 /** `volume.json`: everything the node knows of one volume. */
@@ -22,8 +24,10 @@ export interface VolumeRecord {
   readonly state: 'blank' | 'filling' | 'ready';
   /** `disk.img` itself is a layer of other volumes: it gets an overlay before it is written again. */
   readonly isFrozen?: boolean;
-  /** The one pod that may write. */
+  /** The pod that may write. */
   readonly writer?: Attachment;
+  /** Further ones, of a disk that is shared. */
+  readonly sharers?: readonly Attachment[];
   /** The file that a running guest writes since a snapshot, instead of `disk.img`; becomes `disk.img` when it stops. */
   readonly active?: string;
   /** A snapshot of a running guest that was begun: whether QEMU has changed over is known to QEMU alone. */
@@ -64,6 +68,7 @@ export function parseRecord(text: string): VolumeRecord {
     ['blank', 'filling', 'ready'].includes(value.state ?? '') &&
     Array.isArray(value.chain) &&
     value.chain.every((layer) => LAYER_NAME.test(layer.name) && formats.includes(layer.format)) &&
+    (value.sharers === undefined || Array.isArray(value.sharers)) &&
     (value.active === undefined || ACTIVE_NAME.test(value.active)) &&
     (value.pivot === undefined || (LAYER_NAME.test(value.pivot.layer) && ACTIVE_NAME.test(value.pivot.active)));
   if (!isValid) throw new VolumeError('InvalidVolume', 'volume.json is damaged: restore it or delete the claim');

@@ -5,6 +5,7 @@ import { codeOf } from './error-code.ts';
 import type { QemuImg } from './qemu-img.ts';
 import { VolumeError } from './volume-error.ts';
 import { type LiveDisks, pivotGuest, snapshotDirectory } from './snapshot-volume.ts';
+import { otherWriters, withoutWriter, withWriter, writersOf } from './writers.ts';
 import { exists, makeDirectory, makeHole, ownFile, relink, resizeRaw, seal, writeDurably } from './volume-files.ts';
 import {
   activeName,
@@ -130,7 +131,10 @@ export class VolumeStore {
     );
   }
 
-  /** Lets one pod write. Throws `VolumeInUse` when another has the disk; `isGone` says whether that pod still exists. */
+  /**
+   * Lets a pod write: one alone, or several that share the disk. Throws `VolumeInUse` when another has it; `isGone` says
+   * whether that pod still exists.
+   */
   async attach(
     volumeUid: string,
     attachment: Attachment,
@@ -139,18 +143,14 @@ export class VolumeStore {
   ): Promise<VolumeRecord> {
     return this.locked(volumeUid, async () => {
       const found = await this.get(volumeUid);
-      const { writer } = found;
-      if (writer !== undefined && writer.podUid !== attachment.podUid && !isGone(writer.podUid))
-        throw new VolumeError(
-          'VolumeInUse',
-          `The disk is written by pod ${writer.podUid}: stop it first, or use a claim of its own`,
-        );
-      // the guest of this very pod may be running: then the names that its QEMU knows stay
-      const record = writer?.podUid === attachment.podUid ? found : await this.settle(volumeUid, found);
+      const others = otherWriters(found, attachment, isGone);
+      const isInUse = others.length > 0 || writersOf(found).some(({ podUid }) => podUid === attachment.podUid);
+      // a guest may be running: then the names that its QEMU knows stay
+      const record = isInUse ? found : await this.settle(volumeUid, found);
       const writable = record.isFrozen ? await this.thaw(volumeUid, record, signal) : record;
-      const attached: VolumeRecord = { ...writable, writer: attachment };
+      const attached = withWriter(writable, attachment, others);
       await this.write(volumeUid, attached);
-      await this.giveTo(volumeUid, attached, attachment.uid);
+      await (attachment.isShared ? this.share(volumeUid, attached) : this.giveTo(volumeUid, attached, attachment.uid));
       return attached;
     });
   }
@@ -159,8 +159,10 @@ export class VolumeStore {
   async detach(volumeUid: string, podUid: string): Promise<void> {
     await this.locked(volumeUid, async () => {
       const record = await this.read(volumeUid);
-      if (record === undefined || record.writer?.podUid !== podUid) return;
-      const { writer: _, ...free } = await this.settle(volumeUid, record);
+      if (record === undefined || !writersOf(record).some((writer) => writer.podUid === podUid)) return;
+      const left = withoutWriter(record, podUid);
+      if (left.writer !== undefined) return this.write(volumeUid, left);
+      const free = await this.settle(volumeUid, left);
       await this.giveTo(volumeUid, free, 0);
       await this.write(volumeUid, free);
     });
@@ -234,6 +236,7 @@ export class VolumeStore {
   ): Promise<boolean> {
     const { writer } = source;
     if (writer === undefined || live.isGone(writer.podUid)) return false;
+    if (writer.isShared) throw new VolumeError('VolumeInUse', 'Running VMs share the disk: stop them for a snapshot');
     const directory = this.directory(volumeUid);
     const pivoted = await pivotGuest(
       {
@@ -333,6 +336,21 @@ export class VolumeStore {
     await chmod(disk, 0o644);
     await chown(directory, 0, uid);
     await chmod(directory, uid === 0 ? 0o700 : 0o710);
+  }
+
+  /** Everybody may write the file, and nobody finds it but through the links in directories of the pods that share it. */
+  private async share(volumeUid: string, record: VolumeRecord): Promise<void> {
+    await this.giveTo(volumeUid, record, 0);
+    await chmod(this.activePath(volumeUid, record), 0o666);
+  }
+
+  /** Makes a disk that is shared reachable for one of its pods. */
+  async linkShared(volumeUid: string, directory: string): Promise<string> {
+    return this.locked(volumeUid, async () => {
+      const path = join(directory, DISK_NAME);
+      await relink(this.activePath(volumeUid, await this.get(volumeUid)), path);
+      return path;
+    });
   }
 
   /** Directory for a data mover's scratch files, owned by it. */

@@ -1,0 +1,50 @@
+import { VolumeError } from './volume-error.ts';
+import type { Attachment, VolumeRecord } from './volume-record.ts';
+
+/**
+ * Pods besides this one that have the disk. Throws `VolumeInUse` unless there are none, or all of them and this one share
+ * it, which a disk in layers cannot be. Pure.
+ */
+export function otherWriters(
+  record: VolumeRecord,
+  attachment: Attachment,
+  isGone: (podUid: string) => boolean,
+): readonly Attachment[] {
+  const others = writersOf(record).filter(({ podUid }) => podUid !== attachment.podUid && !isGone(podUid));
+  const [other] = others;
+  if (other === undefined) return [];
+  if (!attachment.isShared || !others.every(({ isShared }) => isShared))
+    throw new VolumeError(
+      'VolumeInUse',
+      `The disk is written by pod ${other.podUid}: stop it first, use a claim of its own, or make the disk shareable in both VMs`,
+    );
+  return others;
+}
+
+/** The record with this pod as one that writes, besides those. Throws when a disk is to be shared that cannot be. Pure. */
+export function withWriter(record: VolumeRecord, attachment: Attachment, others: readonly Attachment[]): VolumeRecord {
+  if (attachment.isShared && record.format !== 'raw')
+    throw new VolumeError(
+      'VolumeNotShareable',
+      'The disk is an overlay of an image or a snapshot, which one VM alone can write: share a claim that was blank or imported',
+    );
+  return withWriters(record, [...others, attachment]);
+}
+
+/** The record without this pod. Pure. */
+export function withoutWriter(record: VolumeRecord, podUid: string): VolumeRecord {
+  return withWriters(
+    record,
+    writersOf(record).filter((writer) => writer.podUid !== podUid),
+  );
+}
+
+/** Every pod that may write. Pure. */
+export const writersOf = ({ writer, sharers = [] }: VolumeRecord): readonly Attachment[] =>
+  writer === undefined ? [] : [writer, ...sharers];
+
+function withWriters(record: VolumeRecord, writers: readonly Attachment[]): VolumeRecord {
+  const { writer: _writer, sharers: _sharers, ...bare } = record;
+  const [writer, ...sharers] = writers;
+  return { ...bare, ...(writer && { writer }), ...(sharers.length > 0 && { sharers }) };
+}
