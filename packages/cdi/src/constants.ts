@@ -39,6 +39,12 @@ export const Annotation = {
   lastCronTime: `${CDI}storage.import.lastCronTime`,
   desiredDigest: `${CDI}storage.import.sourceDesiredDigest`,
   lastUseTime: `${CDI}storage.import.lastUseTime`,
+  /** On a StorageProfile: smallest claim that the provisioner makes. */
+  minimumSize: `${CDI}minimumSupportedPvcSize`,
+  /** On a StorageProfile. */
+  cronNeedsReadWriteOnce: `${CDI}useReadWriteOnceForDataImportCron`,
+  /** On a StorageProfile. */
+  cronSnapshotClass: `${CDI}snapshotClassForDataImportCron`,
   /** Written by the node agent on the data mover's pod. */
   progress: 'slipway.dev/progress',
   /** Who created the DataVolume: written at admission, whatever the client sent. */

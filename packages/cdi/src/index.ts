@@ -3,6 +3,7 @@ import { dataImportCronController } from './data-import-cron/index.ts';
 import { dataSourceController } from './data-source/data-source-controller.ts';
 import { dataVolumeController } from './data-volume/data-volume-controller.ts';
 import { importController } from './import/import-controller.ts';
+import { storageProfileController } from './storage-profile/storage-profile-controller.ts';
 import { uploadController } from './upload/index.ts';
 
 export { dataImportCronAdmission } from './data-import-cron/index.ts';
@@ -14,11 +15,12 @@ export { type MoverIo, type MoverOutcome, runMover } from './mover/main.ts';
 export { moverProcess } from './mover/process.ts';
 export type { ProgressLine } from './mover/progress.ts';
 
-/** Controllers of CDI; they run in any cluster. StorageProfile and CDIConfig objects are kept by @slipway/operators. */
+/** Controllers of CDI; they run in any cluster. The CDIConfig object is kept by @slipway/operators. */
 export const cdiControllers: readonly ControllerRegistration[] = [
   dataVolumeController,
   importController,
   uploadController,
   dataSourceController,
   dataImportCronController,
+  storageProfileController,
 ];

@@ -1,7 +1,7 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { cdiOperator, kubeVirtOperator, sspOperator } from './components/index.ts';
 import { hyperConvergedController } from './hyperconverged/index.ts';
-import { cdiConfigController, storageClassController, storageProfileController } from './storage/index.ts';
+import { cdiConfigController, storageClassController } from './storage/index.ts';
 
 export { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 export * from './kinds.ts';
@@ -13,6 +13,5 @@ export const operators: readonly ControllerRegistration[] = [
   cdiOperator,
   sspOperator,
   storageClassController,
-  storageProfileController,
   cdiConfigController,
 ];

@@ -144,7 +144,8 @@ export class DataImportCronReconciler implements Reconciler {
   /** Brings the import of the wanted state forward by one step; returns the status to write. */
   private async import(cron: DataImportCron, desired: string | undefined, poll: Poll, signal: AbortSignal): Promise<Status> {
     const now = formatTime(this.deps.clock.now());
-    const wanted = desired !== undefined && poll.isAuthorized ? importVolume(cron, desired, now) : undefined;
+    const wanted =
+      desired !== undefined && poll.isAuthorized ? importVolume(cron, desired, now, this.needsReadWriteOnce(cron)) : undefined;
     const phase = wanted && (await this.ensureImport(wanted, signal));
     const isDone = wanted !== undefined && phase === 'Succeeded' && (await this.handOver(cron, keyOf(wanted).name, signal));
     const progress: Progress = {
@@ -183,8 +184,11 @@ export class DataImportCronReconciler implements Reconciler {
   }
 
   private sourceFormat(cron: DataImportCron): string {
-    const profile = this.profileOf(cron);
-    return profile?.spec.dataImportCronSourceFormat ?? profile?.status?.dataImportCronSourceFormat ?? 'pvc';
+    return this.profileOf(cron)?.status?.dataImportCronSourceFormat ?? 'pvc';
+  }
+
+  private needsReadWriteOnce(cron: DataImportCron): boolean {
+    return this.profileOf(cron)?.metadata.annotations?.[Annotation.cronNeedsReadWriteOnce] === 'true';
   }
 
   /** Points the DataSource at a finished import; true when it does. */
@@ -209,7 +213,9 @@ export class DataImportCronReconciler implements Reconciler {
     const { client, snapshots, clock } = this.deps;
     const found = snapshots.get(key);
     if (found !== undefined) return found.status?.readyToUse === true;
-    const volumeSnapshotClassName = this.profileOf(cron)?.status?.snapshotClass;
+    const profile = this.profileOf(cron);
+    const volumeSnapshotClassName =
+      profile?.metadata.annotations?.[Annotation.cronSnapshotClass] ?? profile?.status?.snapshotClass;
     const snapshot: VolumeSnapshot = {
       apiVersion: 'snapshot.storage.k8s.io/v1',
       kind: 'VolumeSnapshot',

@@ -5,6 +5,7 @@ import {
   PersistentVolumeClaimKind,
   PodKind,
   StorageProfileKind,
+  VolumeSnapshotClassKind,
   VolumeSnapshotKind,
 } from '@slipway/api';
 import { built, type Built, pvc, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
@@ -135,9 +136,12 @@ describe('a DataImportCron', () => {
     const profile = built(StorageProfileKind, 'local', {
       metadata: { name: 'local' },
       spec: { dataImportCronSourceFormat: 'snapshot' },
-      status: { snapshotClass: 'fast' },
     });
-    await worldWith(profile, cron());
+    const fast = built(VolumeSnapshotClassKind, 'fast', {
+      metadata: { name: 'fast' },
+      ...{ driver: local.object.provisioner, deletionPolicy: 'Delete' },
+    } as object);
+    await worldWith(profile, fast, cron());
     await answer(digest('a'));
     await finish('debian12-aaaaaaaaaaaa');
     const snapshot = await world.get(VolumeSnapshotKind, 'images/debian12-aaaaaaaaaaaa');

@@ -16,11 +16,15 @@ export function importName(cron: DataImportCron, digest: string): string {
   return `${cron.spec.managedDataSource}-${bare.slice(0, DIGEST_LETTERS)}`.replace(/-+$/, '');
 }
 
-/** The DataVolume that imports one state of the source. An image is named by its digest, so that the tag may move on. */
-export function importVolume(cron: DataImportCron, digest: string, now: string): DataVolume {
+/**
+ * The DataVolume that imports one state of the source. An image is named by its digest, so that the tag may move on.
+ * `isReadWriteOnce`: the class wants that of claims which name no access mode themselves.
+ */
+export function importVolume(cron: DataImportCron, digest: string, now: string, isReadWriteOnce = false): DataVolume {
   const { template } = cron.spec;
   const { labels, annotations } = metadataOf(template.metadata);
   const { registry } = sourceOf(cron);
+  const { storage } = template.spec;
   const source =
     registry?.url === undefined ? template.spec.source : { registry: { ...registry, url: pinned(registry.url, digest) } };
   return {
@@ -39,7 +43,11 @@ export function importVolume(cron: DataImportCron, digest: string, now: string):
         [Annotation.lastUseTime]: now,
       },
     },
-    spec: { ...template.spec, ...(source && { source }) },
+    spec: {
+      ...template.spec,
+      ...(source && { source }),
+      ...(storage && isReadWriteOnce && { storage: { accessModes: ['ReadWriteOnce'], ...storage } }),
+    },
   };
 }
 

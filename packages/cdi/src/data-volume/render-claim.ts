@@ -6,7 +6,14 @@ import {
   type StorageClass,
   type StorageProfile,
 } from '@slipway/api';
-import { controllerReference, formatQuantity, parseQuantity, quantityOf, quantityValue } from '@slipway/apimachinery';
+import {
+  controllerReference,
+  formatQuantity,
+  parseQuantity,
+  quantityOf,
+  quantityValue,
+  tryParseQuantity,
+} from '@slipway/apimachinery';
 import { Annotation, DEFAULT_OVERHEAD, LABELS, LOCAL_PROVISIONER, MIB } from '../constants.ts';
 import { claimPropertySets, defaultClass } from '../storage-profile/storage-profile.ts';
 
@@ -80,11 +87,13 @@ function storageClaim({ spec }: DataVolume, storage: Storage, facts: ClaimFacts)
       ? bytes
       : inflate(bytes, overheadOf(chosen, facts.config));
   const className = storage.storageClassName ?? chosen?.metadata.name;
+  const minimum = tryParseQuantity(facts.profile(className ?? '')?.metadata.annotations?.[Annotation.minimumSize]);
+  const size = Math.max(request, minimum === undefined ? 0 : Number(quantityValue(minimum)));
   return {
     accessModes: modes.accessModes,
     ...(modes.volumeMode !== undefined && { volumeMode: modes.volumeMode }),
     ...(className !== undefined && { storageClassName: className }),
-    resources: { requests: { storage: formatQuantity(quantityOf(request, 'BinarySI')) } },
+    resources: { requests: { storage: formatQuantity(quantityOf(size, 'BinarySI')) } },
     ...(storage.selector && { selector: storage.selector }),
     ...(storage.volumeName && { volumeName: storage.volumeName }),
     ...(storage.dataSource && { dataSource: storage.dataSource }),

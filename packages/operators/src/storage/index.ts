@@ -1,11 +1,9 @@
-import { deepEqual, formatTime, isAlreadyExists, isNotFound, setCondition } from '@slipway/apimachinery';
+import { deepEqual, isAlreadyExists } from '@slipway/apimachinery';
 import {
   type cdi,
   CDIKind,
   type StorageClass,
   StorageClassKind,
-  type StorageProfile,
-  StorageProfileKind,
   DEFAULT_SNAPSHOT_CLASS,
   type VolumeSnapshotClass,
   VolumeSnapshotClassKind,
@@ -18,73 +16,14 @@ import {
   type PlatformSettings,
   sleep,
   watchFor,
-  watchSameKey,
 } from '@slipway/runtime';
 import { CDI_NAME, CDIConfigKind } from '../kinds.ts';
-import { profileStatus } from './storage-capabilities.ts';
 
 const RETRY_MS = 250;
+const LOCAL = 'local.slipway.dev';
 const CONFIG_KEY = { namespace: '', name: 'config' };
 /** Share of a file system volume that is kept back for the file system itself. */
 const FILESYSTEM_OVERHEAD = '0.06';
-
-/** Keeps a StorageProfile for every StorageClass. */
-export const storageProfileController: ControllerRegistration = {
-  name: 'storageprofile-controller',
-  rules: [...allow('create update delete', StorageProfileKind), ...allow('update', [StorageProfileKind, 'status'])],
-  create(deps) {
-    const { client, clock, informers } = deps;
-    const classes = informers.lister(StorageClassKind);
-    const profiles = informers.lister(StorageProfileKind);
-    return {
-      kind: StorageClassKind,
-      watches: [watchSameKey(StorageProfileKind)],
-      reconciler: {
-        async reconcile(key, signal) {
-          const storageClass = classes.get(key);
-          const profile = profiles.get(key);
-          if (storageClass === undefined) {
-            if (profile) await client.delete(StorageProfileKind, key, { signal }).catch(ignoreNotFound);
-            return done;
-          }
-          const current = profile ?? (await client.create(StorageProfileKind, newProfile(key.name), { signal }));
-          const { isRecognized, ...status } = profileStatus(storageClass, current);
-          const condition = isRecognized
-            ? ({
-                type: 'Recognized',
-                status: 'True',
-                reason: 'RecognizedProvisioner',
-                message: 'Provisioner is recognized',
-              } as const)
-            : ({
-                type: 'Recognized',
-                status: 'False',
-                reason: 'UnrecognizedProvisioner',
-                message: 'Provisioner is not recognized',
-              } as const);
-          const before = current.status?.conditions as Parameters<typeof setCondition>[0];
-          const conditions = setCondition(before, condition, formatTime(clock.now()));
-          const next = { ...status, conditions } as NonNullable<StorageProfile['status']>;
-          if (!deepEqual(next, current.status)) {
-            await client.update(StorageProfileKind, { ...current, status: next }, { subresource: 'status', signal });
-          }
-          return done;
-        },
-      },
-    };
-  },
-};
-
-const newProfile = (name: string): StorageProfile => ({
-  apiVersion: 'cdi.kubevirt.io/v1beta1',
-  kind: 'StorageProfile',
-  metadata: { name, labels: { app: 'containerized-data-importer', 'cdi.kubevirt.io': '' } },
-  spec: {},
-});
-
-const ignoreNotFound = (error: unknown): void => {
-  if (!isNotFound(error)) throw error;
-};
 
 /** Keeps `CDIConfig/config`: the spec of the CDI object with everything that was left open filled in. */
 export const cdiConfigController: ControllerRegistration = {
@@ -133,6 +72,12 @@ function uploadProxy({ apiUrl, caBundle }: PlatformSettings): { uploadProxyURL?:
 function configStatus({ spec, status }: cdi.CDIConfig, classes: readonly StorageClass[]): NonNullable<cdi.CDIConfig['status']> {
   const global = spec.filesystemOverhead?.global ?? FILESYSTEM_OVERHEAD;
   const names = classes.map(({ metadata }) => metadata.name ?? '').sort();
+  // node-local volumes are directories: nothing is taken away from what was asked for
+  const withoutOverhead = new Set(
+    classes.filter(({ provisioner }) => provisioner === LOCAL).map(({ metadata }) => metadata.name),
+  );
+  const overheadOf = (name: string): string =>
+    spec.filesystemOverhead?.storageClass?.[name] ?? (withoutOverhead.has(name) ? '0' : global);
   const scratch = names.find((name) => name === spec.scratchSpaceStorageClass);
   return {
     ...status,
@@ -142,7 +87,7 @@ function configStatus({ spec, status }: cdi.CDIConfig, classes: readonly Storage
     },
     filesystemOverhead: {
       global,
-      storageClass: Object.fromEntries(names.map((name) => [name, spec.filesystemOverhead?.storageClass?.[name] ?? global])),
+      storageClass: Object.fromEntries(names.map((name) => [name, overheadOf(name)])),
     },
     preallocation: spec.preallocation ?? false,
     ...(spec.importProxy && { importProxy: spec.importProxy }),
@@ -165,7 +110,7 @@ function localClass(name: string, volumeBindingMode: string, annotations: Record
     apiVersion: 'storage.k8s.io/v1',
     kind: 'StorageClass',
     metadata: { name, annotations },
-    provisioner: 'local.slipway.dev',
+    provisioner: LOCAL,
     reclaimPolicy: 'Delete',
     volumeBindingMode,
     allowVolumeExpansion: true,
@@ -177,7 +122,7 @@ const SNAPSHOT_CLASS: VolumeSnapshotClass = {
   apiVersion: 'snapshot.storage.k8s.io/v1',
   kind: 'VolumeSnapshotClass',
   metadata: { name: 'local', annotations: { [DEFAULT_SNAPSHOT_CLASS]: 'true' } },
-  driver: 'local.slipway.dev',
+  driver: LOCAL,
   deletionPolicy: 'Delete',
 };
 
