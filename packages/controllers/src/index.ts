@@ -33,6 +33,7 @@ import { vmCloneController } from './vm-clone/index.ts';
 import { vmExportController } from './vm-export/index.ts';
 import { vmRestoreController } from './vm-restore/index.ts';
 import { vmSnapshotContentController, vmSnapshotController } from './vm-snapshot/index.ts';
+import { vmSuspendController } from './vm-suspend/index.ts';
 import { volumeSnapshotController } from './volume-snapshot/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
@@ -93,4 +94,5 @@ export const controllers: readonly ControllerRegistration[] = [
   replicaSetVmiController,
   virtualMachinePoolController,
   memoryDumpController,
+  vmSuspendController,
 ];

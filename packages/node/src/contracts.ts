@@ -84,6 +84,14 @@ export interface PreparedVolume {
   readonly claim?: { readonly claimName: string; readonly volumeMode: string; readonly accessModes: readonly string[] };
 }
 
+/** Memory of a guest that was saved into a claim. */
+export interface SavedState {
+  /** As libvirt sees it; nobody writes it. */
+  readonly path: string;
+  /** Never to be loaded again: from now on the guest's disks are of another moment. Survives a crash once it resolves. */
+  spend(): Promise<void>;
+}
+
 /** Disks of VMIs on this node. Idempotent; every method may be repeated after a crash. */
 export interface VolumeManager {
   /** Runs the provisioner and garbage collection until aborted. */
@@ -104,6 +112,14 @@ export interface VolumeManager {
     podUid: string,
     signal: AbortSignal,
   ): Promise<void>;
+  /** The memory state in a claim, readable by the sandbox's uid; undefined when it was used up. */
+  savedState(
+    vmi: VirtualMachineInstance,
+    claimName: string,
+    pod: Pod,
+    sandbox: Sandbox,
+    signal: AbortSignal,
+  ): Promise<SavedState | undefined>;
   /** Releases what `prepare` and `plug` made for this pod; claims stay. */
   release(podUid: string): Promise<void>;
 }

@@ -26,6 +26,8 @@ export interface Platform {
   /** kubectl whatever its exit status. */
   tryKubectl(...args: string[]): Promise<CommandResult>;
   apply(manifest: string | object, ...args: string[]): Promise<string>;
+  /** `kubectl diff`: exit status 0 and nothing printed when the cluster holds what the manifest says. */
+  diff(manifest: object): Promise<CommandResult>;
   /** Polls a JSON object until the predicate holds; throws with the last state at the deadline. */
   until<T = Record<string, unknown>>(resource: string, predicate: (object: T) => boolean, timeoutMs?: number): Promise<T>;
   destroy(): Promise<void>;
@@ -91,6 +93,7 @@ export function platformAt(dataDir: string, port: number): Platform {
       const text = typeof manifest === 'string' ? manifest : JSON.stringify(manifest);
       return checked(['kubectl', 'apply', ...args], await attempt('kubectl', ['apply', '-f', '-', ...args], env, text));
     },
+    diff: (manifest) => attempt('kubectl', ['diff', '-f', '-'], env, JSON.stringify(manifest)),
     async until(resource, predicate, timeoutMs = 60_000) {
       const [type = '', name = '', ...rest] = resource.split(' ');
       const deadline = Date.now() + timeoutMs;

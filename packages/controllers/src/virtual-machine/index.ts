@@ -24,6 +24,7 @@ import {
 } from '@slipway/runtime';
 import { storageFacts } from '../vm-snapshot/index.ts';
 import { volumeSnapshotStatuses } from '../vm-snapshot/source-volumes.ts';
+import { memoryClaim, resumedInstance } from '../vm-suspend/memory-state.ts';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { VirtualMachineReconciler, type VirtualMachineReconcilerDeps } from './virtual-machine-reconciler.ts';
@@ -72,6 +73,9 @@ export function virtualMachineController(settingsFor: (deps: ControllerDeps) => 
       const vms = informers.for(VirtualMachineKind);
       vms.addIndex(CLAIM_INDEX, (vm) => claimNames(vm).map((name) => `${vm.metadata.namespace ?? ''}/${name}`));
       const storage = storageFacts(informers);
+      const settings = settingsFor(deps);
+      const claims = informers.lister(PersistentVolumeClaimKind);
+      const revisions = informers.lister(ControllerRevisionKind);
       const reconciler = new VirtualMachineReconciler({
         client,
         events,
@@ -81,10 +85,15 @@ export function virtualMachineController(settingsFor: (deps: ControllerDeps) => 
         vmis: new FreshObjects(informers.for(VirtualMachineInstanceKind)),
         dataVolumes: new FreshObjects(informers.for(DataVolumeKind)),
         dataSources: informers.lister(DataSourceKind),
-        claims: informers.lister(PersistentVolumeClaimKind),
-        revisions: informers.lister(ControllerRevisionKind),
+        claims,
+        revisions,
         snapshotStatuses: (vm, vmi) => volumeSnapshotStatuses(vm, vmi, storage),
-        ...settingsFor(deps),
+        ...settings,
+        renderInstance: async (vm, signal) => {
+          const hasRevision = (name: string): boolean =>
+            revisions.get({ namespace: vm.metadata.namespace ?? '', name }) !== undefined;
+          return resumedInstance(vm, memoryClaim(vm, claims), hasRevision) ?? settings.renderInstance(vm, signal);
+        },
       });
       const users = (object: KubeObject): readonly ObjectKey[] => usersOfClaim(vms, object);
       return {

@@ -35,7 +35,8 @@ export async function createInstance(
   const { client, events, vmis } = deps;
   try {
     const rendered = ownedInstance(vm, await deps.renderInstance(vm, signal), mode);
-    await recordStart(deps, vm, signal);
+    // one that goes on with its memory keeps the record of its own start
+    if (rendered.status?.virtualMachineRevisionName === startRevisionName(vm)) await recordStart(deps, vm, signal);
     const vmi = vmis.remember(await client.create(VirtualMachineInstanceKind, rendered, { signal }));
     events.normal(
       vm,
@@ -56,9 +57,10 @@ export async function createInstance(
 export function ownedInstance(vm: VirtualMachine, rendered: VirtualMachineInstance, mode: StartMode): VirtualMachineInstance {
   const { metadata } = rendered;
   const status: kubevirt.VirtualMachineInstanceStatus = {
-    ...rendered.status,
     virtualMachineRevisionName: startRevisionName(vm),
+    ...rendered.status,
   };
+  const isResumed = status.virtualMachineRevisionName !== startRevisionName(vm);
   return {
     ...rendered,
     metadata: {
@@ -68,7 +70,7 @@ export function ownedInstance(vm: VirtualMachine, rendered: VirtualMachineInstan
       annotations: {
         ...metadata.annotations,
         ...wishesOf(vm),
-        [Annotation.vmGeneration]: String(vm.metadata.generation ?? ''),
+        ...(!isResumed && { [Annotation.vmGeneration]: String(vm.metadata.generation ?? '') }),
         ...(mode.asReceiver && { [Annotation.createMigrationTarget]: 'true' }),
       },
       finalizers: [...new Set([...(metadata.finalizers ?? []), Finalizer.virtualMachineController])],

@@ -1,6 +1,7 @@
 import type { kubevirt, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
 import { Annotation, VmCondition, VmiPhase } from '@slipway/api';
 import { hasCondition, isDeleting, isFinal } from '../virtual-machine-instance/instance-state.ts';
+import { suspendWish } from '../vm-suspend/memory-state.ts';
 import { powerField, type RunStrategy, runStrategyOf } from './run-strategy.ts';
 import { startBackoffMs } from './start-failure.ts';
 import { hasStopRequest, pendingRequests, startRequest } from './state-change-requests.ts';
@@ -100,7 +101,7 @@ const STRATEGIES: Record<RunStrategy, (input: PowerInput) => Decision> = {
 };
 
 function start({ vm, requests, nowMs }: PowerInput, asReceiver = false): PowerAction {
-  if (hasCondition(vm, VmCondition.manualRecoveryRequired)) return NONE;
+  if (hasCondition(vm, VmCondition.manualRecoveryRequired) || suspendWish(vm) !== undefined) return NONE;
   const retryInMs = startBackoffMs(vm.status?.startFailure, nowMs);
   if (retryInMs > 0) return { action: 'wait', retryInMs };
   return { action: 'start', paused: startRequest(requests)?.data?.['paused'] === 'true', asReceiver };

@@ -1,5 +1,5 @@
 import type { DataVolume, PersistentVolumeClaim, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
-import { Reason, VmiCondition, VmiPhase } from '@slipway/api';
+import { Reason, VmCondition, VmiCondition, VmiPhase } from '@slipway/api';
 import { hasCondition, isDeleting, isFinal } from '../virtual-machine-instance/instance-state.ts';
 import { isSetToStart } from './power-plan.ts';
 import { runStrategyOf } from './run-strategy.ts';
@@ -74,6 +74,7 @@ const RULES: readonly Rule[] = [
     'WaitingForReceiver',
     ({ vm, vmi }) => runStrategyOf(vm) === 'WaitAsReceiver' && (vmi === undefined || phaseOf(vmi) === VmiPhase.waitingForSync),
   ],
+  ['Suspended', ({ vm, vmi }) => (vmi === undefined || isFinal(vmi)) && hasCondition(vm, VmCondition.suspended)],
   ['Stopped', ({ vmi }) => vmi === undefined || isFinal(vmi)],
 ];
 

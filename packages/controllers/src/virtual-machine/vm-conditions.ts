@@ -10,6 +10,7 @@ const OWN: readonly string[] = [
   VmCondition.failure,
   VmCondition.restartRequired,
   VmCondition.manualRecoveryRequired,
+  VmCondition.suspended,
 ];
 
 export interface SyncFailure {
@@ -59,6 +60,8 @@ export function vmConditions({ vm, vmi, failure, restartReason, now }: VmConditi
     );
   const recovery = previous(VmCondition.manualRecoveryRequired);
   if (recovery !== undefined) own.push(recovery);
+  const suspended = previous(VmCondition.suspended);
+  if (suspended !== undefined) own.push(suspended);
 
   const copied =
     vmi === undefined

@@ -167,10 +167,13 @@ export function restoredSpec(
 function onClaim(volume: Volume, restore: kubevirt.VolumeRestore | undefined): Volume {
   if (restore === undefined) return volume;
   const name = restore.persistentVolumeClaim;
+  // in its old place: the manifest stays what its author wrote
+  if (claimedVolumes({ volumes: [volume] })[0]?.claimName === name) return volume;
   if (volume.dataVolume !== undefined && restore.dataVolumeName !== undefined)
     return { ...volume, dataVolume: { ...volume.dataVolume, name } };
-  const { dataVolume: _, persistentVolumeClaim, ...rest } = volume;
-  return { ...rest, persistentVolumeClaim: { ...persistentVolumeClaim, claimName: name } };
+  const { dataVolume, persistentVolumeClaim, ...rest } = volume;
+  const hotpluggable = dataVolume?.hotpluggable === true ? { hotpluggable: true } : {};
+  return { ...rest, persistentVolumeClaim: { ...hotpluggable, ...persistentVolumeClaim, claimName: name } };
 }
 
 /** The VM that exists, as it was at the snapshot; whether it runs stays its owner's choice. Pure. */

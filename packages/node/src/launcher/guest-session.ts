@@ -162,6 +162,16 @@ export class GuestSession {
     }
   }
 
+  /** Defines the domain and loads a saved state into it; the processors wait. */
+  async restore(name: string, xml: string, path: string): Promise<void> {
+    const libvirt = await this.connection;
+    this.domainName = name;
+    this.isOurs = true;
+    await libvirt.define(xml);
+    await libvirt.restorePaused(path, xml);
+    this.hasRun = true;
+  }
+
   /** Serves the consoles of the running domain. May be repeated. */
   openConsoles(): void {
     if (this.hub !== undefined) return;

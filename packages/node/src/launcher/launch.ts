@@ -4,6 +4,7 @@ import type { PodNetworkStatus, PreparedVolume, Sandbox } from '../contracts.ts'
 import type { DeviceSync } from '../hotplug/index.ts';
 import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 import { dumpMemory } from '../memory-dump/index.ts';
+import { finishResume, type ResumeDeps, resumeGuest, saveMemory } from '../suspend/index.ts';
 import { AgentReporter } from './agent-reporter.ts';
 import { domainFacts } from './domain-facts.ts';
 import type { FreezableGuest } from './freeze-timers.ts';
@@ -132,6 +133,14 @@ export class Launch {
     await dumpMemory(dump, this.writer.current, claimName, this.stopping.signal);
   }
 
+  /** Writes the guest's memory into a claim and switches the guest off. */
+  async saveMemory(libvirt: LibvirtConnection, domain: DomainRef, claimName: string): Promise<void> {
+    const { session, pod, deps } = this;
+    if (session === undefined) throw new Error('The guest has not started');
+    const save = { volumes: deps.volumes, pod: pod.current, sandbox: session.sandbox, libvirt, domain };
+    await saveMemory(save, this.writer.current, claimName, this.stopping.signal);
+  }
+
   private get isDeleting(): boolean {
     return this.writer.current.metadata.deletionTimestamp !== undefined;
   }
@@ -203,9 +212,12 @@ export class Launch {
     }
     if (!isActive) {
       await this.deps.sandboxes.killGuest(this.pod.uid);
-      await session.start(plan.name, renderDomain(plan), vmi.spec.startStrategy === 'Paused');
+      const resume = { name: plan.name, network, prepared: volumes };
+      if (!(await resumeGuest(this.resumeDeps(session), vmi, resume, this.stopping.signal)))
+        await session.start(plan.name, renderDomain(plan), vmi.spec.startStrategy === 'Paused');
       events.normal(vmi, 'Created', 'VirtualMachineInstance defined.');
-    }
+    } else if (vmi.status?.phase !== VmiPhase.running)
+      await finishResume(this.resumeDeps(session), vmi, this.stopping.signal);
     this.isStarted = true;
     await this.deps.sandboxes.shareProcessor(this.pod.uid, requestedCpus(this.pod.current));
     session.openConsoles();
@@ -215,6 +227,11 @@ export class Launch {
     if (isActive) this.deps.freezes.adopt(this.freezable(), this.writer.current);
     this.guest?.agent.poll().catch(() => {});
     this.devices = plugDevices(this.view, session, network);
+  }
+
+  private resumeDeps(session: GuestControl): ResumeDeps {
+    const { volumes, events, clock } = this.deps;
+    return { session, volumes, events, pod: this.pod.current, sandbox: session.sandbox, nowMs: clock.now() };
   }
 
   private async writeRunning(plan: DomainPlan, network: PodNetworkStatus): Promise<void> {

@@ -42,6 +42,7 @@ export function launcherHandlers({ find, freezes }: NodeVerbDeps): NodeHandlers 
     [NodeVerb.reset]: ({ libvirt, domain }) => libvirt.reset(domain),
     [NodeVerb.softreboot]: ({ libvirt, domain }) => libvirt.reboot(domain, 'agent').catch(() => libvirt.reboot(domain, 'acpi')),
     [NodeVerb.memoryDump]: ({ launch, libvirt, domain }, params) => launch.dumpMemory(libvirt, domain, text(params['claimName'])),
+    [NodeVerb.saveMemory]: ({ launch, libvirt, domain }, params) => launch.saveMemory(libvirt, domain, text(params['claimName'])),
     [NodeVerb.freeze]: ({ launch }, params) => freezes.freeze(launch.freezable(), Number(params['unfreezeTimeoutSeconds'] ?? 0)),
     [NodeVerb.unfreeze]: ({ launch }) => freezes.thaw(launch.freezable()),
     [NodeVerb.guestosinfo]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).info(),

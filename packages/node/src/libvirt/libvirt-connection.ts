@@ -29,6 +29,8 @@ export interface LibvirtOptions {
 }
 
 const ACTIVE = 1;
+/** Memory of a large guest, to a slow disk. */
+const MEMORY_TIMEOUT_MS = 30 * 60_000;
 const SCREENSHOT_BYTES = 32 * 1024 * 1024;
 
 /** The calls that the node agent needs, typed; every one rejects with LibvirtError when libvirt refuses. */
@@ -155,6 +157,30 @@ export class LibvirtConnection {
     );
   }
 
+  /** Writes memory and devices of the guest to a file that exists already; when this resolves the guest is off. */
+  async save(domain: DomainRef, path: string): Promise<void> {
+    const RUNNING = 2;
+    await this.onDomain('DOMAIN_SAVE', REMOTE.domainSaveFlags, domain, (args) =>
+      args.string(path).optionalString(undefined).uint(RUNNING),
+      { timeoutMs: MEMORY_TIMEOUT_MS },
+    );
+  }
+
+  /** The domain as a file of `save` holds it. */
+  async savedXml(path: string): Promise<string> {
+    const write = (args: XdrWriter): XdrWriter => args.string(path).uint(0);
+    return (await this.remote('DOMAIN_SAVE_IMAGE_GET_XML_DESC', REMOTE.domainSaveImageGetXmlDesc, write)).body.string();
+  }
+
+  /** Goes on where `save` stopped, as this document says; the processors wait for `resume`. The file stays as it is. */
+  async restorePaused(path: string, xml: string): Promise<void> {
+    const PAUSED = 4;
+    await this.remote('DOMAIN_RESTORE', REMOTE.domainRestoreFlags, (args) =>
+      args.string(path).optionalString(xml).uint(PAUSED),
+      { timeoutMs: MEMORY_TIMEOUT_MS },
+    );
+  }
+
   async suspend(domain: DomainRef): Promise<void> {
     await this.onDomain('DOMAIN_SUSPEND', REMOTE.domainSuspend, domain);
   }
@@ -254,8 +280,14 @@ export class LibvirtConnection {
     await this.remote('EVENT_REGISTER', REMOTE.domainEventCallbackRegisterAny, (args) => args.int(id).uint(0));
   }
 
-  private remote(name: string, procedure: number, write?: (args: XdrWriter) => XdrWriter): Promise<RpcReply> {
-    return this.rpc.call({ program: PROGRAM.remote, procedure, name, ...(write && { args: write(new XdrWriter()).toBuffer() }) });
+  private remote(
+    name: string,
+    procedure: number,
+    write?: (args: XdrWriter) => XdrWriter,
+    options: Pick<RpcCall, 'timeoutMs'> = {},
+  ): Promise<RpcReply> {
+    const args = write && { args: write(new XdrWriter()).toBuffer() };
+    return this.rpc.call({ program: PROGRAM.remote, procedure, name, ...args, ...options });
   }
 
   private onDomain(
@@ -263,8 +295,9 @@ export class LibvirtConnection {
     procedure: number,
     domain: DomainRef,
     write: (args: XdrWriter) => XdrWriter = (args) => args,
+    options: Pick<RpcCall, 'timeoutMs'> = {},
   ): Promise<RpcReply> {
-    return this.rpc.call({ program: PROGRAM.remote, procedure, name, args: write(writeDomain(domain)).toBuffer() });
+    return this.rpc.call({ program: PROGRAM.remote, procedure, name, args: write(writeDomain(domain)).toBuffer(), ...options });
   }
 }
 

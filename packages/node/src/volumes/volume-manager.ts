@@ -13,7 +13,7 @@ import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, type TimerClock } from '@slipway/runtime';
 import { isHotpluggable } from '@slipway/virt';
-import type { NodeConfig, PodRunner, PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
+import type { NodeConfig, PodRunner, PreparedVolume, Sandbox, SavedState, VolumeManager } from '../contracts.ts';
 import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
 import { ExportPodRunner } from './export-pod-runner.ts';
 import { ImageStore } from './image-store.ts';
@@ -183,6 +183,27 @@ class LocalVolumeManager implements VolumeManager {
     if (claimName === undefined) return;
     const { volume } = await boundVolume(client, { namespace, name: claimName }, signal);
     await store.detach(volumeUidOf(volume), podUid);
+  }
+
+  async savedState(
+    vmi: VirtualMachineInstance,
+    claimName: string,
+    pod: Pod,
+    sandbox: Sandbox,
+    signal: AbortSignal,
+  ): Promise<SavedState | undefined> {
+    await this.open();
+    const { store } = this.deps;
+    const podUid = checkedUid(pod.metadata.uid);
+    const directory = await this.volumeDirectory(join(this.podRoot, podUid), 'memory-state', sandbox);
+    const { volumeUid, record } = await this.filledVolume(claimName, { vmi, podUid, sandbox, directory }, signal);
+    if (record.isSpent) return undefined;
+    const { chain } = await store.linkReadOnly(volumeUid, directory);
+    return {
+      // a claim that was restored is an empty overlay above the file that libvirt wrote
+      path: join(directory, chain.at(-1)?.name ?? DISK_NAME),
+      spend: () => store.update(volumeUid, (found) => ({ ...found, isSpent: true })),
+    };
   }
 
   async release(podUid: string): Promise<void> {

@@ -30,6 +30,8 @@ export interface VolumeRecord {
   readonly sharers?: readonly Attachment[];
   /** The file that a running guest writes since a snapshot, instead of `disk.img`; becomes `disk.img` when it stops. */
   readonly active?: string;
+  /** The memory state in it was loaded: the disks that belong to it have changed since. */
+  readonly isSpent?: boolean;
   /** A snapshot of a running guest that was begun: whether QEMU has changed over is known to QEMU alone. */
   readonly pivot?: { readonly layer: string; readonly active: string };
 }

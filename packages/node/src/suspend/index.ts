@@ -1,0 +1,2 @@
+export { finishResume, type ResumeDeps, resumeGuest } from './resume-guest.ts';
+export { saveMemory } from './save-memory.ts';

@@ -1,0 +1,63 @@
+import { constants } from 'node:fs';
+import { open, truncate } from 'node:fs/promises';
+import type { Pod, VirtualMachineInstance } from '@slipway/api';
+import { badRequest } from '@slipway/apimachinery';
+import type { Sandbox, VolumeManager } from '../contracts.ts';
+import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+
+export interface SaveDeps {
+  readonly volumes: Pick<VolumeManager, 'plug' | 'unplug'>;
+  readonly pod: Pod;
+  readonly sandbox: Sandbox;
+  readonly libvirt: Pick<LibvirtConnection, 'save'>;
+  readonly domain: DomainRef;
+}
+
+/** Name of the volume under which the claim is in the sandbox while the state is written. */
+const VOLUME = 'memory-state';
+
+/**
+ * Writes memory and devices of the guest into a claim of its own and switches the guest off. Resolves when the state is on
+ * the disk. A guest whose state cannot be written runs on.
+ */
+export async function saveMemory(
+  { volumes, pod, sandbox, libvirt, domain }: SaveDeps,
+  vmi: VirtualMachineInstance,
+  claimName: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const prepared = await volumes.plug(vmi, { name: VOLUME, persistentVolumeClaim: { claimName } }, pod, sandbox, signal);
+  try {
+    if (prepared.format !== 'raw' || prepared.readOnly) throw badRequest(`Claim ${claimName} is no empty claim of its own`);
+    await libvirt.save(domain, prepared.path);
+    await keep(prepared.path);
+    // whoever reads the claim expects its whole size
+    await truncate(prepared.path, prepared.sizeBytes);
+  } finally {
+    const { namespace = '' } = vmi.metadata;
+    await volumes.unplug({ namespace, name: VOLUME, claimName }, pod.metadata.uid ?? '', signal);
+  }
+}
+
+async function keep(path: string): Promise<void> {
+  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** libvirt writes this last: a state that was cut off midway begins with another word. */
+const COMPLETE = 'LibvirtQemudSave';
+
+/** Whether the file holds a whole state. */
+export async function isComplete(path: string): Promise<boolean> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(COMPLETE.length), 0, COMPLETE.length, 0);
+    return bytesRead === COMPLETE.length && buffer.toString('latin1') === COMPLETE;
+  } finally {
+    await file.close();
+  }
+}
