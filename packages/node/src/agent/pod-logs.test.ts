@@ -44,6 +44,13 @@ it.each([
   expect(selectLog(timed, selection).toString()).toBe(expected);
 });
 
+it('puts no more times into a log than are sent, however short its lines', () => {
+  const flood = { text: Buffer.alloc(2 * 1024 * 1024, '\n'), marks: [{ offset: 0, timeMs: START }] };
+  const logs = [selectLog(flood, { timestamps: true }), selectLog(flood, { timestamps: true, limitBytes: 1000 })];
+  expect(logs.map(({ length }) => length)).toEqual([4 * 1024 * 1024, 1000]);
+  expect(logs[1]?.toString().split('\n')[1]).toBe('2026-01-01T00:00:00.000Z ');
+});
+
 it('follows a console from where its log ends, each line with its time', async () => {
   const clock = fakeClock(START + 5000);
   const live = new PassThrough();

@@ -49,7 +49,8 @@ export function selectLog(log: TimedLog, { tailLines, limitBytes, sinceMs, times
   const since =
     sinceMs === undefined ? log : from(log, log.marks.find(({ timeMs }) => timeMs >= sinceMs)?.offset ?? log.text.length);
   const tail = tailLines === undefined ? since : from(since, since.text.length - cutLog(since.text, { tailLines }).length);
-  return cutLog(timestamps ? withTimes(tail) : tail.text, limitBytes === undefined ? {} : { limitBytes });
+  if (timestamps) return withTimes(tail, limitBytes ?? MAX_BYTES);
+  return cutLog(tail.text, limitBytes === undefined ? {} : { limitBytes });
 }
 
 /** The log from an offset on; a mark before it goes on to count for what follows. */
@@ -63,18 +64,34 @@ function from({ text, marks }: TimedLog, start: number): TimedLog {
 }
 
 const stamp = (timeMs: number): Buffer => Buffer.from(`${new Date(timeMs).toISOString()} `);
+const STAMP_BYTES = stamp(0).length;
+/** A line of one byte grows by its time. */
+const STAMPED_MAX = 1 + STAMP_BYTES;
 
-function withTimes({ text, marks }: TimedLog): Buffer {
-  const parts: Buffer[] = [];
+/** The start of the text with times, at most this many bytes: a guest may write lines of one byte. */
+function withTimes({ text, marks }: TimedLog, maxBytes: number): Buffer {
+  const out = Buffer.allocUnsafe(Math.min(maxBytes, text.length + linesOf(text, maxBytes / STAMP_BYTES) * STAMP_BYTES));
+  let length = 0;
   let mark = 0;
-  for (let start = 0; start < text.length; ) {
+  let time = stamp(marks[0]?.timeMs ?? 0);
+  for (let start = 0; start < text.length && length < out.length; ) {
+    const before = mark;
     while ((marks[mark + 1]?.offset ?? Number.POSITIVE_INFINITY) <= start) mark++;
+    if (mark !== before) time = stamp(marks[mark]?.timeMs ?? 0);
     const newline = text.indexOf(0x0a, start);
     const end = newline < 0 ? text.length : newline + 1;
-    parts.push(stamp(marks[mark]?.timeMs ?? 0), text.subarray(start, end));
+    length += time.copy(out, length);
+    length += text.copy(out, length, start, end);
     start = end;
   }
-  return Buffer.concat(parts);
+  return out.subarray(0, length);
+}
+
+/** Lines of a text, a last one without its end included; not counted much further than a limit. */
+function linesOf(text: Buffer, limit: number): number {
+  let lines = 1;
+  for (let at = text.indexOf(0x0a); at >= 0 && lines <= limit; at = text.indexOf(0x0a, at + 1)) lines++;
+  return lines;
 }
 
 /** Puts the time before each line that passes; the first may be the rest of one that began before. */
@@ -85,7 +102,10 @@ function stamping(clock: TimerClock, isLineStart: boolean): Transform {
       const marks = chunk.length > 0 ? [{ offset: 0, timeMs: clock.now() }] : [];
       const rest = isStart ? 0 : chunk.indexOf(0x0a) + 1 || chunk.length;
       isStart = chunk.at(-1) === 0x0a;
-      done(null, Buffer.concat([chunk.subarray(0, rest), withTimes({ text: chunk.subarray(rest), marks })]));
+      done(
+        null,
+        Buffer.concat([chunk.subarray(0, rest), withTimes({ text: chunk.subarray(rest), marks }, STAMPED_MAX * chunk.length)]),
+      );
     },
   });
 }

@@ -26,8 +26,8 @@ const MAX_VIEWERS = 32;
 const PIECES: RateLimit = { burst: 500, perSecond: 100 };
 /** Beyond this QEMU is made to wait, as by a slow serial line: nobody reads that much, and one processor serves all guests. */
 const BYTES: RateLimit = { burst: 4 * 1024 * 1024, perSecond: 2 * 1024 * 1024 };
-/** A guest that writes more than this has flooded its console. */
-const FLOOD: RateLimit = { burst: 4 * 1024 * 1024, perSecond: 64 * 1024 };
+/** A guest that writes more than this has flooded its console: more than its log keeps, faster than a serial line. */
+const FLOOD: RateLimit = { burst: 2 * 1024 * 1024, perSecond: 32 * 1024 };
 const TELL_FLOOD_MS = 10 * 60_000;
 const RECONNECT_MS = 200;
 

@@ -1,4 +1,4 @@
-import { VmiPhase } from '@slipway/api';
+import { AgentTrouble, VmiPhase } from '@slipway/api';
 import { CredentialSync } from '../access-credentials/index.ts';
 import { sleep } from '@slipway/runtime';
 import { GuestAgent } from './guest-agent.ts';
@@ -80,9 +80,10 @@ export class AgentReporter {
 
   /** What to say of the agent; a frozen one has reason to be silent, and one that has just come is given time. */
   private problemOf(agent: GuestAgent): AgentProblem | undefined {
-    const isSilent = this.failures > 0 && this.failures < PATIENCE;
+    const [problem] = agent.problems;
+    const isEarly = problem?.reason === AgentTrouble.noAnswer && this.failures > 0 && this.failures < PATIENCE;
     const isFrozen = this.launch.writer.current.status?.fsFreezeStatus === 'frozen';
-    return !this.isConnected || isSilent || isFrozen ? undefined : agent.problems[0];
+    return !this.isConnected || isEarly || isFrozen ? undefined : problem;
   }
 
   private tell(problem: AgentProblem | undefined): void {

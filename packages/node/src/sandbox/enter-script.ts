@@ -1,6 +1,9 @@
 /** Where the sandbox sees its private directory: short, because libvirt puts sockets with long names below it. */
 export const INSIDE = '/run/vm';
 
+/** Logs of libvirt and QEMU: in memory and small, because a guest can make QEMU complain without end. */
+export const LOG_DIRECTORY = 'cache/libvirt/qemu/log';
+
 /** Directories of the node's state that hold disks. Their entries are root's, and each can be entered by its user alone. */
 export const DISK_DIRECTORIES = ['volumes', 'podvolumes'] as const;
 
@@ -45,6 +48,7 @@ node net/tun 666 10 200
 if [ "$kvm" = 1 ]; then node kvm 600 10 232; chown "$uid" dev/kvm; fi
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs tmp
 mount -o bind,nosuid,nodev,noexec "$dir" .${INSIDE}
+mount -t tmpfs -o nosuid,nodev,noexec,mode=700,uid="$uid",gid="$uid",size=1m tmpfs .${INSIDE}/${LOG_DIRECTORY}
 for name in ${DISK_DIRECTORIES.join(' ')}; do
   mkdir -p "./$state/$name"
   mount -o bind,nosuid,nodev,noexec "$state/$name" "./$state/$name"

@@ -1,12 +1,12 @@
 import { chown, cp, mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HostPrograms } from './host-programs.ts';
-import { INSIDE } from './enter-script.ts';
+import { INSIDE, LOG_DIRECTORY } from './enter-script.ts';
 
 const LIBVIRTD_CONF = `listen_tls=0
 auth_unix_rw="none"
 auth_unix_ro="none"
-log_outputs="3:file:${INSIDE}/log/libvirtd.log"
+log_outputs="3:file:${INSIDE}/${LOG_DIRECTORY}/libvirtd.log"
 keepalive_interval=-1
 min_workers=1
 max_workers=4
@@ -38,10 +38,9 @@ const OWN_DIRECTORIES = [
   'cache',
   'cache/libvirt',
   'cache/libvirt/qemu',
-  'cache/libvirt/qemu/log',
+  LOG_DIRECTORY,
   'cache/libvirt/qemu/cache',
   'data',
-  'log',
 ] as const;
 
 export interface SandboxFiles {
