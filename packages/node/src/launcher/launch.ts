@@ -216,8 +216,7 @@ export class Launch {
       if (!(await resumeGuest(this.resumeDeps(session), vmi, resume, this.stopping.signal)))
         await session.start(plan.name, renderDomain(plan), vmi.spec.startStrategy === 'Paused');
       events.normal(vmi, 'Created', 'VirtualMachineInstance defined.');
-    } else if (vmi.status?.phase !== VmiPhase.running)
-      await finishResume(this.resumeDeps(session), vmi, this.stopping.signal);
+    } else if (vmi.status?.phase !== VmiPhase.running) await finishResume(this.resumeDeps(session), vmi, this.stopping.signal);
     this.isStarted = true;
     await this.deps.sandboxes.shareProcessor(this.pod.uid, requestedCpus(this.pod.current));
     session.openConsoles();

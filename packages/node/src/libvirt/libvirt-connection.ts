@@ -160,8 +160,11 @@ export class LibvirtConnection {
   /** Writes memory and devices of the guest to a file that exists already; when this resolves the guest is off. */
   async save(domain: DomainRef, path: string): Promise<void> {
     const RUNNING = 2;
-    await this.onDomain('DOMAIN_SAVE', REMOTE.domainSaveFlags, domain, (args) =>
-      args.string(path).optionalString(undefined).uint(RUNNING),
+    await this.onDomain(
+      'DOMAIN_SAVE',
+      REMOTE.domainSaveFlags,
+      domain,
+      (args) => args.string(path).optionalString(undefined).uint(RUNNING),
       { timeoutMs: MEMORY_TIMEOUT_MS },
     );
   }
@@ -175,10 +178,9 @@ export class LibvirtConnection {
   /** Goes on where `save` stopped, as this document says; the processors wait for `resume`. The file stays as it is. */
   async restorePaused(path: string, xml: string): Promise<void> {
     const PAUSED = 4;
-    await this.remote('DOMAIN_RESTORE', REMOTE.domainRestoreFlags, (args) =>
-      args.string(path).optionalString(xml).uint(PAUSED),
-      { timeoutMs: MEMORY_TIMEOUT_MS },
-    );
+    await this.remote('DOMAIN_RESTORE', REMOTE.domainRestoreFlags, (args) => args.string(path).optionalString(xml).uint(PAUSED), {
+      timeoutMs: MEMORY_TIMEOUT_MS,
+    });
   }
 
   async suspend(domain: DomainRef): Promise<void> {
@@ -227,6 +229,18 @@ export class LibvirtConnection {
     await this.onDomain('ADD_IOTHREAD', REMOTE.domainAddIoThread, domain, (args) => args.uint(id).uint(ACTIVE));
   }
 
+  /** Takes an IO thread that no disk uses from the running domain. */
+  async removeIoThread(domain: DomainRef, id: number): Promise<void> {
+    await this.onDomain('DEL_IOTHREAD', REMOTE.domainDelIoThread, domain, (args) => args.uint(id).uint(ACTIVE));
+  }
+
+  /** How long libvirt waits for the guest's agent in calls that have no limit of their own, such as freeze. */
+  async limitAgentResponse(domain: DomainRef, seconds: number): Promise<void> {
+    await this.onDomain('AGENT_SET_RESPONSE_TIMEOUT', REMOTE.agentSetResponseTimeout, domain, (args) =>
+      args.int(seconds).uint(0),
+    );
+  }
+
   /** Freezes all file systems of the guest through its agent; resolves with their number. */
   async freeze(domain: DomainRef): Promise<number> {
     return (await this.onDomain('FSFREEZE', REMOTE.fsFreeze, domain, (args) => args.uint(0).uint(0))).body.int();
@@ -255,18 +269,6 @@ export class LibvirtConnection {
       await this.rpc.call({ program: PROGRAM.qemu, procedure: QEMU.monitorCommand, name: 'MONITOR_COMMAND', args })
     ).body.string();
   }
-  /** Takes an IO thread that no disk uses from the running domain. */
-  async removeIoThread(domain: DomainRef, id: number): Promise<void> {
-    await this.onDomain('DEL_IOTHREAD', REMOTE.domainDelIoThread, domain, (args) => args.uint(id).uint(ACTIVE));
-  }
-
-  /** How long libvirt waits for the guest's agent in calls that have no limit of their own, such as freeze. */
-  async limitAgentResponse(domain: DomainRef, seconds: number): Promise<void> {
-    await this.onDomain('AGENT_SET_RESPONSE_TIMEOUT', REMOTE.agentSetResponseTimeout, domain, (args) =>
-      args.int(seconds).uint(0),
-    );
-  }
-
 
   /** One guest-agent command as JSON text. The answer is the guest's word: callers bound and check it. */
   async agentCommand(domain: DomainRef, command: string, timeoutSeconds: number): Promise<string> {
