@@ -13,12 +13,14 @@ const missing = (): never => {
 
 describe('adm log-verbosity', () => {
   const list = 'GET /apis/kubevirt.io/v1/namespaces//kubevirts';
+  const one = 'GET /apis/kubevirt.io/v1/namespaces/virt/kubevirts/kubevirt';
   const kubevirt = (logVerbosity?: object) => [
     { metadata: { name: 'kubevirt', namespace: 'virt' }, spec: { configuration: { developerConfiguration: { logVerbosity } } } },
   ];
 
+  const answers = { [list]: () => kubevirt({ virtAPI: 5 }), [one]: () => kubevirt({ virtAPI: 5 })[0] };
+
   it('shows levels, those that are not set too', async () => {
-    const answers = { [list]: () => kubevirt({ virtAPI: 5 }) };
     expect((await virtctl('adm log-verbosity --virt-api --virt-handler', { answers })).out).toBe(
       'virt-api = 5\nvirt-handler = 2\n',
     );
@@ -26,22 +28,25 @@ describe('adm log-verbosity', () => {
 
   it.each([
     ['--virt-api=7', { virtAPI: 7 }],
-    ['--reset --virt-api=7', { virtAPI: 7, virtController: null, virtHandler: null, virtLauncher: null, virtOperator: null }],
+    ['--virt-handler=7', { virtAPI: 5, virtHandler: 7 }],
+    ['--reset --virt-handler=7', { virtHandler: 7 }],
+    ['--reset', {}],
     ['--all=1', { virtAPI: 1, virtController: 1, virtHandler: 1, virtLauncher: 1, virtOperator: 1 }],
   ])('sets %s', async (flags, logVerbosity) => {
-    const { requests } = await virtctl(`adm log-verbosity ${flags}`, { answers: { [list]: () => kubevirt({ virtAPI: 5 }) } });
-    const [, path, body = ''] = requests[1]?.split(' ') ?? [];
+    const { requests } = await virtctl(`adm log-verbosity ${flags}`, { answers });
+    const [, path, body = ''] = requests[2]?.split(' ') ?? [];
     expect(path).toBe('/apis/kubevirt.io/v1/namespaces/virt/kubevirts/kubevirt');
-    expect(JSON.parse(body)).toEqual({ spec: { configuration: { developerConfiguration: { logVerbosity } } } });
+    const at = '/spec/configuration/developerConfiguration/logVerbosity';
+    expect(JSON.parse(body)).toEqual([{ op: 'add', path: at, value: logVerbosity }]);
   });
 
   it.each([
     ['', 'no flag specified'],
-    ['--virt-api=11', 'log verbosity must be 0-9, not "11"'],
-    ['--virt-api --virt-handler=3', 'only show or set'],
+    ['--virt-api=11', 'virt-api: log verbosity must be 0-9'],
+    ['--virt-api --virt-handler=3', 'only show or set is allowed'],
   ])('refuses "%s"', async (flags, reason) => {
     const line = ['adm', 'log-verbosity', ...flags.split(' ').filter(Boolean)];
-    expect((await virtctl(line, { answers: { [list]: () => kubevirt() } })).err).toContain(reason);
+    expect((await virtctl(line, { answers })).err).toContain(reason);
   });
 });
 

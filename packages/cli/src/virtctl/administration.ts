@@ -1,11 +1,14 @@
 import { KubeVirtKind, VirtualMachineInstanceKind } from '@slipway/api';
 import { isObject } from '@slipway/apimachinery';
+import type { JsonPatchOperation } from '@slipway/client';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { subresourcePath } from './connection.ts';
 import { type ActionContext, addCommand, type CommandHost } from './context.ts';
+import { failing } from './failing.ts';
 import { CommandFailure, print } from './io.ts';
 import { kindOf } from './lifecycle.ts';
+import { collect, pairsOf } from './pflag.ts';
 
 /** adm log-verbosity, permitted-devices, evacuate-cancel and objectgraph. */
 export function addAdministrationCommands(host: CommandHost): void {
@@ -66,34 +69,38 @@ function askedLevels(flags: VerbosityFlags): AskedLevel[] {
     const level = flags[flag] ?? flags.all;
     return level === undefined ? [] : [{ component, field, level }];
   });
-  if (asked.length === 0 && flags.reset !== true)
-    throw new CommandFailure('no flag specified - expecting at least one flag: --reset, --all or a component');
+  if (asked.length === 0 && flags.reset !== true) throw new CommandFailure('no flag specified - expecting at least one flag');
   const shown = asked.filter(({ level }) => level === true);
   if (shown.length > 0 && (shown.length < asked.length || flags.reset === true))
-    throw new CommandFailure('only show or set is possible at a time: give every component a level, or none');
+    throw new CommandFailure('only show or set is allowed');
   return asked;
 }
 
+const DEVELOPER = '/spec/configuration/developerConfiguration';
+
 async function showOrSetVerbosity(context: ActionContext, flags: VerbosityFlags): Promise<void> {
+  const { metadata } = await theKubeVirt(context);
+  const key = { namespace: metadata.namespace ?? '', name: metadata.name ?? '' };
   const asked = askedLevels(flags);
-  const kubevirt = await theKubeVirt(context);
+  const kubevirt = await context.client.get(KubeVirtKind, key);
+  const developer = kubevirt.spec?.configuration?.developerConfiguration;
+  const current = developer?.logVerbosity ?? {};
   if (asked.some(({ level }) => level === true)) {
-    const current = kubevirt.spec?.configuration?.developerConfiguration?.logVerbosity;
-    for (const { component, field } of asked) print(context.io, `${component} = ${current?.[field] ?? DEFAULT_VERBOSITY}`);
+    for (const { component, field } of asked) print(context.io, `${component} = ${current[field] ?? DEFAULT_VERBOSITY}`);
     return;
   }
-  const forgotten = flags.reset === true ? COMPONENTS.map(({ field }): [string, null] => [field, null]) : [];
   const levels = asked.map(({ component, field, level }): [string, number] => [field, parseLevel(component, level)]);
-  const logVerbosity = Object.fromEntries<number | null>([...forgotten, ...levels]);
-  const { namespace = '', name = '' } = kubevirt.metadata;
-  const patch = { spec: { configuration: { developerConfiguration: { logVerbosity } } } };
-  await context.client.patch(KubeVirtKind, { namespace, name }, patch, { type: 'merge' });
+  const logVerbosity = { ...(flags.reset === true ? {} : current), ...Object.fromEntries(levels) };
+  const patch: JsonPatchOperation[] = [
+    ...(developer === undefined ? [{ op: 'add', path: DEVELOPER, value: {} } as const] : []),
+    { op: 'add', path: `${DEVELOPER}/logVerbosity`, value: logVerbosity },
+  ];
+  await context.client.patch(KubeVirtKind, key, patch, { type: 'json' });
   print(context.io, 'successfully set/reset the log verbosity');
 }
 
 function parseLevel(component: string, level: Level): number {
-  if (typeof level !== 'string' || !/^\d$/.test(level))
-    throw new CommandFailure(`${component}: log verbosity must be 0-9, not "${String(level)}"`);
+  if (typeof level !== 'string' || !/^\d$/.test(level)) throw new CommandFailure(`${component}: log verbosity must be 0-9`);
   return Number(level);
 }
 
@@ -106,11 +113,11 @@ async function theKubeVirt({ client }: ActionContext) {
 
 async function permittedDevices(context: ActionContext): Promise<void> {
   const { permittedHostDevices: permitted } = (await theKubeVirt(context)).spec?.configuration ?? {};
-  const host = [...(permitted?.pciHostDevices ?? []), ...(permitted?.mediatedDevices ?? []), ...(permitted?.usb ?? [])];
-  const names = [...new Set(host.map(({ resourceName }) => resourceName))];
-  const list = (title: string, entries: readonly string[]): string => `${title}:\n${entries.join(', ') || '(none)'}`;
-  // KubeVirt has one list for both; only the field of the VM that names a device differs
-  print(context.io, `Permitted Devices:\n${list('GPU Devices', names)}\n${list('Host Devices', names)}`);
+  const names = (devices: readonly { readonly resourceName: string }[] = []): string =>
+    [...new Set(devices.map(({ resourceName }) => resourceName))].join(', ');
+  const host = [...(permitted?.pciHostDevices ?? []), ...(permitted?.usb ?? [])];
+  // KubeVirt-compat: mediated devices are the GPUs, and the spaces at the ends of lines
+  print(context.io, `Permitted Devices: \nHost Devices: \n${names(host)} \nGPU Devices: \n${names(permitted?.mediatedDevices)}`);
 }
 
 async function cancelEvacuation(
@@ -121,8 +128,10 @@ async function cancelEvacuation(
   const { client, namespace, io } = context;
   const body = dryRun === true ? { dryRun: ['All'] } : {};
   const cancel = async (where: string, plural: 'virtualmachines' | 'virtualmachineinstances', of: string): Promise<void> => {
-    await client.raw({ method: 'PUT', path: subresourcePath(where, plural, of, 'evacuate/cancel'), body });
-    print(io, `${plural === 'virtualmachines' ? 'VM' : 'VMI'} ${where}/${of} was canceled evacuation`);
+    const what = `${plural === 'virtualmachines' ? 'VM' : 'VMI'} ${where}/${of}`;
+    const request = client.raw({ method: 'PUT', path: subresourcePath(where, plural, of, 'evacuate/cancel'), body });
+    await failing(`error canceling evacuation for ${what}: `, request);
+    print(io, `${what} was canceled evacuation`);
   };
   if (dryRun === true) print(io, 'Dry Run execution');
   if (/^(node|nodes|no)$/i.test(type)) {
@@ -133,14 +142,14 @@ async function cancelEvacuation(
     return;
   }
   const kind = kindOf(type);
-  if (kind === undefined) throw new CommandFailure(`unsupported resource type ${type}: use vm, vmi or node`);
+  if (kind === undefined) throw new CommandFailure(`unsupported resource type "${type}"`);
   await cancel(namespace, kind === 'vm' ? 'virtualmachines' : 'virtualmachineinstances', name);
 }
 
 interface GraphFlags {
   readonly vmi?: boolean;
   readonly excludeOptional?: boolean;
-  readonly selector?: string;
+  readonly selector?: readonly string[];
   readonly output: string;
 }
 
@@ -148,7 +157,7 @@ const graphOptions = (command: Command): Command =>
   command
     .option('--vmi', 'the name is that of an instance')
     .option('--exclude-optional', 'leave out what the VM can start without')
-    .option('--selector <stringToString>', 'key=value pairs that a node of the graph must have')
+    .option('--selector <stringToString>', 'labels that a node of the graph must have (repeatable)', collect)
     .option('-o, --output <string>', 'json or yaml', 'json');
 
 async function objectGraph(
@@ -159,17 +168,13 @@ async function objectGraph(
   if (output !== 'json' && output !== 'yaml')
     throw new CommandFailure('error not supported output format defined: use json or yaml');
   const path = subresourcePath(namespace, vmi === true ? 'virtualmachineinstances' : 'virtualmachines', name, 'objectgraph');
-  const matchLabels = Object.fromEntries(
-    (selector ?? '')
-      .split(',')
-      .filter(Boolean)
-      .map((pair) => pair.split('=', 2)),
-  );
   const options = {
     includeOptionalNodes: excludeOptional !== true,
-    ...(selector !== undefined && { labelSelector: { matchLabels } }),
+    ...(selector !== undefined && { labelSelector: { matchLabels: pairsOf(selector) } }),
   };
-  const { body } = await client.raw({ method: 'GET', path, body: options });
+  const of = vmi === true ? 'VirtualMachineInstance' : 'VirtualMachine';
+  const request = client.raw({ method: 'GET', path, body: options });
+  const { body } = await failing(`error listing object graph of ${of} ${name}: `, request);
   if (!isObject(body)) throw new CommandFailure('The server has sent no graph');
   print(io, output === 'json' ? JSON.stringify(body, undefined, 2) : stringify(body, { lineWidth: 0 }).trimEnd());
 }

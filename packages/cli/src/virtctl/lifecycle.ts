@@ -1,10 +1,16 @@
-import { VirtualMachineInstanceKind, VirtualMachineInstanceMigrationKind, VirtualMachineKind } from '@slipway/api';
+import {
+  type VirtualMachine,
+  VirtualMachineInstanceKind,
+  VirtualMachineInstanceMigrationKind,
+  VirtualMachineKind,
+} from '@slipway/api';
 import { StatusError } from '@slipway/apimachinery';
 import type { Command } from 'commander';
 import { subresourcePath } from './connection.ts';
 import { type ActionContext, addCommand, type CommandHost } from './context.ts';
 import { failing } from './failing.ts';
 import { CommandFailure, print, type VirtctlIo } from './io.ts';
+import { collect, pairsOf } from './pflag.ts';
 
 interface DryRunFlags {
   readonly dryRun?: boolean;
@@ -41,12 +47,20 @@ export function addLifecycleCommands(host: CommandHost): void {
     options: stopOptions,
     run: (context, [name = ''], flags) => act(context, 'restart', name, flags, graceBody(flags, 'gracePeriodSeconds')),
   });
-  addCommand<DryRunFlags & { addedNodeSelector?: string }>(host, {
+  addCommand<DryRunFlags & { addedNodeSelector?: readonly string[] }>(host, {
     usage: 'migrate <vm>',
     description: 'Migrate a virtual machine.',
     options: (command) =>
-      dryRunOption(command).option('--addedNodeSelector <stringToString>', 'key=value pairs the target node must have'),
-    run: (context, [name = ''], flags) => act(context, 'migrate', name, flags, selectorBody(flags.addedNodeSelector)),
+      dryRunOption(command).option(
+        '--addedNodeSelector <stringToString>',
+        'labels the target node must have (repeatable)',
+        collect,
+      ),
+    run: (context, [name = ''], flags) => {
+      const selector = pairsOf(flags.addedNodeSelector ?? []);
+      const body = Object.keys(selector).length > 0 ? { addedNodeSelector: selector } : {};
+      return act(context, 'migrate', name, flags, body);
+    },
   });
   addCommand<DryRunFlags>(host, {
     usage: 'migrate-cancel <vm>',
@@ -65,12 +79,17 @@ export function addLifecycleCommands(host: CommandHost): void {
     usage: 'soft-reboot <vmi>',
     aliases: ['softreboot'],
     description: 'Ask the guest to reboot.',
-    run: (context, [name = '']) => instanceAction(context, 'softreboot', name, {}, 'soft reboot'),
+    run: (context, [name = '']) =>
+      failing(
+        `Error soft rebooting VirtualMachineInstance ${name}: `,
+        instanceAction(context, 'softreboot', name, {}, 'soft reboot'),
+      ),
   });
   addCommand(host, {
     usage: 'reset <vmi>',
     description: 'Reset the guest like its reset button.',
-    run: (context, [name = '']) => instanceAction(context, 'reset', name, {}, 'reset'),
+    run: (context, [name = '']) =>
+      failing(`Error resetting VirtualMachineInstance ${name}: `, instanceAction(context, 'reset', name, {}, 'reset')),
   });
 }
 
@@ -109,19 +128,6 @@ function graceBody({ force, gracePeriod = '-1' }: StopFlags, field: string): obj
   return force === true ? { [field]: seconds } : {};
 }
 
-function selectorBody(text: string | undefined): object {
-  if (text === undefined || text === '') return {};
-  const pairs = text.split(',').map((pair): [string, string] => {
-    const at = pair.indexOf('=');
-    if (at < 1)
-      throw new CommandFailure(
-        `invalid argument "${text}" for "--addedNodeSelector" flag: ${pair} must be formatted as key=value`,
-      );
-    return [pair.slice(0, at), pair.slice(at + 1)];
-  });
-  return { addedNodeSelector: Object.fromEntries(pairs) };
-}
-
 async function cancelMigration(
   { client, namespace, io }: ActionContext,
   [name = '']: readonly string[],
@@ -146,17 +152,24 @@ async function pause(
 ): Promise<void> {
   const { client, namespace, io } = context;
   announceDryRun(io, flags);
-  switch (kindOf(type)) {
-    case 'vm': {
-      const vm = await client.get(VirtualMachineKind, { namespace, name });
-      return instanceAction(context, verb, vm.metadata.name ?? name, dryRunBody(flags), verb);
-    }
-    case 'vmi':
-      return instanceAction(context, verb, name, dryRunBody(flags), verb);
-    default:
-      throw new CommandFailure(`unsupported resource type ${type}: use vm or vmi`);
+  const kind = kindOf(type);
+  if (kind === undefined) throw new CommandFailure(`unsupported resource type '${type}'`);
+  const vm =
+    kind === 'vm'
+      ? await failing(`Error getting VirtualMachine ${name}: `, client.get(VirtualMachineKind, { namespace, name }))
+      : undefined;
+  const doing = `Error ${verb === 'pause' ? 'pausing' : 'unpausing'} VirtualMachineInstance ${name}`;
+  try {
+    await instanceAction(context, verb, name, dryRunBody(flags), verb);
+  } catch (error) {
+    if (!(error instanceof StatusError)) throw error;
+    if (vm !== undefined && error.code === 404)
+      throw new CommandFailure(isHalted(vm) ? `${doing}. VirtualMachine ${name} is not set to run` : `${doing} was not found`);
+    throw new CommandFailure(`${doing}: ${error.message}`);
   }
 }
+
+const isHalted = ({ spec: { runStrategy, running } }: VirtualMachine): boolean => runStrategy === 'Halted' || running === false;
 
 async function instanceAction(
   { client, namespace, io }: ActionContext,
@@ -165,14 +178,7 @@ async function instanceAction(
   body: object,
   spoken: string,
 ): Promise<void> {
-  const path = subresourcePath(namespace, 'virtualmachineinstances', name, verb);
-  try {
-    await client.raw({ method: 'PUT', path, body });
-  } catch (error) {
-    if (error instanceof StatusError && error.code === 404)
-      throw new CommandFailure(`VirtualMachineInstance ${name} in namespace ${namespace} not found: ${error.message}`);
-    throw error;
-  }
+  await client.raw({ method: 'PUT', path: subresourcePath(namespace, 'virtualmachineinstances', name, verb), body });
   print(io, `VMI ${name} was scheduled to ${spoken}`);
 }
 

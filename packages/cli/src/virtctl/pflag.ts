@@ -4,6 +4,12 @@ import { CommandFailure } from './io.ts';
 /** Gathers a flag that may be given more than once. */
 export const collect = (value: string, previous: readonly string[] = []): readonly string[] => [...previous, value];
 
+/** The values of a flag of pflag's type stringToString, which parseFlags has checked. */
+export function pairsOf(texts: readonly string[]): Record<string, string> {
+  const pairs = texts.flatMap((text) => text.split(',')).filter(Boolean);
+  return Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]));
+}
+
 /** Declares a boolean flag for which `--flag=false` is something else than leaving it out. */
 export const switchFlag = (command: Command, name: string, description: string, isOn?: true): Command =>
   command.addOption(new Option(`--${name}`, description).default(isOn)).addOption(new Option(`--no-${name}`).hideHelp());

@@ -58,7 +58,7 @@ describe('life cycle commands', () => {
   it.each([
     ['stop web --force', 'Must both use --force=true and set --grace-period.\n'],
     ['stop web --grace-period=5', 'Must both use --force=true and set --grace-period.\n'],
-    ['pause pod web', 'unsupported resource type pod: use vm or vmi\n'],
+    ['pause pod web', "unsupported resource type 'pod'\n"],
     ['migrate-cancel web', 'Found no migration to cancel for web\n'],
     [
       'start web --paused=maybe',

@@ -21,8 +21,10 @@ interface AddFlags extends VolumeFlags {
 }
 
 const CACHES: readonly string[] = ['none', 'writethrough', 'writeback'];
-const BUSES: readonly string[] = ['scsi', 'virtio'];
-const DISK_TYPES: readonly string[] = ['disk', 'lun'];
+const MAX_NAME = 63;
+/** A change that another one has overtaken is asked for again this often. */
+const ATTEMPTS = 15;
+const RETRY_MS = 20;
 
 const sharedOptions = (command: Command): Command =>
   command
@@ -49,34 +51,48 @@ export function addVolumeCommands(host: CommandHost): void {
     description: 'Remove a volume from a virtual machine, also while it runs.',
     options: sharedOptions,
     run: async (context, [name = ''], flags) => {
+      if (flags.dryRun === true) print(context.io, 'Dry Run execution');
       await put(context, name, 'removevolume', { name: flags.volumeName }, flags);
       print(context.io, `Successfully submitted remove volume request to VM ${name} for volume ${flags.volumeName}`);
     },
   });
 }
 
-function checkChoice(flag: string, value: string, choices: readonly string[]): void {
-  if (choices.includes(value)) return;
-  throw new CommandFailure(`error adding volume, invalid ${flag} value ${value}: must be one of ${choices.join(', ')}`);
+async function addVolume(context: ActionContext, [name = '']: readonly string[], flags: AddFlags): Promise<void> {
+  const { volumeName, diskName, serial, cache } = flags;
+  if (flags.dryRun === true) print(context.io, 'Dry Run execution');
+  const volumeSource = await sourceOf(context, volumeName);
+  checkName(flags);
+  const disk = {
+    name: '',
+    ...deviceOf(flags),
+    serial: serial ?? volumeName,
+    ...(cache !== undefined && { cache }),
+  };
+  await put(context, name, 'addvolume', { name: diskName ?? volumeName, disk, volumeSource }, flags);
+  print(context.io, `Successfully submitted add volume request to VM ${name} for volume ${volumeName}`);
 }
 
-async function addVolume(context: ActionContext, [name = '']: readonly string[], flags: AddFlags): Promise<void> {
-  const { volumeName, diskName, serial, cache, bus, diskType } = flags;
-  checkChoice('--disk-type', diskType, DISK_TYPES);
-  checkChoice('--bus', bus, BUSES);
-  if (cache !== undefined) checkChoice('--cache', cache, CACHES);
-  const body = {
-    name: diskName ?? volumeName,
-    disk: {
-      name: '',
-      ...(diskType === 'lun' ? { lun: { bus } } : { disk: { bus } }),
-      serial: serial ?? volumeName,
-      ...(cache !== undefined && { cache }),
-    },
-    volumeSource: await sourceOf(context, volumeName),
-  };
-  await put(context, name, 'addvolume', body, flags);
-  print(context.io, `Successfully submitted add volume request to VM ${name} for volume ${volumeName}`);
+function checkName({ diskName, volumeName }: AddFlags): void {
+  if ((diskName ?? volumeName).length <= MAX_NAME) return;
+  throw new CommandFailure(
+    diskName === undefined
+      ? `Invalid volume name ${volumeName}, must not exceed ${MAX_NAME} characters. Use in conjunction with --disk-name to specify a shorter name`
+      : `Invalid disk name ${diskName}, must not exceed ${MAX_NAME} characters`,
+  );
+}
+
+/** Throws CommandFailure for a combination that cannot be plugged in. */
+function deviceOf({ diskType, bus, cache }: AddFlags): object {
+  const isLun = diskType === 'lun';
+  if (!isLun && diskType !== 'disk')
+    throw new CommandFailure(`Invalid disk type '${diskType}'. Only LUN and Disk are supported.`);
+  if (isLun && bus !== 'scsi') throw new CommandFailure(`Invalid bus type '${bus}' for LUN disk. Only 'scsi' bus is supported.`);
+  if (bus !== 'scsi' && bus !== 'virtio')
+    throw new CommandFailure(`Invalid bus type '${bus}' for disk. Only 'scsi' and 'virtio' are supported.`);
+  if (cache !== undefined && !CACHES.includes(cache))
+    throw new CommandFailure(`error adding volume, invalid cache value ${cache}`);
+  return isLun ? { lun: { bus } } : { disk: { bus } };
 }
 
 /** A DataVolume of that name goes before a claim. */
@@ -104,18 +120,26 @@ async function put(
   body: object,
   { dryRun }: VolumeFlags,
 ): Promise<void> {
-  if (dryRun === true) print(io, 'Dry Run execution');
   const request = { ...body, ...(dryRun === true && { dryRun: ['All'] }) };
   const ask = (resource: 'virtualmachines' | 'virtualmachineinstances') =>
     client.raw({ method: 'PUT', path: subresourcePath(namespace, resource, name, verb), body: request });
-  try {
-    await ask('virtualmachines').catch((error: unknown) => {
-      if (isNotFound(error)) return ask('virtualmachineinstances');
-      throw error;
-    });
-  } catch (error) {
-    const doing = verb === 'addvolume' ? 'adding' : 'removing';
-    if (error instanceof StatusError) throw new CommandFailure(`error ${doing} volume, ${error.message}`);
-    throw error;
+  const doing = verb === 'addvolume' ? 'adding' : 'removing';
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await ask('virtualmachines').catch((error: unknown) => {
+        if (isNotFound(error)) return ask('virtualmachineinstances');
+        throw error;
+      });
+      return;
+    } catch (error) {
+      if (!(error instanceof StatusError)) throw error;
+      if (!isOvertaken(error)) throw new CommandFailure(`error ${doing} volume, ${error.message}`);
+      if (attempt === ATTEMPTS) throw new CommandFailure(`error ${doing} volume after ${ATTEMPTS} retries`);
+      await io.sleep(RETRY_MS * attempt);
+    }
   }
 }
+
+/** Another change of the same list of volumes came first. */
+const isOvertaken = ({ code, message }: StatusError): boolean =>
+  (code === 409 || code === 422) && /the server rejected our request due to an error in our request/.test(message);

@@ -1,4 +1,4 @@
-import { DataVolumeKind, EventKind, PersistentVolumeClaimKind } from '@slipway/api';
+import { DataVolumeKind, EventKind, PersistentVolumeClaimKind, StorageClassKind } from '@slipway/api';
 import { isNotFound, type KubeObject, type ResourceKind, StatusError } from '@slipway/apimachinery';
 import type { ActionContext } from '../context.ts';
 import { CommandFailure, print } from '../io.ts';
@@ -59,6 +59,7 @@ async function create(context: ActionContext, request: UploadRequest): Promise<v
   const { client, namespace, io } = context;
   const { kind, name, contentType, volumeMode, flags } = request;
   if (flags.size === undefined) throw new CommandFailure('when creating a resource, the size must be specified');
+  if (flags.storageClass !== undefined) await client.get(StorageClassKind, { namespace: '', name: flags.storageClass });
   const bind = flags.forceBind === true ? { [BIND]: '' } : {};
   const labels = instancetypeLabels(flags);
   const storage = {
