@@ -67,7 +67,7 @@ export class UploadIntakes {
     const intake = this.intakes.get(podUid);
     if (intake === undefined) throw notReady();
     const idle = intake.idle.shift();
-    if (idle !== undefined) return idle;
+    if (idle !== undefined) return idle.pause().off('end', hangUp);
     return new Promise((resolve, reject) => {
       const give = (socket: Socket): void => {
         stop();
@@ -95,11 +95,18 @@ export class UploadIntakes {
     if (next !== undefined) return next(socket);
     if (intake.idle.length >= MAX_IDLE) return void socket.destroy();
     intake.idle.push(socket);
+    // nothing comes before a question; reading shows when the mover goes away
+    socket.on('end', hangUp).resume();
     socket.once('close', () => {
       const index = intake.idle.indexOf(socket);
       if (index >= 0) intake.idle.splice(index, 1);
     });
   }
+}
+
+/** Of a connection that nobody uses yet. */
+function hangUp(this: Socket): void {
+  this.destroy();
 }
 
 const notReady = (): StatusError =>

@@ -171,12 +171,18 @@ class UploadServer {
   }
 
   private async failed(error: unknown): Promise<UploadAnswer> {
-    this.running = undefined;
     if (error instanceof CutOffError) {
       this.deps.log('the connection broke in the middle of an upload; waiting for the next one');
-      await this.clear();
-      return { status: 400, message: error.message };
+      const uncleared = await this.clear().catch((cause: unknown) => cause ?? new Error('not cleared'));
+      // until now the session counted as running: what begins must not be cleared away
+      this.running = undefined;
+      if (uncleared === undefined) return { status: 400, message: error.message };
+      return this.end(uncleared);
     }
+    return this.end(error);
+  }
+
+  private end(error: unknown): UploadAnswer {
     const explained = explainWriteError(error);
     this.over = ENDING; // the process ends, and the next one begins with an empty disk
     this.settle.reject(explained);

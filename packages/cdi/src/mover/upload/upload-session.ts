@@ -29,6 +29,7 @@ export class UploadSession implements ByteSource {
   private readonly tag: string;
   private part: Part | undefined;
   private next: ((part: Part) => void) | undefined;
+  private hasBegun = false;
   private hasEnded = false;
 
   constructor(offer: Pick<UploadOffer, 'id' | 'totalBytes' | 'checksum'>, tag: string, journalled?: number) {
@@ -46,9 +47,9 @@ export class UploadSession implements ByteSource {
     return { etag: this.tag, ...(this.totalBytes !== undefined && { totalBytes: this.totalBytes }) };
   }
 
-  /** Nobody is sending, and the file is not complete. */
+  /** Nobody is sending, and bytes would be welcome. Without a name there is one chance. */
   get isWaiting(): boolean {
-    return this.part === undefined && !this.hasEnded;
+    return this.part === undefined && !this.hasEnded && (this.id !== undefined || !this.hasBegun);
   }
 
   get isComplete(): boolean {
@@ -68,6 +69,7 @@ export class UploadSession implements ByteSource {
   take(body: AsyncIterable<Buffer>): Promise<UploadAnswer | undefined> {
     return new Promise((settle) => {
       this.part = { body, settle };
+      this.hasBegun = true;
       this.next?.(this.part);
       this.next = undefined;
     });
