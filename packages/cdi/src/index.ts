@@ -7,6 +7,7 @@ import { storageProfileController } from './storage-profile/storage-profile-cont
 import { uploadController } from './upload/index.ts';
 
 export { dataImportCronAdmission } from './data-import-cron/index.ts';
+export { claimAdmission } from './data-volume/claim-admission.ts';
 export { dataVolumeAdmission } from './data-volume/data-volume-admission.ts';
 export { clusterUploadTokens, uploadProxy, uploadServer, uploadTokenApi } from './upload/index.ts';
 export { hostImageTools } from './mover/host-image-tools.ts';

@@ -32,9 +32,10 @@ import { Annotation, LABELS } from '../constants.ts';
 import { dataSourceFacts, resolveDataSource } from '../data-source/data-source-controller.ts';
 import { UPLOAD_POD_ANNOTATION } from '../upload/upload-pod.ts';
 import { mayClone } from './clone-authorization.ts';
+import { ClaimError, type CloneFacts } from './complete-claim.ts';
 import { requesterOf } from './data-volume-admission.ts';
 import { boundEvent, dataVolumeStatus, failureEvent, phaseEvent, type StatusFacts } from './data-volume-status.ts';
-import { ClaimError, type CloneFacts, renderClaim } from './render-claim.ts';
+import { renderClaim } from './render-claim.ts';
 
 export interface DataVolumeDeps {
   readonly client: Client;

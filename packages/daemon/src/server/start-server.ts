@@ -8,7 +8,7 @@ import {
 } from '@slipway/api';
 import { isNotFound } from '@slipway/apimachinery';
 import { type ApiServer, builtinResources, createApiServer, type ListenOptions, toYaml } from '@slipway/apiserver';
-import { cdiControllers, dataImportCronAdmission, dataVolumeAdmission, uploadServer } from '@slipway/cdi';
+import { cdiControllers, claimAdmission, dataImportCronAdmission, dataVolumeAdmission, uploadServer } from '@slipway/cdi';
 import type { Client } from '@slipway/client';
 import {
   type AdmissionDeps,
@@ -152,6 +152,7 @@ async function createApi(
         isPlatform: platformUserIn([INSTALL_NAMESPACE], () => facts()?.kubeVirtNamespace()),
       }),
       dataImportCronAdmission,
+      claimAdmission({ client }),
       dataVolumeAdmission({ findClaim: (namespace, name) => findClaim(client, namespace, name) }),
     ],
     nodes,
