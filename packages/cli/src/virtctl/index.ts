@@ -21,6 +21,7 @@ import { addMemoryDumpCommands } from './memory-dump.ts';
 import { addPortForwardCommand } from './port-forward.ts';
 import { addSshCommands } from './ssh.ts';
 import { addSuspendCommands } from './suspend.ts';
+import { addTemplateCommands } from './template/index.ts';
 import { addUsbredirCommand } from './usbredir.ts';
 import { addVersionCommand } from './version.ts';
 import { addVmExportCommands } from './vmexport/index.ts';
@@ -57,6 +58,7 @@ export function virtctlProgram(name: string, io: VirtctlIo, connect: Connect = c
   addUsbredirCommand(host);
   addImageUploadCommand(host);
   addGuestfsCommand(host);
+  addTemplateCommands(host);
   addVersionCommand(host);
   addCompletionCommand(host);
   addHelpCommands(host);
