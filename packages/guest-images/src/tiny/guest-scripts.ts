@@ -31,7 +31,8 @@ hostname tiny
 modprobe -a $(cat /etc/modules.boot) 2>/dev/null
 if [ -s /etc/modules.demand ]; then
   for round in 1 2; do
-    cat /sys/bus/pci/devices/*/modalias /sys/bus/usb/devices/*/modalias 2>/dev/null | sort -u | xargs modprobe -ab 2>/dev/null
+    cat /sys/bus/pci/devices/*/modalias /sys/bus/usb/devices/*/modalias /sys/bus/virtio/devices/*/modalias \\
+      /sys/bus/acpi/devices/*/modalias 2>/dev/null | sort -u | xargs modprobe -ab 2>/dev/null
   done
 fi
 touch /run/utmp

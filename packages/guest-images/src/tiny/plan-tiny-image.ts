@@ -42,6 +42,19 @@ const GENERIC_MODULES = [
   'usbhid',
   'usb_storage',
   'i6300esb',
+  'snd_hda_intel',
+  'snd_hda_codec_generic',
+  'snd_intel8x0',
+  'virtio_input',
+  'virtiofs',
+  'vmw_vsock_virtio_transport',
+  'pvpanic_mmio',
+  'pvpanic_pci',
+  'tpm_tis',
+  'tpm_crb',
+  'qemu_fw_cfg',
+  // a file system: loaded when it is mounted
+  'efivarfs',
 ];
 
 const TOOLS: readonly HostTool[] = [
