@@ -28,6 +28,8 @@ export function claimedVolumes(spec: { readonly volumes?: readonly kubevirt.Volu
 export interface ExistingStorage {
   readonly claims: ReadonlyMap<string, PersistentVolumeClaim>;
   readonly dataVolumes: ReadonlyMap<string, DataVolume>;
+  /** Claim of the firmware's state, once it exists. */
+  readonly stateClaimName?: string;
 }
 
 export interface StorageState {

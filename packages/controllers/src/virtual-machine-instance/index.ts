@@ -3,6 +3,8 @@ import {
   NodeKind,
   PersistentVolumeClaimKind,
   PodKind,
+  StorageClassKind,
+  StorageProfileKind,
   VirtualMachineInstanceKind,
   VirtualMachineKind,
   VmiCondition,
@@ -31,7 +33,10 @@ const CLAIM_INDEX = 'claim';
 const NODE_INDEX = 'node';
 
 type Informers = ControllerDeps['informers'];
-type Settings = Pick<VirtualMachineInstanceReconcilerDeps, 'dynamicMetadata'>;
+interface Settings extends Pick<VirtualMachineInstanceReconcilerDeps, 'dynamicMetadata'> {
+  /** `vmStateStorageClass` of the configuration. */
+  readonly stateClass?: () => string | undefined;
+}
 
 /** The VMI controller with the given way to render launcher pods. */
 export function virtualMachineInstanceController(
@@ -43,6 +48,7 @@ export function virtualMachineInstanceController(
     rules: [
       ...allow('update patch', VirtualMachineInstanceKind),
       ...allow('create patch delete', PodKind),
+      ...allow('create', PersistentVolumeClaimKind),
       ...allow('update patch', [PodKind, 'status']),
     ],
     create: ({ client, informers, events, clock }) => {
@@ -52,6 +58,9 @@ export function virtualMachineInstanceController(
         claimedVolumes(vmi.spec).map(({ claimName }) => `${vmi.metadata.namespace ?? ''}/${claimName}`),
       );
       vmis.addIndex(NODE_INDEX, (vmi) => (vmi.status?.nodeName === undefined ? [] : [vmi.status.nodeName]));
+      const classes = informers.lister(StorageClassKind);
+      const profiles = informers.lister(StorageProfileKind);
+      const { stateClass, ...settings } = settingsFor(informers);
       const reconciler = new VirtualMachineInstanceReconciler({
         client,
         events,
@@ -63,8 +72,9 @@ export function virtualMachineInstanceController(
         dataVolumes: informers.lister(DataVolumeKind),
         claims: informers.lister(PersistentVolumeClaimKind),
         nodes: informers.lister(NodeKind),
+        stateStorage: () => ({ className: stateClass?.(), classes: classes.list(), profiles: profiles.list() }),
         renderPod: renderer(informers),
-        ...settingsFor(informers),
+        ...settings,
       });
       const users = (object: KubeObject): readonly ObjectKey[] => usersOfClaim(vmis, object);
       return {

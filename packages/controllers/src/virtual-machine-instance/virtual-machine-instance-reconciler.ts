@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { DataVolume, Node, PersistentVolumeClaim, Pod, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
-import { PodKind, Reason, UNPAUSED_GATE, VirtualMachineInstanceKind, VmiCondition, VmiPhase } from '@slipway/api';
+import {
+  PersistentVolumeClaimKind,
+  PodKind,
+  Reason,
+  UNPAUSED_GATE,
+  VirtualMachineInstanceKind,
+  VmiCondition,
+  VmiPhase,
+} from '@slipway/api';
 import { controllerOf, formatTime, isAlreadyExists, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
@@ -11,6 +19,7 @@ import { isUnready } from './instance-conditions.ts';
 import { type InstanceInput, planInstance } from './instance-plan.ts';
 import { hasCondition, isDeleting } from './instance-state.ts';
 import { currentPod, isGoingDown, launcherPods, podCondition } from './launcher-pod-state.ts';
+import { keepsState, stateClaim, type StateStorage } from './state-claim.ts';
 
 export interface VirtualMachineInstanceReconcilerDeps {
   readonly client: Client;
@@ -23,6 +32,8 @@ export interface VirtualMachineInstanceReconcilerDeps {
   readonly dataVolumes: Lister<DataVolume>;
   readonly claims: Lister<PersistentVolumeClaim>;
   readonly nodes: Lister<Node>;
+  /** What decides where a VM's firmware state is kept. */
+  readonly stateStorage: () => StateStorage;
   /** The launcher pod of an instance, without name. */
   readonly renderPod: (vmi: VirtualMachineInstance, storage: ExistingStorage) => Pod;
   /** Labels and annotations that pods of running instances take over; default: the descheduler's and Velero's. */
@@ -92,7 +103,8 @@ export class VirtualMachineInstanceReconciler implements Reconciler {
     const { client, events, freshPods, renderPod } = this.deps;
     const { vmi } = input;
     try {
-      const rendered = renderPod(vmi, input.storage);
+      const stateClaimName = await this.ensureStateClaim(vmi, signal);
+      const rendered = renderPod(vmi, { ...input.storage, ...(stateClaimName !== undefined && { stateClaimName }) });
       const pod = { ...rendered, metadata: { ...rendered.metadata, name: launcherPodName(vmi) } };
       const created = freshPods.remember(await client.create(PodKind, pod, { signal }));
       events.normal(vmi, Reason.successfulCreate, `Created virtual machine pod ${created.metadata.name}`);
@@ -104,6 +116,18 @@ export class VirtualMachineInstanceReconciler implements Reconciler {
       if (update !== undefined) await this.store(update, signal);
       throw new Error(`Cannot create the launcher pod of ${vmi.metadata.name}`, { cause: error });
     }
+  }
+
+  /** The claim for EFI variables and TPM state, made when there is none. */
+  private async ensureStateClaim(vmi: VirtualMachineInstance, signal: AbortSignal): Promise<string | undefined> {
+    if (!keepsState(vmi)) return undefined;
+    const { client, claims, stateStorage } = this.deps;
+    const claim = stateClaim(vmi, stateStorage());
+    if (claims.get(keyOf(claim)) === undefined)
+      await client.create(PersistentVolumeClaimKind, claim, { signal }).catch((error: unknown) => {
+        if (!isAlreadyExists(error)) throw error;
+      });
+    return claim.metadata.name;
   }
 
   private async deletePod(vmi: VirtualMachineInstance, pod: Pod, signal: AbortSignal): Promise<void> {

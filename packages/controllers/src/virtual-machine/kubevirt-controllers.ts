@@ -56,8 +56,9 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
       (informers) => {
         const facts = clusterFacts(informers, options);
         const attachments = informers.lister(NetworkAttachmentDefinitionKind);
-        return (vmi, { claims }) =>
+        return (vmi, { claims, stateClaimName }) =>
           renderLauncherPod(vmi, {
+            ...(stateClaimName !== undefined && { stateClaim: stateClaimName }),
             config: facts.config(),
             profile,
             claims,
@@ -65,7 +66,10 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
             emulation: facts.emulation(),
           });
       },
-      (informers) => ({ dynamicMetadata: clusterFacts(informers, options).dynamicMetadata }),
+      (informers) => {
+        const facts = clusterFacts(informers, options);
+        return { dynamicMetadata: facts.dynamicMetadata, stateClass: () => facts.config().configuration.vmStateStorageClass };
+      },
     ),
     hotplugController(profile),
   ];
