@@ -92,12 +92,24 @@ export interface SavedState {
   spend(): Promise<void>;
 }
 
+/** What a guest gets from its node besides disks; paths as QEMU sees them. */
+export interface PreparedFiles {
+  /** Directories that virtiofs shares, by the name that filesystem and volume have. */
+  readonly shares: readonly { readonly name: string; readonly path: string }[];
+  /** Directory that keeps EFI variables and the TPM's state from one start to the next. */
+  readonly statePath?: string;
+  /** Kernel and initial file system that are booted instead of a disk. */
+  readonly kernelBoot?: { readonly kernel?: string; readonly initrd?: string };
+}
+
 /** Disks of VMIs on this node. Idempotent; every method may be repeated after a crash. */
 export interface VolumeManager {
   /** Runs the provisioner and garbage collection until aborted. */
   run(signal: AbortSignal): Promise<void>;
   /** Makes every volume of the VMI readable (and writable where meant) by the sandbox's uid. Throws HostError with a remedy. */
   prepare(vmi: VirtualMachineInstance, pod: Pod, sandbox: Sandbox, signal: AbortSignal): Promise<readonly PreparedVolume[]>;
+  /** Everything else that the guest reads from its node; may be repeated, also while the guest runs. */
+  prepareFiles(vmi: VirtualMachineInstance, pod: Pod, sandbox: Sandbox, signal: AbortSignal): Promise<PreparedFiles>;
   /** Like `prepare` for one hotplugged volume, which `prepare` leaves out. */
   plug(
     vmi: VirtualMachineInstance,

@@ -8,6 +8,7 @@ import { explainWriteError, formatBytes, ImportError } from './import-error.ts';
 import { clearFile, type IngestDeps, type IngestResult } from './ingest.ts';
 import { type MoverEnv, type MoverTask, readTask } from './options.ts';
 import { ProgressReporter } from './progress.ts';
+import { importRegistryFiles } from './registry-files.ts';
 import { importRegistry } from './registry-import.ts';
 import { receiveUploads } from './upload/upload-server.ts';
 
@@ -67,8 +68,8 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
     case 'gcs':
       return importHttp(task.source, { ...deps, download }, signal);
     case 'registry':
-      return importRegistry(
-        task.source.reference,
+      return pull(
+        task.source,
         {
           ...deps,
           download,
@@ -83,6 +84,12 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
       return makeBlank(task);
   }
 }
+
+const pull = (
+  { reference, files }: MoverTask['source'] & { readonly kind: 'registry' },
+  deps: Parameters<typeof importRegistry>[1],
+  signal: AbortSignal,
+) => (files === undefined ? importRegistry(reference, deps, signal) : importRegistryFiles(reference, files, deps, signal));
 
 async function makeBlank({ destination }: MoverTask): Promise<IngestResult> {
   await wipe(destination);
@@ -110,7 +117,7 @@ async function failure(error: unknown, task: MoverTask | undefined, io: MoverIo,
 
 /** A claim keeps its size and loses its content; an image that was not finished goes away. */
 async function wipe(destination: MoverTask['destination']): Promise<void> {
-  if (!destination.isClaim) return rm(destination.path, { force: true });
+  if (!destination.isClaim) return rm(destination.path, { force: true, recursive: true });
   const file = await open(destination.path, 'r+');
   try {
     await clearFile(file, destination.maxBytes);

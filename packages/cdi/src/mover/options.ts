@@ -18,7 +18,8 @@ export type MoverSource =
       /** Service account key of Google; absent for anonymous reads and other sources. */
       readonly keyFile?: string;
     }
-  | { readonly kind: 'registry'; readonly reference: string }
+  /** With `files` those are copied instead of the disk. */
+  | { readonly kind: 'registry'; readonly reference: string; readonly files?: readonly string[] }
   | { readonly kind: 'blank' };
 
 /** What to read and how, from the environment (CDI's contract) and the node agent's policy on the command line. */
@@ -49,6 +50,7 @@ const ARGUMENTS = {
   size: { type: 'string' },
   store: { type: 'boolean' },
   intake: { type: 'string' },
+  file: { type: 'string', multiple: true },
   'allow-address': { type: 'string', multiple: true },
   'insecure-registry': { type: 'string', multiple: true },
   'stall-ms': { type: 'string' },
@@ -78,7 +80,7 @@ const parse = (argv: readonly string[]) => parseArgs({ args: [...argv], options:
 export async function readSource(argv: readonly string[], env: MoverEnv): Promise<SourceTask> {
   const values = parse(argv);
   const credentials = credentialsOf(env);
-  const source = sourceOf(env);
+  const source = sourceOf(env, values.file);
   return {
     source,
     headers: source.kind === 'http' ? { ...basicAuth(credentials), ...(await extraHeaders(env)) } : {},
@@ -95,11 +97,11 @@ export async function readSource(argv: readonly string[], env: MoverEnv): Promis
 
 const OBJECT = { http: (url: URL) => url, s3: s3Object, gcs: gcsObject } as const;
 
-function sourceOf(env: MoverEnv): MoverSource {
+function sourceOf(env: MoverEnv, files: readonly string[] | undefined): MoverSource {
   const endpoint = env.IMPORTER_ENDPOINT ?? '';
   const kind = env.IMPORTER_SOURCE ?? 'http';
   if (kind === 'none') return { kind: 'blank' };
-  if (kind === 'registry') return { kind: 'registry', reference: endpoint };
+  if (kind === 'registry') return { kind: 'registry', reference: endpoint, ...(files && { files }) };
   if (kind !== 'http' && kind !== 's3' && kind !== 'gcs') throw new ImportError('InvalidRequest', unsupported(kind));
   const url = objectUrl(kind, endpoint);
   const { GOOGLE_APPLICATION_CREDENTIALS: keyFile } = env;

@@ -6,6 +6,9 @@ import { type Descriptor, RegistryClient, type RegistryDeps } from './registry-c
 import { parseImageReference } from './registry-reference.ts';
 import { type Extract, extract } from 'tar-stream';
 
+/** One member of a layer's archive with its content. */
+export type LayerEntry = Extract extends AsyncIterable<infer Entry> ? Entry : never;
+
 export interface RegistryImportResult extends IngestResult {
   /** Digest of the manifest that was pulled. */
   readonly imageDigest: string;
@@ -38,15 +41,8 @@ async function importLayer(
   deps: IngestDeps & RegistryDeps,
   signal: AbortSignal,
 ): Promise<IngestResult | 'deleted' | undefined> {
-  const { header, stream } = await peek(counted(client.blob(layer, signal), layer.size, deps));
-  const compression = detectCompression(header);
-  const tar = compression === undefined ? stream : decompress(compression, stream, deps.tools, signal);
-  const entries = extract();
-  const feeding = feed(tar, entries);
-  // the loop below reports what breaks; this keeps Node from calling it unhandled meanwhile
-  feeding.catch((error: unknown) => entries.destroy(error instanceof Error ? error : new Error(String(error))));
   let result: IngestResult | 'deleted' | undefined;
-  for await (const entry of entries) {
+  for await (const entry of layerEntries(layer, client, deps, signal)) {
     const path = normalizedPath(entry.header.name);
     if (isWhiteout(path)) result ??= 'deleted';
     const isDisk = entry.header.type === 'file' && /^disk\/[^/]+$/.test(path) && !path.startsWith('disk/.wh.');
@@ -54,8 +50,25 @@ async function importLayer(
       result = await ingest(entry as AsyncIterable<Buffer>, deps, signal);
     else entry.resume();
   }
-  await feeding; // to the last byte, because only then the digest has been checked
   return result;
+}
+
+/** Entries of a layer's archive; each must be read or resumed. When it ends, the layer's digest has been checked. */
+export async function* layerEntries(
+  layer: Descriptor,
+  client: RegistryClient,
+  deps: IngestDeps,
+  signal: AbortSignal,
+): AsyncGenerator<LayerEntry, void> {
+  const { header, stream } = await peek(counted(client.blob(layer, signal), layer.size, deps));
+  const compression = detectCompression(header);
+  const tar = compression === undefined ? stream : decompress(compression, stream, deps.tools, signal);
+  const entries = extract();
+  const feeding = feed(tar, entries);
+  // the loop reports what breaks; this keeps Node from calling it unhandled meanwhile
+  feeding.catch((error: unknown) => entries.destroy(error instanceof Error ? error : new Error(String(error))));
+  for await (const entry of entries) yield entry;
+  await feeding; // to the last byte, because only then the digest has been checked
 }
 
 async function feed(tar: AsyncIterable<Buffer>, entries: Extract): Promise<void> {
@@ -89,7 +102,7 @@ async function* counted(stream: AsyncIterable<Buffer>, total: number, { progress
 }
 
 /** Names are compared, never opened; still, one with `..` matches nothing. */
-function normalizedPath(name: string): string {
+export function normalizedPath(name: string): string {
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
   return parts.includes('..') ? '' : parts.join('/');
 }

@@ -21,7 +21,15 @@ import { readTimedLog } from '../console/index.ts';
 import type { NodeConfig, PodNetwork } from '../contracts.ts';
 import { AttachmentRunner } from '../hotplug/index.ts';
 import { probeKvm } from '../kvm/index.ts';
-import { FreezeTimers, guestDisks, LauncherRunner, launcherHandlers, type NodeFacts, readFirmware } from '../launcher/index.ts';
+import {
+  FreezeTimers,
+  guestDisks,
+  LauncherRunner,
+  launcherHandlers,
+  type NodeFacts,
+  readFirmware,
+  startGuestHelpers,
+} from '../launcher/index.ts';
 import { createPodNetwork } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
 import { nodeVolumes, withExports, withUploads } from '../volumes/index.ts';
@@ -106,6 +114,14 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   const launcher = new LauncherRunner({
     ...{ client, config, clock, random, log, events, network, sandboxes, facts, vmis, freezes },
     volumes: volumes.manager,
+    startHelpers: (sandbox, files, aborting) => {
+      const membershipFiles = sandboxes.membershipFiles(sandbox.podUid);
+      return startGuestHelpers(
+        { runner: hostRunner, sandbox, membershipFiles, virtiofsd: facts.programs.virtiofsd },
+        files,
+        aborting,
+      );
+    },
     clusterConfig: (): ClusterConfig => clusterConfig(kubeVirts.lister.list()[0]?.spec?.configuration ?? {}),
     hostIP: options.addresses[0] ?? '127.0.0.1',
     consoleLogOf: (podUid) => consoleLogFile(config, podUid),

@@ -1,7 +1,8 @@
 import type { VirtualMachineInstance } from '@slipway/api';
 import { type ClusterConfig, type DomainFacts, guestMemoryBytes } from '@slipway/virt';
-import type { PodNetworkStatus, PreparedVolume } from '../contracts.ts';
+import type { PodNetworkStatus, PreparedFiles, PreparedVolume } from '../contracts.ts';
 import { INSIDE } from '../sandbox/index.ts';
+import { SHARES_DIRECTORY } from './guest-helpers.ts';
 import type { NodeFacts } from './node-facts.ts';
 
 /** Paths beneath the private directory of a sandbox. */
@@ -31,10 +32,12 @@ export interface DomainInputs {
   readonly config: ClusterConfig;
   readonly network: PodNetworkStatus;
   readonly volumes: readonly PreparedVolume[];
+  /** Absent for what is planned of a guest that runs already. */
+  readonly files?: PreparedFiles;
 }
 
 /** Everything the planner needs, as the sandbox sees it. Pure. */
-export function domainFacts({ vmi, node, config, network, volumes }: DomainInputs): DomainFacts {
+export function domainFacts({ vmi, node, config, network, volumes, files }: DomainInputs): DomainFacts {
   const isSmall = guestMemoryBytes(vmi.spec.domain) < SMALL_GUEST_BYTES;
   return {
     config,
@@ -46,9 +49,14 @@ export function domainFacts({ vmi, node, config, network, volumes }: DomainInput
     allowEmulation: true,
     volumes: volumes.map((volume) => ({ ...volume })),
     interfaces: network.interfaces.map(({ name, tapName, mac, mtu, queues }) => ({ name, tapName, mac, mtu, queues })),
-    sockets: { serialConsole: `${INSIDE}/${SERIAL_SOCKET}`, vnc: `${INSIDE}/${VNC_SOCKET}` },
+    sockets: {
+      serialConsole: `${INSIDE}/${SERIAL_SOCKET}`,
+      vnc: `${INSIDE}/${VNC_SOCKET}`,
+      virtiofsDir: SHARES_DIRECTORY,
+    },
     logs: {},
-    nvramPath: `${INSIDE}/data/nvram.fd`,
+    nvramPath: `${files?.statePath ?? `${INSIDE}/data`}/nvram.fd`,
+    ...(files?.kernelBoot && { kernelBoot: files.kernelBoot }),
     firmware: node.firmware,
     hostMemoryBytes: node.memoryBytes,
     machineTypes: node.host.machineTypes,

@@ -1,7 +1,7 @@
 import type { Client } from '@slipway/client';
 import type { EventRecorder, Logger, TimerClock } from '@slipway/runtime';
-import type { NodeConfig, PodNetwork, VolumeManager } from '../contracts.ts';
-import type { SandboxManager } from '../sandbox/index.ts';
+import type { NodeConfig, PodNetwork, PreparedFiles, VolumeManager } from '../contracts.ts';
+import type { RunningSandbox, SandboxManager } from '../sandbox/index.ts';
 import type { FreezeTimers } from './freeze-timers.ts';
 import type { GuestSession, GuestSessionDeps } from './guest-session.ts';
 import type { InstanceWriter } from './instance-writer.ts';
@@ -23,6 +23,8 @@ export interface LaunchDeps {
   readonly sandboxes: Partial<Pick<SandboxManager, 'limitMemory'>> &
     Pick<SandboxManager, 'find' | 'create' | 'kill' | 'killGuest' | 'destroy' | 'shareProcessor'>;
   readonly facts: NodeFacts;
+  /** Starts what the guest needs beside QEMU. */
+  readonly startHelpers: (sandbox: RunningSandbox, files: PreparedFiles, signal: AbortSignal) => Promise<void>;
   readonly freezes: FreezeTimers;
   readonly clusterConfig: ConfigSource;
   readonly hostIP: string;

@@ -1,6 +1,6 @@
 import { type Pod, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
 import { bootInstance, type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
-import type { PodNetworkStatus, PreparedVolume, Sandbox } from '../contracts.ts';
+import type { PodNetworkStatus, PreparedFiles, PreparedVolume, Sandbox } from '../contracts.ts';
 import type { DeviceSync } from '../hotplug/index.ts';
 import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 import { dumpMemory } from '../memory-dump/index.ts';
@@ -25,6 +25,12 @@ interface Guest {
   readonly session: GuestControl;
   readonly shutdown: GuestShutdown;
   readonly agent: AgentReporter;
+}
+
+/** What was prepared for a guest before it starts. */
+interface Prepared {
+  readonly volumes: readonly PreparedVolume[];
+  readonly files: PreparedFiles;
 }
 
 /** One launcher pod from its sandbox to the end of its guest. */
@@ -175,12 +181,14 @@ export class Launch {
     view.signal.throwIfAborted();
   }
 
-  private prepareVolumes(sandbox: Sandbox): Promise<readonly PreparedVolume[]> {
-    return this.deps.volumes.prepare(this.writer.current, this.pod.current, sandbox, this.stopping.signal);
+  private async prepareVolumes(sandbox: Sandbox): Promise<Prepared> {
+    const { volumes } = this.deps;
+    const args = [this.writer.current, this.pod.current, sandbox, this.stopping.signal] as const;
+    return { volumes: await volumes.prepare(...args), files: await volumes.prepareFiles(...args) };
   }
 
   /** Tries at once; disks that are still being filled are tried again when the VMI is Scheduled, which is after that. */
-  private async earlyVolumes(sandbox: Sandbox): Promise<readonly PreparedVolume[]> {
+  private async earlyVolumes(sandbox: Sandbox): Promise<Prepared> {
     try {
       return await this.prepareVolumes(sandbox);
     } catch {
@@ -193,15 +201,16 @@ export class Launch {
     session: GuestControl,
     parts: {
       readonly network: PodNetworkStatus;
-      readonly prepared: Promise<readonly PreparedVolume[]>;
+      readonly prepared: Promise<Prepared>;
       readonly isActive: boolean;
     },
   ): Promise<void> {
     const { facts, clusterConfig, events } = this.deps;
     const { network, isActive } = parts;
     const vmi = this.writer.current;
-    const volumes = await parts.prepared;
-    const plan = planDomain(bootInstance(vmi), domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes }));
+    const prepared = await parts.prepared;
+    const inputs = { vmi, node: facts, config: clusterConfig(), network, ...prepared };
+    const plan = planDomain(bootInstance(vmi), domainFacts(inputs));
     if (vmi.status?.phase === VmiPhase.running && !isActive) {
       await this.finish('Failed', 'its QEMU is gone');
       return;
@@ -212,7 +221,8 @@ export class Launch {
     }
     if (!isActive) {
       await this.deps.sandboxes.killGuest(this.pod.uid);
-      const resume = { name: plan.name, network, prepared: volumes };
+      await this.deps.startHelpers(session.sandbox, prepared.files, this.stopping.signal);
+      const resume = { name: plan.name, network, prepared: prepared.volumes };
       if (!(await resumeGuest(this.resumeDeps(session), vmi, resume, this.stopping.signal)))
         await session.start(plan.name, renderDomain(plan), vmi.spec.startStrategy === 'Paused');
       events.normal(vmi, 'Created', 'VirtualMachineInstance defined.');

@@ -95,7 +95,8 @@ async function world({ standing, phase = 'Scheduling', graceSeconds = 0 }: World
     },
     tearDown: () => reach('tearDown'),
   };
-  const volumes: Pick<VolumeManager, 'prepare' | 'release'> = {
+  const volumes: Pick<VolumeManager, 'prepare' | 'prepareFiles' | 'release'> = {
+    prepareFiles: async () => ({ shares: [] }),
     prepare: async () => {
       await reach('volumes');
       return [];
@@ -140,6 +141,9 @@ async function world({ standing, phase = 'Scheduling', graceSeconds = 0 }: World
     config: { nodeName: NODE },
     facts: { ...host, host: { ...host.host, hostFeatures: [], libvirtVersion: '' } },
     freezes: new FreezeTimers(clock),
+    startHelpers: async () => {
+      steps.push('helpers');
+    },
     clusterConfig: () => clusterConfig({}),
     consoleLogOf: () => '/nonexistent',
     events: {
@@ -237,7 +241,7 @@ describe('a launcher pod', () => {
     expect(steps).toEqual(['sandbox', 'network', 'volumes', 'find']);
     expect((await pod()).status).toMatchObject({ phase: 'Running', podIP: '10.244.0.2', hostIP: '10.0.0.1' });
     await handOver();
-    expect(steps.slice(4)).toEqual(['killGuest', 'start', 'consoles']);
+    expect(steps.slice(4)).toEqual(['killGuest', 'helpers', 'start', 'consoles']);
     expect(phaseOf(await vmi())).toBe('Running');
     expect(events).toEqual(['Created: VirtualMachineInstance defined.', 'Started: VirtualMachineInstance started.']);
   });

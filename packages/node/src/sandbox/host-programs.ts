@@ -12,9 +12,11 @@ export interface HostPrograms {
   /** Shared object of libvirt's QEMU driver: the only one a sandbox loads. */
   readonly qemuDriver: string;
   readonly qemu: string;
+  /** Shares directories with guests. Absent when it is not installed. */
+  readonly virtiofsd?: string;
 }
 
-const BINARY_DIRECTORIES = ['/usr/sbin', '/usr/bin', '/usr/libexec', '/usr/local/sbin', '/usr/local/bin'];
+const BINARY_DIRECTORIES = ['/usr/sbin', '/usr/bin', '/usr/libexec', '/usr/lib/qemu', '/usr/local/sbin', '/usr/local/bin'];
 const LIBRARY_ROOTS = ['/usr/lib', '/usr/lib64', '/usr/local/lib'];
 const DRIVER = 'libvirt/connection-driver/libvirt_driver_qemu.so';
 
@@ -34,6 +36,7 @@ export function findHostPrograms(): HostPrograms {
   if (qemu === undefined)
     throw new HostError('QEMU is not installed: install qemu-system-x86', { command: 'qemu-system-x86_64' });
   const qemuDriver = findDriver();
+  const virtiofsd = findBinary('virtiofsd');
   const split = findBinary('virtqemud');
   const daemon = split ?? findBinary('libvirtd');
   if (daemon === undefined || qemuDriver === undefined)
@@ -42,6 +45,7 @@ export function findHostPrograms(): HostPrograms {
     });
   return {
     qemu,
+    ...(virtiofsd !== undefined && { virtiofsd }),
     qemuDriver,
     daemon,
     socketName: split === undefined ? 'libvirt-sock' : 'virtqemud-sock',

@@ -3,13 +3,13 @@ import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
   cloudInitDisk,
+  type ConfigDisk,
   downwardApiDisk,
   type KeyedData,
   keyedDisk,
   seedKeySecretNames,
   seedSecretNames,
   sysprepDisk,
-  writeIso,
 } from '@slipway/virt';
 import { VolumeError } from './volume-error.ts';
 
@@ -24,12 +24,12 @@ type Builder = (
   volume: kubevirt.Volume,
   deps: ConfigDiskDeps,
   signal: AbortSignal,
-) => Promise<Uint8Array>;
+) => Promise<ConfigDisk>;
 
-/** Builds the image of a volume that is made of configuration; undefined for every other volume. */
+/** Collects the files of a volume that is made of configuration; undefined for every other volume. */
 export function configDiskBuilder(volume: kubevirt.Volume): Builder | undefined {
   if (volume.cloudInitNoCloud ?? volume.cloudInitConfigDrive) return cloudInit;
-  if (volume.downwardAPI) return async (vmi) => writeIso(downwardApiDisk(vmi, volume));
+  if (volume.downwardAPI) return async (vmi) => downwardApiDisk(vmi, volume);
   if (volume.serviceAccount) return serviceAccount;
   if (volume.configMap ?? volume.secret) return keyed;
   return volume.sysprep ? sysprep : undefined;
@@ -46,7 +46,7 @@ const cloudInit: Builder = async (vmi, volume, deps, signal) => {
   }
   const disk = cloudInitDisk(vmi, volume, { secrets, publicKeys });
   if (disk === undefined) throw new VolumeError('FailedMount', `Volume ${volume.name} has no cloud-init source`);
-  return writeIso(disk);
+  return disk;
 };
 
 const keyed: Builder = async (vmi, volume, deps, signal) => {
@@ -56,7 +56,7 @@ const keyed: Builder = async (vmi, volume, deps, signal) => {
     secret?.secretName === undefined
       ? await configMapData(deps, namespace, configMap?.name ?? '', signal, configMap?.optional)
       : await secretData(deps, namespace, secret.secretName, signal, secret.optional);
-  return writeIso(keyedDisk(volume, data));
+  return keyedDisk(volume, data);
 };
 
 const sysprep: Builder = async (vmi, { sysprep: source }, deps, signal) => {
@@ -66,7 +66,7 @@ const sysprep: Builder = async (vmi, { sysprep: source }, deps, signal) => {
     secretName === undefined
       ? await configMapData(deps, namespace, source?.configMap?.name ?? '', signal)
       : await secretData(deps, namespace, secretName, signal);
-  return writeIso(sysprepDisk(data));
+  return sysprepDisk(data);
 };
 
 const serviceAccount: Builder = async (vmi, volume, deps, signal) => {
@@ -76,7 +76,7 @@ const serviceAccount: Builder = async (vmi, volume, deps, signal) => {
   const root = await configMapData(deps, namespace, 'kube-root-ca.crt', signal, true);
   const encoder = new TextEncoder();
   const token = encoder.encode(await deps.serviceAccountToken(namespace, name, signal));
-  return writeIso(keyedDisk(volume, { ...root, namespace: encoder.encode(namespace), token }));
+  return keyedDisk(volume, { ...root, namespace: encoder.encode(namespace), token });
 };
 
 async function secretData(

@@ -8,7 +8,7 @@ import type { MoverLauncher } from './mover-launcher.ts';
 import { moverPolicy } from './mover-pod-runner.ts';
 import { VolumeError } from './volume-error.ts';
 import type { Layer } from './volume-record.ts';
-import { makeDirectory, writeDurably } from './volume-store.ts';
+import { exists, makeDirectory, writeDurably } from './volume-files.ts';
 
 export interface ImageStoreDeps {
   readonly stateDir: string;
@@ -40,11 +40,35 @@ interface ReferenceRecord {
 /** Largest disk that a containerDisk may hold. */
 const MAX_IMAGE_BYTES = 256 * 1024 ** 3;
 
+/** Kernel and initial file system together. */
+const MAX_BOOT_FILES_BYTES = 2 * 1024 ** 3;
+
+const idOf = (...parts: readonly unknown[]): string => createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+
+const pullPolicyOf = ({ reference, pullPolicy }: ImageRequest): string =>
+  pullPolicy ?? (/:latest$|^[^:@]+(?::\d+\/[^:@]+)?$/.test(reference) ? 'Always' : 'IfNotPresent');
+
+const neverPulled = ({ reference }: ImageRequest): VolumeError =>
+  new VolumeError('ErrImageNeverPull', `Image "${reference}" is not on this node and its pull policy is Never`);
+
+/** Moves a file that a mover wrote out of its reach. */
+async function takeFile(file: string, to: string): Promise<void> {
+  await rm(to, { force: true });
+  await rename(file, to);
+  const found = await lstat(to);
+  if (!found.isFile() || found.nlink !== 1) {
+    await rm(to, { recursive: true, force: true });
+    throw new VolumeError('ErrImagePull', 'The pulled image is not a regular file');
+  }
+  await chown(to, 0, 0);
+  await chmod(to, 0o444);
+}
+
 /** containerDisk images of this node, each stored once under the digest of its manifest. */
 export class ImageStore {
   private readonly root: string;
   private readonly deps: ImageStoreDeps;
-  private readonly pulls = new Map<string, Promise<StoredImage>>();
+  private readonly pulls = new Map<string, Promise<unknown>>();
 
   constructor(deps: ImageStoreDeps) {
     this.deps = deps;
@@ -59,30 +83,73 @@ export class ImageStore {
   /** Pulls the image unless it is here and may be used as it is; one pull serves everyone who asks meanwhile. */
   async get(request: ImageRequest, signal: AbortSignal): Promise<StoredImage> {
     // who may not read the image must not get it from the cache of somebody who may
-    const id = createHash('sha256')
-      .update(JSON.stringify([request.reference, request.pullSecret ?? null]))
-      .digest('hex');
+    const id = idOf(request.reference, request.pullSecret ?? null);
+    return this.shared(id, async () => (await this.find(id, request)) ?? this.pull(id, request, signal));
+  }
+
+  private shared<T>(id: string, act: () => Promise<T>): Promise<T> {
     const running = this.pulls.get(id);
-    if (running !== undefined) return running;
-    const pulling = this.find(id, request)
-      .then((found) => found ?? this.pull(id, request, signal))
-      .finally(() => this.pulls.delete(id));
+    // an id says what is pulled, so that its results are alike
+    if (running !== undefined) return running as Promise<T>;
+    const pulling = act().finally(() => this.pulls.delete(id));
     this.pulls.set(id, pulling);
     return pulling;
   }
 
-  private async find(id: string, { reference, pullPolicy }: ImageRequest): Promise<StoredImage | undefined> {
-    const policy = pullPolicy ?? (/:latest$|^[^:@]+(?::\d+\/[^:@]+)?$/.test(reference) ? 'Always' : 'IfNotPresent');
+  private async find(id: string, request: ImageRequest): Promise<StoredImage | undefined> {
+    const policy = pullPolicyOf(request);
     const known = await this.readReference(id);
     if (known === undefined) {
-      if (policy === 'Never')
-        throw new VolumeError('ErrImageNeverPull', `Image "${reference}" is not on this node and its pull policy is Never`);
+      if (policy === 'Never') throw neverPulled(request);
       return undefined;
     }
     return policy === 'Always' ? undefined : this.stored(known);
   }
 
+  /**
+   * Files of an image, in the order of their paths, as files of this node that nobody may change. Throws VolumeError when
+   * the image cannot be pulled or lacks one.
+   */
+  async files(request: ImageRequest, paths: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
+    const id = idOf(request.reference, request.pullSecret ?? null, paths);
+    const directory = join(this.root, `files-${id}`);
+    const present = (await exists(directory)) && pullPolicyOf(request) !== 'Always';
+    if (!present && pullPolicyOf(request) === 'Never') throw neverPulled(request);
+    if (!present) await this.shared(id, () => this.pullFiles(id, request, paths, directory, signal));
+    return paths.map((_, index) => join(directory, String(index)));
+  }
+
+  private async pullFiles(
+    id: string,
+    request: ImageRequest,
+    paths: readonly string[],
+    directory: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const args = ['--size', String(MAX_BOOT_FILES_BYTES), ...paths.flatMap((path) => ['--file', path])];
+    await this.move(id, request, { name: 'files', args }, signal, async (_, target) => {
+      const incoming = `${directory}.new`;
+      await rm(incoming, { recursive: true, force: true });
+      await makeDirectory(incoming, 0o700);
+      for (const index of paths.keys()) await takeFile(join(target, String(index)), join(incoming, String(index)));
+      await rm(directory, { recursive: true, force: true });
+      await rename(incoming, directory);
+    });
+  }
+
   private async pull(id: string, request: ImageRequest, signal: AbortSignal): Promise<StoredImage> {
+    const place = { name: 'disk.img', args: ['--size', String(MAX_IMAGE_BYTES)] };
+    return this.move(id, request, place, signal, (record, target) => this.take(id, target, record));
+  }
+
+  /** Lets a mover pull; what it wrote is taken out of its reach before its directory goes. */
+  private async move<T>(
+    id: string,
+    request: ImageRequest,
+    place: { readonly name: string; readonly args: readonly string[] },
+    signal: AbortSignal,
+    take: (record: ReferenceRecord, target: string) => Promise<T>,
+  ): Promise<T> {
     const { launcher, client, allowedAddresses } = this.deps;
     const mover = `image-${id.slice(0, 32)}`;
     const left = await launcher.read(mover);
@@ -95,8 +162,8 @@ export class ImageStore {
       await chown(join(directory, name), uid, uid);
     }
     try {
-      const target = join(directory, 'out', 'disk.img');
-      const args = ['--store', '--target', target, '--work', join(directory, 'work'), '--size', String(MAX_IMAGE_BYTES)];
+      const target = join(directory, 'out', place.name);
+      const args = ['--store', '--target', target, '--work', join(directory, 'work'), ...place.args];
       const env = {
         IMPORTER_SOURCE: 'registry',
         IMPORTER_ENDPOINT: request.reference,
@@ -111,7 +178,7 @@ export class ImageStore {
       const digest = result?.imageDigest;
       if (result === undefined || digest === undefined || !/^sha256:[0-9a-f]{64}$/.test(digest))
         throw new VolumeError('ErrImagePull', message);
-      return await this.take(id, target, { digest, format: result.format, sizeBytes: result.virtualBytes });
+      return await take({ digest, format: result.format, sizeBytes: result.virtualBytes }, target);
     } finally {
       await launcher.stop(mover, 0, AbortSignal.timeout(5000)).catch(() => {});
       await launcher.forget(mover);
@@ -122,15 +189,7 @@ export class ImageStore {
   private async take(id: string, file: string, record: ReferenceRecord): Promise<StoredImage> {
     const image = this.stored(record);
     const incoming = `${image.path}.new`;
-    await rm(incoming, { force: true });
-    await rename(file, incoming);
-    const found = await lstat(incoming);
-    if (!found.isFile() || found.nlink !== 1) {
-      await rm(incoming, { recursive: true, force: true });
-      throw new VolumeError('ErrImagePull', 'The pulled image is not a regular file');
-    }
-    await chown(incoming, 0, 0);
-    await chmod(incoming, 0o444);
+    await takeFile(file, incoming);
     await rename(incoming, image.path);
     await writeDurably(join(this.root, 'references', `${id}.json`), JSON.stringify(record));
     return image;

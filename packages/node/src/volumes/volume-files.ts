@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
-import { chmod, chown, link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
+import { chmod, chown, lchown, link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { codeOf } from './error-code.ts';
 import { VolumeError } from './volume-error.ts';
 
@@ -66,6 +67,23 @@ export async function ownFile(path: string, uid: number): Promise<void> {
   } finally {
     await file?.close();
   }
+}
+
+/**
+ * Gives a whole tree to a user, the top last: a tree whose top has its owner has been given entirely. Nobody may be using
+ * it, for its names are trusted meanwhile.
+ */
+export async function ownDirectory(path: string, uid: number): Promise<string> {
+  await mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
+    if (codeOf(error) !== 'EEXIST') throw error;
+  });
+  const top = await lstat(path);
+  if (!top.isDirectory()) throw new VolumeError('InvalidVolume', `${path} is not a directory`);
+  if (top.uid === uid) return path;
+  for (const entry of await readdir(path, { withFileTypes: true, recursive: true }))
+    await lchown(join(entry.parentPath, entry.name), uid, uid);
+  await lchown(path, uid, uid);
+  return path;
 }
 
 /** Takes a file away from whoever wrote it: from now on it is a layer. */

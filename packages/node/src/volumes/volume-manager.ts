@@ -12,10 +12,11 @@ import {
 import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, type TimerClock } from '@slipway/runtime';
-import { isHotpluggable } from '@slipway/virt';
-import type { NodeConfig, PodRunner, PreparedVolume, Sandbox, SavedState, VolumeManager } from '../contracts.ts';
+import { isHotpluggable, writeIso } from '@slipway/virt';
+import type { NodeConfig, PodRunner, PreparedFiles, PreparedVolume, Sandbox, SavedState, VolumeManager } from '../contracts.ts';
 import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
 import { ExportPodRunner } from './export-pod-runner.ts';
+import { type GuestFilesDeps, isShared, prepareGuestFiles } from './guest-files.ts';
 import { ImageStore } from './image-store.ts';
 import { localSnapshotter } from './local-snapshotter.ts';
 import { localProvisioner, localReclaimer, volumeUidOf } from './local-provisioner.ts';
@@ -149,12 +150,24 @@ class LocalVolumeManager implements VolumeManager {
     await this.makeShared(root, sandbox);
     const prepared: PreparedVolume[] = [];
     for (const volume of vmi.spec.volumes ?? []) {
-      if (isHotpluggable(volume)) continue; // they come when the guest runs
+      // hotplugged ones come when the guest runs; shared ones are no disks
+      if (isHotpluggable(volume) || isShared(vmi, volume.name)) continue;
       const directory = await this.volumeDirectory(root, volume.name, sandbox);
       const made = await this.prepareOne(volume, { vmi, podUid, sandbox, directory }, signal);
       if (made !== undefined) prepared.push({ name: volume.name, ...made });
     }
     return prepared;
+  }
+
+  async prepareFiles(vmi: VirtualMachineInstance, pod: Pod, sandbox: Sandbox, signal: AbortSignal): Promise<PreparedFiles> {
+    await this.open();
+    const directory = async (podUid: string, name: string, owner: Sandbox): Promise<string> => {
+      const root = join(this.podRoot, checkedUid(podUid));
+      await this.makeShared(root, owner);
+      return this.volumeDirectory(root, name, owner);
+    };
+    const claim: GuestFilesDeps['claim'] = (namespace, name, aborting) => this.filledVolume(name, namespace, aborting);
+    return prepareGuestFiles({ ...this.deps, directory, claim }, vmi, pod, sandbox, signal);
   }
 
   async plug(
@@ -196,7 +209,7 @@ class LocalVolumeManager implements VolumeManager {
     const { store } = this.deps;
     const podUid = checkedUid(pod.metadata.uid);
     const directory = await this.volumeDirectory(join(this.podRoot, podUid), 'memory-state', sandbox);
-    const { volumeUid, record } = await this.filledVolume(claimName, { vmi, podUid, sandbox, directory }, signal);
+    const { volumeUid, record } = await this.filledVolume(claimName, vmi.metadata.namespace ?? '', signal);
     if (record.isSpent) return undefined;
     const { chain } = await store.linkReadOnly(volumeUid, directory);
     return {
@@ -244,7 +257,8 @@ class LocalVolumeManager implements VolumeManager {
     signal: AbortSignal,
   ): Promise<Omit<PreparedVolume, 'name'> | undefined> {
     const buildConfig = configDiskBuilder(volume);
-    if (buildConfig !== undefined) return this.configDisk(await buildConfig(place.vmi, volume, this.deps, signal), place);
+    if (buildConfig !== undefined)
+      return this.configDisk(writeIso(await buildConfig(place.vmi, volume, this.deps, signal)), place);
     const { persistentVolumeClaim, dataVolume, containerDisk, emptyDisk, ephemeral } = volume;
     if (persistentVolumeClaim)
       return persistentVolumeClaim.readOnly
@@ -263,7 +277,7 @@ class LocalVolumeManager implements VolumeManager {
   }
 
   private async readOnlyDisk(claimName: string, place: Place, signal: AbortSignal): Promise<Omit<PreparedVolume, 'name'>> {
-    const { claim, volumeUid, record } = await this.filledVolume(claimName, place, signal);
+    const { claim, volumeUid, record } = await this.filledVolume(claimName, place.vmi.metadata.namespace ?? '', signal);
     await this.deps.store.linkReadOnly(volumeUid, place.directory);
     return {
       path: join(place.directory, DISK_NAME),
@@ -281,7 +295,7 @@ class LocalVolumeManager implements VolumeManager {
     signal: AbortSignal,
   ): Promise<Omit<PreparedVolume, 'name'>> {
     const { store, isPodGone } = this.deps;
-    const { claim, volumeUid } = await this.filledVolume(claimName, place, signal);
+    const { claim, volumeUid } = await this.filledVolume(claimName, place.vmi.metadata.namespace ?? '', signal);
     const attachment = { podUid: place.podUid, uid: place.sandbox.uid, ...(isShared && { isShared }) };
     const attached = await store.attach(volumeUid, attachment, isPodGone, signal);
     return {
@@ -294,7 +308,7 @@ class LocalVolumeManager implements VolumeManager {
   }
 
   private async ephemeralDisk(claimName: string, place: Place, signal: AbortSignal): Promise<Omit<PreparedVolume, 'name'>> {
-    const { claim, volumeUid, record } = await this.filledVolume(claimName, place, signal);
+    const { claim, volumeUid, record } = await this.filledVolume(claimName, place.vmi.metadata.namespace ?? '', signal);
     if (!(await exists(join(place.directory, DISK_NAME))))
       await this.deps.store.overlayOnVolume(volumeUid, place.directory, signal);
     await this.give(join(place.directory, DISK_NAME), place.sandbox);
@@ -351,14 +365,10 @@ class LocalVolumeManager implements VolumeManager {
 
   private async filledVolume(
     claimName: string,
-    { vmi }: Place,
+    namespace: string,
     signal: AbortSignal,
   ): Promise<{ claim: PersistentVolumeClaim; volumeUid: string; record: VolumeRecord }> {
-    const { claim, volume } = await boundVolume(
-      this.deps.client,
-      { namespace: vmi.metadata.namespace ?? '', name: claimName },
-      signal,
-    );
+    const { claim, volume } = await boundVolume(this.deps.client, { namespace, name: claimName }, signal);
     await this.checkPopulated(claim, signal);
     const volumeUid = volumeUidOf(volume);
     const record = await this.deps.store.get(volumeUid);

@@ -49,6 +49,8 @@ export function pivotedRecord({ pivot, ...record }: VolumeRecord): VolumeRecord 
 export const DISK_NAME = 'disk.img';
 export const RECORD_NAME = 'volume.json';
 export const IMPORT_DIRECTORY = 'import';
+/** Files of a claim that is used as a file system. */
+export const FILES_DIRECTORY = 'files';
 
 const UID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export const LAYER_NAME = /^layer-[0-9a-f-]{36,64}\.img$/;

@@ -6,12 +6,13 @@ import type { QemuImg } from './qemu-img.ts';
 import { VolumeError } from './volume-error.ts';
 import { type LiveDisks, pivotGuest, snapshotDirectory } from './snapshot-volume.ts';
 import { otherWriters, withoutWriter, withWriter, writersOf } from './writers.ts';
-import { exists, makeDirectory, makeHole, ownFile, relink, resizeRaw, seal, writeDurably } from './volume-files.ts';
+import { exists, makeDirectory, makeHole, ownDirectory, ownFile, relink, resizeRaw, seal, writeDurably } from './volume-files.ts';
 import {
   activeName,
   type Attachment,
   checkedUid,
   DISK_NAME,
+  FILES_DIRECTORY,
   IMPORT_DIRECTORY,
   type Layer,
   parseRecord,
@@ -152,6 +153,19 @@ export class VolumeStore {
       await this.write(volumeUid, attached);
       await (attachment.isShared ? this.share(volumeUid, attached) : this.giveTo(volumeUid, attached, attachment.uid));
       return attached;
+    });
+  }
+
+  /**
+   * Directory of the volume's files, for the pod that has it attached: what virtiofs shares and what firmware keeps. The
+   * tree gets the pod's user as its owner.
+   */
+  async filesDirectory(volumeUid: string, { podUid, uid }: Attachment): Promise<string> {
+    return this.locked(volumeUid, async () => {
+      const writers = writersOf(await this.get(volumeUid));
+      if (!writers.some((writer) => writer.podUid === podUid))
+        throw new VolumeError('VolumeInUse', 'The volume is not attached to this pod');
+      return ownDirectory(join(this.directory(volumeUid), FILES_DIRECTORY), uid);
     });
   }
 
