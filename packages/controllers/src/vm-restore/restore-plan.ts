@@ -1,6 +1,7 @@
 import {
   type core,
   type kubevirt,
+  MEMORY_STATE,
   type PersistentVolumeClaim,
   parseLocalHandle,
   SNAPSHOT_GROUP,
@@ -12,6 +13,8 @@ import { applyJsonPatch, quantityValue, TerminalError, tryParseQuantity } from '
 import { IDENTITY_ANNOTATION, identityOf } from '@slipway/virt';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import type { VmSnapshotContent } from '../vm-snapshot/snapshot-state.ts';
+import { PERSISTENT_STATE_FOR } from '../vm-snapshot/source-volumes.ts';
+import { type MemoryState, memoryStateOf } from '../vm-suspend/memory-state.ts';
 
 export type VmRestore = kubevirt.VirtualMachineRestore;
 type Volume = kubevirt.Volume;
@@ -48,7 +51,7 @@ function templateOf(content: VmSnapshotContent, volumeName: string): string | un
 /** What is restored into which claim; made once and kept in the status. Pure. */
 export function planRestores(restore: VmRestore, content: VmSnapshotContent): kubevirt.VolumeRestore[] {
   return (content.spec.volumeBackups ?? [])
-    .filter(({ volumeName }) => !isMemoryDump(content, volumeName))
+    .filter((backup) => !isMemoryDump(content, backup.volumeName) && !isForeignMemory(restore, content, backup))
     .map((backup) => {
       const name = claimName(restore, backup);
       return {
@@ -64,6 +67,29 @@ const isMemoryDump = (content: VmSnapshotContent, volumeName: string): boolean =
   content.spec.source.virtualMachine?.spec?.template.spec?.volumes?.some(
     ({ name, memoryDump }) => name === volumeName && memoryDump !== undefined,
   ) ?? false;
+
+const stateIn = ({ persistentVolumeClaim }: kubevirt.VolumeBackup): MemoryState | undefined =>
+  memoryStateOf(persistentVolumeClaim as PersistentVolumeClaim); // the same shapes, generated once per group
+
+/** The memory of a guest knows its name and addresses: another VM boots. */
+const isForeignMemory = ({ spec }: VmRestore, content: VmSnapshotContent, backup: kubevirt.VolumeBackup): boolean =>
+  spec.target.name !== content.spec.source.virtualMachine?.metadata?.name && stateIn(backup) !== undefined;
+
+/** Labels and annotations of a claim that belongs to the VM although none of its volumes names it. Pure. */
+export function stateMarks(
+  target: string,
+  backup: kubevirt.VolumeBackup,
+  restores: readonly kubevirt.VolumeRestore[],
+): { readonly labels: Readonly<Record<string, string>>; readonly annotations: Readonly<Record<string, string>> } {
+  const state = stateIn(backup);
+  const byVolume = new Map(restores.map((restore) => [restore.volumeName, restore]));
+  const volumes = (state?.spec.volumes ?? []).map((volume) => onClaim(volume, byVolume.get(volume.name)));
+  const { labels } = (backup.persistentVolumeClaim as PersistentVolumeClaim).metadata;
+  return {
+    labels: labels?.[PERSISTENT_STATE_FOR] === undefined ? {} : { [PERSISTENT_STATE_FOR]: target },
+    annotations: state === undefined ? {} : { [MEMORY_STATE]: JSON.stringify({ ...state, spec: { ...state.spec, volumes } }) },
+  };
+}
 
 export interface ClaimSource {
   readonly backup: kubevirt.VolumeBackup;

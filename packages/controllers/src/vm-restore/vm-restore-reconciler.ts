@@ -22,8 +22,10 @@ import {
 } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import { isDeleting } from '../virtual-machine-instance/instance-state.ts';
 import { addFinalizer, ignoreNotFound, removeFinalizer, statusPatch } from '../vm-snapshot/objects.ts';
 import type { VmSnapshot, VmSnapshotContent } from '../vm-snapshot/snapshot-state.ts';
+import { isStateClaim } from '../vm-snapshot/source-volumes.ts';
 import {
   claimFromSnapshot,
   droppedDataVolumes,
@@ -33,6 +35,7 @@ import {
   RESTORE_NAME,
   restoredSpec,
   restoredVm,
+  stateMarks,
   type VmRestore,
 } from './restore-plan.ts';
 import {
@@ -144,6 +147,7 @@ export class VmRestoreReconciler implements Reconciler {
     const restored = await this.writeVm(restore, vm, content, spec, signal);
     for (const name of deletedDataVolumes) await this.deleteVolume(restore, name, signal);
     await this.own(restore, restored, claims, signal);
+    await this.dropOldState(restore, restored, signal);
     this.deps.events.normal(
       restore,
       'VirtualMachineRestoreComplete',
@@ -250,12 +254,13 @@ export class VmRestoreReconciler implements Reconciler {
       throw new TerminalError('VolumeSnapshotMissing', `missing volumeSnapshot ${item.volumeSnapshotName}`);
     const name = snapshot.status?.boundVolumeSnapshotContentName ?? '';
     const override = restore.spec.volumeRestoreOverrides?.find(({ volumeName }) => volumeName === item.volumeName);
+    const marks = stateMarks(restore.spec.target.name, backup, restore.status?.restores ?? []);
     const claim = claimFromSnapshot(
       { name: item.persistentVolumeClaim, namespace },
       { backup, snapshot, content: volumeContents.get({ namespace: '', name }) },
       {
-        ...(override?.labels && { labels: override.labels }),
-        annotations: { ...override?.annotations, [RESTORE_NAME]: restore.metadata.name ?? '' },
+        labels: { ...marks.labels, ...override?.labels },
+        annotations: { ...marks.annotations, ...override?.annotations, [RESTORE_NAME]: restore.metadata.name ?? '' },
       },
     );
     return client.create(PersistentVolumeClaimKind, claim, { signal }).catch((error: unknown) => {
@@ -311,6 +316,15 @@ export class VmRestoreReconciler implements Reconciler {
       const ownerReferences = [...(claim.metadata.ownerReferences ?? []), ownerReference(vm, VirtualMachineKind)];
       const patch = { metadata: { ownerReferences } };
       await this.deps.client.patch(PersistentVolumeClaimKind, keyOf(claim), patch, { type: 'merge', signal });
+    }
+  }
+
+  /** Memory and firmware state of the VM before belong to disks that it has no more. */
+  private async dropOldState(restore: VmRestore, vm: VirtualMachine, signal: AbortSignal): Promise<void> {
+    const { client, claims } = this.deps;
+    for (const claim of claims.ownedBy(vm.metadata.uid ?? '').filter(isStateClaim)) {
+      if (claim.metadata.annotations?.[RESTORE_NAME] === restore.metadata.name || isDeleting(claim)) continue;
+      await client.delete(PersistentVolumeClaimKind, keyOf(claim), { signal }).catch(ignoreNotFound);
     }
   }
 

@@ -9,6 +9,8 @@ import type {
 } from '@slipway/api';
 import type { Lister } from '@slipway/runtime';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
+import { isFinal } from '../virtual-machine-instance/instance-state.ts';
+import { memoryClaim, memoryStateOf } from '../vm-suspend/memory-state.ts';
 import { chooseSnapshotClass, volumeIdentity } from '../volume-snapshot/index.ts';
 
 /** What tells whether a volume can have snapshots. */
@@ -57,6 +59,45 @@ export interface SourceVolumes {
   readonly isPartial: boolean;
   /** Claims that do not exist. */
   readonly missing: readonly string[];
+}
+
+/** On the claim with EFI variables and TPM state: the name of its VM. */
+export const PERSISTENT_STATE_FOR = 'persistent-state-for';
+
+/** Whether the claim holds firmware state or memory of a VM. */
+export const isStateClaim = (claim: PersistentVolumeClaim): boolean =>
+  claim.metadata.labels?.[PERSISTENT_STATE_FOR] !== undefined || memoryStateOf(claim) !== undefined;
+
+/** Claims that belong to a VM although no volume names them: firmware state, and the memory of one that is suspended. */
+export function stateClaims(
+  vm: VirtualMachine,
+  vmi: VirtualMachineInstance | undefined,
+  claims: Lister<PersistentVolumeClaim>,
+): readonly PersistentVolumeClaim[] {
+  const firmware = claims
+    .ownedBy(vm.metadata.uid ?? '')
+    .filter(({ metadata }) => metadata.labels?.[PERSISTENT_STATE_FOR] === vm.metadata.name);
+  // while the guest runs its memory is newer than any claim
+  const memory = vmi === undefined || isFinal(vmi) ? memoryClaim(vm, claims) : undefined;
+  return memory === undefined ? firmware : [...firmware, memory];
+}
+
+/** Everything that a snapshot of a VM holds. */
+export function volumesOfMachine(
+  vm: VirtualMachine,
+  vmi: VirtualMachineInstance | undefined,
+  facts: StorageFacts,
+): SourceVolumes {
+  const volumes = sourceVolumes(vm.metadata.namespace ?? '', currentVolumes(vm, vmi), facts);
+  const states = stateClaims(vm, vmi, facts.claims).map((claim) => ({ claim, chosen: snapshotClassOf(claim, facts) }));
+  const included = states.flatMap(({ claim, chosen }) =>
+    'name' in chosen ? [{ volumeName: claim.metadata.name ?? '', claim, snapshotClass: chosen.name }] : [],
+  );
+  return {
+    ...volumes,
+    included: [...volumes.included, ...included],
+    isPartial: volumes.isPartial || included.length < states.length,
+  };
 }
 
 /** Sorts the volumes of a VM, or of its running instance, into those that a snapshot holds and the others. */

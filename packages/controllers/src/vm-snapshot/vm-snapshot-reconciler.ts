@@ -44,7 +44,7 @@ import {
   VmSnapshotFinalizer,
   withIndications,
 } from './snapshot-state.ts';
-import { currentVolumes, type SourceVolumes, sourceVolumes, type StorageFacts } from './source-volumes.ts';
+import { type SourceVolumes, type StorageFacts, volumesOfMachine } from './source-volumes.ts';
 
 export interface VmSnapshotDeps extends StorageFacts {
   readonly client: Client;
@@ -118,7 +118,7 @@ export class VmSnapshotReconciler implements Reconciler {
     if (vm === undefined || vm.metadata.deletionTimestamp !== undefined)
       return this.wait(snapshot, 'Source does not exist', false, signal);
     const vmi = vmis.get(source);
-    const volumes = sourceVolumes(source.namespace, currentVolumes(vm, vmi), this.deps);
+    const volumes = volumesOfMachine(vm, vmi, this.deps);
     const obstacle = lockObstacle(snapshot.metadata.name ?? '', this.lockFacts(vm, vmi, volumes));
     if (obstacle !== undefined) {
       await this.wait(snapshot, `Source not locked: ${obstacle}`, false, signal);
@@ -145,7 +145,7 @@ export class VmSnapshotReconciler implements Reconciler {
     const vm = this.deps.vms.get({ namespace, name: snapshot.spec.source.name });
     if (vm === undefined) return snapshot;
     const vmi = this.deps.vmis.get(keyOf(vm));
-    const volumes = sourceVolumes(namespace, currentVolumes(vm, vmi), this.deps);
+    const volumes = volumesOfMachine(vm, vmi, this.deps);
     return { ...snapshot, status: begun(snapshot, { vm, vmi, volumes }, this.now()) };
   }
 
@@ -233,7 +233,7 @@ export class VmSnapshotReconciler implements Reconciler {
     const namespace = metadata.namespace ?? '';
     const vm = this.deps.vms.get({ namespace, name: spec.source.name });
     const vmi = this.deps.vmis.get({ namespace, name: spec.source.name });
-    const { included } = sourceVolumes(namespace, vm === undefined ? [] : currentVolumes(vm, vmi), this.deps);
+    const { included = [] } = vm === undefined ? {} : volumesOfMachine(vm, vmi, this.deps);
     const found = included.find(({ claim }) => claim.metadata.name === claimName);
     if (found === undefined) throw new Error(`Claim ${claimName} offers no snapshots any more`);
     return found.snapshotClass;

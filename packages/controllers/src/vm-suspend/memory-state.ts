@@ -40,7 +40,10 @@ export function memoryClaim(vm: VirtualMachine, claims: Lister<PersistentVolumeC
   const { namespace = '', uid } = vm.metadata;
   return claims
     .ownedBy(uid ?? '')
-    .find(({ metadata }) => metadata.namespace === namespace && memoryStateOf({ metadata }) !== undefined);
+    .find(
+      ({ metadata }) =>
+        metadata.namespace === namespace && metadata.deletionTimestamp === undefined && memoryStateOf({ metadata }) !== undefined,
+    );
 }
 
 /** Undefined when the claim holds no memory. */
