@@ -19,6 +19,7 @@ describe('completion', () => {
     [['virtctl', 'create', 'p'], ['preference']],
     [['virtctl', 'start', '--pa'], ['--paused']],
     [['virtctl', 'vmexport', 'download', '--manifest-o'], ['--manifest-output-format']],
+    [['virtctl', 'completion', 'p'], ['powershell']],
     [['virtctl', '-n', 'stop', '--dry'], ['--dry-run']],
   ])('%s', async (words, expected) => {
     expect(await complete(...words)).toEqual(expected);
@@ -27,6 +28,14 @@ describe('completion', () => {
   it('is there for other shells, and says which', async () => {
     expect((await virtctl('completion zsh')).out).toMatch(/^#compdef virtctl\n/);
     expect((await virtctl('completion fish')).out).toContain("complete -c virtctl -f -n '__fish_use_subcommand' -a start");
-    expect((await virtctl('completion csh')).err).toBe('no completion for csh: use bash, zsh, fish\n');
+    expect((await virtctl('completion fish --no-descriptions')).out).not.toContain(' -d ');
+    const { out } = await virtctl('completion powershell');
+    expect(out).toContain("Register-ArgumentCompleter -Native -CommandName 'virtctl'");
+    expect(out).toContain(
+      "'create' { [CompletionResult]::new('vm', 'vm', [CompletionResultType]::ParameterValue, 'Print the manifest of a virtual machine.')",
+    );
+    expect((await virtctl('completion')).out).toMatch(
+      /Available Commands:\n {2}bash .*\n {2}fish .*\n {2}powershell .*\n {2}zsh /,
+    );
   });
 });

@@ -13,6 +13,11 @@ export async function virt(args: readonly string[]): Promise<void> {
     runProgram: (argv, more) => runAttached(argv, { env: { ...process.env, ...more } }),
     version: KUBEVIRT_VERSION,
   });
+  // a reader that has seen enough, such as `head`, ends the command without a complaint
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(141);
+  });
   process.exitCode = await runVirtctl(args, io);
   // Streams that a command has left open (a console's terminal) do not keep the process.
   process.stdin.pause();
