@@ -2,6 +2,7 @@ import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
 import { VmiCondition } from '@slipway/api';
 import { binaryQuantity, bytesOf, cpuTopology, memoryHotplugObstacle, milliOf, vcpuCount } from '@slipway/virt';
 import { conditionOf } from '../virtual-machine-instance/instance-state.ts';
+import { type ChangeFailure, migrationObstacle } from './migration-obstacle.ts';
 
 type Spec = kubevirt.VirtualMachineInstanceSpec;
 type DomainPatch = Pick<Partial<Spec['domain']>, 'cpu' | 'memory' | 'resources'>;
@@ -11,10 +12,12 @@ export interface SizeChange {
   /** Merge patch of `spec.domain`. */
   readonly domain: DomainPatch | undefined;
   readonly restartReason: string | undefined;
+  /** Why it has to wait; it is tried again. */
+  readonly failure: ChangeFailure | undefined;
 }
 
-const NONE: SizeChange = { domain: undefined, restartReason: undefined };
-const restart = (restartReason: string): SizeChange => ({ domain: undefined, restartReason });
+const NONE: SizeChange = { domain: undefined, restartReason: undefined, failure: undefined };
+const restart = (restartReason: string): SizeChange => ({ ...NONE, restartReason });
 
 /** Fields that come by an instance type are compared with that, not here. */
 export function liveSizes(template: Spec, vmi: VirtualMachineInstance, cpuAllocationRatio: number): SizeChange {
@@ -23,6 +26,7 @@ export function liveSizes(template: Spec, vmi: VirtualMachineInstance, cpuAlloca
   const domains = changes.flatMap(({ domain }) => domain ?? []);
   return {
     restartReason: reasons[0],
+    failure: changes.find(({ failure }) => failure !== undefined)?.failure,
     domain: domains.length === 0 ? undefined : Object.assign({}, ...domains, { resources: mergedResources(domains) }),
   };
 }
@@ -32,7 +36,8 @@ function mergedResources(domains: readonly DomainPatch[]): DomainPatch['resource
   return { requests: list('requests'), limits: list('limits') };
 }
 
-function liveSockets(template: Spec, { spec }: VirtualMachineInstance, cpuAllocationRatio: number): SizeChange {
+function liveSockets(template: Spec, vmi: VirtualMachineInstance, cpuAllocationRatio: number): SizeChange {
+  const { spec } = vmi;
   const wanted = template.domain.cpu?.sockets;
   const { cpu } = spec.domain;
   const before = cpuTopology(spec.domain);
@@ -41,6 +46,8 @@ function liveSockets(template: Spec, { spec }: VirtualMachineInstance, cpuAlloca
   if (wanted > (cpu.maxSockets ?? before.sockets))
     return restart("CPU sockets updated in template spec to a value higher than what's available");
   if (wanted < before.sockets) return restart('Reduction of CPU socket count requires a restart');
+  const failure = busyWith(vmi, 'CPU', VmiCondition.hotVcpuChange);
+  if (failure !== undefined) return { ...NONE, failure: { reason: 'HotPlugCPUError', message: failure } };
   const added = vcpuCount({ ...before, sockets: wanted }) - vcpuCount(before);
   const more = (list: Record<string, string | number> | undefined, perCpu: number) =>
     list?.['cpu'] === undefined ? undefined : { cpu: `${Number(milliOf(list['cpu'])) + added * perCpu}m` };
@@ -48,7 +55,7 @@ function liveSockets(template: Spec, { spec }: VirtualMachineInstance, cpuAlloca
   const grownRequests = more(requests, Math.round(1000 / cpuAllocationRatio));
   const grownLimits = more(limits, 1000);
   return {
-    restartReason: undefined,
+    ...NONE,
     domain: {
       cpu: { sockets: wanted },
       resources: { ...(grownRequests && { requests: grownRequests }), ...(grownLimits && { limits: grownLimits }) },
@@ -66,14 +73,22 @@ function liveMemory(template: Spec, vmi: VirtualMachineInstance): SizeChange {
   if (addedBytes === 0) return NONE;
   const obstacle = memoryObstacle(vmi, wanted);
   if (obstacle !== undefined) return restart(`${MEMORY} ${obstacle}`);
+  const failure = busyWith(vmi, 'Memory', VmiCondition.hotMemoryChange);
+  if (failure !== undefined) return { ...NONE, failure: { reason: 'HotPlugMemoryError', message: failure } };
   const grown = (list: Record<string, string | number> | undefined) =>
     list?.['memory'] === undefined ? undefined : { memory: String(bytesOf(list['memory']) + addedBytes) };
   const requests = grown(resources?.requests);
   const limits = grown(resources?.limits);
   return {
-    restartReason: undefined,
+    ...NONE,
     domain: { memory: { guest: wanted }, resources: { ...(requests && { requests }), ...(limits && { limits }) } },
   };
+}
+
+/** Why a size cannot change at this moment. */
+function busyWith(vmi: VirtualMachineInstance, what: 'CPU' | 'Memory', condition: string): string | undefined {
+  if (conditionOf(vmi, condition)?.status === 'True') return `another ${what} hotplug is in progress`;
+  return migrationObstacle(vmi, `${what} hotplug`);
 }
 
 /** Why this guest cannot have that much memory while it runs. */

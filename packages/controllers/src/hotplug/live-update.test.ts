@@ -1,9 +1,10 @@
-import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
+import type { kubevirt, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
 import { describe, expect, it } from 'vitest';
 import { detachedInterfaces, withoutInterfaces } from './interface-plan.ts';
 import { liveInterfaces, withoutPluggableInterfaces } from './live-interfaces.ts';
 import { liveSizes } from './live-sizes.ts';
 import { liveVolumes, withoutPluggableVolumes } from './live-volumes.ts';
+import { templateChange } from '../virtual-machine/restart-required.ts';
 
 type Spec = kubevirt.VirtualMachineInstanceSpec;
 
@@ -131,7 +132,7 @@ describe('liveSizes', () => {
     [guest('16Gi'), 'memory updated in template spec. Guest memory is greater than the configured maxGuest memory'],
     [guest('2000000001'), 'memory updated in template spec. Guest memory must be 2Mi aligned'],
   ])('%j', (template, restartReason) => {
-    expect(liveSizes(template, running(), 10)).toEqual({ restartReason, domain: undefined });
+    expect(liveSizes(template, running(), 10)).toEqual({ restartReason, domain: undefined, failure: undefined });
   });
 
   it('grows what the instance asks for with what it gets', () => {
@@ -152,5 +153,65 @@ describe('liveSizes', () => {
     expect(liveSizes(guest('4Gi'), running({ memory: { guest: '2Gi' } }), 10).restartReason).toMatch(/not available/);
     const arm: VirtualMachineInstance = { ...running(), spec: { ...running().spec, architecture: 'arm64' } };
     expect(liveSizes(sockets(3), arm, 10).restartReason).toBe("ARM doesn't support CPU hotplug");
+  });
+
+  it('waits for a change that is under way, and for a migration', () => {
+    const changing = (type: string) => running({}, [{ type, status: 'True' }]);
+    const failure = (template: Spec, vmi: VirtualMachineInstance) => {
+      const change = liveSizes(template, vmi, 10);
+      expect([change.domain, change.restartReason]).toEqual([undefined, undefined]);
+      return change.failure;
+    };
+    const cpu = 'HotPlugCPUError';
+    const memory = 'HotPlugMemoryError';
+    expect(failure(sockets(3), changing('HotVCPUChange'))).toEqual({
+      reason: cpu,
+      message: 'another CPU hotplug is in progress',
+    });
+    expect(failure(guest('3Gi'), changing('HotMemoryChange'))?.reason).toBe(memory);
+    expect(failure(guest('3Gi'), migrating(running()))?.reason).toBe(memory);
+    expect(failure(sockets(2), migrating(running()))).toBeUndefined();
+    const arrived = migrating(running(), { completed: true });
+    expect(liveSizes(sockets(3), arrived, 10).failure).toBeUndefined();
+  });
+});
+
+const migrating = (vmi: VirtualMachineInstance, state: object = {}): VirtualMachineInstance => ({
+  ...vmi,
+  status: { ...vmi.status, migrationState: { migrationUid: 'm', ...state } },
+});
+
+describe('templateChange while the guest moves to another node', () => {
+  const started = spec({ disks: [] }, { volumes: [] });
+  const vmi: VirtualMachineInstance = {
+    ...{ apiVersion: 'kubevirt.io/v1', kind: 'VirtualMachineInstance', metadata: {}, spec: started },
+    status: { phase: 'Running' },
+  };
+  const of = (template: Spec): VirtualMachine['spec'] => ({ runStrategy: 'Always', template: { spec: template } });
+  const change = (current: Spec, instance: VirtualMachineInstance) =>
+    templateChange({
+      ...{ started: of(started), current: of(current), vmi: instance, vmUid: 'u', cpuAllocationRatio: 10 },
+      ...{ rolloutStrategy: 'LiveUpdate', volumesFollow: 'template' },
+    });
+  const lab = spec(
+    { disks: [], interfaces: [{ name: 'blue', bridge: {} }] },
+    { volumes: [], networks: [{ name: 'blue', multus: { networkName: 'lab' } }] },
+  );
+
+  it.each([
+    ['HotPlugVolumeError', spec({ disks: [] }, { volumes: [plug('a')] })],
+    ['HotPlugNetworkInterfaceError', lab],
+    ['AffinityChangeError', { ...started, nodeSelector: { disk: 'fast' } }],
+    ['TolerationsChangeError', { ...started, tolerations: [{ key: 'x', operator: 'Exists' }] }],
+  ])('%s until it has arrived', (reason, template) => {
+    expect(change(template, migrating(vmi))).toMatchObject({ liveUpdate: undefined, failure: { reason } });
+    const message = change(template, migrating(vmi)).failure?.message;
+    expect(message).toContain('not allowed while VMI is migrating');
+    expect(change(template, migrating(vmi, { failed: true })).failure).toBeUndefined();
+    expect(change(template, vmi).liveUpdate).toBeDefined();
+  });
+
+  it('says nothing when nothing differs', () => {
+    expect(change(started, migrating(vmi))).toEqual({ restartReason: undefined, failure: undefined, liveUpdate: undefined });
   });
 });

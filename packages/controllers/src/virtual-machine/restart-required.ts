@@ -1,7 +1,8 @@
 import { deepEqual, type JsonObject } from '@slipway/apimachinery';
 import type { kubevirt, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
 import { liveInterfaces, withoutPluggableInterfaces } from '../hotplug/live-interfaces.ts';
-import { liveSizes, withoutLiveSizes } from '../hotplug/live-sizes.ts';
+import { liveSizes, type SizeChange, withoutLiveSizes } from '../hotplug/live-sizes.ts';
+import { type ChangeFailure, isMigrating, migrationObstacle } from '../hotplug/migration-obstacle.ts';
 import { liveVolumes, withoutPluggableVolumes } from '../hotplug/live-volumes.ts';
 
 type InstanceSpec = kubevirt.VirtualMachineInstanceSpec;
@@ -14,6 +15,8 @@ export interface TemplateChange {
   readonly restartReason: string | undefined;
   /** What the running instance takes over while it runs, as a merge patch of its spec. */
   readonly liveUpdate: JsonObject | undefined;
+  /** Why a part of it has to wait; it is tried again. */
+  readonly failure?: ChangeFailure | undefined;
 }
 
 const GENERIC = 'a non-live-updatable field was changed in the template spec';
@@ -57,7 +60,37 @@ export function templateChange(input: TemplateChangeInput): TemplateChange {
   const cause = input.whole === undefined ? [] : typeChanges(started, current);
   const restartReason = blocking.length > 0 ? genericReason([...cause, ...blocking]) : sizes?.restartReason;
   const placement = isLive && restartReason === undefined ? placementUpdate(whole.current, vmi) : undefined;
-  return { restartReason, liveUpdate: livePatch(devicesOf(input, from, to), sizes?.domain, placement) };
+  return { restartReason, ...liveChange(vmi, devicesOf(input, from, to), sizes, placement) };
+}
+
+/** What the running instance takes over now; while it moves to another node nothing, because its devices are copied there. */
+function liveChange(
+  vmi: VirtualMachineInstance,
+  devices: ReturnType<typeof devicesOf>,
+  sizes: SizeChange | undefined,
+  placement: JsonObject | undefined,
+): Pick<TemplateChange, 'liveUpdate' | 'failure'> {
+  if (!isMigrating(vmi)) return { failure: sizes?.failure, liveUpdate: livePatch(devices, sizes?.domain, placement) };
+  const failure = sizes?.failure ?? deviceFailure(vmi, devices) ?? placementFailure(vmi, placement);
+  return { failure, liveUpdate: undefined };
+}
+
+function deviceFailure(
+  vmi: VirtualMachineInstance,
+  { volumes, network }: ReturnType<typeof devicesOf>,
+): ChangeFailure | undefined {
+  if (volumes !== undefined) return { reason: 'HotPlugVolumeError', message: migrationObstacle(vmi, 'Volume hotplug') ?? '' };
+  if (network !== undefined)
+    return { reason: 'HotPlugNetworkInterfaceError', message: migrationObstacle(vmi, 'Network interface hotplug') ?? '' };
+  return undefined;
+}
+
+function placementFailure(vmi: VirtualMachineInstance, placement: JsonObject | undefined): ChangeFailure | undefined {
+  if (placement === undefined) return undefined;
+  const isToleration = placement['tolerations'] !== undefined;
+  const what = isToleration ? 'Changing tolerations' : 'Changing node selector or affinity';
+  const reason = isToleration ? 'TolerationsChangeError' : 'AffinityChangeError';
+  return { reason, message: migrationObstacle(vmi, what) ?? '' };
 }
 
 /** Fields of the matchers that differ; the revision that one was pinned to when it was recorded is none. */

@@ -81,14 +81,15 @@ export async function followTemplate(
   { client, vmis, dynamicMetadata: config }: TemplateFollowerDeps,
   vm: VirtualMachine,
   vmi: VirtualMachineInstance,
-  { restartReason, liveUpdate }: TemplateChange,
+  change: TemplateChange,
   signal: AbortSignal,
 ): Promise<VirtualMachineInstance> {
   if (isDeleting(vmi) || isFinal(vmi)) return vmi;
   const generation = String(vm.metadata.generation ?? '');
   const noted = vmi.metadata.annotations?.[Annotation.vmGeneration];
   // what can change now does, also while something else waits for a restart
-  const isFollowed = noted !== undefined && noted !== generation && restartReason === undefined;
+  const isFollowed = noted !== undefined && noted !== generation && isWhole(change);
+  const { liveUpdate } = change;
   const { labels, annotations } = dynamicMetadata(vm, vmi, config?.());
   const newAnnotations = { ...annotations, ...(isFollowed && { [Annotation.vmGeneration]: generation }) };
   const metadata = {
@@ -102,3 +103,6 @@ export async function followTemplate(
   };
   return vmis.remember(await client.patch(VirtualMachineInstanceKind, keyOf(vmi), patch, { type: 'merge', signal }));
 }
+
+/** Nothing of the change is left for a restart or for later. */
+const isWhole = ({ restartReason, failure }: TemplateChange): boolean => restartReason === undefined && failure === undefined;

@@ -91,6 +91,7 @@ export class VirtualMachineReconciler implements Reconciler {
     await this.act(withFailures, plan, storage.areReady, outcome, signal);
     const change =
       outcome.vmi === undefined || outcome.isStarting ? NO_CHANGE : await changeOf(this.deps, vm, outcome.vmi, signal);
+    outcome.failure ??= change.failure;
     if (outcome.vmi !== undefined && !outcome.isStarting && !outcome.isStopping)
       outcome.vmi = await followTemplate(this.deps, vm, outcome.vmi, change, signal);
     if (!outcome.isStopping) await releaseInstance(this.deps, outcome.vmi, signal);
