@@ -59,6 +59,7 @@ export class InterfaceSync {
   }
 
   private problemsOf(step: InterfaceStep): readonly string[] {
+    if (step.action === 'refuse') return [`Interface ${step.name}: ${step.why}`];
     const key = keyOf(step);
     const told = this.patience.told(key);
     if (told !== undefined) return [told];
@@ -88,6 +89,8 @@ export class InterfaceSync {
       case 'link':
         await guest.libvirt.updateDevice(guest.domain, renderXml(withLink(step.live, step.state)));
         return (vmi) => withInterfaces(vmi, (list) => list.map((entry) => linked(entry, step.name, step.state)));
+      case 'refuse':
+        return undefined;
       case 'report':
         return (vmi) => this.reported(vmi, step.live);
     }

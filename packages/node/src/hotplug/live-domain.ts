@@ -35,6 +35,8 @@ export interface LiveMemory {
 export interface LiveDomain {
   readonly disks: readonly LiveDisk[];
   readonly interfaces: readonly LiveInterface[];
+  /** Aliases of devices of the host. */
+  readonly hostDevices: readonly string[];
   readonly memory: readonly LiveMemory[];
   /** vCPUs that the guest has and can have. */
   readonly vcpus: { readonly current: number; readonly maximum: number };
@@ -52,6 +54,7 @@ export function liveDomain(xml: string): LiveDomain {
   return {
     disks: children(devices, 'disk').map(diskOf),
     interfaces: children(devices, 'interface').map(interfaceOf),
+    hostDevices: children(devices, 'hostdev').map(aliasOf),
     memory: children(devices, 'memory').map(memoryOf),
     vcpus: { maximum, current: Number(vcpu?.attributes['current'] ?? maximum) },
     ioThreads: ioThreadsOf(domain),

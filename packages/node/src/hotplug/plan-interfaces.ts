@@ -12,7 +12,9 @@ export type InterfaceStep =
   | { readonly action: 'release'; readonly name: string }
   | { readonly action: 'link'; readonly name: string; readonly live: LiveInterface; readonly state: 'up' | 'down' }
   /** The guest has it as asked; the status does not say so yet. */
-  | { readonly action: 'report'; readonly name: string; readonly live: LiveInterface };
+  | { readonly action: 'report'; readonly name: string; readonly live: LiveInterface }
+  /** Cannot be done while the guest runs. */
+  | { readonly action: 'refuse'; readonly name: string; readonly why: string };
 
 const linkOf = ({ state }: Interface): 'up' | 'down' => (state === 'down' ? 'down' : 'up');
 
@@ -21,17 +23,13 @@ function isPluggable(vmi: VirtualMachineInstance, { name, bridge }: Interface): 
   return bridge !== undefined && (vmi.spec.networks ?? []).some((entry) => entry.name === name && entry.multus !== undefined);
 }
 
-/** Interfaces that QEMU emulates and this node therefore looks after. */
-function interfacesOf({ spec }: VirtualMachineInstance): readonly Interface[] {
-  return (spec.domain.devices.interfaces ?? []).filter(({ sriov }) => sriov === undefined);
-}
-
 /** Whether the spec and the status of a running guest differ in interfaces; cheap, asks nobody. Pure. */
 export function concernsInterfaces(vmi: VirtualMachineInstance): boolean {
   if (vmi.status?.phase !== VmiPhase.running) return false;
   const known = new Map((vmi.status.interfaces ?? []).map((entry) => [entry.name, entry]));
   return interfacesOf(vmi).some((nic) => {
     const status = known.get(nic.name);
+    if (nic.sriov !== undefined) return nic.state === 'absent' || status === undefined;
     if (nic.state === 'absent') return isPluggable(vmi, nic) && status !== undefined;
     return status === undefined ? isPluggable(vmi, nic) : status.linkState !== undefined && status.linkState !== linkOf(nic);
   });
@@ -43,8 +41,19 @@ export function planInterfaceSteps(vmi: VirtualMachineInstance, live: LiveDomain
   return interfacesOf(vmi).flatMap((nic) => stepOf(vmi, nic, live) ?? []);
 }
 
-function stepOf(vmi: VirtualMachineInstance, nic: Interface, { interfaces }: LiveDomain): InterfaceStep | undefined {
+const interfacesOf = ({ spec }: VirtualMachineInstance): readonly Interface[] => spec.domain.devices.interfaces ?? [];
+
+/** A device of the host comes and goes with the guest. */
+function hostDeviceStep({ name, state }: Interface, hostDevices: readonly string[]): InterfaceStep | undefined {
+  const isThere = hostDevices.includes(`ua-sriov-${name}`);
+  if (isThere === (state !== 'absent')) return undefined;
+  const what = isThere ? 'taken from' : 'given to';
+  return { action: 'refuse', name, why: `an SR-IOV device cannot be ${what} a running guest on this node: restart the VM` };
+}
+
+function stepOf(vmi: VirtualMachineInstance, nic: Interface, { interfaces, hostDevices }: LiveDomain): InterfaceStep | undefined {
   const { name } = nic;
+  if (nic.sriov !== undefined) return hostDeviceStep(nic, hostDevices);
   const live = interfaces.find((entry) => entry.name === name);
   const status = vmi.status?.interfaces?.find((entry) => entry.name === name);
   if (nic.state === 'absent') {

@@ -7,7 +7,10 @@ import { concernsMemory, concernsVcpus, memoryGoal, vcpuGoal } from './plan-size
 import { planVolumes } from './plan-volumes.ts';
 
 const NODE = { name: '', attributes: {}, children: [], text: '' };
-const NOTHING: LiveDomain = { disks: [], interfaces: [], memory: [], vcpus: { current: 1, maximum: 4 }, ioThreads: [] };
+const NOTHING: LiveDomain = {
+  ...{ disks: [], interfaces: [], hostDevices: [], memory: [], ioThreads: [] },
+  vcpus: { current: 1, maximum: 4 },
+};
 const withDisk = (name: string, target: string): LiveDomain => ({
   ...NOTHING,
   disks: [{ name, target, alias: `ua-${name}`, bus: 'scsi', source: '/x', ioThread: undefined, element: NODE }],
@@ -120,15 +123,30 @@ describe('planInterfaceSteps', () => {
     expect(concernsInterfaces(object)).toBe(actions.length > 0);
   });
 
-  it('never takes the pod network away, and plugs nothing that is no bridge', () => {
+  it('never takes the pod network away', () => {
     const primary = instance({
       networks,
       domain: { devices: { interfaces: [{ name: 'default', masquerade: {}, state: 'absent' }] } },
       status: { interfaces: [{ name: 'default' }] },
     });
     expect([planInterfaceSteps(primary, withNic('default')), concernsInterfaces(primary)]).toEqual([[], false]);
-    const device = instance({ networks, domain: { devices: { interfaces: [{ name: 'blue', sriov: {} }] } } });
-    expect([planInterfaceSteps(device, NOTHING), concernsInterfaces(device)]).toEqual([[], false]);
+  });
+
+  it('refuses to plug a device of the host, and to take one away that was there at the start', () => {
+    const device = (state?: 'absent', known: string[] = []) =>
+      instance({
+        networks,
+        domain: { devices: { interfaces: [{ name: 'blue', sriov: {}, ...(state && { state }) }] } },
+        status: { interfaces: known.map((name) => ({ name })) },
+      });
+    const there: LiveDomain = { ...NOTHING, hostDevices: ['ua-sriov-blue'] };
+    expect(planInterfaceSteps(device(), NOTHING)).toEqual([
+      { action: 'refuse', name: 'blue', why: expect.stringContaining('cannot be given to a running guest') },
+    ]);
+    expect(planInterfaceSteps(device('absent', ['blue']), there)).toMatchObject([{ why: expect.stringContaining('taken from') }]);
+    expect([planInterfaceSteps(device(), there), planInterfaceSteps(device('absent'), NOTHING)]).toEqual([[], []]);
+    const asked = [device(), device('absent', ['blue']), device(undefined, ['blue'])];
+    expect(asked.map(concernsInterfaces)).toEqual([true, true, false]);
   });
 });
 
