@@ -1,42 +1,41 @@
-import { type VirtualMachineInstance, VirtualMachineInstanceKind, VirtualMachineInstanceReplicaSetKind } from '@slipway/api';
-import { controllerOf, keyString } from '@slipway/apimachinery';
-import { allow, type ControllerRegistration, Expectations, owned } from '@slipway/runtime';
+import {
+  type kubevirt,
+  type VirtualMachineInstance,
+  VirtualMachineInstanceKind,
+  VirtualMachineInstanceReplicaSetKind,
+} from '@slipway/api';
+import { allow, type ControllerRegistration, owned } from '@slipway/runtime';
+import { GroupMembers, type GroupTexts } from '../workload/guest-group.ts';
 import { ReplicaSetReconciler } from './replica-set-reconciler.ts';
+
+const TEXTS: GroupTexts<VirtualMachineInstance> = {
+  created: ({ metadata }) => `Started the virtual machine by creating the new virtual machine instance ${metadata.name}`,
+  deleted: ({ metadata }) => `Stopped the virtual machine by deleting the virtual machine instance ${metadata.uid}`,
+  createFailed: ['FailedCreate', 'Error creating virtual machine instance: '],
+  deleteFailed: ['FailedDelete', 'Error deleting virtual machine instance: '],
+  paused: ['SuccessfulPaused', 'Paused'],
+  resumed: ['SuccessfulResumed', 'Resumed'],
+};
 
 /** The VirtualMachineInstanceReplicaSet controller. */
 export const replicaSetVmiController: ControllerRegistration = {
   name: 'virtualmachineinstancereplicaset-controller',
   rules: [
-    ...allow('create delete', VirtualMachineInstanceKind),
+    ...allow('create patch delete', VirtualMachineInstanceKind),
+    ...allow('get', VirtualMachineInstanceReplicaSetKind),
     ...allow('update', [VirtualMachineInstanceReplicaSetKind, 'status']),
   ],
-  create({ client, informers, events, clock }) {
-    const expectations = new Expectations({ clock });
-    const vmis = informers.for(VirtualMachineInstanceKind);
-    vmis.addHandler(({ type, object }) => {
-      const key = keyOfSet(object);
-      if (key === undefined) return;
-      if (type === 'added') expectations.creationObserved(key);
-      if (type === 'deleted' || object.metadata.deletionTimestamp !== undefined)
-        expectations.deletionObserved(key, object.metadata.uid ?? '');
-    });
-    return {
-      kind: VirtualMachineInstanceReplicaSetKind,
-      watches: [owned(VirtualMachineInstanceKind, VirtualMachineInstanceReplicaSetKind)],
-      reconciler: new ReplicaSetReconciler({
-        client,
-        events,
-        clock,
-        expectations,
-        sets: informers.lister(VirtualMachineInstanceReplicaSetKind),
-        vmis: vmis.lister,
-      }),
-    };
-  },
+  create: (deps) => ({
+    kind: VirtualMachineInstanceReplicaSetKind,
+    watches: [owned(VirtualMachineInstanceKind, VirtualMachineInstanceReplicaSetKind)],
+    reconciler: new ReplicaSetReconciler({
+      sets: deps.informers.lister(VirtualMachineInstanceReplicaSetKind),
+      members: new GroupMembers<kubevirt.VirtualMachineInstanceReplicaSet, VirtualMachineInstance>(
+        deps,
+        VirtualMachineInstanceReplicaSetKind,
+        VirtualMachineInstanceKind,
+        TEXTS,
+      ),
+    }),
+  }),
 };
-
-function keyOfSet(vmi: VirtualMachineInstance): string | undefined {
-  const owner = controllerOf(vmi);
-  if (owner?.kind !== VirtualMachineInstanceReplicaSetKind.kind) return undefined;
-  return keyString({ namespace: vmi.metadata.namespace ?? '', name: owner.name });
-}

@@ -1,6 +1,7 @@
 import {
   ControllerRevisionKind,
   DataVolumeKind,
+  type kubevirt,
   NodeKind,
   PersistentVolumeClaimKind,
   type VirtualMachine,
@@ -8,48 +9,54 @@ import {
   VirtualMachineKind,
   VirtualMachinePoolKind,
 } from '@slipway/api';
-import { controllerOf, keyOf, keyString, type ObjectKey } from '@slipway/apimachinery';
-import { allow, type ControllerRegistration, Expectations, owned, watchOf } from '@slipway/runtime';
+import { keyOf } from '@slipway/apimachinery';
+import { allow, type ControllerRegistration, owned, watchOf } from '@slipway/runtime';
+import { GroupMembers, type GroupTexts } from '../workload/guest-group.ts';
 import { PoolReconciler } from './pool-reconciler.ts';
+
+const nameOf = ({ metadata }: VirtualMachine): string => `${metadata.namespace}/${metadata.name}`;
+
+const TEXTS: GroupTexts<VirtualMachine> = {
+  created: (vm) => `Created VM ${nameOf(vm)}`,
+  deleted: (vm) => `Deleted VM ${nameOf(vm)} with uid ${vm.metadata.uid}`,
+  createFailed: ['FailedScaleOut', ''],
+  deleteFailed: ['FailedScaleIn', ''],
+  paused: ['SuccessfulPaused', 'Pool is paused'],
+  resumed: ['SuccessfulResume', 'Pool is unpaused'],
+};
 
 /** The VirtualMachinePool controller. */
 export const virtualMachinePoolController: ControllerRegistration = {
   name: 'virtualmachinepool-controller',
   rules: [
-    ...allow('create update delete', VirtualMachineKind),
+    ...allow('create update patch delete', VirtualMachineKind),
+    ...allow('get', VirtualMachinePoolKind),
     ...allow('update', [VirtualMachineKind, 'status'], [VirtualMachinePoolKind, 'status']),
     ...allow('get create delete', ControllerRevisionKind),
     ...allow('patch', DataVolumeKind, PersistentVolumeClaimKind),
   ],
-  create({ client, informers, events, clock, random }) {
-    const expectations = new Expectations({ clock });
-    const vms = informers.for(VirtualMachineKind);
-    vms.addHandler(({ type, object }) => {
-      const key = poolOf(object);
-      if (key === undefined) return;
-      if (type === 'added') expectations.creationObserved(keyString(key));
-      if (type === 'deleted' || object.metadata.deletionTimestamp !== undefined)
-        expectations.deletionObserved(keyString(key), object.metadata.uid ?? '');
-    });
-    const poolOfVm = (key: ObjectKey): readonly ObjectKey[] => {
-      const vm = vms.lister.get(key);
-      const pool = vm === undefined ? undefined : poolOf(vm);
-      return pool === undefined ? [] : [pool];
-    };
+  create(deps) {
+    const { client, informers, events, clock, random } = deps;
+    const members = new GroupMembers<kubevirt.VirtualMachinePool, VirtualMachine>(
+      deps,
+      VirtualMachinePoolKind,
+      VirtualMachineKind,
+      TEXTS,
+    );
+    const vms = informers.lister(VirtualMachineKind);
     return {
       kind: VirtualMachinePoolKind,
       watches: [
         owned(VirtualMachineKind, VirtualMachinePoolKind),
-        watchOf(VirtualMachineInstanceKind, (vmi) => poolOfVm(keyOf(vmi))),
+        watchOf(VirtualMachineInstanceKind, (vmi) => {
+          const vm = vms.get(keyOf(vmi));
+          const pool = vm === undefined ? undefined : members.groupOf(vm);
+          return pool === undefined ? [] : [pool];
+        }),
       ],
       reconciler: new PoolReconciler({
-        client,
-        events,
-        clock,
-        random,
-        expectations,
+        ...{ client, events, clock, random, members, vms },
         pools: informers.lister(VirtualMachinePoolKind),
-        vms: vms.lister,
         vmis: informers.lister(VirtualMachineInstanceKind),
         nodes: informers.lister(NodeKind),
         revisions: informers.lister(ControllerRevisionKind),
@@ -59,9 +66,3 @@ export const virtualMachinePoolController: ControllerRegistration = {
     };
   },
 };
-
-function poolOf(vm: VirtualMachine): ObjectKey | undefined {
-  const owner = controllerOf(vm);
-  if (owner?.kind !== VirtualMachinePoolKind.kind) return undefined;
-  return { namespace: vm.metadata.namespace ?? '', name: owner.name };
-}

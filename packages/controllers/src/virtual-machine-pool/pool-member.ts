@@ -1,6 +1,5 @@
 import type { kubevirt, VirtualMachine } from '@slipway/api';
-import { VirtualMachinePoolKind } from '@slipway/api';
-import { apiVersionOf, cloneJson } from '@slipway/apimachinery';
+import { cloneJson, type OwnerReference } from '@slipway/apimachinery';
 
 type Pool = kubevirt.VirtualMachinePool;
 type Spec = VirtualMachine['spec'];
@@ -83,8 +82,8 @@ export function memberLabels(pool: Pool, revision: string): Record<string, strin
 }
 
 /** A new member of the pool. */
-export function newMember(pool: Pool, index: number, revision: string): VirtualMachine {
-  const { name = '', namespace = '', uid = '' } = pool.metadata;
+export function newMember(pool: Pool, index: number, revision: string, reference: OwnerReference): VirtualMachine {
+  const { name = '', namespace = '' } = pool.metadata;
   return {
     apiVersion: 'kubevirt.io/v1',
     kind: 'VirtualMachine',
@@ -93,16 +92,7 @@ export function newMember(pool: Pool, index: number, revision: string): VirtualM
       namespace,
       labels: memberLabels(pool, revision),
       annotations: { ...textual(pool.spec.virtualMachineTemplate.metadata).annotations },
-      ownerReferences: [
-        {
-          apiVersion: apiVersionOf(VirtualMachinePoolKind),
-          kind: VirtualMachinePoolKind.kind,
-          name,
-          uid,
-          controller: true,
-          blockOwnerDeletion: true,
-        },
-      ],
+      ownerReferences: [reference],
     },
     spec: memberSpec(pool, index, revision),
   };

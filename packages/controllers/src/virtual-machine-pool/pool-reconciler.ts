@@ -1,40 +1,31 @@
-import type {
-  ControllerRevision,
-  DataVolume,
-  kubevirt,
-  Node,
-  PersistentVolumeClaim,
-  VirtualMachine,
-  VirtualMachineInstance,
+import {
+  type ControllerRevision,
+  type DataVolume,
+  DataVolumeKind,
+  type kubevirt,
+  type Node,
+  type PersistentVolumeClaim,
+  PersistentVolumeClaimKind,
+  type VirtualMachine,
+  type VirtualMachineInstance,
+  VirtualMachineKind,
 } from '@slipway/api';
-import { DataVolumeKind, PersistentVolumeClaimKind, Reason, VirtualMachineKind, VirtualMachinePoolKind } from '@slipway/api';
 import {
   deepEqual,
-  formatTime,
-  isAlreadyExists,
   isConflict,
   isNotFound,
   type KubeObject,
   keyOf,
-  keyString,
   type ObjectKey,
   type ResourceKind,
 } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
-import {
-  after,
-  type Clock,
-  done,
-  type EventRecorder,
-  type Expectations,
-  type Lister,
-  type Reconciler,
-  type Result,
-} from '@slipway/runtime';
+import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import { isDeleting } from '../virtual-machine-instance/instance-state.ts';
+import type { GroupFailure, GroupMembers } from '../workload/guest-group.ts';
 import { freeIndexes, memberIndex, memberLabels, memberSpec, newMember, REVISION_LABEL } from './pool-member.ts';
 import { type Member, planPool, type PoolPlan } from './pool-plan.ts';
 import { currentRevision, keptTemplate, pruneRevisions } from './pool-revisions.ts';
-import { type PoolFailure, poolStatus } from './pool-status.ts';
 
 type Pool = kubevirt.VirtualMachinePool;
 
@@ -50,8 +41,7 @@ export interface PoolReconcilerDeps {
   readonly revisions: Lister<ControllerRevision>;
   readonly dataVolumes: Lister<DataVolume>;
   readonly claims: Lister<PersistentVolumeClaim>;
-  /** Told about every VM that appears or goes, under the key of its pool. */
-  readonly expectations: Expectations;
+  readonly members: GroupMembers<Pool, VirtualMachine>;
 }
 
 /** Keeps as many VMs of a template as a VirtualMachinePool asks for, and brings them to the template's present state. */
@@ -63,17 +53,18 @@ export class PoolReconciler implements Reconciler {
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Result> {
-    const { pools, vms, expectations } = this.deps;
+    const { pools, members } = this.deps;
     const pool = pools.get(key);
     if (pool === undefined) {
-      expectations.forget(keyString(key));
+      members.forget(key);
       return done; // owner references clean up the rest
     }
-    const owned = vms.ownedBy(pool.metadata.uid ?? '');
-    this.reportPause(pool);
+    const owned = await members.of(pool, signal);
+    members.reportPause(pool);
     const { failure, retryInMs } = await this.sync(pool, owned, signal);
-    await this.store(pool, owned, failure, signal);
-    if (failure !== undefined) throw new Error(`${failure.reason}: ${failure.message}`);
+    const present = owned.filter((vm) => !isDeleting(vm));
+    const readyReplicas = present.filter(({ status }) => status?.ready === true).length;
+    await members.store(pool, { replicas: present.length, readyReplicas }, failure, signal);
     return retryInMs === undefined ? done : after(retryInMs);
   }
 
@@ -81,10 +72,9 @@ export class PoolReconciler implements Reconciler {
     pool: Pool,
     owned: readonly VirtualMachine[],
     signal: AbortSignal,
-  ): Promise<{ readonly failure: PoolFailure | undefined; readonly retryInMs: number | undefined }> {
+  ): Promise<{ readonly failure: GroupFailure | undefined; readonly retryInMs: number | undefined }> {
     // writes that the cache does not show yet would be repeated
-    if (pool.metadata.deletionTimestamp !== undefined || !this.deps.expectations.isSatisfied(keyString(keyOf(pool))))
-      return { failure: undefined, retryInMs: undefined };
+    if (isDeleting(pool) || !this.deps.members.isSettled(pool)) return { failure: undefined, retryInMs: undefined };
     const { client, clock, random } = this.deps;
     const revisions = this.deps.revisions.ownedBy(pool.metadata.uid ?? '');
     const current = await currentRevision(client, pool, revisions, signal);
@@ -106,7 +96,7 @@ export class PoolReconciler implements Reconciler {
     try {
       await pruneRevisions(client, revisions, new Set([...used, name]), signal);
     } catch (error) {
-      this.deps.events.warning(pool, 'FailedRevisionPruning', textOf(error));
+      this.deps.members.failed(pool, ['FailedRevisionPruning', ''], 'FailedRevisionPruning', error, signal);
       throw error;
     }
     return { failure, retryInMs: plan.retryInMs };
@@ -118,7 +108,9 @@ export class PoolReconciler implements Reconciler {
     return { vm, vmi, node: name === undefined ? undefined : this.deps.nodes.get({ namespace: '', name }) };
   }
 
-  private async act(pool: Pool, plan: PoolPlan, revision: string, signal: AbortSignal): Promise<PoolFailure | undefined> {
+  private async act(pool: Pool, plan: PoolPlan, revision: string, signal: AbortSignal): Promise<GroupFailure | undefined> {
+    const { members } = this.deps;
+    const reference = members.reference(pool);
     const names = this.deps.vms.list().filter((vm) => vm.metadata.namespace === pool.metadata.namespace);
     const indexes = freeIndexes(
       pool,
@@ -127,43 +119,17 @@ export class PoolReconciler implements Reconciler {
     );
     const failures = [
       ...(await Promise.all([...plan.heal, ...plan.remove].map((vm) => this.remove(pool, vm, signal)))),
-      ...(await Promise.all(indexes.map((index) => this.create(pool, index, revision, signal)))),
+      ...(await Promise.all(indexes.map((index) => members.create(pool, newMember(pool, index, revision, reference), signal)))),
       ...(await Promise.all(plan.update.map((vm) => this.update(pool, vm, revision, signal)))),
       ...(await Promise.all(plan.restart.map((member) => this.restart(pool, member, signal)))),
     ];
     return failures.find((failure) => failure !== undefined);
   }
 
-  private async create(pool: Pool, index: number, revision: string, signal: AbortSignal): Promise<PoolFailure | undefined> {
-    const { client, events, expectations } = this.deps;
-    const key = keyString(keyOf(pool));
-    expectations.expectCreations(key, 1);
-    try {
-      const vm = await client.create(VirtualMachineKind, newMember(pool, index, revision), { signal });
-      events.normal(pool, Reason.successfulCreate, `Created VM ${vm.metadata.namespace}/${vm.metadata.name}`);
-      return undefined;
-    } catch (error) {
-      expectations.creationObserved(key);
-      if (isAlreadyExists(error)) return undefined; // the cache will show it
-      return this.failed(pool, 'FailedScaleOut', Reason.failedCreate, error, signal);
-    }
-  }
-
-  private async remove(pool: Pool, vm: VirtualMachine, signal: AbortSignal): Promise<PoolFailure | undefined> {
-    const { client, events, expectations } = this.deps;
-    const { uid = '', namespace, name } = vm.metadata;
-    const key = keyString(keyOf(pool));
-    expectations.expectDeletion(key, uid);
-    try {
+  private async remove(pool: Pool, vm: VirtualMachine, signal: AbortSignal): Promise<GroupFailure | undefined> {
+    return this.deps.members.remove(pool, vm, signal, async () => {
       if (keepsDisks(pool)) await this.detachDisks(vm, signal);
-      await client.delete(VirtualMachineKind, keyOf(vm), { preconditions: { uid }, signal });
-      events.normal(pool, Reason.successfulDelete, `Deleted VM ${namespace}/${name} with uid ${uid}`);
-      return undefined;
-    } catch (error) {
-      expectations.deletionObserved(key, uid);
-      if (isNotFound(error)) return undefined;
-      return this.failed(pool, 'FailedScaleIn', Reason.failedDelete, error, signal);
-    }
+    });
   }
 
   /** Disks that are to outlive the VM lose it as owner; the next VM of that number takes them over. */
@@ -186,7 +152,7 @@ export class PoolReconciler implements Reconciler {
     }
   }
 
-  private async update(pool: Pool, vm: VirtualMachine, revision: string, signal: AbortSignal): Promise<PoolFailure | undefined> {
+  private async update(pool: Pool, vm: VirtualMachine, revision: string, signal: AbortSignal): Promise<GroupFailure | undefined> {
     const { client, events } = this.deps;
     const { metadata } = vm;
     const spec = memberSpec(pool, memberIndex(pool, metadata.name) ?? 0, revision);
@@ -197,12 +163,12 @@ export class PoolReconciler implements Reconciler {
       return undefined;
     } catch (error) {
       if (isConflict(error) || isNotFound(error)) return undefined; // its event brings another pass
-      return this.failed(pool, 'FailedUpdate', 'FailedUpdate', error, signal);
+      return this.deps.members.failed(pool, ['FailedUpdate', ''], 'FailedUpdate', error, signal);
     }
   }
 
   /** Asks for a restart as a user would; what is asked for already is not asked for again. */
-  private async restart(pool: Pool, { vm, vmi }: Member, signal: AbortSignal): Promise<PoolFailure | undefined> {
+  private async restart(pool: Pool, { vm, vmi }: Member, signal: AbortSignal): Promise<GroupFailure | undefined> {
     const uid = vmi?.metadata.uid;
     const stateChangeRequests = [{ action: 'Stop', ...(uid !== undefined && { uid }) }, { action: 'Start' }];
     try {
@@ -212,41 +178,10 @@ export class PoolReconciler implements Reconciler {
       return undefined;
     } catch (error) {
       if (isConflict(error) || isNotFound(error)) return undefined; // its event brings another pass
-      return this.failed(pool, 'FailedUpdate', 'FailedUpdate', error, signal);
-    }
-  }
-
-  private failed(pool: Pool, event: string, reason: string, error: unknown, signal: AbortSignal): PoolFailure {
-    if (signal.aborted) throw error;
-    const message = textOf(error);
-    this.deps.events.warning(pool, event, message);
-    return { reason, message };
-  }
-
-  private reportPause(pool: Pool): void {
-    const wasPaused = (pool.status?.conditions ?? []).some(({ type }) => type === 'ReplicaPaused');
-    const isPaused = pool.spec.paused === true;
-    if (isPaused && !wasPaused) this.deps.events.normal(pool, 'SuccessfulPaused', 'Pool is paused');
-    if (!isPaused && wasPaused) this.deps.events.normal(pool, 'SuccessfulResume', 'Pool is unpaused');
-  }
-
-  private async store(
-    pool: Pool,
-    owned: readonly VirtualMachine[],
-    failure: PoolFailure | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const status = poolStatus(pool, owned, failure, formatTime(this.deps.clock.now()));
-    if (deepEqual(status, pool.status ?? {})) return;
-    try {
-      await this.deps.client.update(VirtualMachinePoolKind, { ...pool, status }, { subresource: 'status', signal });
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
+      return this.deps.members.failed(pool, ['FailedUpdate', ''], 'FailedUpdate', error, signal);
     }
   }
 }
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function keepsDisks({ spec }: Pool): boolean {
   const { proactive, opportunistic } = spec.scaleInStrategy ?? {};

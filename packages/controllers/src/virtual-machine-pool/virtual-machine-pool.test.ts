@@ -1,6 +1,7 @@
 import {
   ControllerRevisionKind,
   DataVolumeKind,
+  HorizontalPodAutoscalerKind,
   type kubevirt,
   type VirtualMachine,
   VirtualMachineInstanceKind,
@@ -9,6 +10,7 @@ import {
 } from '@slipway/api';
 import { built, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { horizontalPodAutoscalerController } from '../horizontal-pod-autoscaler/index.ts';
 import { virtualMachinePoolController } from './index.ts';
 import { freeIndexes, memberSpec } from './pool-member.ts';
 import { durationMs, type Member, planPool } from './pool-plan.ts';
@@ -27,7 +29,7 @@ const pool = (spec: object = {}) =>
   });
 
 beforeEach(() => {
-  world = testWorld({ api: 'server', controllers: [virtualMachinePoolController] });
+  world = testWorld({ api: 'server', controllers: [virtualMachinePoolController, horizontalPodAutoscalerController] });
 });
 afterEach(() => world.close());
 
@@ -64,6 +66,27 @@ describe('VirtualMachinePool', () => {
     await world.settle();
     expect(await names()).toEqual(['web-0', 'web-1', 'web-2']);
     expect(await revisions()).toEqual(['web-1']);
+  });
+
+  it('lets a VM go whose labels no longer match, and takes another one', async () => {
+    await world.with(pool({ replicas: 1 }));
+    await world.settle();
+    const labels = { metadata: { labels: { app: 'kept-for-inspection' } } };
+    await world.client.patch(VirtualMachineKind, { namespace: 'default', name: 'web-0' }, labels, { type: 'merge' });
+    await world.settle();
+    expect(await names()).toEqual(['web-0', 'web-1']);
+    expect((await world.get(VirtualMachineKind, 'default/web-0')).metadata.ownerReferences ?? []).toEqual([]);
+    expect((await status())?.replicas).toBe(1);
+  });
+
+  it('is scaled by an autoscaler', async () => {
+    const scaleTargetRef = { apiVersion: 'pool.kubevirt.io/v1beta1', kind: 'VirtualMachinePool', name: 'web' };
+    await world.with(
+      pool({ replicas: 1 }),
+      built(HorizontalPodAutoscalerKind, 'default/web', { spec: { scaleTargetRef, minReplicas: 2, maxReplicas: 3 } }),
+    );
+    await world.settle();
+    expect(await names()).toEqual(['web-0', 'web-1']);
   });
 
   it('shrinks in the order asked for, and keeps the template record while only its size changes', async () => {
