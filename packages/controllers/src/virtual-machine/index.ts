@@ -89,6 +89,7 @@ export function virtualMachineController(settingsFor: (deps: ControllerDeps) => 
         revisions,
         snapshotStatuses: (vm, vmi) => volumeSnapshotStatuses(vm, vmi, storage),
         ...settings,
+        renderTemplate: settings.renderInstance,
         renderInstance: async (vm, signal) => {
           const hasRevision = (name: string): boolean =>
             revisions.get({ namespace: vm.metadata.namespace ?? '', name }) !== undefined;

@@ -19,8 +19,8 @@ export interface TemplateFollowerDeps {
   readonly client: Client;
   readonly vmis: FreshObjects<VirtualMachineInstance>;
   readonly revisions: Lister<ControllerRevision>;
-  /** The instance a VM asks for; see the creation of instances. */
-  readonly renderInstance: (vm: VirtualMachine, signal: AbortSignal) => Promise<VirtualMachineInstance>;
+  /** What a VM's spec asks for, whatever the VM would start with now; throws TerminalError when it cannot be rendered. */
+  readonly renderTemplate: (vm: VirtualMachine, signal: AbortSignal) => Promise<VirtualMachineInstance>;
   /** `configuration.vmRolloutStrategy` of the KubeVirt object. */
   readonly rolloutStrategy: () => 'LiveUpdate' | 'Stage';
   /** Whether hotpluggable volumes of a running instance follow the template (default) or requests in the status. */
@@ -61,12 +61,12 @@ export async function changeOf(
 
 /** The template with instance type and preference applied; undefined when they cannot be found or do not fit. */
 async function whole(
-  { renderInstance }: TemplateFollowerDeps,
+  { renderTemplate }: TemplateFollowerDeps,
   vm: VirtualMachine,
   signal: AbortSignal,
 ): Promise<VirtualMachineInstance['spec'] | undefined> {
   try {
-    return (await renderInstance(vm, signal)).spec;
+    return (await renderTemplate(vm, signal)).spec;
   } catch (error) {
     if (error instanceof TerminalError) return undefined;
     throw error;

@@ -37,8 +37,6 @@ export interface VirtualMachineReconcilerDeps
   readonly random: () => number;
   readonly dataVolumes: FreshObjects<DataVolume>;
   readonly revisions: Lister<ControllerRevision>;
-  /** See the creation of instances. */
-  readonly renderInstance: InstanceCreationDeps['renderInstance'];
   /** How long a new VM with nothing to do is left without a first status; default 0. */
   readonly quietStartMs?: number;
   /** Records instance type and preference as the VM uses them, and names the records in its status. */
