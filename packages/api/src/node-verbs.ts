@@ -9,6 +9,8 @@ export const NodeVerb = {
    * two bytes, big-endian, then its bytes.
    */
   portforward: 'portforward',
+  /** Stream of the usbredir protocol to a USB port of the guest that is free. */
+  usbredir: 'usbredir',
   /** Calls that change the guest; the answer is an empty object. */
   pause: 'pause',
   unpause: 'unpause',

@@ -40,6 +40,17 @@ export function streamRoutes(deps: SubresourceDeps): readonly AggregatedRoute[] 
       checkGraphics(target);
       return { vmi: target, params: { preserveSession: request.query.get('preserveSession') === 'true' } };
     }),
+    {
+      ...vmi('usbredir', NodeVerb.usbredir, async (request) => {
+        const target = await getVmi(deps, request);
+        if (target.spec.architecture === 's390x') throw vmiConflict(request.name, 'USB redirection is not supported on s390x');
+        if (target.spec.domain.devices.clientPassthrough === undefined)
+          throw vmiConflict(request.name, 'Not configured with USB Redirection');
+        requireRunning(target);
+        return { vmi: target, params: {} };
+      }),
+      discoverable: false,
+    },
     vmi('portforward', NodeVerb.portforward, (request) => prepareForward(deps, request), true),
     {
       resource: 'virtualmachines',

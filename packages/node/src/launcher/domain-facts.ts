@@ -8,6 +8,8 @@ import type { NodeFacts } from './node-facts.ts';
 /** Paths beneath the private directory of a sandbox. */
 export const SERIAL_SOCKET = 'run/serial0';
 export const VNC_SOCKET = 'run/vnc';
+/** Before the number of a USB redirection. */
+export const USB_SOCKETS = 'run/usbredir-';
 
 const SMALL_GUEST_BYTES = 512 * 1024 ** 2;
 /** Bound of the translation cache of small guests; larger ones get QEMU's own. */
@@ -52,6 +54,7 @@ export function domainFacts({ vmi, node, config, network, volumes, files }: Doma
     sockets: {
       serialConsole: `${INSIDE}/${SERIAL_SOCKET}`,
       vnc: `${INSIDE}/${VNC_SOCKET}`,
+      usbRedirPrefix: `${INSIDE}/${USB_SOCKETS}`,
       virtiofsDir: SHARES_DIRECTORY,
     },
     logs: {},

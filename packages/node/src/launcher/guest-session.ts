@@ -1,7 +1,7 @@
 import { connectBeneath, isSameProcess } from '@slipway/hostapi';
 import { GuestTrouble } from '@slipway/api';
 import { backOffDelay, RateBudget, type RateLimit, sleep, type TimerClock } from '@slipway/runtime';
-import { type ConsoleLog, ConsoleHub, openConsoleLog, readConsoleLog, VncSessions } from '../console/index.ts';
+import { type ConsoleLog, ConsoleHub, openConsoleLog, readConsoleLog, UsbRedirections, VncSessions } from '../console/index.ts';
 import {
   DOMAIN_STATE,
   type DomainEvent,
@@ -13,7 +13,7 @@ import {
   STOPPED,
 } from '../libvirt/index.ts';
 import { connectLibvirt, type HostPrograms, type RunningSandbox } from '../sandbox/index.ts';
-import { SERIAL_SOCKET, VNC_SOCKET } from './domain-facts.ts';
+import { SERIAL_SOCKET, USB_SOCKETS, VNC_SOCKET } from './domain-facts.ts';
 import { EventGate } from './event-gate.ts';
 
 export type GuestEvent =
@@ -79,6 +79,7 @@ export class GuestSession {
   private log: ConsoleLog | undefined;
   private hub: ConsoleHub | undefined;
   private vncSessions: VncSessions | undefined;
+  private usbRedirections: UsbRedirections | undefined;
   private readonly closing = new AbortController();
   private hasEnded = false;
   /** The domain has been seen running: when it is off, it has ended. */
@@ -189,6 +190,7 @@ export class GuestSession {
     });
     this.hub.start();
     this.vncSessions = new VncSessions(() => connectBeneath(sandbox.dir, VNC_SOCKET));
+    this.usbRedirections = new UsbRedirections((slot) => connectBeneath(sandbox.dir, `${USB_SOCKETS}${slot}`));
   }
 
   get console(): ConsoleHub | undefined {
@@ -197,6 +199,10 @@ export class GuestSession {
 
   get vnc(): VncSessions | undefined {
     return this.vncSessions;
+  }
+
+  get usb(): UsbRedirections | undefined {
+    return this.usbRedirections;
   }
 
   /** Asks the guest to shut down. */
@@ -225,6 +231,7 @@ export class GuestSession {
     for (const gate of Object.values(this.gates)) gate.close();
     this.hub?.close();
     this.vncSessions?.close();
+    this.usbRedirections?.close();
     this.log?.close();
     this.log = undefined;
     this.connection.then((libvirt) => libvirt.close()).catch(() => {});

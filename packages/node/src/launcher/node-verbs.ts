@@ -71,6 +71,9 @@ export function launcherHandlers({ find, freezes }: NodeVerbDeps): NodeHandlers 
         case NodeVerb.vnc:
           if (session.vnc === undefined) throw notRunning();
           return session.vnc.open({ preserveSession: call.params['preserveSession'] === true });
+        case NodeVerb.usbredir:
+          if (session.usb === undefined) throw notRunning();
+          return session.usb.open();
         case NodeVerb.portforward: {
           const [address] = launch.addresses;
           if (address === undefined) throw notRunning();

@@ -31,6 +31,8 @@ function defaultService(service: Service): void {
   if (spec.sessionAffinity === 'ClientIP') fillMissing(spec, { sessionAffinityConfig: { clientIP: { timeoutSeconds: 10_800 } } });
   for (const port of spec.ports ?? []) {
     fillMissing(port, { protocol: 'TCP', targetPort: port.port });
+    // clients written in Go send the zero value of what nobody asked for
+    if (port.targetPort === '' || port.targetPort === 0) port.targetPort = port.port;
   }
   if (spec.type !== 'ExternalName') fillMissing(spec, { internalTrafficPolicy: 'Cluster' });
   if (spec.type === 'NodePort' || spec.type === 'LoadBalancer') fillMissing(spec, { externalTrafficPolicy: 'Cluster' });
