@@ -69,7 +69,7 @@ const planEnd = (vmi: VirtualMachineInstance): SuspendStep => (isDeleting(vmi) ?
 function planSave({ vm, claim }: SuspendFacts, vmi: VirtualMachineInstance): SuspendStep {
   const known = conditionOf(vm, VmCondition.suspended);
   // tried once: the guest shall not stand still again and again
-  if (known?.reason === SAVE_FAILED && known.status === 'False') return NONE;
+  if (known?.status === 'False' && (known.reason === SAVE_FAILED || known.reason === SAVED)) return NONE;
   const obstacle = suspendObstacle(vm, vmi);
   if (obstacle !== undefined) return { action: 'report', report: report(false, 'NotSuspendable', obstacle) };
   if (claim === undefined) return { action: 'createClaim' };
@@ -82,6 +82,8 @@ function planSave({ vm, claim }: SuspendFacts, vmi: VirtualMachineInstance): Sus
 
 /** Reason of the condition after a guest's memory could not be written. */
 export const SAVE_FAILED = 'SaveFailed';
+/** Reason of the condition until the instance of a guest whose memory was written has ended. */
+export const SAVED = 'Stopping';
 
 function planDiscard({ vmi, claim }: SuspendFacts): SuspendStep {
   // an instance that waits for memory that it cannot load makes room for one that boots

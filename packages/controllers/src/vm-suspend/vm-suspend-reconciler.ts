@@ -9,7 +9,7 @@ import {
   VirtualMachineKind,
   VmCondition,
 } from '@slipway/api';
-import { assertNever, formatTime, isAlreadyExists, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { assertNever, formatTime, isAlreadyExists, isConflict, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
   after,
@@ -26,7 +26,7 @@ import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts'
 import { conditionOf, transition } from '../virtual-machine-instance/instance-state.ts';
 import { ignoreNotFound } from '../vm-snapshot/objects.ts';
 import { isForeign, memoryClaim, memoryClaimName, renderMemoryClaim } from './memory-state.ts';
-import { planSuspend, SAVE_FAILED, type SuspendReport, type SuspendStep } from './suspend-plan.ts';
+import { planSuspend, SAVE_FAILED, SAVED, type SuspendReport, type SuspendStep } from './suspend-plan.ts';
 
 export interface VmSuspendDeps {
   readonly client: Client;
@@ -130,13 +130,13 @@ export class VmSuspendReconciler implements Reconciler {
       await nodes.call(vmi.status?.nodeName ?? '', { verb: NodeVerb.saveMemory, params }, signal);
     } catch (error) {
       signal.throwIfAborted();
-      const now = await this.deps.client.get(VirtualMachineInstanceKind, keyOf(vmi), { signal }).catch(ignoreNotFound);
-      // the answer may have been lost although the guest is off
-      if (now?.status?.phase !== 'Running') return;
+      // the answer to an earlier call was lost, and the guest is off: its end is an event
+      if (isNotFound(error) || isConflict(error)) return;
       await this.fail(told, `Its memory was not written: ${messageOf(error)}`, signal);
       await this.deleteClaim(told, this.deps.claims.get({ namespace, name: claimName }), 'nothing was written', signal);
       return;
     }
+    await this.tell(told, { isSuspended: false, reason: SAVED, message: `Its memory is in claim ${claimName}` }, signal);
     events.normal(vm, 'Suspended', `Wrote the memory of the virtual machine to claim ${claimName}`);
   }
 

@@ -1,15 +1,15 @@
 import { constants } from 'node:fs';
 import { open, truncate } from 'node:fs/promises';
 import type { Pod, VirtualMachineInstance } from '@slipway/api';
-import { badRequest } from '@slipway/apimachinery';
+import { badRequest, StatusError } from '@slipway/apimachinery';
 import type { Sandbox, VolumeManager } from '../contracts.ts';
-import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+import { DOMAIN_STATE, type DomainRef, type LibvirtConnection } from '../libvirt/index.ts';
 
 export interface SaveDeps {
   readonly volumes: Pick<VolumeManager, 'plug' | 'unplug'>;
   readonly pod: Pod;
   readonly sandbox: Sandbox;
-  readonly libvirt: Pick<LibvirtConnection, 'save'>;
+  readonly libvirt: Pick<LibvirtConnection, 'save' | 'state'>;
   readonly domain: DomainRef;
 }
 
@@ -29,7 +29,11 @@ export async function saveMemory(
   const prepared = await volumes.plug(vmi, { name: VOLUME, persistentVolumeClaim: { claimName } }, pod, sandbox, signal);
   try {
     if (prepared.format !== 'raw' || prepared.readOnly) throw badRequest(`Claim ${claimName} is no empty claim of its own`);
-    await libvirt.save(domain, prepared.path);
+    // asked again, because the answer was lost: the guest is off already
+    const isOff = (await libvirt.state(domain)).state === DOMAIN_STATE.shutoff;
+    if (!isOff) await libvirt.save(domain, prepared.path);
+    else if (!(await isComplete(prepared.path)))
+      throw new StatusError({ code: 409, reason: 'Conflict', message: 'The guest has ended' });
     await keep(prepared.path);
     // whoever reads the claim expects its whole size
     await truncate(prepared.path, prepared.sizeBytes);
