@@ -44,6 +44,7 @@ const client = createHttpClient({
   userAgent: `slipway-node/${VERSION}`,
   fieldManager: 'virt-handler',
 });
+const address = new URL(connection.server);
 const signal = terminationSignal();
 const renewing = keepCertificate({ client, identity, nodeName: node.name, clock: systemClock, log: loggerOf(log) }, signal);
 await runNodeAgent(
@@ -54,6 +55,7 @@ await runNodeAgent(
     clock: systemClock,
     random: Math.random,
     agentVersion: VERSION,
+    server: { host: address.hostname, port: Number(address.port === '' ? 443 : address.port) },
     addresses: nodeAddresses(networkInterfaces(), defaultLinks(routes)),
     moverProgram: [process.execPath, join(import.meta.dirname, 'mover.mjs')],
     allowedImportAddresses: settings.allowedImportAddresses,

@@ -17,11 +17,16 @@ export interface PodStreamSources {
   readonly addressesOf: (podUid: string) => readonly string[];
   /** Output of a data mover from its start, followed until it ends. */
   readonly followMover: (podUid: string, signal: AbortSignal) => Readable;
+  /** Where the API server listens, which answers for the exporter pods. */
+  readonly server: { readonly host: string; readonly port: number };
   readonly runner: CommandRunner;
   readonly log: Logger;
 }
 
 const LAUNCHER = 'slipway/virt-launcher';
+const EXPORTER = 'slipway/virt-exporter';
+/** Target port of the services of exports. */
+const EXPORTER_PORT = 8443;
 
 /** Adds exec, attach and port-forward of the platform's pods to the calls that a node answers. */
 export function withPodStreams(handlers: NodeHandlers, sources: PodStreamSources): NodeHandlers {
@@ -42,7 +47,8 @@ export function withPodStreams(handlers: NodeHandlers, sources: PodStreamSources
   };
 }
 
-const isLauncher = (pod: Pod): boolean => imageName(pod.spec?.containers[0]?.image ?? '') === LAUNCHER;
+const imageOf = (pod: Pod): string => imageName(pod.spec?.containers[0]?.image ?? '');
+const isLauncher = (pod: Pod): boolean => imageOf(pod) === LAUNCHER;
 
 const notRunning = (pod: Pod): StatusError =>
   conflict(
@@ -114,7 +120,10 @@ function readInput(inner: Duplex, onData: (data: Uint8Array) => void): void {
   run().catch(() => inner.destroy());
 }
 
-async function openPort({ params }: NodeCall, pod: Pod, { addressesOf }: PodStreamSources): Promise<Duplex> {
+async function openPort({ params }: NodeCall, pod: Pod, { addressesOf, server }: PodStreamSources): Promise<Duplex> {
+  // nothing listens in an exporter pod: its links lead to the API server, and so does its port
+  if (imageOf(pod) === EXPORTER && Number(params['port']) === EXPORTER_PORT)
+    return openForward({ address: server.host, port: server.port, protocol: 'tcp' });
   if (!isLauncher(pod)) throw badRequest(`pod ${pod.metadata.name} runs a data mover, which listens on no port`);
   const [address] = addressesOf(pod.metadata.uid ?? '');
   if (address === undefined) throw notRunning(pod);

@@ -49,6 +49,8 @@ export interface NodeAgentOptions {
   readonly clock: TimerClock;
   readonly random: () => number;
   readonly agentVersion: string;
+  /** Where the API server listens. */
+  readonly server: { readonly host: string; readonly port: number };
   /** Addresses of the node itself, IPv4 first. */
   readonly addresses: readonly string[];
   /** How a data mover is started, for example `[node, dist/mover.mjs]`. */
@@ -160,7 +162,7 @@ interface PodParts {
 
 /** What this node answers about its guests and its pods. */
 function podHandlers(
-  { clock, config, log }: NodeAgentOptions,
+  { clock, config, log, server }: NodeAgentOptions,
   { launcher, pods, sandboxes, volumes, freezes }: PodParts,
 ): NodeHandlers {
   const podOf = (uid: string): Pod | undefined => pods.lister.list().find(({ metadata }) => metadata.uid === uid);
@@ -179,7 +181,7 @@ function podHandlers(
   });
   const console = (podUid: string) => launcher.consoleOf(podUid);
   const addressesOf = (podUid: string) => launcher.addressesOf(podUid);
-  return withPodStreams(withLogs, { podOf, sandboxes, console, addressesOf, followMover, runner: hostRunner, log });
+  return withPodStreams(withLogs, { podOf, sandboxes, console, addressesOf, followMover, server, runner: hostRunner, log });
 }
 
 /** Everything the agent writes about a pod that the pod itself cannot reach. */
