@@ -76,7 +76,7 @@ describe('planDomain', () => {
     const xml = renderDomain(plan);
     expect(plan.type).toBe('qemu');
     expect(xml).toContain('<cpu mode="maximum">');
-    expect(xml).toContain('<feature name="la57" policy="disable"/>');
+    for (const name of ['la57', 'erms', 'fsrm']) expect(xml).toContain(`<feature name="${name}" policy="disable"/>`);
     expect(xml).toContain('<tb-cache unit="MiB">32</tb-cache>');
     expect(xml).not.toContain('hyperv');
     expect(plan.notes.map(({ reason }) => reason)).toEqual(['SoftwareEmulation', 'CpuModelReplaced', 'FeatureLeftOut']);
