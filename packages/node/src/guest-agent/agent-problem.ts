@@ -41,7 +41,8 @@ export function failureProblem(command: string, error: unknown): AgentProblem | 
   const words = text(error.message) ?? 'no reason given';
   if (NO_WORD.includes(error.code))
     return problem(AgentTrouble.noAnswer, `The guest agent is connected but does not answer ${command} (${words})`);
+  // libvirt quotes what it could not read, and that is the guest's word
   if (error.code === ERROR_CODE.internal && NOT_JSON.test(words))
-    return problem(AgentTrouble.answerMalformed, `libvirt could not read the guest agent's answer to ${command} (${words})`);
+    return problem(AgentTrouble.answerMalformed, `libvirt could not read the guest agent's answer to ${command}`);
   return undefined;
 }
