@@ -17,6 +17,7 @@ import { measureRawQemuBoot, startPlainLibvirt } from './floors.ts';
 import { makeRow, type Row } from './rows.ts';
 import { snapshot } from './snapshot-benchmark.ts';
 import { measureBareStart, measureStartUp } from './start-up.ts';
+import { storage } from './storage-benchmark.ts';
 
 const MIB = 1024 ** 2;
 const LOGIN = /login: ?$/;
@@ -298,4 +299,5 @@ export const BENCHMARKS: Readonly<Record<string, BenchmarkEntry>> = {
   hotplug: { run: hotplug, needsWorld: true },
   snapshot: { run: snapshot, needsWorld: true },
   clone: { run: clone, needsWorld: true },
+  storage: { run: storage, needsWorld: true },
 };
