@@ -1,20 +1,26 @@
 import { isObject } from '@slipway/apimachinery';
 
 /** Closed value sets of pod fields inside an instance spec; the bundled schemas leave them open. */
-const ENUMS: readonly { readonly path: readonly string[]; readonly values: readonly string[] }[] = [
-  { path: ['dnsPolicy'], values: ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'] },
-  { path: ['topologySpreadConstraints', 'whenUnsatisfiable'], values: ['DoNotSchedule', 'ScheduleAnyway'] },
-  {
-    path: [
-      'affinity',
-      'nodeAffinity',
-      'requiredDuringSchedulingIgnoredDuringExecution',
-      'nodeSelectorTerms',
-      'matchExpressions',
-      'operator',
-    ],
-    values: ['DoesNotExist', 'Exists', 'Gt', 'In', 'Lt', 'NotIn'],
-  },
+const NODE_OPERATORS = ['DoesNotExist', 'Exists', 'Gt', 'In', 'Lt', 'NotIn'];
+const PULL_POLICIES = ['Always', 'IfNotPresent', 'Never'];
+const NODE_TERM = 'affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms';
+const NODE_PREFERENCE = 'affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution.preference';
+
+const ENUMS: readonly (readonly [path: string, values: readonly string[]])[] = [
+  ['dnsPolicy', ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None']],
+  ['topologySpreadConstraints.whenUnsatisfiable', ['DoNotSchedule', 'ScheduleAnyway']],
+  ['topologySpreadConstraints.nodeAffinityPolicy', ['Honor', 'Ignore']],
+  ['topologySpreadConstraints.nodeTaintsPolicy', ['Honor', 'Ignore']],
+  [`${NODE_TERM}.matchExpressions.operator`, NODE_OPERATORS],
+  [`${NODE_TERM}.matchFields.operator`, NODE_OPERATORS],
+  [`${NODE_PREFERENCE}.matchExpressions.operator`, NODE_OPERATORS],
+  [`${NODE_PREFERENCE}.matchFields.operator`, NODE_OPERATORS],
+  ['tolerations.effect', ['NoExecute', 'NoSchedule', 'PreferNoSchedule']],
+  ['tolerations.operator', ['Equal', 'Exists']],
+  ['volumes.containerDisk.imagePullPolicy', PULL_POLICIES],
+  ['domain.firmware.kernelBoot.container.imagePullPolicy', PULL_POLICIES],
+  ['readinessProbe.httpGet.scheme', ['HTTP', 'HTTPS']],
+  ['livenessProbe.httpGet.scheme', ['HTTP', 'HTTPS']],
 ];
 
 function valuesAt(value: unknown, path: readonly string[]): readonly unknown[] {
@@ -24,11 +30,11 @@ function valuesAt(value: unknown, path: readonly string[]): readonly unknown[] {
   return isObject(value) && value[first] !== undefined ? valuesAt(value[first], rest) : [];
 }
 
-/** Messages for values outside their set; `prefix` is the place of the instance spec. */
+/** Messages for values outside their set; `prefix` is the place of the instance spec. An empty value is none. */
 export function coreEnumFaults(prefix: string, spec: unknown): readonly string[] {
-  return ENUMS.flatMap(({ path, values }) =>
-    valuesAt(spec, path)
-      .filter((value) => typeof value === 'string' && !values.includes(value))
-      .map(() => `${prefix}.${path.join('.')} in body should be one of [${values.join(' ')}]`),
+  return ENUMS.flatMap(([path, values]) =>
+    valuesAt(spec, path.split('.'))
+      .filter((value) => typeof value === 'string' && value !== '' && !values.includes(value))
+      .map(() => `${prefix}.${path} in body should be one of [${values.join(' ')}]`),
   );
 }

@@ -1,7 +1,14 @@
 import { Finalizer, type VirtualMachine } from '@slipway/api';
 import type { UnstructuredObject } from '@slipway/apimachinery';
 import type { AdmissionHandler, AdmissionRequest } from '@slipway/runtime';
-import { type Cause, poolCause, validatePool, validateVirtualMachine, validateVirtualMachineUpdate } from '@slipway/virt';
+import {
+  type Cause,
+  poolCause,
+  validatePool,
+  validatePoolUpdate,
+  validateVirtualMachine,
+  validateVirtualMachineUpdate,
+} from '@slipway/virt';
 import { InferenceError, withInferredTypes } from '../instancetype/index.ts';
 import { cloneSourceCauses } from './clone-sources.ts';
 import type { AdmissionDeps } from './deps.ts';
@@ -66,8 +73,10 @@ export function virtualMachineHandler(deps: AdmissionDeps, checkShape: ShapeChec
   };
 }
 
+const asPool = (object: UnstructuredObject) => object as unknown as Parameters<typeof validatePool>[0]; // schema-checked
+
 async function poolCauses(deps: AdmissionDeps, request: AdmissionRequest, object: UnstructuredObject): Promise<readonly Cause[]> {
-  const pool = object as unknown as Parameters<typeof validatePool>[0]; // schema-checked
+  const pool = asPool(object);
   const causes = validatePool(pool);
   const template = pool.spec.virtualMachineTemplate;
   if (template?.spec === undefined) return causes;
@@ -86,9 +95,10 @@ export function poolHandler(deps: AdmissionDeps): AdmissionHandler {
     rules: [{ group: 'pool.kubevirt.io', resources: ['virtualmachinepools'], operations: ['CREATE', 'UPDATE'] }],
 
     async validate(request) {
-      const { object } = request;
+      const { object, oldObject } = request;
       if (object === undefined || object.metadata.deletionTimestamp !== undefined) return [];
-      refuseFor(POOL_VALIDATOR, await poolCauses(deps, request, object));
+      const update = oldObject === undefined ? [] : validatePoolUpdate(asPool(object), asPool(oldObject));
+      refuseFor(POOL_VALIDATOR, [...(await poolCauses(deps, request, object)), ...update]);
       return [];
     },
   };

@@ -10,6 +10,7 @@ const VIDEO: Readonly<Record<string, readonly string[]>> = {
   s390x: ['virtio'],
 };
 const PANIC_MODELS = ['hyperv', 'isa', 'pvpanic'];
+const ONE_KIND = 'One and only one launchSecurity type should be set';
 const notEnabled = (gate: string): string => `${gate} feature gate is not enabled in kubevirt-config`;
 
 function checkInputs(path: string, spec: Spec): readonly Cause[] {
@@ -161,11 +162,13 @@ function checkConfidential(path: string, spec: Spec, config: ClusterConfig): rea
   const field = `${path}.launchSecurity`;
   const { sev, snp, tdx } = security;
   const types = [sev, snp, tdx].filter((type) => type !== undefined).length;
+  // on s390x there is one kind alone, which has no name
+  if (types === 0) return when(spec.architecture !== 's390x', () => forbidden(field, ONE_KIND));
   const name = sev ? 'SEV' : snp ? 'SEV-SNP' : 'TDX';
   const gate = tdx ? 'WorkloadEncryptionTDX' : 'WorkloadEncryptionSEV';
   const bootable = (devices.interfaces ?? []).filter(({ bootOrder }) => bootOrder !== undefined).map((nic) => nic.name);
   return [
-    ...when(types > 1, () => forbidden(field, 'One and only one launchSecurity type should be set')),
+    ...when(types > 1, () => forbidden(field, ONE_KIND)),
     ...when(spec.architecture === 'arm64', () => invalid(field, 'Confidential computing is not supported on arm64')),
     ...(config.hasGate(gate) ? checkLoader(field, name, spec) : [invalid(field, notEnabled(gate))]),
     ...when(sev?.attestation !== undefined && spec.startStrategy !== 'Paused', () =>

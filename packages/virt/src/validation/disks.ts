@@ -24,7 +24,7 @@ function checkBus(field: string, disk: kubevirt.Disk, architecture: string | und
   if (device === 'cdrom' && bus === 'virtio') return [invalid(at, 'Bus type virtio is invalid for CD-ROM device')];
   if (device === 'disk' && bus === 'sata' && disk.disk?.readonly)
     return [invalid(at, 'sata hard-disks do not support read-only.')];
-  if (architecture === 'arm64' && bus !== 'virtio' && bus !== 'scsi' && bus !== 'usb')
+  if (architecture === 'arm64' && bus !== 'virtio' && bus !== 'scsi')
     return [notSupported(at, `Arm64 not support this disk bus type, please use virtio or scsi`)];
   return [];
 }
@@ -94,16 +94,21 @@ function checkSerial(field: string, serial: string | undefined): readonly Cause[
   );
 }
 
+/** The gate became a setting of its own; who still lists it means the same. */
+function hasReservations({ configuration }: ClusterConfig): boolean {
+  const listed = configuration.developerConfiguration?.featureGates?.includes('PersistentReservation') ?? false;
+  return listed || configuration.persistentReservationConfiguration?.enabled === true;
+}
+
 function checkLun(field: string, disk: kubevirt.Disk, spec: Spec, config: ClusterConfig): readonly Cause[] {
   if (!disk.lun) return [];
   const volume = (spec.volumes ?? []).find(({ name }) => name === disk.name);
   const isClaim = volume?.persistentVolumeClaim ?? volume?.dataVolume ?? volume?.ephemeral;
-  const reservations = config.hasGate('PersistentReservation');
   return [
     ...when(volume !== undefined && !isClaim, () =>
       invalid(`${field}.lun`, `${field}.lun can only be mapped to a DataVolume or PersistentVolumeClaim volume.`),
     ),
-    ...when(disk.lun.reservation && !reservations, () =>
+    ...when(disk.lun.reservation && !hasReservations(config), () =>
       invalid(
         'spec.domain.devices.disks.luns.reservation',
         'PersistentReservation feature gate is not enabled in kubevirt-config',
@@ -182,6 +187,20 @@ function checkVolumesOfDisks(path: string, spec: Spec, config: ClusterConfig): r
   });
 }
 
+/** The guest looks for its host's figures on a virtio disk alone. */
+function checkMetricsDisks(path: string, spec: Spec): readonly Cause[] {
+  const metrics = new Set((spec.volumes ?? []).flatMap(({ name, downwardMetrics }) => (downwardMetrics ? [name] : [])));
+  return (spec.domain.devices.disks ?? []).flatMap((disk, index) => {
+    if (!metrics.has(disk.name)) return [];
+    const field = `${path}.domain.devices.disks[${index}]`;
+    const { device, bus } = diskTarget(disk);
+    if (device !== 'disk') return [invalid(`${field}.${device}`, 'DownwardMetrics volume must be mapped to a disk')];
+    return when(bus !== '' && bus !== 'virtio', () =>
+      invalid(`${field}.disk.bus`, `DownwardMetrics volume must be mapped to virtio bus, but ${disk.name} is set to ${bus}`),
+    );
+  });
+}
+
 /** All disks. */
 export function checkDisks(path: string, spec: Spec, config: ClusterConfig): readonly Cause[] {
   const disks = spec.domain.devices.disks ?? [];
@@ -190,6 +209,7 @@ export function checkDisks(path: string, spec: Spec, config: ClusterConfig): rea
   return [
     ...checkVolumesOfDisks(path, spec, config),
     ...checkBootOrders(path, spec),
+    ...checkMetricsDisks(path, spec),
     ...disks.flatMap((_, index) => checkDisk(path, index, spec, config)),
   ];
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { kubevirt } from '@slipway/api';
 import { type LabelSelectorObject, matchesLabels, selectorOf, validateLabelSelector } from '@slipway/apimachinery';
 import type { ClusterConfig } from '../config.ts';
@@ -37,9 +38,26 @@ export function validateReplicaSet({ spec }: kubevirt.VirtualMachineInstanceRepl
   ];
 }
 
-/** Rules for pools, besides those of the VM template, whose causes get this prefix. */
+/** Where the VM template of a pool is; its causes get this prefix. */
 export const POOL_TEMPLATE_PATH = 'spec.virtualMachineTemplate';
 
+/** Rules for changing a pool. */
+export function validatePoolUpdate(
+  { spec }: kubevirt.VirtualMachinePool,
+  { spec: old }: kubevirt.VirtualMachinePool,
+): readonly Cause[] {
+  return when(!isDeepStrictEqual(spec.selector, old.selector), () =>
+    invalid('spec.selector', 'selector is immutable after creation.'),
+  );
+}
+
+/** Of the strategies for one thing, one may be chosen. */
+function checkStrategy(name: string, strategy: object | undefined): readonly Cause[] {
+  const chosen = Object.values(strategy ?? {}).filter((each) => each !== undefined);
+  return when(chosen.length > 1, () => invalid(`spec.${name}`, `only one ${name} may be set`));
+}
+
+/** Rules for pools, besides those of the VM template. */
 export function validatePool({ spec }: kubevirt.VirtualMachinePool): readonly Cause[] {
   const { virtualMachineTemplate: template, maxUnavailable } = spec;
   if (!template) return [required(POOL_TEMPLATE_PATH, 'missing virtual machine template.')];
@@ -49,6 +67,8 @@ export function validatePool({ spec }: kubevirt.VirtualMachinePool): readonly Ca
     ...when(percent !== undefined && !(percent >= 1 && percent <= 100), () =>
       invalid('spec.maxUnavailable', 'maxUnavailable must be between 1% and 100%'),
     ),
+    ...checkStrategy('updateStrategy', spec.updateStrategy),
+    ...checkStrategy('scaleInStrategy', spec.scaleInStrategy),
     ...when(typeof maxUnavailable === 'number' && maxUnavailable < 1, () =>
       invalid('spec.maxUnavailable', 'maxUnavailable must be greater than 0'),
     ),

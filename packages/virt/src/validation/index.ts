@@ -1,5 +1,5 @@
 export type { Cause, CauseReason } from './causes.ts';
-export { poolCause, validatePool, validatePreset, validateReplicaSet } from './groups.ts';
+export { poolCause, validatePool, validatePoolUpdate, validatePreset, validateReplicaSet } from './groups.ts';
 export { type Requester, validateVirtualMachineInstance, validateVirtualMachineInstanceUpdate } from './instance.ts';
 export { checkInstanceSpec } from './instance-spec.ts';
 export { validateInstancetype, validatePreference } from './instancetypes.ts';

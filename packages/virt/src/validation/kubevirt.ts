@@ -1,4 +1,5 @@
 import type { KubeVirt, kubevirt } from '@slipway/api';
+import { clusterConfig } from '../config.ts';
 import { type Cause, invalid, when } from './causes.ts';
 
 const DURATION = /^(\d+h)?(\d+m)?(\d+s)?$/;
@@ -49,6 +50,19 @@ function checkGates({ featureGates = [], disabledFeatureGates = [] }: kubevirt.D
     .map((gate) => invalid('spec.configuration.developerConfiguration', `feature gate ${gate} is both enabled and disabled`));
 }
 
+/** Settings that do nothing while the gate of their feature is off. */
+function checkGated(configuration: kubevirt.KubeVirtConfiguration): readonly Cause[] {
+  const { hasGate } = clusterConfig(configuration);
+  const gated = (used: boolean, name: string, gate: string) =>
+    when(used && !hasGate(gate), () =>
+      invalid(`spec.configuration.${name}`, `${gate} feature gate is not enabled in kubevirt-config`),
+    );
+  return [
+    ...gated(configuration.virtTemplateDeployment?.enabled === true, 'virtTemplateDeployment', 'Template'),
+    ...gated(configuration.roleAggregationStrategy === 'Manual', 'roleAggregationStrategy', 'OptOutRoleAggregation'),
+  ];
+}
+
 function checkConfiguration(configuration: kubevirt.KubeVirtConfiguration): readonly Cause[] {
   const { tlsConfiguration: tls, additionalGuestMemoryOverheadRatio: ratio } = configuration;
   const custom = configuration.seccompConfiguration?.virtualMachineInstanceProfile?.customProfile;
@@ -73,6 +87,7 @@ function checkConfiguration(configuration: kubevirt.KubeVirtConfiguration): read
       ),
     ),
     ...checkGates(configuration.developerConfiguration ?? {}),
+    ...checkGated(configuration),
   ];
 }
 

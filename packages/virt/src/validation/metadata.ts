@@ -13,6 +13,8 @@ export const RESERVED_LABELS: readonly string[] = [
   'kubevirt.io/nodeName',
   'kubevirt.io/migrationTargetNodeName',
   'kubevirt.io/schedulable',
+  'kubevirt.io/vmi-pod-cpu-resource-limits',
+  'kubevirt.io/vmi-pod-memory-resource-requests',
   'kubevirt.io/install-strategy-identifier',
   'kubevirt.io/install-strategy-version',
   'kubevirt.io/install-strategy-registry',

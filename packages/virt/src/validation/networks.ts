@@ -19,7 +19,7 @@ interface NicContext {
   readonly config: ClusterConfig;
 }
 
-// KubeVirt-compat: bindings that were discontinued are refused with the message of a missing gate.
+// KubeVirt-compat: bindings that were discontinued are refused with the messages that they had.
 function checkDiscontinued({ field, nic, network, config, spec }: NicContext): readonly Cause[] {
   const name = `${field}.name`;
   const onlyPod = network !== undefined && network.pod === undefined;
@@ -33,12 +33,22 @@ function checkDiscontinued({ field, nic, network, config, spec }: NicContext): r
     ];
   if (nic.macvtap) {
     if (!config.hasGate('Macvtap')) return [invalid(name, 'Macvtap feature gate is not enabled')];
-    return refuse(network?.pod !== undefined, 'Macvtap interface only implemented with Multus network');
+    return refuse(
+      true,
+      network?.pod === undefined
+        ? 'Macvtap interface is discontinued, use a network binding plugin'
+        : 'Macvtap interface only implemented with Multus network',
+    );
   }
   if (!nic.passt) return [];
   if (!config.hasGate('Passt')) return [invalid(name, 'Passt feature gate is not enabled')];
   const several = (spec.domain.devices.interfaces ?? []).length > 1;
-  return refuse(several, 'Passt interface is only supported as the single interface of the VMI');
+  return refuse(
+    !onlyPod,
+    several
+      ? 'Passt interface is only supported as the single interface of the VMI'
+      : 'Passt interface is discontinued, use passtBinding',
+  );
 }
 
 function checkBinding(context: NicContext): readonly Cause[] {
@@ -50,6 +60,7 @@ function checkBinding(context: NicContext): readonly Cause[] {
   const bridgeOff = config.configuration.network?.permitBridgeInterfaceOnPodNetwork === false;
   return [
     ...when(set.length > 1, () => invalid(name, 'logical network binding methods are mutually exclusive')),
+    ...when(set.length === 0, () => invalid(name, `logical ${nic.name} interface has no binding method`)),
     ...checkDiscontinued(context),
     ...when(nic.masquerade && onlyPod, () => invalid(name, 'Masquerade interface only implemented with pod network')),
     ...when(nic.masquerade && onPod && nic.macAddress === RESERVED_MAC, () =>

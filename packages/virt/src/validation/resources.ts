@@ -175,6 +175,17 @@ function checkNumaAndRealtime(path: string, { domain }: Spec): readonly Cause[] 
 
 const POLICIES = new Set(['force', 'require', 'optional', 'disable', 'forbid', '']);
 
+function checkArmCpu(path: string, { model = 'host-passthrough', threads = 1 }: kubevirt.CPU = {}): readonly Cause[] {
+  return [
+    ...when(model !== 'host-passthrough', () =>
+      notSupported(`${path}.domain.cpu.model`, 'currently, host-passthrough is the only model supported on Arm64'),
+    ),
+    ...when(threads > 1, () =>
+      invalid(`${path}.domain.cpu.threads`, `threads must not be greater than 1 at arm64 (got ${threads})`),
+    ),
+  ];
+}
+
 function checkCpu(path: string, { domain, architecture }: Spec): readonly Cause[] {
   const { cpu } = domain;
   return [
@@ -189,9 +200,7 @@ function checkCpu(path: string, { domain, architecture }: Spec): readonly Cause[
         ),
       ),
     ),
-    ...when(architecture === 'arm64' && (cpu?.threads ?? 1) > 1, () =>
-      invalid(`${path}.domain.cpu.threads`, 'threads must not be greater than 1 at arm64 (got ' + `${cpu?.threads})`),
-    ),
+    ...(architecture === 'arm64' ? checkArmCpu(path, cpu) : []),
   ];
 }
 

@@ -24,9 +24,30 @@ const at = (field: string, text: string): Cause => invalid(field, `${field}: ${t
 const badKey = (field: string, key: string): Cause[] =>
   labelKeyFaults(key).map((fault) => at(field, `Invalid value: ${JSON.stringify(key)}: ${fault}`));
 
+const SELECTOR_OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'];
+
+function checkSelector(field: string, selector: core.PodAffinityTerm['labelSelector']): readonly Cause[] {
+  const expressions = selector?.matchExpressions ?? [];
+  return [
+    ...Object.keys(selector?.matchLabels ?? {}).flatMap((key) => badKey(`${field}.matchLabels`, key)),
+    ...expressions.flatMap((expression, index) =>
+      SELECTOR_OPERATORS.includes(expression.operator)
+        ? []
+        : [
+            at(
+              `${field}.matchExpressions[${index}].operator`,
+              `Invalid value: ${JSON.stringify(expression.operator)}: not a valid selector operator`,
+            ),
+          ],
+    ),
+    ...checkExpressions(field, expressions),
+  ];
+}
+
 function checkTerm(field: string, term: core.PodAffinityTerm): readonly Cause[] {
   const key = term.topologyKey;
   return [
+    ...checkSelector(`${field}.labelSelector`, term.labelSelector),
     ...(key === '' ? [at(`${field}.topologyKey`, 'Required value: can not be empty')] : []),
     ...badKey(`${field}.topologyKey`, key),
   ];
@@ -61,6 +82,17 @@ function checkExpressions(field: string, expressions: readonly core.NodeSelector
         ? [at(`${own}.values`, "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'")]
         : []),
       ...badKey(`${own}.key`, key),
+    ];
+  });
+}
+
+function checkPreferredNodes(affinity: core.NodeAffinity | undefined): readonly Cause[] {
+  return (affinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []).flatMap(({ weight, preference }, index) => {
+    const field = `spec.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[${index}]`;
+    const outside = weight < 1 || weight > 100;
+    return [
+      ...(outside ? [at(`${field}.weight`, `Invalid value: ${weight}: must be in the range 1-100`)] : []),
+      ...checkExpressions(`${field}.preference`, preference.matchExpressions),
     ];
   });
 }
@@ -106,16 +138,24 @@ export function checkScheduling(spec: Spec): readonly Cause[] {
   const { affinity } = spec;
   return [
     ...checkNodeAffinity(affinity?.nodeAffinity),
+    ...checkPreferredNodes(affinity?.nodeAffinity),
     ...checkPodAffinity('spec.podAffinity', affinity?.podAffinity),
     ...checkPodAffinity('spec.podAntiAffinity', affinity?.podAntiAffinity),
     ...checkTolerations(spec.tolerations),
-    ...(spec.topologySpreadConstraints ?? []).flatMap(({ maxSkew, topologyKey }, index) => {
-      const field = `spec.topologySpreadConstraints[${index}]`;
-      return [
-        ...(maxSkew <= 0 ? [at(`${field}.maxSkew`, `Invalid value: ${maxSkew}: must be greater than zero`)] : []),
-        ...(topologyKey === '' ? [at(`${field}.topologyKey`, 'Required value: can not be empty')] : []),
-      ];
-    }),
+    ...(spec.topologySpreadConstraints ?? []).flatMap(
+      ({ maxSkew, topologyKey, whenUnsatisfiable, labelSelector }, index, all) => {
+        const field = `spec.topologySpreadConstraints[${index}]`;
+        const first = all.findIndex((one) => one.topologyKey === topologyKey && one.whenUnsatisfiable === whenUnsatisfiable);
+        return [
+          ...checkSelector(`${field}.labelSelector`, labelSelector),
+          ...(first < index
+            ? [at(`${field}.{topologyKey, whenUnsatisfiable}`, `Duplicate value: "{${topologyKey}, ${whenUnsatisfiable}}"`)]
+            : []),
+          ...(maxSkew <= 0 ? [at(`${field}.maxSkew`, `Invalid value: ${maxSkew}: must be greater than zero`)] : []),
+          ...(topologyKey === '' ? [at(`${field}.topologyKey`, 'Required value: can not be empty')] : []),
+        ];
+      },
+    ),
   ];
 }
 

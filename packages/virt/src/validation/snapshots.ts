@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { core, kubevirt, VirtualMachine } from '@slipway/api';
-import type { KubeObject } from '@slipway/apimachinery';
+import { isObject, type KubeObject } from '@slipway/apimachinery';
 import { type Cause, invalid, notFound, notSupported, when } from './causes.ts';
 
 type Reference = core.TypedLocalObjectReference;
@@ -151,6 +151,20 @@ function checkCloneSource({ spec, metadata }: kubevirt.VirtualMachineClone, cont
     .map((status) => invalid('spec.Source', `Virtual Machine volume ${status.name} does not support snapshots`));
 }
 
+/** Each entry is one JSON patch operation on the VM that is made. */
+function checkClonePatches(patches: readonly string[] | undefined): readonly Cause[] {
+  return (patches ?? []).flatMap((patch, index) => {
+    const field = `spec.patches[${index}]`;
+    try {
+      const operation: unknown = JSON.parse(patch);
+      const isOne = isObject(operation) && typeof operation['op'] === 'string' && typeof operation['path'] === 'string';
+      return when(!isOne, () => invalid(field, `${patch} is not a JSON patch operation`));
+    } catch {
+      return [invalid(field, `${patch} is not valid JSON`)];
+    }
+  });
+}
+
 /** Rules for creating a clone. */
 export function validateClone(clone: kubevirt.VirtualMachineClone, context: CloneContext): readonly Cause[] {
   const { source, target, newMacAddresses = {}, labelFilters, annotationFilters, template } = clone.spec;
@@ -164,6 +178,7 @@ export function validateClone(clone: kubevirt.VirtualMachineClone, context: Clon
     ...when(target?.name !== undefined && source.kind === 'VirtualMachine' && target.name === source.name, () =>
       invalid('spec.target.name', 'Target name cannot be equal to source name when both are VirtualMachines'),
     ),
+    ...checkClonePatches(clone.spec.patches),
     ...checkFilters('spec.Labels', labelFilters),
     ...checkFilters('spec.Annotations', annotationFilters),
     ...checkFilters('spec.template.labelFilters', template?.labelFilters),

@@ -4,11 +4,12 @@ import { clusterConfig } from '../config.ts';
 import { storedInstance } from '../testing.ts';
 import type { Cause } from './causes.ts';
 import rules from './__golden__/instance-rules.json' with { type: 'json' };
+import { validatePool, validatePoolUpdate } from './groups.ts';
 import { validateVirtualMachineInstance, validateVirtualMachineInstanceUpdate } from './instance.ts';
 import { validateInstancetype, validatePreference } from './instancetypes.ts';
 import { validateKubeVirt } from './kubevirt.ts';
-import { migrationObstacle, validateMigrationUpdate } from './migrations.ts';
-import { validateClone, validateExport, validateRestore } from './snapshots.ts';
+import { migrationObstacle, validateMigration, validateMigrationPolicy, validateMigrationUpdate } from './migrations.ts';
+import { validateClone, validateExport, validateRestore, validateSnapshot } from './snapshots.ts';
 import { validateVirtualMachine, validateVirtualMachineUpdate } from './virtual-machine.ts';
 
 interface Rule {
@@ -18,6 +19,9 @@ interface Rule {
   readonly devices?: object;
   readonly networks?: object;
   readonly volumes?: object;
+  /** Feature gates that are on, and other configuration of the cluster. */
+  readonly gates?: readonly string[];
+  readonly configuration?: kubevirt.KubeVirtConfiguration;
   readonly causes: (string | null)[][];
 }
 
@@ -25,15 +29,16 @@ const user = { isPlatform: false };
 const fields = (causes: readonly Cause[]) => [...new Set(causes.map(({ reason, field }) => `${reason} ${field ?? 'null'}`))];
 
 describe('rules for instances', () => {
-  it.each(rules as Rule[])('$case', ({ spec, domain, devices, networks, volumes, causes }) => {
+  it.each(rules as Rule[])('$case', ({ spec, domain, devices, networks, volumes, gates, configuration, causes }) => {
+    const config = clusterConfig({ ...configuration, ...(gates && { developerConfiguration: { featureGates: [...gates] } }) });
     const patch = {
       ...spec,
       domain: { devices: devices ?? {}, ...domain },
       ...(networks && { networks }),
       ...(volumes && { volumes }),
     };
-    const vmi = storedInstance(patch as Parameters<typeof storedInstance>[0]); // rows are deliberately wrong
-    expect(fields(validateVirtualMachineInstance(vmi, clusterConfig(), user))).toEqual(
+    const vmi = storedInstance(patch as Parameters<typeof storedInstance>[0], config); // rows are deliberately wrong
+    expect(fields(validateVirtualMachineInstance(vmi, config, user))).toEqual(
       causes.map((cause) => cause.join(' ').replace(/ $/, ' null')),
     );
   });
@@ -65,6 +70,11 @@ const machine = (spec: object = {}): VirtualMachine =>
     spec: { runStrategy: 'Halted', template: { spec: { domain: { devices: {}, memory: { guest: '1Gi' } } } }, ...spec },
   }) as VirtualMachine; // rows below are deliberately wrong
 
+/** A template with the disk of a DataVolume. */
+const using = (name: string) => ({
+  template: { spec: { domain: { devices: {}, memory: { guest: '1Gi' } }, volumes: [{ name: 'a', dataVolume: { name } }] } },
+});
+
 const small = { name: 's', kind: 'VirtualMachineInstancetype' as const, spec: { cpu: { guest: 3 }, memory: { guest: '1Gi' } } };
 
 describe('rules for virtual machines', () => {
@@ -80,6 +90,44 @@ describe('rules for virtual machines', () => {
       'a data volume nobody uses',
       { dataVolumeTemplates: [{ metadata: { name: 'd' }, spec: { storage: {}, source: { blank: {} } } }] },
       ['FieldValueRequired spec.dataVolumeTemplate[0]'],
+    ],
+    [
+      'a data volume made of nothing',
+      { dataVolumeTemplates: [{ metadata: { name: 'd' }, spec: { storage: {} } }], ...using('d') },
+      ['FieldValueInvalid spec.dataVolumeTemplate[0]'],
+    ],
+    [
+      'a data volume that a populator fills',
+      {
+        dataVolumeTemplates: [{ metadata: { name: 'd' }, spec: { storage: { dataSourceRef: { kind: 'P', name: 'p' } } } }],
+        ...using('d'),
+      },
+      [],
+    ],
+    [
+      'a data volume of another namespace',
+      { dataVolumeTemplates: [{ metadata: { name: 'd', namespace: 'x' }, spec: { storage: {}, source: { blank: {} } } }] },
+      ['FieldValueInvalid spec.dataVolumeTemplates[0]'],
+    ],
+    [
+      'a matcher with a name that is also to be inferred',
+      { instancetype: { name: 'a', inferFromVolume: 'b' } },
+      ['FieldValueInvalid spec.instancetype.name'],
+    ],
+    [
+      'an unknown policy of inference',
+      { preference: { inferFromVolume: 'b', inferFromVolumeFailurePolicy: 'Guess' } },
+      ['FieldValueInvalid spec.preference.inferFromVolumeFailurePolicy'],
+    ],
+    [
+      'memory that cannot grow to its maximum',
+      { template: { spec: { domain: { devices: {}, memory: { guest: '2Gi', maxGuest: '1Gi' } } } } },
+      ['FieldValueInvalid spec.template.spec.domain.memory.guest'],
+    ],
+    [
+      'more sockets than can be plugged in',
+      { template: { spec: { domain: { devices: {}, cpu: { sockets: 4, maxSockets: 2 }, memory: { guest: '1Gi' } } } } },
+      ['FieldValueInvalid spec.template.spec.domain.cpu.sockets'],
     ],
     ['nothing', {}, []],
   ])('refuses %s', (_, spec, causes) => expect(check(machine(spec))).toEqual(causes));
@@ -154,6 +202,154 @@ describe('rules for other kinds', () => {
       'FieldValueInvalid spec.target.name',
       'FieldValueInvalid spec.Labels',
     ]);
+  });
+
+  it.each<[string, object, string[]]>([
+    ['a group of its own', { apiGroup: undefined }, ['FieldValueNotFound spec.source.apiGroup']],
+    ['another group', { apiGroup: 'apps' }, ['FieldValueInvalid spec.source.apiGroup']],
+    ['another kind', { kind: 'VirtualMachineInstance' }, ['FieldValueInvalid spec.source.kind']],
+  ])('refuses a snapshot of %s', (_, more, causes) => {
+    const source = { apiGroup: 'kubevirt.io', kind: 'VirtualMachine', name: 'web', ...more };
+    expect(fields(validateSnapshot({ apiVersion: 'x/v1', kind: 'X', metadata: {}, spec: { source } }))).toEqual(causes);
+  });
+
+  it.each<[string, object, string[]]>([
+    ['no template', { virtualMachineTemplate: undefined }, ['FieldValueRequired spec.virtualMachineTemplate']],
+    ['no selector', { selector: undefined }, ['FieldValueRequired spec.selector']],
+    ['a selector of others', { selector: { matchLabels: { a: 'c' } } }, ['FieldValueInvalid spec.selector']],
+    ['none available', { maxUnavailable: 0 }, ['FieldValueInvalid spec.maxUnavailable']],
+    ['too many unavailable', { maxUnavailable: '101%' }, ['FieldValueInvalid spec.maxUnavailable']],
+    ['two ways to shrink', { scaleInStrategy: { proactive: {}, unmanaged: {} } }, ['FieldValueInvalid spec.scaleInStrategy']],
+    ['two ways to update', { updateStrategy: { proactive: {}, unmanaged: {} } }, ['FieldValueInvalid spec.updateStrategy']],
+    ['nothing wrong', {}, []],
+  ])('refuses a pool with %s', (_, more, causes) => {
+    const labels = { a: 'b' };
+    const spec = { selector: { matchLabels: labels }, virtualMachineTemplate: { metadata: { labels }, spec: {} }, ...more };
+    const pool = { apiVersion: 'x/v1', kind: 'X', metadata: {}, spec } as unknown as Parameters<typeof validatePool>[0]; // rows are wrong
+    expect(fields(validatePool(pool))).toEqual(causes);
+    const other = { ...pool, spec: { ...pool.spec, selector: { matchLabels: { x: 'y' } } } };
+    expect(fields(validatePoolUpdate(other, pool))).toEqual(['FieldValueInvalid spec.selector']);
+  });
+
+  it.each<[string, object, string[]]>([
+    ['CPUs', { memory: { guest: '1Gi' } }, ['FieldValueRequired spec.cpu.guest']],
+    ['memory', { cpu: { guest: 1 }, memory: {} }, ['FieldValueRequired spec.memory.guest']],
+    [
+      'sense in overcommitment',
+      { cpu: { guest: 1 }, memory: { guest: '1Gi', overcommitPercent: 100 } },
+      ['FieldValueInvalid spec.memory.overcommitPercent'],
+    ],
+    ['room to grow', { cpu: { guest: 4, maxSockets: 2 }, memory: { guest: '1Gi' } }, ['FieldValueInvalid spec.cpu.maxSockets']],
+  ])('refuses an instance type without %s', (_, spec, causes) => {
+    expect(fields(validateInstancetype({ spec: spec as kubevirt.VirtualMachineInstancetypeSpec }))).toEqual(causes); // rows are wrong
+  });
+
+  it.each<[string, object, string[]]>([
+    ['spread over something else', { spreadOptions: { across: 'Nodes' } }, ['FieldValueInvalid spec.cpu.spreadOptions.across']],
+    [
+      'three threads a core',
+      { spreadOptions: { across: 'CoresThreads', ratio: 3 } },
+      ['FieldValueInvalid spec.cpu.spreadOptions.ratio'],
+    ],
+  ])('refuses a preference with CPUs %s', (_, cpu, causes) => {
+    expect(fields(validatePreference({ spec: { cpu } }))).toEqual(causes);
+  });
+
+  it.each<[string, Omit<kubevirt.MigrationPolicySpec, 'selectors'>, string[]]>([
+    ['a negative time', { completionTimeoutPerGiB: -1 }, ['FieldValueInvalid spec.completionTimeoutPerGiB']],
+    ['a negative bandwidth', { bandwidthPerMigration: '-1Mi' }, ['FieldValueInvalid spec.bandwidthPerMigration']],
+    ['no downtime at all', { maxDowntimeMs: 0 }, ['FieldValueInvalid spec.maxDowntimeMs']],
+    [
+      'a stall detector whose gate is off',
+      { experimental: { stallDetector: {} } },
+      ['FieldValueInvalid spec.experimental.stallDetector'],
+    ],
+  ])('refuses a migration policy with %s', (_, spec, causes) => {
+    const policy = { apiVersion: 'x/v1', kind: 'X', metadata: {}, spec: { ...spec, selectors: {} } };
+    expect(fields(validateMigrationPolicy(policy, clusterConfig()))).toEqual(causes);
+  });
+
+  it('keeps the priority of a migration for the platform', () => {
+    const migration = { apiVersion: 'x/v1', kind: 'X', metadata: {}, spec: { vmiName: '', priority: 'system-critical' } };
+    const causes = (isPlatform: boolean) => fields(validateMigration(migration as never, clusterConfig(), isPlatform)); // a kind of its own
+    expect(causes(false)).toEqual(['FieldValueRequired spec.vmiName', 'FieldValueForbidden spec.priority']);
+    expect(causes(true)).toEqual(['FieldValueRequired spec.vmiName']);
+  });
+
+  it.each<[string, object, string[]]>([
+    [
+      'a source of another kind',
+      { source: { kind: 'Pod', name: 'x' } },
+      ['FieldValueInvalid spec.Source.Kind', 'FieldValueInvalid spec.Source'],
+    ],
+    ['a malformed MAC address', { newMacAddresses: { a: 'x' } }, ['FieldValueInvalid spec.NewMacAddresses']],
+    ['a patch that is no JSON', { patches: ['replace'] }, ['FieldValueInvalid spec.patches[0]']],
+    ['a patch that is no operation', { patches: ['{"a":1}'] }, ['FieldValueInvalid spec.patches[0]']],
+    ['nothing wrong', { patches: ['{"op":"remove","path":"/spec/x"}'] }, []],
+  ])('refuses a clone with %s', (_, more, causes) => {
+    const spec = { source: { apiGroup: 'kubevirt.io', kind: 'VirtualMachine', name: 'web' }, ...more };
+    const clone = { apiVersion: 'x/v1', kind: 'X', metadata: { namespace: 'shop' }, spec };
+    expect(fields(validateClone(clone, { source: machine(), sourceExists: true }))).toEqual(causes);
+  });
+
+  it.each<[string, object, string[]]>([
+    [
+      'renewal after the end',
+      { certificateRotateStrategy: { selfSigned: { ca: { duration: '1h', renewBefore: '2h' } } } },
+      ['FieldValueInvalid spec.certificateRotationStrategy.selfSigned.ca'],
+    ],
+    [
+      'a server that outlives its CA',
+      { certificateRotateStrategy: { selfSigned: { ca: { duration: '1h' }, server: { duration: '2h' } } } },
+      ['FieldValueInvalid spec.certificateRotationStrategy.selfSigned'],
+    ],
+    [
+      'a patch that is no JSON',
+      { customizeComponents: { patches: [{ patch: 'x', type: 'json' }] } },
+      ['FieldValueInvalid spec.customizeComponents.patches[0]'],
+    ],
+    [
+      'ciphers for TLS 1.3',
+      { configuration: { tlsConfiguration: { minTLSVersion: 'VersionTLS13', ciphers: ['a'] } } },
+      ['FieldValueInvalid spec.configuration.tlsConfiguration.ciphers'],
+    ],
+    [
+      'two seccomp profiles',
+      {
+        configuration: {
+          seccompConfiguration: {
+            virtualMachineInstanceProfile: { customProfile: { localhostProfile: 'x', runtimeDefaultProfile: true } },
+          },
+        },
+      },
+      ['FieldValueInvalid spec.configuration.seccompConfiguration.virtualMachineInstanceProfile.customProfile'],
+    ],
+    [
+      'templates whose gate is off',
+      {
+        configuration: {
+          virtTemplateDeployment: { enabled: true },
+          developerConfiguration: { disabledFeatureGates: ['Template'] },
+        },
+      },
+      ['FieldValueInvalid spec.configuration.virtTemplateDeployment'],
+    ],
+    [
+      'roles of its own whose gate is off',
+      {
+        configuration: {
+          roleAggregationStrategy: 'Manual',
+          developerConfiguration: { disabledFeatureGates: ['OptOutRoleAggregation'] },
+        },
+      },
+      ['FieldValueInvalid spec.configuration.roleAggregationStrategy'],
+    ],
+    ['roles of its own', { configuration: { roleAggregationStrategy: 'Manual' } }, []],
+  ])('refuses a KubeVirt object with %s', (_, spec, causes) => {
+    const object = { apiVersion: 'kubevirt.io/v1', kind: 'KubeVirt', metadata: { name: 'kubevirt' }, spec } as Parameters<
+      typeof validateKubeVirt
+    >[0]; // rows are wrong
+    expect(fields(validateKubeVirt(object))).toEqual(causes);
   });
 
   it('checks the KubeVirt object', () => {

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { kubevirt, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
 import type { ClusterConfig } from '../config.ts';
 import { defaultInstance } from '../defaults/default-instance.ts';
+import { memoryHotplugObstacle } from '../defaults/hotplug-limits.ts';
 import { type ResolvedInstancetype, type ResolvedPreference, renderInstance } from '../defaults/render-instance.ts';
 import { derivedUuid } from '../defaults/stable-ids.ts';
 import { cpuTopology, guestMemory, vcpuCount } from '../domain/shape.ts';
@@ -39,6 +40,28 @@ function checkRunStrategy({ spec }: VirtualMachine, config: ClusterConfig): read
   );
 }
 
+function checkDataSource(
+  entry: string,
+  name: string,
+  { pvc, storage, source, sourceRef }: kubevirt.DataVolumeTemplateSpec['spec'],
+): readonly Cause[] {
+  const sources = Object.values(source ?? {}).filter((each) => each !== undefined).length;
+  const target = pvc ?? storage;
+  const isPopulated = source === undefined && (target?.dataSource ?? target?.dataSourceRef) !== undefined;
+  return [
+    ...when(pvc !== undefined && storage !== undefined, () =>
+      invalid(entry, `Duplicate storage definition, both target storage and target pvc defined for DataVolumeTemplate ${name}`),
+    ),
+    ...when(pvc === undefined && storage === undefined, () =>
+      invalid(entry, `Missing Data volume PVC or Storage for DataVolumeTemplate ${name}`),
+    ),
+    ...when((source !== undefined) === (sourceRef !== undefined) && !isPopulated, () =>
+      invalid(entry, `Data volume should have either Source or SourceRef, or be externally populated`),
+    ),
+    ...when(sources > 1, () => invalid(entry, 'Multiple Data volume sources')),
+  ];
+}
+
 function checkDataVolumeTemplate(vm: VirtualMachine, template: kubevirt.DataVolumeTemplateSpec, index: number): readonly Cause[] {
   // KubeVirt-compat: both spellings of the list occur in these paths.
   const entry = `spec.dataVolumeTemplate[${index}]`;
@@ -49,22 +72,11 @@ function checkDataVolumeTemplate(vm: VirtualMachine, template: kubevirt.DataVolu
   const own = vm.metadata.namespace ?? 'default';
   if (namespace && namespace !== own)
     return [invalid(list, `Embedded DataVolume namespace ${namespace} differs from VM namespace ${own}`)];
-  const { pvc, storage, source, sourceRef } = template.spec;
   const referenced = (vm.spec.template.spec?.volumes ?? []).some(
     ({ dataVolume, persistentVolumeClaim }) => dataVolume?.name === name || persistentVolumeClaim?.claimName === name,
   );
-  const sources = source === undefined ? 0 : Object.values(source).filter((each) => each !== undefined).length;
   return [
-    ...when(pvc !== undefined && storage !== undefined, () =>
-      invalid(entry, `Duplicate storage definition, both target storage and target pvc defined for DataVolumeTemplate ${name}`),
-    ),
-    ...when(pvc === undefined && storage === undefined, () =>
-      invalid(entry, `Missing Data volume PVC or Storage for DataVolumeTemplate ${name}`),
-    ),
-    ...when(source !== undefined && sourceRef !== undefined, () =>
-      invalid(entry, `Data volume should have either Source or SourceRef, or be externally populated`),
-    ),
-    ...when(sources > 1, () => invalid(entry, 'Multiple Data volume sources')),
+    ...checkDataSource(entry, name, template.spec),
     ...when(!referenced, () =>
       required(entry, `DataVolumeTemplate entry ${entry} must be referenced in the VMI template's 'volumes' list`),
     ),
@@ -148,6 +160,13 @@ function conflictsOf(vm: VirtualMachine, { instancetype }: VirtualMachineContext
   });
 }
 
+/** A maximum that the author chose must be one that memory can grow to. */
+function checkMaxGuest(vm: VirtualMachine, expanded: VirtualMachineInstance): readonly Cause[] {
+  const maxGuest = vm.spec.template.spec?.domain.memory?.maxGuest;
+  const obstacle = maxGuest === undefined ? undefined : memoryHotplugObstacle(expanded.spec, maxGuest);
+  return obstacle === undefined ? [] : [invalid('spec.template.spec.domain.memory.guest', obstacle)];
+}
+
 /** The instance as it would be stored if it started now: rules apply to that, under the template's path. */
 function expandedSpec(vm: VirtualMachine, context: VirtualMachineContext): VirtualMachineInstance {
   const { config, instancetype, preference } = context;
@@ -165,11 +184,13 @@ export function validateVirtualMachine(vm: VirtualMachine, context: VirtualMachi
   const requirements = requirementFaults(vm, context);
   if (requirements.length > 0) return requirements;
   const { config } = context;
+  const expanded = expandedSpec(vm, context);
   return [
     ...(context.isPlatform
       ? []
       : checkInstanceMetadata('spec.template.metadata', vm.spec.template.metadata as VirtualMachine['metadata'], config)), // same shape
-    ...checkInstanceSpec('spec.template.spec', expandedSpec(vm, context).spec, config, { volumesMustBeUsed: true }),
+    ...checkInstanceSpec('spec.template.spec', expanded.spec, config, { volumesMustBeUsed: true }),
+    ...checkMaxGuest(vm, expanded),
     ...(vm.spec.dataVolumeTemplates ?? []).flatMap((template, index) => checkDataVolumeTemplate(vm, template, index)),
     ...checkRunStrategy(vm, config),
   ];
