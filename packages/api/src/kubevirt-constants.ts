@@ -63,6 +63,8 @@ export const HotplugReason = {
   /** Ours: the guest has not let the device go. */
   detachTimedOut: 'DetachTimedOut',
   detachRefused: 'DetachRefused',
+  /** Ours: the guest's agent does not list what was plugged. */
+  notSeenByGuest: 'NotSeenByGuest',
   /** Ours: the guest has not taken what it was given. */
   vcpuChangeFailed: 'VCPUChangeFailed',
   memoryChangeFailed: 'MemoryChangeFailed',

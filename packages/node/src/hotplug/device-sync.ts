@@ -3,6 +3,7 @@ import { HotplugReason, VmiCondition, VmiPhase } from '@slipway/api';
 import { formatTime } from '@slipway/apimachinery';
 import { backOffDelay, sleep, type Logger, type TimerClock } from '@slipway/runtime';
 import type { DomainEvent, DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+import { GuestCheck, type PluggedDevice } from './guest-check.ts';
 import { liveDomain } from './live-domain.ts';
 import { InterfaceSync, type InterfaceSyncDeps } from './interface-sync.ts';
 import { concernsInterfaces } from './plan-interfaces.ts';
@@ -13,8 +14,8 @@ import type { GuestNow, InstanceChange, SyncResult } from './sync-result.ts';
 import { VolumeSync, type VolumeSyncDeps } from './volume-sync.ts';
 
 export interface DeviceSyncDeps
-  extends Omit<VolumeSyncDeps, 'nowMs'>,
-    Omit<InterfaceSyncDeps, 'nowMs'>,
+  extends Omit<VolumeSyncDeps, 'nowMs' | 'plugged'>,
+    Omit<InterfaceSyncDeps, 'nowMs' | 'plugged'>,
     Omit<SizeSyncDeps, 'nowMs'> {
   readonly clock: TimerClock;
   readonly random: () => number;
@@ -46,14 +47,17 @@ export class DeviceSync {
   constructor(deps: DeviceSyncDeps) {
     this.deps = deps;
     const nowMs = (): number => deps.clock.now();
-    this.volumes = new VolumeSync({ ...deps, nowMs });
-    this.interfaces = new InterfaceSync({ ...deps, nowMs });
+    const check = new GuestCheck({ ...deps, nowMs });
+    const plugged = (device: PluggedDevice): void => check.expect(device);
+    this.volumes = new VolumeSync({ ...deps, nowMs, plugged });
+    this.interfaces = new InterfaceSync({ ...deps, nowMs, plugged });
     const sizes = new SizeSync({ ...deps, nowMs });
     this.parts = [
       { concerns: concernsVolumes, sync: (guest, signal) => this.volumes.sync(guest, signal) },
       { concerns: concernsInterfaces, sync: (guest, signal) => this.interfaces.sync(guest, signal) },
       { concerns: concernsVcpus, sync: (guest, signal) => sizes.syncVcpus(guest, signal) },
       { concerns: concernsMemory, sync: (guest, signal) => sizes.syncMemory(guest, signal) },
+      { concerns: () => check.concerns(), sync: (guest) => check.sync(guest) },
     ];
   }
 

@@ -3,6 +3,7 @@ import type { EventRecorder } from '@slipway/runtime';
 import { cpuTopology, type DomainFacts, el, interfaceElement, planInterfaces, renderXml, vcpuCount } from '@slipway/virt';
 import type { PlannedTap, PodNetwork, PodNetworkStatus, Sandbox } from '../contracts.ts';
 import type { LiveInterface } from './live-domain.ts';
+import type { PluggedDevice } from './guest-check.ts';
 import { isPendingUnplug, Patience } from './patience.ts';
 import { type InterfaceStep, planInterfaceSteps } from './plan-interfaces.ts';
 import type { GuestNow, InstanceChange, SyncResult } from './sync-result.ts';
@@ -16,6 +17,8 @@ export interface InterfaceSyncDeps {
   readonly nowMs: () => number;
   readonly pod: () => Pod;
   readonly sandbox: Sandbox;
+  /** Told of what the guest should show from now on. */
+  readonly plugged?: (device: PluggedDevice) => void;
   /** What the planner needs, with these interfaces of the pod. */
   readonly factsWith: (vmi: VirtualMachineInstance, network: PodNetworkStatus) => DomainFacts;
   /** Tells the pod's object what networks it has. */
@@ -106,6 +109,7 @@ export class InterfaceSync {
     await libvirt.attachDevice(domain, renderXml(interfaceElement(planned)));
     await writeNetwork(status);
     this.patience.forget(keyOf({ action: 'attach', name }));
+    this.deps.plugged?.({ kind: 'interface', name });
     events.normal(vmi, 'InterfacePlugged', `Interface ${name} was given to the guest`);
     const entry = statusOf(tap, planned.linkState ?? 'up');
     return (now) => withInterfaces(now, (list) => [...list.filter((other) => other.name !== name), entry]);

@@ -3,6 +3,7 @@ import { HotplugReason, VolumePhase } from '@slipway/api';
 import type { EventRecorder, Logger } from '@slipway/runtime';
 import { diskElement, type DomainFacts, planHotplugDisk, renderXml, spareIoThreads } from '@slipway/virt';
 import type { PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
+import type { PluggedDevice } from './guest-check.ts';
 import { isPendingUnplug, Patience } from './patience.ts';
 import type { LiveDisk } from './live-domain.ts';
 import { planVolumes, type VolumeStep } from './plan-volumes.ts';
@@ -18,6 +19,8 @@ export interface VolumeSyncDeps {
   readonly nowMs: () => number;
   readonly pod: () => Pod;
   readonly sandbox: Sandbox;
+  /** Told of what the guest should show from now on. */
+  readonly plugged?: (device: PluggedDevice) => void;
   /** What the planner needs besides the volume. */
   readonly facts: (vmi: VirtualMachineInstance) => DomainFacts;
 }
@@ -106,6 +109,7 @@ export class VolumeSync {
       taken.targets.push(targetDev);
       if (newIoThread !== undefined) taken.ioThreads.push(newIoThread);
       this.patience.forget(keyOf(step));
+      if (step.action === 'attach') this.deps.plugged?.({ kind: 'disk', name });
       return this.ready(vmi, name, targetDev);
     } catch (error) {
       signal.throwIfAborted();
