@@ -123,12 +123,22 @@ describe('a guest that libvirt has lost sight of', () => {
 
   it('is asked about again when an earlier agent had started it', async () => {
     const { session, set, events, clock } = world(running);
-    expect(await session.find(NAME)).toEqual({ isActive: true, isPaused: false });
+    expect(await session.find(NAME)).toEqual({ isActive: true, power: { type: 'resumed' } });
     set(off(SHUTOFF_REASON.unknown));
     await settled();
     clock.advance(200);
     await settled();
     expect(events).toEqual([ended('Failed', 'while nobody watched')]);
+  });
+
+  it('is told to be paused or not once its daemon is back', async () => {
+    const { session, set, events, killDaemon } = world();
+    await session.start(NAME, '<domain/>', false);
+    set({ state: DOMAIN_STATE.paused, reason: 1 });
+    killDaemon();
+    await settled();
+    expect(events).toEqual([{ type: 'paused', reason: 'PausedByUser' }]);
+    expect(await session.find(NAME)).toEqual({ isActive: true, power: { type: 'paused', reason: 'PausedByUser' } });
   });
 
   it('has ended when the next daemon does not know it, or the sandbox is gone', async () => {

@@ -25,6 +25,9 @@ export type GuestEvent =
   /** The guest goes beyond what a guest may do: for people. */
   | { readonly type: 'trouble'; readonly reason: string; readonly message: string };
 
+/** Whether the processors run, as far as people are concerned. */
+export type PowerEvent = Extract<GuestEvent, { readonly type: 'paused' | 'resumed' }>;
+
 export interface GuestSessionDeps {
   readonly sandbox: RunningSandbox;
   readonly programs: HostPrograms;
@@ -41,6 +44,7 @@ export interface GuestSessionDeps {
 const CLEAN_SHUTOFF: readonly number[] = [1, 5, 7]; // shutdown, saved, from snapshot
 const [REASON_UNKNOWN, REASON_FAILED_START] = [0, 6];
 const IO_ERROR_SUSPEND = 2;
+const [PAUSED_USER, PAUSED_IO_ERROR] = [1, 5];
 /**
  * A daemon that was started again believes for a while in a QEMU that is gone, and finds out without an event: it is
  * asked until it must have.
@@ -71,6 +75,14 @@ const TROUBLE_TEXT = {
     'The guest was reset more than 10 times within 5 minutes. Look at its console for the reason (a panic with "panic=", a watchdog, a boot loop), and stop the VM meanwhile if it should not use the processor',
 } as const;
 
+/** Undefined in between: libvirt itself has stopped the processors for a moment, or the guest sleeps. */
+function powerOf(state: number, reason: number): PowerEvent | undefined {
+  if (state === DOMAIN_STATE.running || state === DOMAIN_STATE.blocked) return { type: 'resumed' };
+  if (state !== DOMAIN_STATE.paused) return undefined;
+  if (reason === PAUSED_IO_ERROR) return { type: 'paused', reason: 'PausedIOError' };
+  return reason === PAUSED_USER ? { type: 'paused', reason: 'PausedByUser' } : undefined;
+}
+
 /** The connection to one sandbox's libvirt and what hangs on the domain: consoles, events. Owns them until `close`. */
 export class GuestSession {
   private readonly deps: GuestSessionDeps;
@@ -84,6 +96,7 @@ export class GuestSession {
   private hasEnded = false;
   /** The domain has been seen running: when it is off, it has ended. */
   private hasRun = false;
+  private lastPower: PowerEvent['type'] = 'resumed';
   /** Started by us, not found: what libvirt says of it before it has run is about the start. */
   private isOurs = false;
   private readonly gates: Readonly<Record<keyof typeof EVENT_LIMITS, EventGate<GuestEvent>>>;
@@ -118,7 +131,7 @@ export class GuestSession {
   }
 
   /** Whether the domain runs already: the agent was away. Undefined when there is none by this name. */
-  async find(name: string): Promise<{ readonly isActive: boolean; readonly isPaused: boolean } | undefined> {
+  async find(name: string): Promise<{ readonly isActive: boolean; readonly power: PowerEvent | undefined } | undefined> {
     const libvirt = await this.connection;
     try {
       const { state, reason } = await libvirt.state(await libvirt.lookup(name));
@@ -128,9 +141,11 @@ export class GuestSession {
         this.doubt(libvirt);
         await this.limitAgent(libvirt);
       }
+      const power = powerOf(state, reason);
+      if (!this.hasRun && power) this.lastPower = power.type;
       this.hasRun ||= isActive;
       if (!isActive && this.isEnd(reason)) this.ended(CLEAN_SHUTOFF.includes(reason), 'while nobody watched');
-      return { isActive, isPaused: state === DOMAIN_STATE.paused };
+      return { isActive, power };
     } catch (error) {
       if (!(error instanceof LibvirtError) || error.code !== ERROR_CODE.noDomain) throw error;
       if (this.hasRun) this.ended(false, 'libvirt lost it');
@@ -150,6 +165,7 @@ export class GuestSession {
     this.domainName = name;
     this.isOurs = true;
     await libvirt.create(await libvirt.define(xml), { paused });
+    this.lastPower = paused ? 'paused' : 'resumed';
     this.hasRun = true;
     await this.limitAgent(libvirt);
   }
@@ -285,9 +301,11 @@ export class GuestSession {
   private doubt(libvirt: LibvirtConnection): void {
     const { signal } = this.closing;
     const look = async (): Promise<void> => {
-      for (const waitMs of DOUBT_MS) {
+      for (const [index, waitMs] of DOUBT_MS.entries()) {
         if (this.hasEnded || (await this.connection) !== libvirt) return;
-        await this.find(this.domainName);
+        const found = await this.find(this.domainName);
+        // what happened while no daemon was there was no event
+        if (index === 0 && found?.power && found.power.type !== this.lastPower) this.tellPower(found.power);
         await sleep(this.deps.clock, waitMs, signal);
       }
     };
@@ -295,16 +313,21 @@ export class GuestSession {
   }
 
   private onDomainEvent(event: DomainEvent): void {
-    const { agent, power, device } = this.gates;
+    const { agent, device } = this.gates;
     if (event.type === 'agent') agent.offer('agent', event);
     else if (event.type.startsWith('device-')) device.offer(deviceKey(event), { type: 'device', event });
     else if (event.type === 'reboot') this.countReset();
     if (event.type !== 'lifecycle') return;
     if (event.event === LIFECYCLE.stopped) this.stopped(event.detail);
     else if (event.event === LIFECYCLE.crashed) this.ended(false, 'it crashed');
-    else if (event.event === LIFECYCLE.resumed) power.offer('power', { type: 'resumed' });
+    else if (event.event === LIFECYCLE.resumed) this.tellPower({ type: 'resumed' });
     else if (event.event === LIFECYCLE.suspended)
-      power.offer('power', { type: 'paused', reason: event.detail === IO_ERROR_SUSPEND ? 'PausedIOError' : 'PausedByUser' });
+      this.tellPower({ type: 'paused', reason: event.detail === IO_ERROR_SUSPEND ? 'PausedIOError' : 'PausedByUser' });
+  }
+
+  private tellPower(event: PowerEvent): void {
+    this.lastPower = event.type;
+    this.gates.power.offer('power', event);
   }
 
   private countReset(): void {

@@ -233,7 +233,7 @@ export class Launch {
     await this.writeRunning(plan, network);
     if (!isActive) events.normal(vmi, 'Started', 'VirtualMachineInstance started.');
     if (this.isDeleting) this.beginShutdown();
-    if (isActive) this.deps.freezes.adopt(this.freezable(), this.writer.current);
+    if (isActive) await this.adoptState(session, plan.name);
     this.guest?.agent.poll().catch(() => {});
     this.devices = plugDevices(this.view, session, network);
   }
@@ -241,6 +241,13 @@ export class Launch {
   private resumeDeps(session: GuestControl): ResumeDeps {
     const { volumes, events, clock } = this.deps;
     return { session, volumes, events, pod: this.pod.current, sandbox: session.sandbox, nowMs: clock.now() };
+  }
+
+  /** What became of a guest that runs already while no agent watched. */
+  private async adoptState(session: GuestControl, name: string): Promise<void> {
+    const power = (await session.find(name))?.power;
+    if (power) await this.writePaused(power.type === 'paused' ? power.reason : undefined);
+    this.deps.freezes.adopt(this.freezable(), this.writer.current);
   }
 
   private async writeRunning(plan: DomainPlan, network: PodNetworkStatus): Promise<void> {

@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest';
 import type { PodNetwork, Sandbox, VolumeManager } from '../contracts.ts';
 import type { RunningSandbox } from '../sandbox/index.ts';
 import { FreezeTimers } from './freeze-timers.ts';
-import type { GuestEvent } from './guest-session.ts';
+import type { GuestEvent, PowerEvent } from './guest-session.ts';
 import { oneShot } from './launch-parts.ts';
 import type { GuestControl, LaunchDeps } from './launch-view.ts';
 import { LauncherRunner } from './launcher-runner.ts';
@@ -22,7 +22,7 @@ type Step = 'sandbox' | 'network' | 'volumes' | 'find' | 'start' | 'tearDown';
 
 interface WorldOptions {
   /** What the host has before the agent starts. */
-  readonly standing?: { readonly domain?: 'running' | 'off' };
+  readonly standing?: { readonly domain?: 'running' | 'off'; readonly power?: PowerEvent };
   readonly phase?: string;
   readonly graceSeconds?: number;
 }
@@ -41,6 +41,7 @@ async function world({ standing, phase = 'Scheduling', graceSeconds = 0 }: World
   let isTerminating = false;
   let sandbox: RunningSandbox | undefined;
   let domain: 'running' | 'off' | undefined = standing?.domain;
+  const power = standing?.power ?? { type: 'resumed' };
   let emit: (event: GuestEvent) => void = () => {};
 
   const reach = async (step: Step): Promise<void> => {
@@ -110,7 +111,7 @@ async function world({ standing, phase = 'Scheduling', graceSeconds = 0 }: World
       await reach('find');
       if (domain === undefined) return undefined;
       if (domain === 'off') emit({ type: 'ended', phase: 'Succeeded', reason: 'while nobody watched' });
-      return { isActive: domain === 'running', isPaused: false };
+      return { isActive: domain === 'running', power: domain === 'running' ? power : undefined };
     },
     start: async () => {
       await reach('start');
@@ -351,8 +352,16 @@ describe('an agent that starts again', () => {
   it('adopts a guest that runs', async () => {
     const { sync, steps, vmi } = await world({ standing: { domain: 'running' }, phase: 'Running' });
     await sync();
-    expect(steps).toEqual(['network', 'volumes', 'find', 'consoles']);
+    expect(steps).toEqual(['network', 'volumes', 'find', 'consoles', 'find']);
     expect(phaseOf(await vmi())).toBe('Running');
+  });
+
+  it('sees that the guest was paused meanwhile, or goes on', async () => {
+    const paused = { type: 'paused', reason: 'PausedIOError' } as const;
+    const away = await world({ standing: { domain: 'running', power: paused }, phase: 'Running' });
+    await away.sync();
+    const { status } = await away.vmi();
+    expect(status?.conditions?.find(({ type }) => type === 'Paused')).toMatchObject({ status: 'True', reason: 'PausedIOError' });
   });
 
   it('finishes a start in which the earlier one was killed', async () => {
