@@ -207,3 +207,31 @@ describe('snapshots of a volume', () => {
     });
   });
 });
+
+describe('a claim that holds files', () => {
+  it('has them in its snapshots and clones, copied with the rights of their owner, also while it is used', async () => {
+    const store = new VolumeStore({ stateDir, qemuImg: hostQemuImg, uid: randomUUID });
+    await store.open();
+    const [state, snapshot, clone] = [randomUUID(), randomUUID(), randomUUID()];
+    await store.create(state, 10 * MiB);
+    await store.attach(state, { podUid: POD, uid: UID }, () => false, signal);
+    const files = await store.filesDirectory(state, { podUid: POD, uid: UID });
+    const asGuest = (command: string): string =>
+      execFileSync('setpriv', [`--reuid=${UID}`, `--regid=${UID}`, '--clear-groups', '--', 'sh', '-c', command]).toString();
+    asGuest(`mkdir ${files}/tpm && echo secret > ${files}/tpm/state && ln -s /etc/shadow ${files}/tpm/link`);
+
+    const live: LiveDisks = {
+      isGone: () => false,
+      writtenFile: () => Promise.resolve(undefined),
+      pivot: () => Promise.reject(new Error('There is no disk to change')),
+    };
+    await store.snapshot(state, snapshot, live, signal);
+    asGuest(`echo changed > ${files}/tpm/state`);
+    await store.clone(snapshot, clone, 10 * MiB, signal);
+    const copied = join(store.directory(clone), 'files/tpm');
+    expect(execFileSync('cat', [join(copied, 'state')]).toString()).toBe('secret\n');
+    expect(lstatSync(join(copied, 'link')).isSymbolicLink()).toBe(true);
+    expect(lstatSync(store.directory(snapshot)).mode & 0o777).toBe(0o700);
+    expect(asGuest(`cat ${files}/tpm/state`)).toBe('changed\n');
+  });
+});

@@ -1,12 +1,14 @@
-import { constants } from 'node:fs';
-import { chmod, chown, copyFile, link, lstat, mkdir, readdir, readFile, rename, rm, statfs, unlink } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf } from './error-code.ts';
+import { LayerStore } from './layer-store.ts';
 import type { QemuImg } from './qemu-img.ts';
+import { settleVolume } from './settle-volume.ts';
 import { VolumeError } from './volume-error.ts';
-import { type LiveDisks, pivotGuest, snapshotDirectory } from './snapshot-volume.ts';
+import type { LiveDisks } from './snapshot-volume.ts';
+import { VolumeCopies } from './volume-copies.ts';
 import { otherWriters, withoutWriter, withWriter, writersOf } from './writers.ts';
-import { exists, makeDirectory, makeHole, ownDirectory, ownFile, relink, resizeRaw, seal, writeDurably } from './volume-files.ts';
+import { makeDirectory, makeHole, ownDirectory, ownFile, relink, resizeRaw, writeDurably } from './volume-files.ts';
 import {
   activeName,
   type Attachment,
@@ -16,7 +18,6 @@ import {
   IMPORT_DIRECTORY,
   type Layer,
   parseRecord,
-  pivotedRecord,
   RECORD_NAME,
   type VolumeRecord,
 } from './volume-record.ts';
@@ -37,7 +38,8 @@ export interface VolumeStoreDeps {
  */
 export class VolumeStore {
   readonly root: string;
-  private readonly layers: string;
+  private readonly layers: LayerStore;
+  private readonly copies: VolumeCopies;
   private readonly deps: VolumeStoreDeps;
   /** Writes of one volume's record and files happen one after another. */
   private readonly locks = new Map<string, Promise<unknown>>();
@@ -45,12 +47,21 @@ export class VolumeStore {
   constructor(deps: VolumeStoreDeps) {
     this.deps = deps;
     this.root = join(deps.stateDir, 'volumes');
-    this.layers = join(deps.stateDir, 'layers');
+    this.layers = new LayerStore(deps);
+    this.copies = new VolumeCopies({
+      layers: this.layers,
+      uid: deps.uid,
+      directory: (volumeUid) => this.directory(volumeUid),
+      read: (volumeUid) => this.read(volumeUid),
+      get: (volumeUid) => this.get(volumeUid),
+      write: (volumeUid, record) => this.write(volumeUid, record),
+      locked: (first, second, action) => this.locked(first, () => this.locked(second, action)),
+    });
   }
 
   async open(): Promise<void> {
     await makeDirectory(this.root, 0o711);
-    await makeDirectory(this.layers, 0o700);
+    await this.layers.open();
   }
 
   directory(volumeUid: string): string {
@@ -100,36 +111,14 @@ export class VolumeStore {
     });
   }
 
-  /**
-   * Makes a volume with the content of another one, in constant time: a reflink where the file system has it, else an
-   * overlay over the source's disk, which becomes a layer that is never written again.
-   */
-  async clone(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'reflink' | 'overlay'> {
-    return this.locked(sourceUid, () =>
-      this.locked(volumeUid, async () => {
-        const found = await this.get(sourceUid);
-        if ((await this.read(volumeUid)) !== undefined) return 'overlay';
-        if (found.writer !== undefined)
-          throw new VolumeError(
-            'CloneSourceInUse',
-            `pod ${found.writer.podUid} is using the source claim; the clone goes on when it has stopped`,
-          );
-        const source = await this.settle(sourceUid, found);
-        if (source.state === 'filling') throw new VolumeError('CloneSourceInUse', 'The source claim is still being filled');
-        if (source.virtualSizeBytes > sizeBytes)
-          throw new VolumeError(
-            'CloneValidationFailed',
-            `The claim has ${sizeBytes} bytes and the source ${source.virtualSizeBytes}: request more`,
-          );
-        const directory = this.directory(volumeUid);
-        await makeDirectory(directory, 0o700);
-        if (await this.reflink(sourceUid, source, volumeUid, sizeBytes)) return 'reflink';
-        const chain = await this.freeze(sourceUid, source);
-        await this.makeOverlay(directory, chain, sizeBytes, signal);
-        await this.write(volumeUid, { format: 'qcow2', virtualSizeBytes: sizeBytes, chain, state: 'ready' });
-        return 'overlay';
-      }),
-    );
+  /** See VolumeCopies. */
+  clone(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'reflink' | 'overlay'> {
+    return this.copies.clone(sourceUid, volumeUid, sizeBytes, signal);
+  }
+
+  /** See VolumeCopies. */
+  snapshot(volumeUid: string, snapshotUid: string, live: LiveDisks, signal: AbortSignal): Promise<number> {
+    return this.copies.snapshot(volumeUid, snapshotUid, live, signal);
   }
 
   /**
@@ -147,8 +136,8 @@ export class VolumeStore {
       const others = otherWriters(found, attachment, isGone);
       const isInUse = others.length > 0 || writersOf(found).some(({ podUid }) => podUid === attachment.podUid);
       // a guest may be running: then the names that its QEMU knows stay
-      const record = isInUse ? found : await this.settle(volumeUid, found);
-      const writable = record.isFrozen ? await this.thaw(volumeUid, record, signal) : record;
+      const record = isInUse ? found : await settleVolume(this.volume(volumeUid, found));
+      const writable = record.isFrozen ? await this.layers.thaw(this.volume(volumeUid, record), signal) : record;
       const attached = withWriter(writable, attachment, others);
       await this.write(volumeUid, attached);
       await (attachment.isShared ? this.share(volumeUid, attached) : this.giveTo(volumeUid, attached, attachment.uid));
@@ -176,7 +165,7 @@ export class VolumeStore {
       if (record === undefined || !writersOf(record).some((writer) => writer.podUid === podUid)) return;
       const left = withoutWriter(record, podUid);
       if (left.writer !== undefined) return this.write(volumeUid, left);
-      const free = await this.settle(volumeUid, left);
+      const free = await settleVolume(this.volume(volumeUid, left));
       await this.giveTo(volumeUid, free, 0);
       await this.write(volumeUid, free);
     });
@@ -193,7 +182,7 @@ export class VolumeStore {
       if (sizeBytes <= record.virtualSizeBytes) return;
       if (record.state === 'filling') throw new VolumeError('VolumeInUse', 'The disk is being filled; it grows afterwards');
       if (record.pivot !== undefined) throw new VolumeError('VolumeInUse', 'A snapshot is being made; the disk grows afterwards');
-      const writable = record.isFrozen ? await this.thaw(volumeUid, record, signal) : record;
+      const writable = record.isFrozen ? await this.layers.thaw(this.volume(volumeUid, record), signal) : record;
       const path = this.diskPath(volumeUid);
       if (writable.format === 'raw') await resizeRaw(path, sizeBytes);
       else if (writable.writer !== undefined) throw new VolumeError('VolumeInUse', 'A cloned disk grows when its VM is stopped');
@@ -208,96 +197,7 @@ export class VolumeStore {
       // no process of the mover's user is left by now, and rm does not follow links
       await rm(this.directory(volumeUid), { recursive: true, force: true });
     });
-    await this.collectLayers();
-  }
-
-  /**
-   * Keeps the present content under another uid, in constant time; the volume stays as it is for whoever uses it.
-   * Repeatable after a crash: the snapshot is complete when this resolves. Returns its size.
-   */
-  async snapshot(volumeUid: string, snapshotUid: string, live: LiveDisks, signal: AbortSignal): Promise<number> {
-    return this.locked(volumeUid, () =>
-      this.locked(snapshotUid, async () => {
-        const done = await this.read(snapshotUid);
-        if (done !== undefined) return done.virtualSizeBytes;
-        const source = await this.get(volumeUid);
-        if (source.state === 'filling') throw new VolumeError('VolumeInUse', 'The claim is still being filled');
-        const { virtualSizeBytes } = source;
-        if (await this.reflinkSnapshot(volumeUid, source, snapshotUid)) return virtualSizeBytes;
-        if (await this.snapshotOfGuest(volumeUid, source, snapshotUid, live, signal)) return virtualSizeBytes;
-        const settled = await this.settle(volumeUid, source);
-        const [top, ...chain] = await this.freeze(volumeUid, settled);
-        if (top !== undefined) await this.keep(snapshotUid, { ...settled, format: top.format, chain }, top.name);
-        return virtualSizeBytes;
-      }),
-    );
-  }
-
-  /** A reflink is one moment of the file, also while a guest writes it. False where the file system has none. */
-  private async reflinkSnapshot(volumeUid: string, source: VolumeRecord, snapshotUid: string): Promise<boolean> {
-    if (source.format !== 'raw' || source.pivot !== undefined || source.isFrozen) return false;
-    await makeDirectory(this.directory(snapshotUid), 0o700);
-    return this.reflink(volumeUid, source, snapshotUid, source.virtualSizeBytes);
-  }
-
-  /** True when a guest was running and its disk was snapshotted beneath it. */
-  private async snapshotOfGuest(
-    volumeUid: string,
-    source: VolumeRecord,
-    snapshotUid: string,
-    live: LiveDisks,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const { writer } = source;
-    if (writer === undefined || live.isGone(writer.podUid)) return false;
-    if (writer.isShared) throw new VolumeError('VolumeInUse', 'Running VMs share the disk: stop them for a snapshot');
-    const directory = this.directory(volumeUid);
-    const pivoted = await pivotGuest(
-      {
-        ...{ volumeUid, writer, directory, layers: this.layers, live, newUid: this.deps.uid },
-        write: (record) => this.write(volumeUid, record),
-        makeOverlay: (name, chain) => this.makeOverlay(directory, chain, source.virtualSizeBytes, signal, name),
-      },
-      source,
-    );
-    const [layer, ...chain] = pivoted.chain;
-    if (layer === undefined) throw new VolumeError('InvalidVolume', 'A snapshot needs a layer');
-    await this.keep(snapshotUid, { ...pivoted, format: layer.format, chain }, layer.name);
-    await this.write(volumeUid, pivoted);
-    return true;
-  }
-
-  /** Makes a layer the disk of a volume directory that nobody writes. */
-  private async keep(snapshotUid: string, record: VolumeRecord, layer: string): Promise<void> {
-    await snapshotDirectory({ directory: this.directory(snapshotUid), layers: this.layers, layer, chain: record.chain });
-    const { format, virtualSizeBytes, chain } = record;
-    await this.write(snapshotUid, { format, virtualSizeBytes, chain, state: 'ready', isFrozen: true });
-  }
-
-  /**
-   * After its guest has ended, the file that was written last becomes `disk.img` again. Of a snapshot that was cut off
-   * midway the overlay is taken: over the old disk it shows everything, whichever of the two was written last.
-   */
-  private async settle(volumeUid: string, record: VolumeRecord): Promise<VolumeRecord> {
-    const directory = this.directory(volumeUid);
-    const { pivot } = record;
-    const hasOverlay = pivot !== undefined && (await exists(join(directory, pivot.active)));
-    const { pivot: _, ...cutOff } = record;
-    const rolled = hasOverlay ? pivotedRecord(record) : cutOff;
-    if (hasOverlay) await seal(join(directory, pivot.layer));
-    if (rolled.active === undefined) {
-      if (pivot !== undefined) await this.write(volumeUid, rolled);
-      return rolled;
-    }
-    // the record first: a crash in between leaves an active file that is there, or one that has its name already
-    if (pivot !== undefined) await this.write(volumeUid, rolled);
-    await rename(join(directory, rolled.active), join(directory, DISK_NAME)).catch((error: unknown) => {
-      if (codeOf(error) !== 'ENOENT') throw error;
-    });
-    for (const name of await readdir(directory)) if (name.startsWith('live-')) await unlink(join(directory, name));
-    const { active: __, ...settled } = rolled;
-    await this.write(volumeUid, settled);
-    return settled;
+    await this.layers.collect();
   }
 
   /** Makes the disk readable for a pod that may not write it, by links in a directory of the pod. */
@@ -318,7 +218,7 @@ export class VolumeStore {
     signal: AbortSignal,
   ): Promise<void> {
     await relink(base.path, join(directory, base.layer.name));
-    await this.makeOverlay(directory, [base.layer], base.sizeBytes, signal);
+    await this.layers.makeOverlay(directory, [base.layer], base.sizeBytes, signal);
   }
 
   /** A throw-away overlay above a volume that nobody may write meanwhile. */
@@ -329,12 +229,22 @@ export class VolumeStore {
       const name = `layer-${checkedUid(volumeUid)}.img`;
       await relink(this.activePath(volumeUid, record), join(directory, name));
       for (const layer of record.chain) await relink(join(source, layer.name), join(directory, layer.name));
-      await this.makeOverlay(directory, [{ name, format: record.format }, ...record.chain], record.virtualSizeBytes, signal);
+      await this.layers.makeOverlay(
+        directory,
+        [{ name, format: record.format }, ...record.chain],
+        record.virtualSizeBytes,
+        signal,
+      );
     });
   }
 
   async makeBlankFile(path: string, sizeBytes: number): Promise<void> {
     await makeHole(path, sizeBytes);
+  }
+
+  private volume(volumeUid: string, record: VolumeRecord) {
+    const write = (next: VolumeRecord): Promise<void> => this.write(volumeUid, next);
+    return { directory: this.directory(volumeUid), record, write };
   }
 
   /** Writes `volume.json` so that a crash leaves the old or the new one. */
@@ -376,95 +286,6 @@ export class VolumeStore {
     for (const name of await readdir(directory)) await ownFile(join(directory, name), uid);
     await chown(directory, uid, uid);
     return directory;
-  }
-
-  private async reflink(sourceUid: string, source: VolumeRecord, volumeUid: string, sizeBytes: number): Promise<boolean> {
-    if (source.format !== 'raw') return false;
-    const disk = this.diskPath(volumeUid);
-    try {
-      await copyFile(this.diskPath(sourceUid), disk, constants.COPYFILE_FICLONE_FORCE);
-    } catch {
-      await rm(disk, { force: true });
-      return false; // the file system has no reflinks
-    }
-    await resizeRaw(disk, sizeBytes);
-    await this.write(volumeUid, { format: 'raw', virtualSizeBytes: sizeBytes, chain: [], state: 'ready' });
-    return true;
-  }
-
-  /** Turns the disk into a layer; returns the chain of an overlay above it, already linked where the overlay will be. */
-  private async freeze(sourceUid: string, source: VolumeRecord): Promise<readonly Layer[]> {
-    const directory = this.directory(sourceUid);
-    const name = source.isFrozen ? await this.layerOf(sourceUid) : `layer-${this.deps.uid()}.img`;
-    if (!source.isFrozen) {
-      await seal(join(directory, DISK_NAME));
-      await link(join(directory, DISK_NAME), join(this.layers, name));
-      await this.write(sourceUid, { ...source, isFrozen: true });
-    }
-    return [{ name, format: source.format }, ...source.chain];
-  }
-
-  /** The layer that is the same file as the volume's disk. */
-  private async layerOf(volumeUid: string): Promise<string> {
-    const { ino } = await lstat(this.diskPath(volumeUid));
-    for (const name of await readdir(this.layers)) if ((await lstat(join(this.layers, name))).ino === ino) return name;
-    throw new VolumeError('InvalidVolume', `The layer of volume ${volumeUid} is missing`);
-  }
-
-  /** Gives a frozen volume an overlay of its own, so that it can be written again. */
-  private async thaw(volumeUid: string, record: VolumeRecord, signal: AbortSignal): Promise<VolumeRecord> {
-    const directory = this.directory(volumeUid);
-    const { isFrozen: _, ...rest } = record;
-    if (await this.isLastUser(volumeUid)) {
-      await unlink(join(this.layers, await this.layerOf(volumeUid)));
-      await chmod(join(directory, DISK_NAME), 0o644);
-      await this.write(volumeUid, rest);
-      return rest;
-    }
-    const chain: readonly Layer[] = [{ name: await this.layerOf(volumeUid), format: record.format }, ...record.chain];
-    const thawed: VolumeRecord = { ...rest, format: 'qcow2', chain };
-    await this.makeOverlay(directory, chain, record.virtualSizeBytes, signal);
-    await this.write(volumeUid, thawed);
-    return thawed;
-  }
-
-  /** True when only the layer store and the volume itself still name the file. */
-  private async isLastUser(volumeUid: string): Promise<boolean> {
-    return (await lstat(this.diskPath(volumeUid))).nlink <= 2;
-  }
-
-  private async makeOverlay(
-    directory: string,
-    chain: readonly Layer[],
-    sizeBytes: number,
-    signal: AbortSignal,
-    name = DISK_NAME,
-  ): Promise<void> {
-    for (const layer of chain) await this.linkLayer(layer.name, directory);
-    const [base] = chain;
-    if (base === undefined) throw new VolumeError('InvalidVolume', 'An overlay needs a layer');
-    const temporary = join(directory, `${name}.new`);
-    await rm(temporary, { force: true });
-    await this.deps.qemuImg.createOverlay(
-      { path: temporary, base: base.name, baseFormat: base.format, sizeBytes, directory },
-      signal,
-    );
-    await rename(temporary, join(directory, name));
-  }
-
-  private async linkLayer(name: string, directory: string): Promise<void> {
-    await link(join(this.layers, name), join(directory, name)).catch((error: unknown) => {
-      const code = codeOf(error);
-      if (code !== 'EEXIST' && code !== 'ENOENT') throw error;
-    });
-    await lstat(join(directory, name)); // throws when the layer is neither in the store nor here already
-  }
-
-  private async collectLayers(): Promise<void> {
-    for (const name of await readdir(this.layers)) {
-      const path = join(this.layers, name);
-      if ((await lstat(path)).nlink === 1) await unlink(path);
-    }
   }
 
   private async checkSpace(sizeBytes: number): Promise<void> {
