@@ -3,7 +3,7 @@ import { isNotFound } from '@slipway/apimachinery';
 import { type ActionContext, addCommand, type CommandHost } from '../context.ts';
 import { print } from '../io.ts';
 import { basename } from 'node:path';
-import { proxyUrl, send } from './send.ts';
+import { findProxy, send } from './send.ts';
 import { parseUpload, type UploadFlags, type UploadRequest, uploadOptions } from './upload-flags.ts';
 import { ensureVolume, instancetypeLabels, waitUntilProcessed, waitUntilReady } from './volume.ts';
 
@@ -21,7 +21,7 @@ async function upload(context: ActionContext, request: UploadRequest): Promise<v
   const { io } = context;
   await ensureVolume(context, request);
   await waitUntilReady(context, request);
-  await send(context, await proxyUrl(context, request), request);
+  await send(context, await findProxy(context, request), request);
   if (request.flags.datasource === true) await ensureDataSource(context, request);
   print(
     io,
