@@ -13,6 +13,12 @@ export function keepsState({ spec }: VirtualMachineInstance): boolean {
   return hasTpm || firmware?.bootloader?.efi?.persistent === true;
 }
 
+/** Whether a claim holds the firmware state of this instance's VM, and may be used. */
+export const isStateOf = ({ metadata }: PersistentVolumeClaim, vmi: VirtualMachineInstance): boolean =>
+  metadata.labels?.[STATE_LABEL] === vmi.metadata.name && metadata.deletionTimestamp === undefined;
+
+const STATE_LABEL = 'persistent-state-for';
+
 /** What decides the storage class of the claim. */
 export interface StateStorage {
   /** `vmStateStorageClass` of the configuration. */
@@ -42,7 +48,7 @@ export function stateClaim(vmi: VirtualMachineInstance, storage: StateStorage): 
     metadata: {
       name: `persistent-state-for-${name}-${digest.slice(0, SUFFIX_LENGTH)}`,
       namespace,
-      labels: { 'persistent-state-for': name, 'cdi.kubevirt.io/applyStorageProfile': 'true' },
+      labels: { [STATE_LABEL]: name, 'cdi.kubevirt.io/applyStorageProfile': 'true' },
       ownerReferences: [...owners],
     },
     spec: {

@@ -19,7 +19,7 @@ import { isUnready } from './instance-conditions.ts';
 import { type InstanceInput, planInstance } from './instance-plan.ts';
 import { hasCondition, isDeleting } from './instance-state.ts';
 import { currentPod, isGoingDown, launcherPods, podCondition } from './launcher-pod-state.ts';
-import { keepsState, stateClaim, type StateStorage } from './state-claim.ts';
+import { isStateOf, keepsState, stateClaim, type StateStorage } from './state-claim.ts';
 
 export interface VirtualMachineInstanceReconcilerDeps {
   readonly client: Client;
@@ -122,6 +122,10 @@ export class VirtualMachineInstanceReconciler implements Reconciler {
   private async ensureStateClaim(vmi: VirtualMachineInstance, signal: AbortSignal): Promise<string | undefined> {
     if (!keepsState(vmi)) return undefined;
     const { client, claims, stateStorage } = this.deps;
+    // one that a restore has put in its place has another name
+    const owner = controllerOf(vmi)?.uid ?? vmi.metadata.uid ?? '';
+    const known = claims.ownedBy(owner).find((claim) => isStateOf(claim, vmi));
+    if (known !== undefined) return known.metadata.name;
     const claim = stateClaim(vmi, stateStorage());
     if (claims.get(keyOf(claim)) === undefined)
       await client.create(PersistentVolumeClaimKind, claim, { signal }).catch((error: unknown) => {

@@ -14,8 +14,8 @@ import type { Client } from '@slipway/client';
 import type { Lister } from '@slipway/runtime';
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import { claimFromSnapshot } from '../vm-restore/restore-plan.ts';
-import { memoryStateOf } from '../vm-suspend/memory-state.ts';
 import { isRunning, type VmSnapshot, type VmSnapshotContent } from '../vm-snapshot/snapshot-state.ts';
+import { isStateClaim } from '../vm-snapshot/source-volumes.ts';
 import { podName, says, type SourceState, type VmExport } from './export-plan.ts';
 
 export interface ExportSourceDeps {
@@ -74,9 +74,10 @@ async function ofSnapshot(deps: ExportSourceDeps, vmExport: VmExport, signal: Ab
     const message = `VirtualMachineSnapshot ${vmExport.spec.source.name} does not exist or is not ready`;
     return { state: 'pending', ready: says('VMSnapshotNotFound', message), claims: UNKNOWN };
   }
-  const isMemory = ({ persistentVolumeClaim }: kubevirt.VolumeBackup): boolean =>
-    memoryStateOf(persistentVolumeClaim as PersistentVolumeClaim) !== undefined; // the same shapes, generated once per group
-  const backups = (content.spec.volumeBackups ?? []).filter((backup) => !isMemory(backup));
+  // memory and firmware state are no disks that anybody could import
+  const isState = ({ persistentVolumeClaim }: kubevirt.VolumeBackup): boolean =>
+    isStateClaim(persistentVolumeClaim as PersistentVolumeClaim); // the same shapes, generated once per group
+  const backups = (content.spec.volumeBackups ?? []).filter((backup) => !isState(backup));
   if (backups.length === 0)
     return { state: 'empty', volumes: says('VMSnapshotNoVolumes', 'VirtualMachineSnapshot contains no volumes') };
   const claims: { name: string; claim: PersistentVolumeClaim | undefined }[] = [];

@@ -167,13 +167,13 @@ async function start(save: () => void): Promise<TestWorld> {
 }
 
 const claimKey = { ...KEY, name: 'web-memory-state' };
-const suspended = async ({ get }: TestWorld) =>
-  (await get(VirtualMachineKind, KEY)).status?.conditions?.find(({ type }) => type === 'Suspended');
+const suspended = async (made: TestWorld) =>
+  (await made.get(VirtualMachineKind, KEY)).status?.conditions?.find(({ type }) => type === 'Suspended');
 
-async function bind({ client, settle }: TestWorld): Promise<void> {
+async function bind(made: TestWorld): Promise<void> {
   const options = { type: 'merge', subresource: 'status' } as const;
-  await client.patch(PersistentVolumeClaimKind, claimKey, { status: { phase: 'Bound' } }, options);
-  await settle();
+  await made.client.patch(PersistentVolumeClaimKind, claimKey, { status: { phase: 'Bound' } }, options);
+  await made.settle();
 }
 
 describe('the controller', () => {
