@@ -45,7 +45,7 @@ export function podsByClaim(informers: Informers): (claim: { readonly metadata: 
 export const vmSnapshotController: ControllerRegistration = {
   name: 'virtualmachinesnapshot-controller',
   rules: [
-    ...allow('patch', VirtualMachineSnapshotKind, [VirtualMachineSnapshotKind, 'status']),
+    ...allow('get patch', VirtualMachineSnapshotKind, [VirtualMachineSnapshotKind, 'status']),
     ...allow('get patch', VirtualMachineKind),
     ...allow('patch', [VirtualMachineKind, 'status']),
     ...allow('get', VirtualMachineInstanceKind, ControllerRevisionKind),

@@ -2,6 +2,7 @@ import {
   type ControllerRevision,
   ControllerRevisionKind,
   type DataVolume,
+  type kubevirt,
   NodeVerb,
   type PersistentVolumeClaim,
   type Pod,
@@ -26,6 +27,7 @@ import {
   type Reconciler,
   type Result,
 } from '@slipway/runtime';
+import { GuestRest } from './guest-rest.ts';
 import { addFinalizer, ignoreNotFound, removeFinalizer, statusPatch } from './objects.ts';
 import { contentNameOf, contentStatus, renderContent, renderVolumeSnapshot } from './render-content.ts';
 import {
@@ -62,15 +64,18 @@ export interface VmSnapshotDeps extends StorageFacts {
 }
 
 const RECHECK_MS = 2_000;
+const LOCAL_DRIVER = 'local.slipway.dev';
 /** Creation times are whole seconds. */
 const PATIENCE_MS = 3_000;
 
 /** Takes all volumes of a VM at one moment, with the guest's file systems at rest when its agent can do that. */
 export class VmSnapshotReconciler implements Reconciler {
   private readonly deps: VmSnapshotDeps;
+  private readonly rest: GuestRest;
 
   constructor(deps: VmSnapshotDeps) {
     this.deps = deps;
+    this.rest = new GuestRest(deps);
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Result> {
@@ -187,7 +192,7 @@ export class VmSnapshotReconciler implements Reconciler {
       return done;
     }
     const known = this.begun(snapshot);
-    const cut = wasCut === undefined ? await this.thaw(known, signal) : known;
+    const cut = wasCut === undefined ? await this.rest.end(known, signal) : known;
     const creationTime = wasCut ?? this.now();
     const isReady = progress.areReady;
     await this.writeContent(content, contentStatus(content, find, { creationTime, isReady }), signal);
@@ -214,7 +219,10 @@ export class VmSnapshotReconciler implements Reconciler {
   ): Promise<void> {
     const { client, events } = this.deps;
     const backups = content.spec.volumeBackups ?? [];
-    if (missing.length === backups.length) await this.freeze(snapshot, signal);
+    if (missing.length === backups.length) {
+      const rested = await this.rest.begin(snapshot, this.mustPause(snapshot, backups), signal);
+      if (rested.status !== undefined) await this.write(snapshot, rested.status, signal);
+    }
     for (const backup of backups.filter(({ volumeSnapshotName }) => missing.includes(volumeSnapshotName ?? ''))) {
       const volumeSnapshot = renderVolumeSnapshot(
         content,
@@ -229,6 +237,15 @@ export class VmSnapshotReconciler implements Reconciler {
     }
   }
 
+  /** Several volumes of this node's own class are cut within moments: the guest can stand still as long. */
+  private mustPause(snapshot: VmSnapshot, backups: readonly kubevirt.VolumeBackup[]): boolean {
+    const isLocal = ({ persistentVolumeClaim }: kubevirt.VolumeBackup): boolean => {
+      const name = this.classOf(snapshot, persistentVolumeClaim.metadata?.name);
+      return this.deps.classes.get({ namespace: '', name })?.driver === LOCAL_DRIVER;
+    };
+    return backups.length > 1 && backups.every(isLocal);
+  }
+
   private classOf({ metadata, spec }: VmSnapshot, claimName: string | undefined): string {
     const namespace = metadata.namespace ?? '';
     const vm = this.deps.vms.get({ namespace, name: spec.source.name });
@@ -237,50 +254,6 @@ export class VmSnapshotReconciler implements Reconciler {
     const found = included.find(({ claim }) => claim.metadata.name === claimName);
     if (found === undefined) throw new Error(`Claim ${claimName} offers no snapshots any more`);
     return found.snapshotClass;
-  }
-
-  private async freeze(snapshot: VmSnapshot, signal: AbortSignal): Promise<void> {
-    if (!snapshot.status?.indications?.includes(Indication.guestAgent)) return;
-    const vmi = await this.freshInstance(snapshot, signal);
-    if (!isRunning(vmi) || vmi.status?.fsFreezeStatus === 'frozen') return;
-    const deadline = deadlineOf(snapshot);
-    const seconds = deadline === undefined ? 0 : Math.max(1, Math.ceil((deadline - this.deps.clock.now()) / 1000));
-    try {
-      await this.askGuest(vmi, NodeVerb.freeze, { unfreezeTimeoutSeconds: seconds }, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      const message = `The guest was not quiesced: ${error instanceof Error ? error.message : String(error)}`;
-      this.deps.events.warning(snapshot, Indication.quiesceFailed, message);
-      const others = snapshot.status.indications.filter((indication) => indication !== Indication.guestAgent);
-      await this.write(snapshot, withIndications(snapshot.status, [...others, Indication.quiesceFailed]), signal);
-    }
-  }
-
-  /** Lets a guest that was brought to rest go on; the snapshot says whether it had rested until now. */
-  private async thaw(snapshot: VmSnapshot, signal: AbortSignal): Promise<VmSnapshot> {
-    const { status } = snapshot;
-    if (!status?.indications?.includes(Indication.guestAgent)) return snapshot;
-    const vmi = await this.freshInstance(snapshot, signal);
-    if (!isRunning(vmi)) return snapshot;
-    if (vmi.status?.fsFreezeStatus !== 'frozen')
-      return { ...snapshot, status: withIndications(status, [...status.indications, Indication.quiesceTimeout]) };
-    await this.askGuest(vmi, NodeVerb.unfreeze, {}, signal);
-    return snapshot;
-  }
-
-  private freshInstance({ metadata, spec }: VmSnapshot, signal: AbortSignal): Promise<VirtualMachineInstance | undefined> {
-    const key = { namespace: metadata.namespace ?? '', name: spec.source.name };
-    return this.deps.client.get(VirtualMachineInstanceKind, key, { signal }).catch(ignoreNotFound);
-  }
-
-  private askGuest(
-    { metadata, status }: VirtualMachineInstance,
-    verb: string,
-    options: Readonly<Record<string, unknown>>,
-    signal: AbortSignal,
-  ): Promise<unknown> {
-    const { name, namespace, uid } = metadata;
-    return this.deps.nodes.call(status?.nodeName ?? '', { verb, params: { name, namespace, uid, ...options } }, signal);
   }
 
   private async lose(
@@ -294,7 +267,7 @@ export class VmSnapshotReconciler implements Reconciler {
     const { error: _, ...status } = content.status ?? {};
     await this.writeContent(content, { ...status, readyToUse: false, error: { message, time: this.now() } }, signal);
     await this.write(snapshot, failed(snapshot, message, this.now()), signal);
-    await this.thaw(snapshot, signal).catch(() => {});
+    await this.rest.end(snapshot, signal).catch(() => {});
     await this.unlock(snapshot, signal);
     return done;
   }
@@ -303,7 +276,7 @@ export class VmSnapshotReconciler implements Reconciler {
   private async giveUp(snapshot: VmSnapshot, content: VmSnapshotContent | undefined, signal: AbortSignal): Promise<Result> {
     const status = failed(snapshot, 'snapshot deadline exceeded', this.now());
     this.deps.events.warning(snapshot, 'SnapshotDeadlineExceeded', 'snapshot deadline exceeded');
-    await this.thaw(snapshot, signal).catch(() => {}); // thaws by itself at the same deadline
+    await this.rest.end(snapshot, signal).catch(() => {}); // thaws by itself at the same deadline
     if (content !== undefined) await this.deleteContent(content, signal);
     await this.unlock(snapshot, signal);
     await this.write(snapshot, status, signal);
@@ -312,7 +285,7 @@ export class VmSnapshotReconciler implements Reconciler {
 
   private async remove(snapshot: VmSnapshot, content: VmSnapshotContent | undefined, signal: AbortSignal): Promise<Result> {
     if (!hasFinalizer(snapshot, VmSnapshotFinalizer.snapshot)) return done;
-    if (!isFinished(snapshot)) await this.thaw(snapshot, signal).catch(() => {});
+    if (!isFinished(snapshot)) await this.rest.end(snapshot, signal).catch(() => {});
     await this.unlock(snapshot, signal);
     if (snapshot.status?.phase !== 'Deleting')
       await this.write(

@@ -12,7 +12,7 @@ import { type Built, built, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { volumeSnapshotController } from '../volume-snapshot/index.ts';
 import { vmSnapshotContentController, vmSnapshotController } from './index.ts';
-import { instance, machine, simulatedStorage, storageObjects } from './testing/simulated-storage.ts';
+import { boundDisk, instance, machine, simulatedStorage, storageObjects, templateSpec } from './testing/simulated-storage.ts';
 
 let world: TestWorld;
 afterEach(() => world.close());
@@ -125,6 +125,27 @@ describe('a snapshot of a VM', () => {
     expect(status).toMatchObject({ phase: 'Succeeded', indications });
     expect(status?.sourceIndications?.map(({ indication }) => indication)).toEqual(indications);
     expect(world.nodes.calls).toEqual([]);
+  });
+
+  it('that has several disks and no agent stands still while they are cut', async () => {
+    const two = structuredClone(instance(['Ready'])) as unknown as { kind: Built['kind']; object: { spec: typeof templateSpec } };
+    two.object.spec.volumes.push({ name: 'data', persistentVolumeClaim: { claimName: 'more' } });
+    two.object.spec.domain.devices.disks.push({ name: 'data', disk: { bus: 'virtio' } });
+    const runs = { kind: VirtualMachineInstanceKind, object: two.object } as unknown as Built; // the same, with a volume
+    await start(...boundDisk('more'), machine('web', { spec: { runStrategy: 'Always' } }), runs);
+    const order: string[] = [];
+    const cut = async (): Promise<number> =>
+      (await world.list(VolumeSnapshotKind, 'a')).filter(({ status }) => status?.creationTime !== undefined).length;
+    world.nodes.onCall(
+      NodeVerb.pause,
+      async () => void order.push(`pause, ${(await world.list(VolumeSnapshotKind, 'a')).length}`),
+    );
+    world.nodes.onCall(NodeVerb.unpause, async () => void order.push(`unpause, ${await cut()} cut`));
+    await world.with(snapshotOf());
+    await world.settle();
+    expect((await snapshot()).status).toMatchObject({ phase: 'Succeeded', indications: ['Online', 'NoGuestAgent'] });
+    expect(order).toEqual(['pause, 0', 'unpause, 2 cut']);
+    expect((await snapshot()).metadata.annotations).toBeUndefined();
   });
 
   it('goes on when the guest cannot be quiesced, and says so', async () => {
