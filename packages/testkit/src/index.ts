@@ -7,3 +7,4 @@ export * from './server-cluster.ts';
 export * from './https-server.ts';
 export * from './fuzz/index.ts';
 export * from './simulated-node.ts';
+export { createAuthority, issueCertificate } from '@slipway/apiserver';

@@ -14,15 +14,19 @@ const REFUSED_V4: readonly (readonly [string, number])[] = [
   ['240.0.0.0', 4],
 ];
 const REFUSED_V6: readonly (readonly [string, number])[] = [
-  ['::', 128],
-  ['::1', 128],
+  // unspecified, loopback, and addresses that carry an IPv4 address in an old way
+  ['::', 96],
   ['fe80::', 10],
+  ['fec0::', 10],
   ['fd00:ec2::254', 128],
+  ['fd20:ce::254', 128],
   ['ff00::', 8],
 ];
-/** NAT64 and 6to4 carry an IPv4 address inside; which one is not worth the risk of a mistake. */
+/** NAT64, 6to4 and Teredo carry an IPv4 address inside; which one is not worth the risk of a mistake. */
 const TRANSLATED_V6: readonly (readonly [string, number])[] = [
   ['64:ff9b::', 96],
+  ['64:ff9b:1::', 48],
+  ['2001::', 32],
   ['2002::', 16],
 ];
 
@@ -43,9 +47,9 @@ export interface AddressGuard {
 
 /**
  * A guard with exceptions that an administrator made: CIDRs, single addresses, or `host` / `host:port` names. Throws
- * ImportError on an exception that is none of these.
+ * ImportError on an exception that is none of these. `resolve` is replaced in tests.
  */
-export function addressGuard(exceptions: readonly string[]): AddressGuard {
+export function addressGuard(exceptions: readonly string[], resolve: typeof dnsLookup = dnsLookup): AddressGuard {
   const refused = blockList(REFUSED_V4, [...REFUSED_V6, ...TRANSLATED_V6]);
   const allowed = new BlockList();
   const allowedNames = new Set<string>();
@@ -68,7 +72,7 @@ export function addressGuard(exceptions: readonly string[]): AddressGuard {
       if (isIP(host) !== 0 && isRefused(host)) throw refusal(host, host);
     },
     lookup: (hostname, options, callback) => {
-      dnsLookup(hostname, { ...options, all: true }, (error, addresses) => {
+      resolve(hostname, { ...options, all: true }, (error, addresses) => {
         if (error) return callback(error, '', 0);
         const usable = trusted.has(hostname) ? addresses : addresses.filter(({ address }) => !isRefused(address));
         const [first] = usable;

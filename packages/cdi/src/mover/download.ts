@@ -114,7 +114,8 @@ export class Download {
   private accept(answer: HttpAnswer, position: number): number {
     const { status } = answer;
     if (RETRIED_STATUS.has(status)) throw new RetriedStatus(answer, this.url, this.deps.http.source);
-    if (status === 416) throw sourceChanged(this.url);
+    // asked for a part that is not there any more
+    if (status === 416 && position > 0) throw sourceChanged(this.url);
     if (status !== 200 && status !== 206) throw explainStatus(answer, this.url, this.deps.http.source);
     const isPartial = status === 206;
     const found = versionOf(answer, isPartial);

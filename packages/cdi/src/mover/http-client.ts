@@ -124,7 +124,7 @@ export function withoutSecrets(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
 
-const TLS_PROBLEM = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|HOSTNAME/;
+const TLS_PROBLEM = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|HOSTNAME|EPROTO/;
 
 /** True for failures that a new attempt may cure by itself. */
 export function isTransient(error: unknown): boolean {
@@ -136,9 +136,7 @@ export function explainConnectError(error: unknown, url: URL, source: SourceName
   if (error instanceof ImportError) return error;
   const code = codeOf(error) ?? '';
   const text = error instanceof Error ? error.message || code : String(error);
-  const remedy = TLS_PROBLEM.test(code)
-    ? `Name a ConfigMap with the CA certificate in ${certField(source)}`
-    : 'Check the address and that the server can be reached from this node; the import is tried again by itself';
+  const remedy = tlsRemedy(code, source) ?? connectRemedy(code);
   return new ImportError(
     'SourceUnreachable',
     `Unable to connect to ${source} data source: ${withoutSecrets(url)}: ${text}. ${remedy}`,
@@ -147,6 +145,21 @@ export function explainConnectError(error: unknown, url: URL, source: SourceName
     },
   );
 }
+
+function tlsRemedy(code: string, source: SourceName): string | undefined {
+  if (code === 'EPROTO') return 'The server does not speak TLS on this port: check the port, or write http:// if that is meant';
+  if (!TLS_PROBLEM.test(code)) return undefined;
+  if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID')
+    return 'Renew the certificate of the server, and check the clocks';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return 'Use a name of the server that its certificate holds, or give it another certificate';
+  return `Name a ConfigMap with the CA certificate in ${certField(source)}`;
+}
+
+const connectRemedy = (code: string): string =>
+  code.startsWith('HPE_')
+    ? 'What answers there does not speak HTTP as it should: check the address and what stands before the server'
+    : 'Check the address and that the server can be reached from this node; the import is tried again by itself';
 
 // a GCS source has no field of its own for a CA
 const certField = (source: SourceName): string => `spec.source.${source === 'gcs' ? 'http' : source}.certConfigMap`;

@@ -37,6 +37,33 @@ export function detectFormat(header: Buffer): ImageFormat {
 /** True for a tar archive, which is no disk image. */
 export const isTar = (header: Buffer): boolean => startsWith(header, ascii('ustar'), 0x101);
 
+/** What is no disk image and would only look like one that does not boot: kind of file, and what to publish instead. */
+const FOREIGN: readonly (readonly [string, number, readonly number[], string])[] = [
+  ['a zip archive', 0, [0x50, 0x4b, 0x03, 0x04], 'Unpack it and publish the image itself'],
+  ['a 7z archive', 0, [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c], 'Unpack it and publish the image itself'],
+  ['a rar archive', 0, ascii('Rar!\x1a\x07'), 'Unpack it and publish the image itself'],
+  ['an lz4 stream', 0, [0x04, 0x22, 0x4d, 0x18], 'Publish it uncompressed, or in gz, xz, zst or bz2'],
+  ['an lzip stream', 0, ascii('LZIP\x01'), 'Publish it uncompressed, or in gz, xz, zst or bz2'],
+  ['a QED image', 0, ascii('QED\0'), 'Convert it with "qemu-img convert -O qcow2" and publish the result'],
+  ['a Parallels image', 0, ascii('WithoutFreeSpace'), 'Convert it with "qemu-img convert -O qcow2" and publish the result'],
+  ['a Parallels image', 0, ascii('WithouFreSpacExt'), 'Convert it with "qemu-img convert -O qcow2" and publish the result'],
+  [
+    'the descriptor of a VMDK image, without its data',
+    0,
+    ascii('# Disk DescriptorFile'),
+    'Convert it with "qemu-img convert -O qcow2" and publish the result',
+  ],
+];
+const PAGE = /^\ufeff?\s*<(?:!doctype|html|head|body|\?xml|!--)/i;
+
+/** Names a file that is certainly no disk image, and the remedy; undefined for what may be one. */
+export function foreignFile(header: Buffer): { readonly what: string; readonly remedy: string } | undefined {
+  const found = FOREIGN.find(([, offset, magic]) => startsWith(header, magic, offset));
+  if (found !== undefined) return { what: found[0], remedy: found[3] };
+  if (!PAGE.test(header.toString('utf8'))) return undefined;
+  return { what: 'a web page or XML text', remedy: 'Check that the URL names the image itself and needs no login' };
+}
+
 const DATA_FILE_BIT = 1n << 2n;
 
 /**

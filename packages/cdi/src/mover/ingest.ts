@@ -5,6 +5,7 @@ import {
   type Compression,
   detectCompression,
   detectFormat,
+  foreignFile,
   HEADER_BYTES,
   type ImageFormat,
   isTar,
@@ -22,6 +23,8 @@ export interface Destination {
   /** The disk exists and has `maxBytes`; otherwise the file is made and has the size of the image. */
   readonly isClaim: boolean;
   readonly preallocates: boolean;
+  /** Directory for the files of an archive, which come in place of a disk. */
+  readonly filesPath?: string;
 }
 
 export interface IngestDeps {
@@ -71,6 +74,9 @@ export function checkHeader(header: Buffer, format: ImageFormat, maxBytes: numbe
     throw new ImportError('InvalidImage', `The file has only ${header.length} bytes: it is not a disk image`);
   if (isTar(header))
     throw new ImportError('InvalidImage', 'The file is a tar archive, not a disk image. Publish the image itself');
+  const foreign = format === 'raw' ? foreignFile(header) : undefined;
+  if (foreign !== undefined)
+    throw new ImportError('InvalidImage', `The file is ${foreign.what}, not a disk image. ${foreign.remedy}`);
   if (format === 'qcow2') checkQcow2Header(header, maxBytes);
 }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { isObject } from '@slipway/apimachinery';
 import type { Clock } from '@slipway/runtime';
 import { Download, type DownloadDeps } from './download.ts';
 import { explainConnectError, type HttpAnswer, httpGet } from './http-client.ts';
@@ -70,6 +71,7 @@ export class RegistryClient {
     const choice = top.manifest.manifests?.find(
       ({ platform }) => platform?.architecture === this.deps.architecture && (platform.os ?? 'linux') === 'linux',
     );
+    if (choice !== undefined && !isDescriptor(choice)) throw this.notAnImage();
     if (top.manifest.manifests !== undefined && choice === undefined)
       throw new ImportError(
         'SourceNotFound',
@@ -77,11 +79,7 @@ export class RegistryClient {
       );
     const { digest, manifest } = choice === undefined ? top : await this.manifest(choice.digest, signal);
     const { layers } = manifest;
-    if (!layers?.every((layer) => isDigest(layer.digest)))
-      throw new ImportError(
-        'InvalidImage',
-        `Failed to pull image: the manifest of ${this.name()} is not one of an OCI or Docker v2 image`,
-      );
+    if (!layers?.every(isDescriptor)) throw this.notAnImage();
     return { digest, layers };
   }
 
@@ -123,11 +121,16 @@ export class RegistryClient {
         'InvalidImage',
         `Failed to pull image: the manifest of ${this.name()} is not the one its digest names`,
       );
-    try {
-      return { digest, manifest: JSON.parse(body.toString('utf8')) as Manifest }; // every field used is checked or optional
-    } catch (error) {
-      throw new ImportError('InvalidImage', `Failed to pull image: the manifest of ${this.name()} is not JSON`, { cause: error });
-    }
+    const manifest = readManifest(body.toString('utf8'));
+    if (manifest === undefined) throw this.notAnImage();
+    return { digest, manifest };
+  }
+
+  private notAnImage(): ImportError {
+    return new ImportError(
+      'InvalidImage',
+      `Failed to pull image: the manifest of ${this.name()} is not one of an OCI or Docker v2 image. Check the name, and push the image again`,
+    );
   }
 
   private async getSmall(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Buffer> {
@@ -194,10 +197,43 @@ export class RegistryClient {
       answer.body.destroy();
       throw this.refusal(answer);
     }
-    const { token, access_token: accessToken } = JSON.parse((await readAll(answer, MAX_MANIFEST_BYTES)).toString('utf8')) as {
-      token?: string;
-      access_token?: string;
-    };
-    return `Bearer ${token ?? accessToken ?? ''}`;
+    const token = readToken((await readAll(answer, MAX_MANIFEST_BYTES)).toString('utf8'));
+    if (token === undefined)
+      throw new ImportError(
+        'SourceUnreachable',
+        `Failed to pull image: ${url.host} answers the login of ${this.name()} without a token`,
+      );
+    return `Bearer ${token}`;
   }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // not JSON
+  }
+}
+
+/** What a registry calls a manifest or an index; undefined when it is neither. */
+export function readManifest(text: string): Manifest | undefined {
+  const value = parsed(text);
+  if (!isObject(value)) return undefined;
+  const { layers, manifests } = value;
+  const isList = (list: unknown, is: (entry: unknown) => boolean): boolean =>
+    list === undefined || (Array.isArray(list) && list.every(is));
+  const hasPlatform = (entry: unknown): boolean =>
+    isObject(entry) && (entry['platform'] === undefined || isObject(entry['platform']));
+  // the rest is checked where it is used
+  return isList(layers, isObject) && isList(manifests, hasPlatform) ? (value as Manifest) : undefined;
+}
+
+const isDescriptor = ({ digest, size }: Descriptor): boolean =>
+  typeof digest === 'string' && isDigest(digest) && Number.isSafeInteger(size) && size >= 0;
+
+/** A token that can stand in a header; registries use both names. */
+export function readToken(text: string): string | undefined {
+  const value = parsed(text);
+  const token = isObject(value) ? (value['token'] ?? value['access_token']) : undefined;
+  return typeof token === 'string' && /^[\x21-\x7e]{1,65536}$/.test(token) ? token : undefined;
 }

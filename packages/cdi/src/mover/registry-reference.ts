@@ -10,6 +10,7 @@ export interface ImageReference {
 }
 
 const REPOSITORY = /^[a-z0-9]+(?:(?:\.|_|__|-+|\/)[a-z0-9]+)*$/;
+const REGISTRY = /^(?:\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::(\d{1,5}))?$/i;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
@@ -26,7 +27,7 @@ export function parseImageReference(text: string): ImageReference {
   const repository = colon < 0 ? path : path.slice(0, colon);
   const tag = colon < 0 ? 'latest' : path.slice(colon + 1);
   const reference = digest ?? tag;
-  if (!REPOSITORY.test(repository) || !(digest === undefined ? TAG.test(tag) : DIGEST.test(digest)))
+  if (!isRegistry(registry) || !REPOSITORY.test(repository) || !(digest === undefined ? TAG.test(tag) : DIGEST.test(digest)))
     throw new ImportError('InvalidRequest', `"${text}" is not an image reference such as quay.io/containerdisks/debian:12`);
   return {
     registry: registry.toLowerCase(),
@@ -36,3 +37,9 @@ export function parseImageReference(text: string): ImageReference {
 }
 
 export const isDigest = (reference: string): boolean => DIGEST.test(reference);
+
+/** A host that cannot change the rest of a URL, with or without a port. */
+function isRegistry(text: string): boolean {
+  const match = REGISTRY.exec(text);
+  return match !== null && Number(match[1] ?? 443) <= 65535;
+}
