@@ -3,12 +3,10 @@ import {
   ControllerRevisionKind,
   type DataVolume,
   type kubevirt,
-  NodeVerb,
   type PersistentVolumeClaim,
   type Pod,
   type VirtualMachine,
   type VirtualMachineInstance,
-  VirtualMachineInstanceKind,
   VirtualMachineKind,
   VirtualMachineSnapshotContentKind,
   VirtualMachineSnapshotKind,
@@ -34,9 +32,7 @@ import {
   begun,
   deadlineOf,
   failed,
-  Indication,
   isFinished,
-  isRunning,
   lockObstacle,
   progressing,
   progressOf,
@@ -44,7 +40,6 @@ import {
   type VmSnapshot,
   type VmSnapshotContent,
   VmSnapshotFinalizer,
-  withIndications,
 } from './snapshot-state.ts';
 import { type SourceVolumes, type StorageFacts, volumesOfMachine } from './source-volumes.ts';
 
