@@ -60,6 +60,22 @@ const ROWS: Readonly<Record<string, Row>> = {
     steps: [at(3, 'guestEnds', { phase: 'Succeeded' })],
     expected: ['201', 'Running Stopped', '', 1],
   },
+  'RerunOnFailure stops by a request and keeps its strategy': {
+    power: rerun,
+    steps: [at(3, 'stop')],
+    expected: ['201 202', 'Running Stopping Stopped', 'Stop 1', 1],
+  },
+  'RerunOnFailure is stopped before its guest runs': {
+    power: rerun,
+    fate: 'stays-pending',
+    steps: [at(2, 'stop')],
+    expected: ['201 202', 'Starting Stopping Stopped', 'Stop 1', 1],
+  },
+  'RerunOnFailure stays down when its pod is taken away': {
+    power: rerun,
+    steps: [at(3, 'deletePod')],
+    expected: ['201', 'Running Stopped', '', 1],
+  },
   'RerunOnFailure comes back after a crash': {
     power: rerun,
     steps: [at(3, 'guestEnds')],
@@ -110,6 +126,20 @@ describe('timelines of virtual machines', () => {
   it.each(Object.entries(ROWS))('%s', async (_, { power, fate = 'runs', steps, seconds = 6, expected }) => {
     const outcome = await play({ vm: machine(power), fate, steps, endMs: seconds * 1_000 });
     expect([outcome.codes.join(' '), lasting(outcome), outcome.requests.join(' | '), outcome.instances]).toEqual(expected);
+  });
+
+  it.each([
+    ['guestEnds', 'Succeeded'],
+    ['deletePod', undefined],
+  ] as const)('RerunOnFailure deletes an instance that ended well (%s)', async (act, phase) => {
+    const outcome = await play({
+      vm: machine(rerun),
+      fate: 'runs',
+      steps: [at(3, act, { ...(phase && { phase }) })],
+      endMs: 6_000,
+    });
+    expect(outcome.vmi).toBeUndefined();
+    expect(outcome.vm?.spec.runStrategy).toBe('RerunOnFailure');
   });
 
   it('a paused start leaves the guest paused and turns the VM on', async () => {
