@@ -1,6 +1,7 @@
 import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TimerClock } from '@slipway/runtime';
+import { emptyTree } from './archive.ts';
 import { downloadDeps } from './download-deps.ts';
 import { importHttp } from './http-import.ts';
 import type { ImageTools } from './image-tools.ts';
@@ -117,6 +118,7 @@ async function failure(error: unknown, task: MoverTask | undefined, io: MoverIo,
 
 /** A claim keeps its size and loses its content; an image that was not finished goes away. */
 async function wipe(destination: MoverTask['destination']): Promise<void> {
+  if (destination.filesPath !== undefined) await emptyTree(destination.filesPath);
   if (!destination.isClaim) return rm(destination.path, { force: true, recursive: true });
   const file = await open(destination.path, 'r+');
   try {

@@ -49,6 +49,7 @@ const ARGUMENTS = {
   work: { type: 'string' },
   size: { type: 'string' },
   store: { type: 'boolean' },
+  files: { type: 'string' },
   intake: { type: 'string' },
   file: { type: 'string', multiple: true },
   'allow-address': { type: 'string', multiple: true },
@@ -64,12 +65,20 @@ export async function readTask(argv: readonly string[], env: MoverEnv): Promise<
   const maxBytes = Number(values.size);
   if (target === undefined || work === undefined || !Number.isSafeInteger(maxBytes) || maxBytes <= 0)
     throw new ImportError('InvalidRequest', 'Usage: mover --target FILE --work DIRECTORY --size BYTES');
-  if ((env.IMPORTER_CONTENTTYPE ?? 'kubevirt') === 'archive')
-    throw new ImportError('InvalidRequest', 'Content type "archive" is not supported yet. Import a disk image');
+  const isArchive = env.IMPORTER_CONTENTTYPE === 'archive';
+  const filesPath = isArchive ? values.files : undefined;
+  if (isArchive && filesPath === undefined)
+    throw new ImportError('InvalidRequest', 'An archive needs a claim of volume mode Filesystem');
   return {
     ...(await readSource(argv, env)),
     ...(values.intake !== undefined && { intake: values.intake }),
-    destination: { path: target, maxBytes, isClaim: values.store !== true, preallocates: env.PREALLOCATION === 'true' },
+    destination: {
+      path: target,
+      maxBytes,
+      isClaim: values.store !== true,
+      preallocates: env.PREALLOCATION === 'true',
+      ...(filesPath !== undefined && { filesPath }),
+    },
     workDir: work,
   };
 }

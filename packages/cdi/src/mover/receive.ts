@@ -2,7 +2,8 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Checksum, ChecksumVerifier } from './checksum.ts';
 import { type FileVersion, isResumable } from './download.ts';
-import { detectCompression, detectFormat, type ImageFormat } from './image-format.ts';
+import { emptyTree, unpackArchive } from './archive.ts';
+import { detectCompression, detectFormat, type ImageFormat, isTar } from './image-format.ts';
 import { ImportError } from './import-error.ts';
 import {
   checkHeader,
@@ -13,6 +14,7 @@ import {
   type IngestResult,
   peek,
   scratchLimit,
+  unpack,
 } from './ingest.ts';
 import { type Journal, readJournal, removeJournal, writeJournal } from './journal.ts';
 import { SparseWriter } from './sparse-writer.ts';
@@ -51,6 +53,7 @@ export async function receive(reception: Reception, deps: IngestDeps, signal: Ab
   if (journal?.layout === 'target') return receiveRaw(source.chunks(journal.bytes, signal), journal.bytes, context);
   if (journal?.layout === 'scratch') return receiveScratch(source.chunks(journal.bytes, signal), journal.bytes, context, signal);
   await removeJournal(deps.workDir);
+  if (deps.destination.filesPath !== undefined) return receiveScratch(source.chunks(0, signal), 0, context, signal);
   const { header, stream } = await peek(source.chunks(0, signal));
   const isPlainRaw = detectCompression(header) === undefined && detectFormat(header) === 'raw';
   if (isPlainRaw) {
@@ -118,6 +121,8 @@ async function receiveScratch(
   const file = await open(path, offset > 0 ? 'r+' : 'w+', 0o600);
   try {
     const received = keep(stream, file, offset, context);
+    if (deps.destination.filesPath !== undefined)
+      return await receiveArchive(received, deps.destination.filesPath, context, signal);
     const { header, stream: bytes } = await peek(received);
     if (detectCompression(header) === undefined) return await receiveImage({ bytes, header, path }, context, signal);
     deps.progress.downloadShare = 1;
@@ -130,6 +135,26 @@ async function receiveScratch(
     await file.close();
     await rm(join(deps.workDir, 'image'), { force: true });
   }
+}
+
+/** An archive is unpacked while it arrives; what an earlier run has unpacked is unpacked again from what it has kept. */
+async function receiveArchive(
+  received: AsyncIterable<Buffer>,
+  directory: string,
+  { deps, verifier }: Context,
+  signal: AbortSignal,
+): Promise<IngestResult> {
+  const { maxBytes } = deps.destination;
+  deps.progress.downloadShare = 1;
+  await emptyTree(directory);
+  const { stream: bytes } = await peek(received);
+  const { header, stream } = await unpack(bytes, deps.tools, signal);
+  if (!isTar(header)) throw new ImportError('InvalidImage', 'The file is not a tar archive, plain or compressed');
+  await unpackArchive(stream, directory, { maxBytes }, signal);
+  // a decompressor may stop before the end of its input: the hash needs every byte
+  for await (const _ of bytes);
+  verifier.verify();
+  return { format: 'raw', virtualBytes: maxBytes };
 }
 
 async function receiveImage(

@@ -4,10 +4,7 @@ import { decompress } from './image-tools.ts';
 import { ImportError } from './import-error.ts';
 import { type Descriptor, RegistryClient, type RegistryDeps } from './registry-client.ts';
 import { parseImageReference } from './registry-reference.ts';
-import { type Extract, extract } from 'tar-stream';
-
-/** One member of a layer's archive with its content. */
-export type LayerEntry = Extract extends AsyncIterable<infer Entry> ? Entry : never;
+import { type TarEntry, tarEntries } from './tar-entries.ts';
 
 export interface RegistryImportResult extends IngestResult {
   /** Digest of the manifest that was pulled. */
@@ -59,37 +56,12 @@ export async function* layerEntries(
   client: RegistryClient,
   deps: IngestDeps,
   signal: AbortSignal,
-): AsyncGenerator<LayerEntry, void> {
+): AsyncGenerator<TarEntry, void> {
   const { header, stream } = await peek(counted(client.blob(layer, signal), layer.size, deps));
   const compression = detectCompression(header);
   const tar = compression === undefined ? stream : decompress(compression, stream, deps.tools, signal);
-  const entries = extract();
-  const feeding = feed(tar, entries);
-  // the loop reports what breaks; this keeps Node from calling it unhandled meanwhile
-  feeding.catch((error: unknown) => entries.destroy(error instanceof Error ? error : new Error(String(error))));
-  for await (const entry of entries) yield entry;
-  await feeding; // to the last byte, because only then the digest has been checked
-}
-
-async function feed(tar: AsyncIterable<Buffer>, entries: Extract): Promise<void> {
-  for await (const chunk of tar) {
-    if (entries.destroyed) continue;
-    if (!entries.write(chunk)) await drained(entries);
-  }
-  if (!entries.destroyed) entries.end(undefined);
-}
-
-/** Resolves when more may be written, or when nobody reads any more. */
-function drained(stream: Extract): Promise<void> {
-  return new Promise((resolve) => {
-    const settle = (): void => {
-      stream.off('drain', settle);
-      stream.off('close', settle);
-      resolve();
-    };
-    stream.once('drain', settle);
-    stream.once('close', settle);
-  });
+  // to the last byte, because only then the digest has been checked
+  yield* tarEntries(tar);
 }
 
 async function* counted(stream: AsyncIterable<Buffer>, total: number, { progress }: IngestDeps): AsyncGenerator<Buffer> {

@@ -147,10 +147,13 @@ export class MoverPodRunner implements PodRunner {
     const env = await moverEnvironment(pod, { client, directory: launcher.directory(id), uid }, signal);
     if (volumeUid === undefined)
       return launcher.start(id, { args: ['poll', ...(await this.policyArguments(signal))], env }, restarts);
-    const { virtualSizeBytes } = await store.attach(volumeUid, { podUid: id, uid }, this.deps.isPodGone, signal);
+    const attachment = { podUid: id, uid };
+    const { virtualSizeBytes } = await store.attach(volumeUid, attachment, this.deps.isPodGone, signal);
     await store.update(volumeUid, (record) => ({ ...record, state: 'filling' }));
     const work = await store.importDirectory(volumeUid, uid);
     const args = ['--target', store.diskPath(volumeUid), '--work', work, '--size', String(virtualSizeBytes)];
+    // the files of an archive come in place of a disk
+    if (env['IMPORTER_CONTENTTYPE'] === 'archive') args.push('--files', await store.filesDirectory(volumeUid, attachment));
     const intake = this.deps.uploads && ['--intake', this.deps.uploads.path(launcher.directory(id))];
     return launcher.start(id, { args: [...args, ...(intake ?? []), ...(await this.policyArguments(signal))], env }, restarts);
   }
