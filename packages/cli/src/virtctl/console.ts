@@ -99,7 +99,6 @@ function isNotYet(error: unknown): error is StatusError {
 }
 
 function readable(error: unknown, name: string): unknown {
-  if (isNotFound(error))
-    return new CommandFailure(`virtualmachineinstance ${name} is not running or does not exist: ${String(error)}`);
+  if (error instanceof StatusError && isNotFound(error)) return new CommandFailure(`Can't access VMI ${name}: ${error.message}`);
   return error;
 }

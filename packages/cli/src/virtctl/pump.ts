@@ -16,12 +16,15 @@ export async function pump(
   onInput: (data: Uint8Array) => Uint8Array | undefined = (data) => data,
 ): Promise<void> {
   const outgoing = async (): Promise<void> => {
-    for await (const piece of input) {
-      const data = onInput(typeof piece === 'string' ? Buffer.from(piece) : piece);
-      if (data === undefined) break;
-      if (data.length > 0) await stream.send(data);
+    try {
+      for await (const piece of input) {
+        const data = onInput(typeof piece === 'string' ? Buffer.from(piece) : piece);
+        if (data === undefined) break;
+        if (data.length > 0) await stream.send(data);
+      }
+    } finally {
+      stream.close(1000); // also when a viewer has gone without a word
     }
-    stream.close(1000);
   };
   const incoming = async (): Promise<void> => {
     for await (const message of stream.messages) await write(message);

@@ -191,17 +191,18 @@ describe('streams', () => {
     });
   });
 
-  it('serves one VNC client on a local port', async () => {
-    const port = new Promise<number>((resolve) => {
-      void virtctl('vnc web --proxy-only', {
-        streams: () => stream({ greeting: 'RFB 003.008\n' }),
-        onOutput: (text) => resolve(Number(/\d+/.exec(text)?.[0])),
-      });
+  it.each(['end', 'resetAndDestroy'] as const)('serves one VNC client on a local port until it is gone: %s', async (leave) => {
+    let listens: (port: number) => void = () => {};
+    const port = new Promise<number>((resolve) => (listens = resolve));
+    const command = virtctl('vnc web --proxy-only', {
+      streams: () => stream({ greeting: 'RFB 003.008\n' }),
+      onOutput: (text) => listens(Number(/\d+/.exec(text)?.[0])),
     });
     const socket = connectTcp(await port, '127.0.0.1');
     const [banner]: Buffer[] = await once(socket, 'data');
-    socket.end();
+    socket[leave]();
     expect(banner?.toString()).toBe('RFB 003.008\n');
+    expect((await command).status).toBe(0);
   });
 });
 

@@ -41,5 +41,9 @@ describe('USB redirections', () => {
   it('say when the guest has no such port', async () => {
     const usb = new UsbRedirections(() => createConnection(join(directory, 'nothing')));
     await expect(usb.open()).rejects.toThrow('The USB port of the guest cannot be reached');
+    const never = new UsbRedirections(() => {
+      throw new Error('no such file');
+    });
+    await expect(never.open()).rejects.toThrow('The USB port of the guest cannot be reached: no such file');
   });
 });

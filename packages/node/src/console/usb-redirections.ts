@@ -20,14 +20,16 @@ export class UsbRedirections {
     const slot = Array.from({ length: SLOTS }, (_, index) => index).find((index) => !this.taken.has(index));
     if (slot === undefined)
       throw new StatusError({ code: 409, reason: 'Conflict', message: `All ${SLOTS} USB redirections of the guest are in use` });
-    const socket = this.connect(slot);
-    this.taken.set(slot, socket);
-    socket.once('close', () => this.taken.delete(slot));
     return new Promise((resolve, reject) => {
-      socket.once('error', (cause) => {
-        const message = `The USB port of the guest cannot be reached: ${cause.message}`;
-        reject(new StatusError({ code: 503, reason: 'ServiceUnavailable', message }, cause));
-      });
+      let socket: Socket;
+      try {
+        socket = this.connect(slot);
+      } catch (error) {
+        return reject(unreachable(error)); // a guest that was started without such ports
+      }
+      this.taken.set(slot, socket);
+      socket.once('close', () => this.taken.delete(slot));
+      socket.once('error', (error) => reject(unreachable(error)));
       socket.once('connect', () => {
         socket.removeAllListeners('error').on('error', () => {}); // 'close' follows
         resolve(socket);
@@ -38,4 +40,10 @@ export class UsbRedirections {
   close(): void {
     for (const socket of this.taken.values()) socket.destroy();
   }
+}
+
+function unreachable(error: unknown): StatusError {
+  const cause = error instanceof Error ? error : new Error(String(error));
+  const message = `The USB port of the guest cannot be reached: ${cause.message}`;
+  return new StatusError({ code: 503, reason: 'ServiceUnavailable', message }, cause);
 }

@@ -1,4 +1,4 @@
-import { isObject, type JsonObject } from '@slipway/apimachinery';
+import { isObject, type JsonObject, StatusError } from '@slipway/apimachinery';
 import { type ActionContext, addCommand, type CommandHost } from '../context.ts';
 import { failing } from '../failing.ts';
 import { CommandFailure, print, warn } from '../io.ts';
@@ -129,7 +129,7 @@ async function loadTemplate(context: ActionContext, { name, file }: { name?: str
   const { client, namespace, io } = context;
   const fetch = async (of: string): Promise<unknown> => {
     const doing = `error fetching remote VirtualMachineTemplate ${namespace}/${of}: `;
-    return (await failing(doing, client.raw({ method: 'GET', path: templatePath(namespace, of) }))).body;
+    return (await failing(doing, served(client.raw({ method: 'GET', path: templatePath(namespace, of) })))).body;
   };
   const object = name === undefined ? await readObject(io, file ?? '-', 'VirtualMachineTemplate') : await fetch(name);
   if (!isTemplate(object)) throw new CommandFailure('error decoding VirtualMachineTemplate: it has no spec.virtualMachine');
@@ -151,7 +151,7 @@ async function processRemotely(
   const path = `${templatePath(namespace, name, `subresources.${GROUP}`)}/${isCreate ? 'create' : 'process'}`;
   const body = { apiVersion: `subresources.${GROUP}/${VERSION}`, kind: 'ProcessOptions', parameters };
   const request = client.raw({ method: 'POST', path, body });
-  const answer = (await failing(`error ${doing} remote VirtualMachineTemplate ${namespace}/${name}: `, request)).body;
+  const answer = (await failing(`error ${doing} remote VirtualMachineTemplate ${namespace}/${name}: `, served(request))).body;
   const virtualMachine = isObject(answer) ? answer['virtualMachine'] : undefined;
   if (!isObject(answer) || !isObject(virtualMachine)) throw new CommandFailure('the server has sent no virtual machine');
   if (!isCreate) {
@@ -195,6 +195,17 @@ function converted({ metadata, message, parameters, objects }: JsonObject): obje
   };
 }
 
+/** A server without the group answers with plain text: says so instead. */
+async function served<T>(request: Promise<T>): Promise<T> {
+  try {
+    return await request;
+  } catch (error) {
+    if (!(error instanceof StatusError) || error.code !== 404 || error.reason === 'NotFound') throw error;
+    const message = 'the server has no VirtualMachineTemplates; process a file with --file';
+    throw new StatusError({ code: 404, reason: 'NotFound', message }, error);
+  }
+}
+
 async function createFromVm({ client, namespace, io }: ActionContext, _: readonly string[], flags: CreateFlags): Promise<void> {
   const request = client.raw({
     method: 'POST',
@@ -209,7 +220,7 @@ async function createFromVm({ client, namespace, io }: ActionContext, _: readonl
       },
     },
   });
-  const { body } = await failing('error creating VirtualMachineTemplateRequest: ', request);
+  const { body } = await failing('error creating VirtualMachineTemplateRequest: ', served(request));
   const name = isObject(body) && isObject(body['metadata']) ? String(body['metadata']['name']) : '';
   print(io, `virtualmachinetemplaterequest.${GROUP}/${name} created`);
 }
