@@ -9,9 +9,9 @@ export const importerName = (claimName: string): string => `importer-${claimName
 
 const variable = (name: string, value: string | undefined): core.EnvVar[] => (value === undefined ? [] : [{ name, value }]);
 
-const fromSecret = (name: string, secret: string, key: string): core.EnvVar => ({
+const fromSecret = (name: string, secret: string, key: string, isOptional = false): core.EnvVar => ({
   name,
-  valueFrom: { secretKeyRef: { name: secret, key } },
+  valueFrom: { secretKeyRef: { name: secret, key, ...(isOptional && { optional: true }) } },
 });
 
 /** The worker that fills a claim as its annotations ask, with CDI's contract of environment variables. */
@@ -114,6 +114,16 @@ const keyFileOf = (annotations: Readonly<Record<string, string>>): string | unde
 const numbered = (annotations: Readonly<Record<string, string>>, prefix: string): string[] =>
   Object.entries(annotations).flatMap(([key, value]) => (key.startsWith(prefix) ? [value] : []));
 
+/** Name and password; for a registry also an image pull secret, of which kind the Secret is its keys tell. */
+function secretEnvironment(secret: string, source: string | undefined): core.EnvVar[] {
+  const isRegistry = source === 'registry';
+  return [
+    fromSecret('IMPORTER_ACCESS_KEY_ID', secret, 'accessKeyId', isRegistry),
+    fromSecret('IMPORTER_SECRET_KEY', secret, 'secretKey', isRegistry),
+    ...(isRegistry ? [fromSecret('IMPORTER_REGISTRY_CONFIG', secret, '.dockerconfigjson', true)] : []),
+  ];
+}
+
 function targetEnvironment({ metadata, spec }: PersistentVolumeClaim): core.EnvVar[] {
   const size = tryParseQuantity(spec?.resources?.requests?.['storage']);
   return [
@@ -132,9 +142,7 @@ function sourceEnvironment(annotations: Readonly<Record<string, string>>): core.
     ...variable('IMPORTER_CHECKSUM', annotations[Annotation.importChecksum]),
     ...variable('IMPORTER_REGISTRY_IMAGE_ARCHITECTURE', annotations[Annotation.importArchitecture]),
     ...variable('PREALLOCATION', annotations[Annotation.preallocation] ?? 'false'),
-    ...(secret === undefined
-      ? []
-      : [fromSecret('IMPORTER_ACCESS_KEY_ID', secret, 'accessKeyId'), fromSecret('IMPORTER_SECRET_KEY', secret, 'secretKey')]),
+    ...(secret === undefined ? [] : secretEnvironment(secret, annotations[Annotation.importSource])),
     ...numbered(annotations, Annotation.importExtraHeader).flatMap((line, index) =>
       variable(`IMPORTER_EXTRA_HEADER_${index}`, line),
     ),

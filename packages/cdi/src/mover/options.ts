@@ -6,6 +6,8 @@ import { gcsObject } from './gcs.ts';
 import { ImportError } from './import-error.ts';
 import type { Destination } from './ingest.ts';
 import type { Credentials } from './registry-client.ts';
+import { registryCredentials } from './registry-credentials.ts';
+import { parseImageReference } from './registry-reference.ts';
 import { s3Object } from './s3.ts';
 
 export type MoverEnv = Readonly<Record<string, string | undefined>>;
@@ -88,8 +90,8 @@ const parse = (argv: readonly string[]) => parseArgs({ args: [...argv], options:
 /** Throws ImportError like `readTask`. */
 export async function readSource(argv: readonly string[], env: MoverEnv): Promise<SourceTask> {
   const values = parse(argv);
-  const credentials = credentialsOf(env);
   const source = sourceOf(env, values.file);
+  const credentials = credentialsOf(env, source);
   return {
     source,
     headers: source.kind === 'http' ? { ...basicAuth(credentials), ...(await extraHeaders(env)) } : {},
@@ -141,9 +143,10 @@ function unsupported(kind: string): string {
   return `Import source "${kind}" is not supported. ${remedies[kind] ?? 'Use http, s3, gcs, registry or blank'}`;
 }
 
-function credentialsOf(env: MoverEnv): Credentials | undefined {
-  const { IMPORTER_ACCESS_KEY_ID: username, IMPORTER_SECRET_KEY: password } = env;
-  return username ? { username, password: password ?? '' } : undefined;
+function credentialsOf(env: MoverEnv, source: MoverSource): Credentials | undefined {
+  const { IMPORTER_ACCESS_KEY_ID: username, IMPORTER_SECRET_KEY: password, IMPORTER_REGISTRY_CONFIG: config } = env;
+  if (username) return { username, password: password ?? '' };
+  return config && source.kind === 'registry' ? registryCredentials(config, parseImageReference(source.reference)) : undefined;
 }
 
 const basicAuth = (credentials: Credentials | undefined): Record<string, string> =>

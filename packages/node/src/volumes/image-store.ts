@@ -211,24 +211,15 @@ export class ImageStore {
     return { path: join(this.root, name), layer: { name, format }, sizeBytes };
   }
 
-  private async credentials({ reference, pullSecret }: ImageRequest, signal: AbortSignal): Promise<Record<string, string>> {
+  private async credentials({ pullSecret }: ImageRequest, signal: AbortSignal): Promise<Record<string, string>> {
     if (pullSecret === undefined) return {};
-    const secret = await this.deps.client.get(SecretKind, pullSecret, { signal });
-    const text = Buffer.from(secret.data?.['.dockerconfigjson'] ?? '', 'base64').toString('utf8');
-    const first = reference.replace(/^docker:\/\//, '').split('/')[0] ?? '';
-    const registry = /[.:]/.test(first) ? first : 'https://index.docker.io/v1/';
-    try {
-      const { auths = {} } = JSON.parse(text) as {
-        auths?: Record<string, { auth?: string; username?: string; password?: string }>;
-      };
-      const entry = auths[registry];
-      const [user, ...rest] = Buffer.from(entry?.auth ?? '', 'base64')
-        .toString('utf8')
-        .split(':');
-      const username = entry?.username ?? user;
-      return username ? { IMPORTER_ACCESS_KEY_ID: username, IMPORTER_SECRET_KEY: entry?.password ?? rest.join(':') } : {};
-    } catch (error) {
-      throw new VolumeError('ErrImagePull', `Secret "${pullSecret.name}" holds no docker configuration`, error);
-    }
+    const { data } = await this.deps.client.get(SecretKind, pullSecret, { signal });
+    const config = data?.['.dockerconfigjson'];
+    if (config === undefined)
+      throw new VolumeError(
+        'ErrImagePull',
+        `Secret "${pullSecret.name}" has no key .dockerconfigjson: it is no image pull secret`,
+      );
+    return { IMPORTER_REGISTRY_CONFIG: Buffer.from(config, 'base64').toString('utf8') };
   }
 }

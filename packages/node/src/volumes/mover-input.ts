@@ -49,6 +49,7 @@ async function fromSecret(
   if (reference?.name === undefined) return undefined;
   const secret = await readObject(client.get(SecretKind, keyIn(pod, reference.name), { signal }), 'Secret', reference.name);
   const value = secret.data?.[reference.key];
+  if (value === undefined && reference.optional === true) return undefined;
   if (value === undefined)
     throw new VolumeError('CreateContainerConfigError', `Secret "${reference.name}" has no key "${reference.key}"`);
   return Buffer.from(value, 'base64').toString('utf8');
