@@ -18,10 +18,15 @@ const TOKEN = /<(\/?)([\w:.-]+)((?:\s+[\w:.-]+=(?:'[^']*'|"[^"]*"))*)\s*(\/?)>|<
 const ATTRIBUTE = /([\w:.-]+)=(?:'([^']*)'|"([^"]*)")/g;
 const ENTITIES: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
 
-/** Reads libvirt's output; enough of XML for that: no CDATA, no document types. Throws when it is cut off. */
+/** More than any domain has; the daemon shares its user with QEMU, so that what it writes may be hostile. */
+const MAX_NODES = 20_000;
+const MAX_DEPTH = 64;
+
+/** Reads libvirt's output; enough of XML for that: no CDATA, no document types. Throws when it is cut off or too large. */
 export function parseXml(document: string): XmlNode {
   const root: OpenNode = { name: '', attributes: {}, children: [], text: '' };
   const open: OpenNode[] = [root];
+  let nodes = 0;
   for (const [, closing, name, attributes = '', empty, text] of document.matchAll(TOKEN)) {
     const current = open.at(-1) ?? root;
     if (text !== undefined) current.text += decoded(text);
@@ -33,6 +38,7 @@ export function parseXml(document: string): XmlNode {
     }
     const node: OpenNode = { name, attributes: attributesOf(attributes), children: [], text: '' };
     current.children.push(node);
+    if (++nodes > MAX_NODES || open.length > MAX_DEPTH) throw new Error('A document of libvirt is too large');
     if (empty !== '/') open.push(node);
   }
   const [first] = root.children;

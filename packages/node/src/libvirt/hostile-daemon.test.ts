@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fakeClock, fuzz, mutateBytes } from '@slipway/testkit';
 import { expect, it } from 'vitest';
-import { HEADER_BYTES, MESSAGE_STATUS, MESSAGE_TYPE, PROGRAM } from './protocol.ts';
+import { decodeEvent } from './domain-event.ts';
+import { EVENT, HEADER_BYTES, MESSAGE_STATUS, MESSAGE_TYPE, PROGRAM } from './protocol.ts';
 import { RpcConnection } from './rpc-connection.ts';
 import { XdrReader, XdrWriter } from './xdr.ts';
 
@@ -151,6 +152,33 @@ it('puts a long message together from tiny pieces', async () => {
   } finally {
     await close();
   }
+});
+
+it('decodes events of any bytes or refuses them', async () => {
+  const domain = (): XdrWriter => new XdrWriter().int(7).string('default_vm').opaque(Buffer.alloc(16, 1)).int(1);
+  const samples = [
+    domain().int(5).int(2).toBuffer(),
+    domain().toBuffer(),
+    domain().string('ua-root').toBuffer(),
+    domain().string('/disk').string('ua-root').int(1).string('enospc').toBuffer(),
+  ];
+  const procedures = Object.values(EVENT).map(({ procedure }) => procedure);
+  await fuzz({
+    name: 'libvirt events',
+    inputs: 5000,
+    make: (random) => ({
+      procedure: random.chance(0.9) ? random.pick(procedures) : random.below(500),
+      bytes: random.chance(0.3) ? random.pick(samples) : mutateBytes(random, random.pick(samples), samples),
+    }),
+    run({ procedure, bytes }) {
+      try {
+        const event = decodeEvent(procedure, new XdrReader(bytes));
+        expect(event === undefined || typeof event.domain === 'string').toBe(true);
+      } catch (error) {
+        expect(String(error)).toMatch(/XDR/);
+      }
+    },
+  });
 });
 
 it('reads XDR to its end and no further', async () => {

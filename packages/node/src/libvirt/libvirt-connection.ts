@@ -1,25 +1,7 @@
+import { decodeEvent, type DomainEvent, type DomainRef, readDomain } from './domain-event.ts';
 import { EVENT, PROGRAM, QEMU, REMOTE } from './protocol.ts';
 import { type RpcCall, RpcConnection, type RpcReply } from './rpc-connection.ts';
-import { type XdrReader, XdrWriter } from './xdr.ts';
-
-/** How libvirt names a domain on the wire. */
-export interface DomainRef {
-  readonly name: string;
-  readonly uuid: Buffer;
-  /** -1 when it is not active. */
-  readonly id: number;
-}
-
-export type DomainEvent =
-  | { readonly type: 'lifecycle'; readonly domain: string; readonly event: number; readonly detail: number }
-  | { readonly type: 'reboot'; readonly domain: string }
-  | { readonly type: 'agent'; readonly domain: string; readonly connected: boolean }
-  | { readonly type: 'io-error'; readonly domain: string; readonly disk: string; readonly reason: string }
-  | {
-      readonly type: 'device-removed' | 'device-added' | 'device-removal-failed' | 'device-resized';
-      readonly domain: string;
-      readonly alias: string;
-    };
+import { XdrWriter } from './xdr.ts';
 
 export interface LibvirtOptions {
   readonly socketPath: string;
@@ -304,33 +286,3 @@ export class LibvirtConnection {
 }
 
 const writeDomain = ({ name, uuid, id }: DomainRef): XdrWriter => new XdrWriter().string(name).opaque(uuid).int(id);
-
-const readDomain = (body: XdrReader): DomainRef => ({ name: body.string(), uuid: Buffer.from(body.opaque(16)), id: body.int() });
-
-/** Callback events start with the callback id and the domain. */
-function decodeEvent(procedure: number, body: XdrReader): DomainEvent | undefined {
-  body.int();
-  switch (procedure) {
-    case EVENT.lifecycle.procedure:
-      return { type: 'lifecycle', domain: readDomain(body).name, event: body.int(), detail: body.int() };
-    case EVENT.reboot.procedure:
-      return { type: 'reboot', domain: readDomain(body).name };
-    case EVENT.agentLifecycle.procedure:
-      return { type: 'agent', domain: readDomain(body).name, connected: body.int() === 1 };
-    case EVENT.ioErrorReason.procedure: {
-      const { name } = readDomain(body);
-      const [disk] = [body.string(), body.string(), body.int()];
-      return { type: 'io-error', domain: name, disk: disk ?? '', reason: body.string() };
-    }
-    case EVENT.deviceRemoved.procedure:
-      return { type: 'device-removed', domain: readDomain(body).name, alias: body.string() };
-    case EVENT.deviceAdded.procedure:
-      return { type: 'device-added', domain: readDomain(body).name, alias: body.string() };
-    case EVENT.deviceRemovalFailed.procedure:
-      return { type: 'device-removal-failed', domain: readDomain(body).name, alias: body.string() };
-    case EVENT.memoryDeviceSizeChange.procedure:
-      return { type: 'device-resized', domain: readDomain(body).name, alias: body.string() };
-    default:
-      return undefined;
-  }
-}
