@@ -78,6 +78,8 @@ export const GuestTrouble = {
   eventFlood: 'GuestEventFlood',
   resetLoop: 'GuestResetLoop',
   shutdownIgnored: 'GuestShutdownIgnored',
+  /** Also a condition: firmware with secure boot has refused a boot loader. */
+  bootRefused: 'SecureBootRefused',
 } as const;
 
 /** Ours: reasons of the condition AgentMisbehaving, and of its events. */

@@ -66,6 +66,7 @@ export function virtualMachineInstanceController(
         events,
         clock,
         vmis: new FreshObjects(vmis),
+        instances: vmis.lister,
         pods: pods.lister,
         freshPods: new FreshObjects(pods),
         vms: informers.lister(VirtualMachineKind),

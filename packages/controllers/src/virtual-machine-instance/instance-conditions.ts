@@ -2,6 +2,7 @@ import type { kubevirt, Node, Pod, VirtualMachineInstance } from '@slipway/api';
 import { Reason, VmiCondition, VmiPhase } from '@slipway/api';
 import type { StorageState } from './claims.ts';
 import { conditionOf, type ConditionText, hasCondition, transition } from './instance-state.ts';
+import { schedulingHint } from './scheduling-hints.ts';
 import { imageProblem, isGoingDown, podCondition } from './launcher-pod-state.ts';
 
 type VmiCond = kubevirt.VirtualMachineInstanceCondition;
@@ -80,7 +81,8 @@ function podScheduled({ pod, storage, phase, unreadyNodes }: InstanceConditionsI
     return { type, status: 'False', reason: Reason.unschedulable, message: `PVC ${storage.missingClaim} does not exist` };
   const condition = podCondition(pod, 'PodScheduled');
   if (condition?.status !== 'False') return undefined;
-  const why = [condition.message ?? '', ...(unreadyNodes ?? []).map(notReadyText)].filter((text) => text !== '');
+  const { message = '' } = condition;
+  const why = [message, schedulingHint(pod, message), ...(unreadyNodes ?? []).map(notReadyText)].filter((text) => text !== '');
   return {
     type,
     status: 'False',

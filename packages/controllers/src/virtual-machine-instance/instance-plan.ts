@@ -15,6 +15,8 @@ export interface InstanceInput {
   readonly node: Node | undefined;
   /** Nodes that take no pods because they are not ready. */
   readonly unreadyNodes?: readonly Node[];
+  /** Address of the guest on virtual sockets. */
+  readonly vsockCid?: number | undefined;
   /** Whether the VM that owns the instance exists. */
   readonly hasOwnerVm: boolean;
   readonly problem?: SyncProblem;
@@ -169,6 +171,7 @@ function nextObject(
     ...(isHandOver && pod !== undefined && handOverStatus(input, pod)),
     ...(isNodeLost && { reason: Reason.nodeUnresponsive }),
     ...activePods(vmi, input.pods),
+    ...(input.vsockCid !== undefined && { VSOCKCID: input.vsockCid }),
   };
   return { ...vmi, metadata: nextMetadata(input, phase, isHandOver ? pod?.spec?.nodeName : undefined), status };
 }

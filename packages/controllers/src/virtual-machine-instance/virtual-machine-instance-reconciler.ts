@@ -20,12 +20,14 @@ import { type InstanceInput, planInstance } from './instance-plan.ts';
 import { hasCondition, isDeleting } from './instance-state.ts';
 import { currentPod, isGoingDown, launcherPods, podCondition } from './launcher-pod-state.ts';
 import { isStateOf, keepsState, stateClaim, type StateStorage } from './state-claim.ts';
+import { vsockCid } from './vsock-cid.ts';
 
 export interface VirtualMachineInstanceReconcilerDeps {
   readonly client: Client;
   readonly events: EventRecorder;
   readonly clock: Clock;
   readonly vmis: FreshObjects<VirtualMachineInstance>;
+  readonly instances: Lister<VirtualMachineInstance>;
   readonly pods: Lister<Pod>;
   readonly freshPods: FreshObjects<Pod>;
   readonly vms: Lister<VirtualMachine>;
@@ -81,6 +83,7 @@ export class VirtualMachineInstanceReconciler implements Reconciler {
       storage: this.storageOf(vmi),
       node: nodeName === undefined ? undefined : nodes.get({ namespace: '', name: nodeName }),
       unreadyNodes: nodeName === undefined ? nodes.list().filter(isUnready) : [],
+      vsockCid: vsockCid(vmi, () => this.deps.instances.list()),
       hasOwnerVm: owner?.kind === 'VirtualMachine' && vms.get({ namespace, name: owner.name })?.metadata.uid === owner.uid,
       nowMs: clock.now(),
     };
