@@ -2,6 +2,7 @@ import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { cpus, hostname, totalmem, release } from 'node:os';
 import type { KvmState } from '../kvm/index.ts';
 import type { HostCapabilities as QemuCapabilities } from '../sandbox/host-capabilities.ts';
+import { readHugePages } from './huge-pages.ts';
 import type { NodeCapabilities } from './node-object.ts';
 
 export interface NodeCapabilitiesInput {
@@ -34,6 +35,8 @@ export function readNodeCapabilities({ stateDir, agentVersion, kvm, qemu }: Node
     agentVersion,
     kvm,
     hasVhostNet: existsSync('/dev/vhost-net'),
+    hasVhostVsock: existsSync('/dev/vhost-vsock'),
+    hugePages: readHugePages(),
   };
 }
 

@@ -16,6 +16,8 @@ const host: NodeCapabilities = {
   libvirtVersion: '9.0.0',
   kvm: { state: 'unusable', reason: 'the probe guest made no progress' },
   hasVhostNet: false,
+  hasVhostVsock: false,
+  hugePages: new Map(),
   cpuModels: ['qemu64', 'Nehalem-v1', 'odd name'],
   cpuFeatures: ['sse4.2'],
   hostCpuModel: 'EPYC',
@@ -45,6 +47,13 @@ describe('the node object', () => {
     expect(status.allocatable?.['devices.kubevirt.io/kvm']).toBe('0');
     expect(status.conditions?.find((condition) => condition.reason === 'KVMUnusable')?.message).toMatch(/TCG.*no progress/);
     expect(status.allocatable?.['memory']).toBe(`${(4 * 1024 - 512) * 1024}Ki`);
+  });
+
+  it('offers reserved huge pages, and less of the other memory', () => {
+    const hugePages = new Map([['hugepages-2Mi', 512 * 1024]]);
+    const { allocatable } = nodeStatus(identity, { ...host, hugePages }, undefined, 'now');
+    expect(allocatable?.['hugepages-2Mi']).toBe(`${512 * 1024}Ki`);
+    expect(allocatable?.['memory']).toBe(`${(4 * 1024 - 512 - 512) * 1024}Ki`);
   });
 
   it('is not ready while its host lacks something, and says what to do', () => {

@@ -17,6 +17,9 @@ export interface NodeCapabilities {
   readonly libvirtVersion: string;
   readonly kvm: KvmState;
   readonly hasVhostNet: boolean;
+  readonly hasVhostVsock: boolean;
+  /** Reserved huge pages: resource name to KiB. */
+  readonly hugePages: ReadonlyMap<string, number>;
   /** Named CPU models that QEMU can give a guest here. */
   readonly cpuModels: readonly string[];
   readonly cpuFeatures: readonly string[];
@@ -107,8 +110,13 @@ export function nodeStatus(
     'devices.kubevirt.io/kvm': host.kvm.state === 'usable' ? SHARED_DEVICES : '0',
     'devices.kubevirt.io/tun': SHARED_DEVICES,
     'devices.kubevirt.io/vhost-net': host.hasVhostNet ? SHARED_DEVICES : '0',
+    'devices.kubevirt.io/vhost-vsock': host.hasVhostVsock ? SHARED_DEVICES : '0',
+    ...Object.fromEntries([...host.hugePages].map(([name, kib]) => [name, `${kib}Ki`])),
   };
-  const allocatable = { ...capacity, memory: `${Math.floor(Math.max(0, host.memoryBytes - RESERVED_MEMORY_BYTES) / 1024)}Ki` };
+  // huge pages are taken out of the memory that everything else can have
+  const hugeBytes = [...host.hugePages.values()].reduce((sum, kib) => sum + kib * 1024, 0);
+  const freeBytes = Math.max(0, host.memoryBytes - RESERVED_MEMORY_BYTES - hugeBytes);
+  const allocatable = { ...capacity, memory: `${Math.floor(freeBytes / 1024)}Ki` };
   return {
     capacity,
     allocatable,

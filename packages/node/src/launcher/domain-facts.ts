@@ -10,6 +10,7 @@ export const SERIAL_SOCKET = 'run/serial0';
 export const VNC_SOCKET = 'run/vnc';
 /** Before the number of a USB redirection. */
 export const USB_SOCKETS = 'run/usbredir-';
+export const METRICS_SOCKET = 'run/metrics';
 
 const SMALL_GUEST_BYTES = 512 * 1024 ** 2;
 /** Bound of the translation cache of small guests; larger ones get QEMU's own. */
@@ -26,6 +27,13 @@ function spareSlots(vmi: VirtualMachineInstance): number {
   const bytes = guestMemoryBytes(vmi.spec.domain);
   if (bytes < GIB) return 2;
   return bytes > 2 * GIB ? 8 : 4;
+}
+
+/** libvirt 9.1 is the first that knows the PCI panic device. */
+function panicModels(libvirtVersion: string): Pick<DomainFacts, 'panicModels'> {
+  const [major = 0, minor = 0] = libvirtVersion.split('.').map(Number);
+  const isOld = major > 0 && (major < 9 || (major === 9 && minor < 1));
+  return isOld ? { panicModels: ['isa', 'hyperv'] } : {};
 }
 
 export interface DomainInputs {
@@ -56,6 +64,7 @@ export function domainFacts({ vmi, node, config, network, volumes, files }: Doma
       vnc: `${INSIDE}/${VNC_SOCKET}`,
       usbRedirPrefix: `${INSIDE}/${USB_SOCKETS}`,
       virtiofsDir: SHARES_DIRECTORY,
+      downwardMetrics: `${INSIDE}/${METRICS_SOCKET}`,
     },
     logs: {},
     nvramPath: `${files?.statePath ?? `${INSIDE}/data`}/nvram.fd`,
@@ -64,6 +73,7 @@ export function domainFacts({ vmi, node, config, network, volumes, files }: Doma
     hostMemoryBytes: node.memoryBytes,
     machineTypes: node.host.machineTypes,
     videoModels: node.host.videoModels,
+    ...panicModels(node.host.libvirtVersion),
     vhostNet: false,
     spareRootPorts: spareSlots(vmi),
   };

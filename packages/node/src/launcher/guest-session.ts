@@ -1,7 +1,15 @@
 import { connectBeneath, isSameProcess } from '@slipway/hostapi';
 import { GuestTrouble } from '@slipway/api';
 import { backOffDelay, RateBudget, type RateLimit, sleep, type TimerClock } from '@slipway/runtime';
-import { type ConsoleLog, ConsoleHub, openConsoleLog, readConsoleLog, UsbRedirections, VncSessions } from '../console/index.ts';
+import {
+  type ConsoleLog,
+  ConsoleHub,
+  FirmwareWatch,
+  openConsoleLog,
+  readConsoleLog,
+  UsbRedirections,
+  VncSessions,
+} from '../console/index.ts';
 import {
   DOMAIN_STATE,
   type DomainEvent,
@@ -17,7 +25,13 @@ import { SERIAL_SOCKET, USB_SOCKETS, VNC_SOCKET } from './domain-facts.ts';
 import { EventGate } from './event-gate.ts';
 
 export type GuestEvent =
-  | { readonly type: 'ended'; readonly phase: 'Succeeded' | 'Failed'; readonly reason: string }
+  | {
+      readonly type: 'ended';
+      readonly phase: 'Succeeded' | 'Failed';
+      readonly reason: string;
+      /** For `status.reason`, when there is a word for it. */
+      readonly statusReason?: string;
+    }
   | { readonly type: 'paused'; readonly reason: 'PausedByUser' | 'PausedIOError' }
   | { readonly type: 'resumed' }
   | { readonly type: 'agent'; readonly connected: boolean }
@@ -34,6 +48,8 @@ export interface GuestSessionDeps {
   readonly consoleLog: string;
   readonly clock: TimerClock;
   readonly onEvent: (event: GuestEvent) => void;
+  /** The guest boots signed loaders alone. */
+  readonly hasSecureBoot?: boolean;
   /** Replaced in tests. */
   readonly connect?: (onEvent: (event: DomainEvent) => void, signal: AbortSignal) => Promise<LibvirtConnection>;
   /** Whether the sandbox stands. Replaced in tests. */
@@ -50,6 +66,10 @@ const [PAUSED_USER, PAUSED_IO_ERROR] = [1, 5];
  * asked until it must have.
  */
 const DOUBT_MS = [200, 1_000, 5_000, 15_000, 60_000] as const;
+/** virDomainEventCrashedDetailType: the guest said so by its panic device. */
+const CRASHED_PANICKED = 0;
+/** `status.reason` of an instance whose guest has panicked. */
+const GUEST_PANICKED = 'GuestPanicked';
 const SCROLLBACK_BYTES = 64 * 1024;
 /** A daemon that does not live longer than this is connected to ever more seldom. */
 const SHORT_LIFE_MS = 10_000;
@@ -88,6 +108,7 @@ export class GuestSession {
   private readonly deps: GuestSessionDeps;
   private connection: Promise<LibvirtConnection>;
   private domainName = '';
+  private readonly firmware: FirmwareWatch | undefined;
   private log: ConsoleLog | undefined;
   private hub: ConsoleHub | undefined;
   private vncSessions: VncSessions | undefined;
@@ -109,6 +130,7 @@ export class GuestSession {
 
   constructor(deps: GuestSessionDeps) {
     this.deps = deps;
+    this.firmware = deps.hasSecureBoot ? new FirmwareWatch() : undefined;
     const gate = (limit: RateLimit): EventGate<GuestEvent> =>
       new EventGate({ limit, clock: deps.clock, deliver: deps.onEvent, onFlood: () => this.trouble(GuestTrouble.eventFlood) });
     const { agent, power, device } = EVENT_LIMITS;
@@ -200,7 +222,10 @@ export class GuestSession {
       // the directory belongs to the guest's user
       connect: () => connectBeneath(sandbox.dir, SERIAL_SOCKET),
       earlier: readConsoleLog(consoleLog, SCROLLBACK_BYTES),
-      onOutput: (chunk) => log.append(chunk),
+      onOutput: (chunk) => {
+        log.append(chunk);
+        this.watchFirmware(chunk);
+      },
       onFlood: () => this.trouble(GuestTrouble.consoleFlood),
       clock,
     });
@@ -319,7 +344,7 @@ export class GuestSession {
     else if (event.type === 'reboot') this.countReset();
     if (event.type !== 'lifecycle') return;
     if (event.event === LIFECYCLE.stopped) this.stopped(event.detail);
-    else if (event.event === LIFECYCLE.crashed) this.ended(false, 'it crashed');
+    else if (event.event === LIFECYCLE.crashed) this.crashed(event.detail);
     else if (event.event === LIFECYCLE.resumed) this.tellPower({ type: 'resumed' });
     else if (event.event === LIFECYCLE.suspended)
       this.tellPower({ type: 'paused', reason: event.detail === IO_ERROR_SUSPEND ? 'PausedIOError' : 'PausedByUser' });
@@ -337,6 +362,13 @@ export class GuestSession {
     this.trouble(GuestTrouble.resetLoop);
   }
 
+  private watchFirmware(chunk: Uint8Array): void {
+    const entry = this.firmware?.see(chunk);
+    if (entry === undefined) return;
+    const message = `Secure boot refused ${entry}: the boot loader is not signed by a key that the firmware trusts. Use an image with a signed loader, or set firmware.bootloader.efi.secureBoot to false`;
+    this.deps.onEvent({ type: 'trouble', reason: GuestTrouble.bootRefused, message });
+  }
+
   private trouble(reason: keyof typeof TROUBLE_TEXT): void {
     this.deps.onEvent({ type: 'trouble', reason, message: TROUBLE_TEXT[reason] });
   }
@@ -348,10 +380,16 @@ export class GuestSession {
     else this.ended(false, 'QEMU ended unexpectedly');
   }
 
-  private ended(isClean: boolean, reason: string): void {
+  private crashed(detail: number): void {
+    if (detail === CRASHED_PANICKED) this.ended(false, 'its kernel panicked', GUEST_PANICKED);
+    else this.ended(false, 'it crashed');
+  }
+
+  private ended(isClean: boolean, reason: string, statusReason?: string): void {
     if (this.hasEnded) return;
     this.hasEnded = true;
-    this.deps.onEvent({ type: 'ended', phase: isClean ? 'Succeeded' : 'Failed', reason });
+    const phase = isClean ? 'Succeeded' : 'Failed';
+    this.deps.onEvent({ type: 'ended', phase, reason, ...(statusReason !== undefined && { statusReason }) });
   }
 }
 

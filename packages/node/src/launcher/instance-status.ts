@@ -142,11 +142,16 @@ export function runningInstance(
 }
 
 /** The VMI after its guest has ended. Pure. */
-export function endedInstance(vmi: VirtualMachineInstance, phase: 'Succeeded' | 'Failed', nowMs: number): VirtualMachineInstance {
+export function endedInstance(
+  vmi: VirtualMachineInstance,
+  phase: 'Succeeded' | 'Failed',
+  nowMs: number,
+  reason?: string,
+): VirtualMachineInstance {
   const gone: string[] = [VmiCondition.agentConnected, VmiCondition.agentMisbehaving, VmiCondition.paused];
   const conditions = (vmi.status?.conditions ?? []).filter(({ type }) => !gone.includes(type));
   const { fsFreezeStatus: _, ...status } = inPhase(vmi, phase, nowMs);
-  return { ...vmi, status: { ...status, conditions } };
+  return { ...vmi, status: { ...status, ...(reason !== undefined && { reason }), conditions } };
 }
 
 /** The VMI with what the guest agent reports. Pure; the same object when nothing is new. */

@@ -1,4 +1,4 @@
-import { type Pod, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
+import { GuestTrouble, type Pod, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
 import { bootInstance, type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
 import type { PodNetworkStatus, PreparedFiles, PreparedVolume, Sandbox } from '../contracts.ts';
 import type { DeviceSync } from '../hotplug/index.ts';
@@ -10,9 +10,10 @@ import { domainFacts } from './domain-facts.ts';
 import type { FreezableGuest } from './freeze-timers.ts';
 import { type GuestEvent, GuestSession } from './guest-session.ts';
 import { plugDevices } from './guest-devices.ts';
+import { tellMetrics } from './guest-metrics.ts';
 import { GuestShutdown } from './guest-shutdown.ts';
 import { untilHandedOver } from './hand-over.ts';
-import { endedInstance, pausedInstance, runningInstance } from './instance-status.ts';
+import { endedInstance, pausedInstance, runningInstance, withCondition } from './instance-status.ts';
 import { InstanceWriter } from './instance-writer.ts';
 import { domainName, oneShot, requestedCpus } from './launch-parts.ts';
 import { retried, untilWritten } from './launch-retry.ts';
@@ -25,6 +26,12 @@ interface Guest {
   readonly session: GuestControl;
   readonly shutdown: GuestShutdown;
   readonly agent: AgentReporter;
+}
+
+/** EFI boots signed loaders alone unless the spec says otherwise. */
+function isSecureBoot({ spec }: VirtualMachineInstance): boolean {
+  const efi = spec.domain.firmware?.bootloader?.efi;
+  return efi !== undefined && efi.secureBoot !== false;
 }
 
 /** What was prepared for a guest before it starts. */
@@ -161,6 +168,7 @@ export class Launch {
       consoleLog: this.deps.consoleLogOf(sandbox.podUid),
       clock: this.deps.clock,
       onEvent: (event) => this.onGuestEvent(event),
+      hasSecureBoot: isSecureBoot(this.writer.current),
     });
     this.guest = { session, shutdown: new GuestShutdown(view, session), agent: new AgentReporter(view, session) };
     const prepared = this.earlyVolumes(sandbox);
@@ -236,6 +244,7 @@ export class Launch {
     if (isActive) await this.adoptState(session, plan.name);
     this.guest?.agent.poll().catch(() => {});
     this.devices = plugDevices(this.view, session, network);
+    tellMetrics(this.view, session, prepared.volumes);
   }
 
   private resumeDeps(session: GuestControl): ResumeDeps {
@@ -270,7 +279,7 @@ export class Launch {
     };
     switch (event.type) {
       case 'ended':
-        this.finish(event.phase, event.reason).catch(report);
+        this.finish(event.phase, event.reason, event.statusReason).catch(report);
         break;
       case 'agent':
         this.guest?.agent.notice(event.connected);
@@ -281,6 +290,7 @@ export class Launch {
         break;
       case 'trouble':
         this.deps.events.warning(this.writer.current, event.reason, event.message);
+        if (event.reason === GuestTrouble.bootRefused) this.writeRefused(event.message).catch(report);
         break;
       case 'paused':
         if (this.isStarted) this.writePaused(event.reason).catch(report);
@@ -290,6 +300,17 @@ export class Launch {
         break;
       default:
     }
+  }
+
+  private async writeRefused(message: string): Promise<void> {
+    const text = { type: GuestTrouble.bootRefused, status: 'True', reason: 'LoaderNotTrusted', message } as const;
+    const change = (vmi: VirtualMachineInstance): VirtualMachineInstance => {
+      if (vmi.status?.phase !== VmiPhase.running || this.view.hasEnded()) return vmi;
+      const conditions = withCondition(vmi.status.conditions, text, this.deps.clock.now());
+      return { ...vmi, status: { ...vmi.status, conditions } };
+    };
+    await this.started; // the firmware may be faster than the phase
+    await untilWritten(this.deps, () => this.writer.update(change, this.stopping.signal), this.stopping.signal);
   }
 
   private async writePaused(reason: string | undefined): Promise<void> {
@@ -312,7 +333,7 @@ export class Launch {
     return this.writer.current.status?.phase === VmiPhase.running && !this.isTroubled;
   }
 
-  private async finish(phase: 'Succeeded' | 'Failed', reason: string): Promise<void> {
+  private async finish(phase: 'Succeeded' | 'Failed', reason: string, statusReason?: string): Promise<void> {
     if (this.outcome !== undefined) return;
     const final = this.guest?.shutdown.isClean === true ? 'Succeeded' : phase;
     this.outcome = final;
@@ -326,7 +347,7 @@ export class Launch {
     try {
       // a guest ends once: what is said of it must not be lost
       const end = (now: VirtualMachineInstance): VirtualMachineInstance =>
-        isFinal(now) || !isOurs(now) ? now : endedInstance(now, final, deps.clock.now());
+        isFinal(now) || !isOurs(now) ? now : endedInstance(now, final, deps.clock.now(), statusReason);
       await untilWritten(deps, () => writer.update(end, forever), forever);
       const hasRun = this.isStarted || vmi.status?.phase === VmiPhase.running; // the latter: it ended while no agent watched
       if (hasRun && final === 'Succeeded') deps.events.normal(vmi, 'Stopped', 'The VirtualMachineInstance was shut down.');

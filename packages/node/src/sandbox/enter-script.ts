@@ -45,9 +45,16 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx; ln -s /proc/self/fd dev/fd
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs dev/shm
 node net/tun 666 10 200
+[ ! -e /dev/vhost-vsock ] || node vhost-vsock 666 10 241
 if [ "$kvm" = 1 ]; then node kvm 600 10 232; chown "$uid" dev/kvm; fi
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs tmp
 mount -o bind,nosuid,nodev,noexec "$dir" .${INSIDE}
+for pages in 2048 1048576; do
+  reserved=/sys/kernel/mm/hugepages/hugepages-"$pages"kB/nr_hugepages
+  [ -r "$reserved" ] && [ "$(cat "$reserved")" != 0 ] || continue
+  mkdir -p dev/hugepages-"$pages"
+  mount -t hugetlbfs -o nosuid,nodev,mode=700,uid="$uid",gid="$uid",pagesize="$pages"K hugetlbfs dev/hugepages-"$pages" || :
+done
 mount -t tmpfs -o nosuid,nodev,noexec,mode=700,uid="$uid",gid="$uid",size=1m tmpfs .${INSIDE}/${LOG_DIRECTORY}
 for name in ${DISK_DIRECTORIES.join(' ')}; do
   mkdir -p "./$state/$name"

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chown, lstat, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   DataVolumeKind,
@@ -14,6 +14,7 @@ import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, type TimerClock } from '@slipway/runtime';
 import { isHotpluggable, writeIso } from '@slipway/virt';
 import type { NodeConfig, PodRunner, PreparedFiles, PreparedVolume, Sandbox, SavedState, VolumeManager } from '../contracts.ts';
+import { METRICS_DISK_BYTES } from '../downward-metrics/index.ts';
 import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
 import { ExportPodRunner } from './export-pod-runner.ts';
 import { type GuestFilesDeps, isShared, prepareGuestFiles } from './guest-files.ts';
@@ -273,7 +274,8 @@ class LocalVolumeManager implements VolumeManager {
         'FailedMount',
         `Volume ${volume.name}: host disks are not offered: they would hand host files to guests. Import the file into a DataVolume`,
       );
-    return undefined; // no disk: downward metrics, memory dumps
+    if (volume.downwardMetrics) return this.metricsDisk(place);
+    return undefined; // no disk: memory dumps
   }
 
   private async readOnlyDisk(claimName: string, place: Place, signal: AbortSignal): Promise<Omit<PreparedVolume, 'name'>> {
@@ -349,6 +351,15 @@ class LocalVolumeManager implements VolumeManager {
     if (!(await exists(path))) await this.deps.store.makeBlankFile(path, sizeBytes);
     await this.give(path, place.sandbox);
     return { path, format: 'raw', readOnly: false, sizeBytes };
+  }
+
+  /** A disk that the agent writes and the guest reads. */
+  private async metricsDisk({ directory, sandbox }: Place): Promise<Omit<PreparedVolume, 'name'>> {
+    const path = join(directory, DISK_NAME);
+    if (!(await exists(path))) await this.deps.store.makeBlankFile(path, METRICS_DISK_BYTES);
+    await chown(path, 0, sandbox.uid);
+    await chmod(path, 0o640);
+    return { path, format: 'raw', readOnly: true, sizeBytes: METRICS_DISK_BYTES };
   }
 
   private async configDisk(bytes: Uint8Array, place: Place): Promise<Omit<PreparedVolume, 'name'>> {

@@ -1,6 +1,6 @@
 import type { VirtualMachineInstance } from '@slipway/api';
 import { el, type XmlElement } from '../xml.ts';
-import type { DomainFacts } from './facts.ts';
+import type { DomainFacts, PlanNote } from './facts.ts';
 import { usesHostUsb } from './host-devices.ts';
 import type { IoThreadPlan } from './io-threads.ts';
 import { diskTarget, isAmd64, isArm64, isS390x, needsIommu, virtioModel } from './shape.ts';
@@ -11,6 +11,7 @@ interface DeviceContext {
   readonly ioThreads: IoThreadPlan;
   readonly vcpus: number;
   readonly isEfi: boolean;
+  readonly notes: PlanNote[];
 }
 
 type Elements = readonly (XmlElement | undefined | false)[];
@@ -186,6 +187,19 @@ function filesystemElements({ vmi, facts }: DeviceContext): Elements {
   );
 }
 
+function panicElements({ vmi, facts, notes }: DeviceContext): Elements {
+  return (vmi.spec.domain.devices.panicDevices ?? []).map(({ model }) => {
+    if (model !== 'pvpanic' || facts.panicModels === undefined || facts.panicModels.includes(model))
+      return el('panic', { model });
+    // the same device on another bus: guests find it by ACPI instead of PCI
+    notes.push({
+      reason: 'DeviceReplaced',
+      message: "Panic device pvpanic is not known to this host's libvirt; the guest has the one of model isa",
+    });
+    return el('panic', { model: 'isa' });
+  });
+}
+
 /** Everything else: balloon, random numbers, watchdog, sound, TPM, panic, USB redirection, shared directories, vsock. */
 export function otherElements(context: DeviceContext): Elements {
   const { vmi } = context;
@@ -198,7 +212,7 @@ export function otherElements(context: DeviceContext): Elements {
     watchdogElement(context),
     devices.sound && el('sound', { model: devices.sound.model || 'ich9' }, el('alias', { name: `ua-${devices.sound.name}` })),
     tpmElement(context),
-    ...(devices.panicDevices ?? []).map(({ model }) => el('panic', { model })),
+    ...panicElements(context),
     ...redirectionElements(context),
     ...filesystemElements(context),
     devices.autoattachVSOCK === true &&

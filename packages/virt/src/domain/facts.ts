@@ -106,6 +106,8 @@ export interface DomainFacts {
   readonly machineTypes?: readonly string[];
   /** Video models that the host's QEMU knows, from the domain capabilities; absent: only the classic ones are chosen. */
   readonly videoModels?: readonly string[];
+  /** Panic devices that the host's libvirt knows; absent: all. */
+  readonly panicModels?: readonly string[];
   /** In-kernel virtio-net back end. Absent: QEMU decides. */
   readonly vhostNet?: boolean;
   /** What this QEMU should be told that older ones did not know. */
@@ -128,7 +130,13 @@ export interface DomainFacts {
 
 /** Something the user should know about how the domain differs from the spec; goes into a VMI condition. */
 export interface PlanNote {
-  readonly reason: 'MachineTypeMapped' | 'SoftwareEmulation' | 'CpuModelReplaced' | 'FeatureLeftOut' | 'FirmwareReplaced';
+  readonly reason:
+    | 'MachineTypeMapped'
+    | 'SoftwareEmulation'
+    | 'CpuModelReplaced'
+    | 'FeatureLeftOut'
+    | 'FirmwareReplaced'
+    | 'DeviceReplaced';
   readonly message: string;
 }
 

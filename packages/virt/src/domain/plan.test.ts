@@ -46,6 +46,16 @@ describe('planDomain', () => {
     expect(planDomain(vmi, nodeFacts(vmi)).disks).toHaveLength(1);
   });
 
+  it.each([
+    ['the one that libvirt knows', ['isa', 'hyperv'], 'isa', 1],
+    ['the one asked for', undefined, 'pvpanic', 0],
+  ])('writes as the PCI panic device %s', (_, panicModels, model, notes) => {
+    const vmi = storedInstance({ domain: { devices: { panicDevices: [{ model: 'pvpanic' }] } } });
+    const plan = planDomain(vmi, { ...nodeFacts(vmi), ...(panicModels && { panicModels }) });
+    expect(renderDomain(plan)).toContain(`<panic model="${model}"/>`);
+    expect(plan.notes.filter(({ reason }) => reason === 'DeviceReplaced')).toHaveLength(notes);
+  });
+
   it('writes taps, addresses and sockets that the node gave', () => {
     const vmi = storedInstance();
     const xml = renderDomain(planDomain(vmi, nodeFacts(vmi)));

@@ -89,9 +89,14 @@ function rebootElement(vmi: VirtualMachineInstance): XmlElement | undefined {
 const isElement = (element: XmlElement | undefined | false): element is XmlElement => Boolean(element);
 
 type Parts = Omit<DomainPlan, 'element' | 'notes'>;
+/** What devices depend on and add to besides the parts. */
+interface DeviceNotes {
+  readonly isEfi: boolean;
+  readonly notes: PlanNote[];
+}
 
-function deviceElements(vmi: VirtualMachineInstance, facts: DomainFacts, parts: Parts, isEfi: boolean): readonly XmlElement[] {
-  const context = { vmi, facts, ioThreads: parts.ioThreads, vcpus: parts.cpu.count, isEfi };
+function deviceElements(vmi: VirtualMachineInstance, facts: DomainFacts, parts: Parts, rest: DeviceNotes): readonly XmlElement[] {
+  const context = { vmi, facts, ioThreads: parts.ioThreads, vcpus: parts.cpu.count, ...rest };
   const devices = [
     ...parts.disks.map(diskElement),
     ...parts.interfaces.map(interfaceElement),
@@ -163,7 +168,7 @@ export function planDomain(vmi: VirtualMachineInstance, facts: DomainFacts): Dom
     cpuElement(vmi, cpu, parts.numa),
     clockElement(vmi, facts),
     rebootElement(vmi),
-    el('devices', {}, deviceElements(vmi, facts, parts, firmware.isEfi)),
+    el('devices', {}, deviceElements(vmi, facts, parts, { isEfi: firmware.isEfi, notes })),
     launchSecurityElement(vmi),
     ignition,
   );
