@@ -1,6 +1,6 @@
 import { streamProcess } from '@slipway/hostapi';
 
-/** The few things the agent itself asks of qemu-img; it never opens an image that a tenant made. */
+/** The few things the agent itself asks of qemu-img; as root it never opens an image that a tenant made. */
 export interface QemuImg {
   /** A new, empty image above `base`, which is named relative to the directory of both. */
   createOverlay(
@@ -14,6 +14,16 @@ export interface QemuImg {
     signal: AbortSignal,
   ): Promise<void>;
   resize(path: string, format: 'raw' | 'qcow2', sizeBytes: number, signal: AbortSignal): Promise<void>;
+  /** Writes an overlay into the image below it, as the user `uid`; the overlay stays as it is. */
+  commit(
+    overlay: {
+      readonly path: string;
+      /** All images below, nearest first: what the files say of them is not believed. */
+      readonly chain: readonly { readonly path: string; readonly format: 'raw' | 'qcow2' }[];
+      readonly uid: number;
+    },
+    signal: AbortSignal,
+  ): Promise<void>;
 }
 
 const LIMITS = ['prlimit', '--as=1073741824', '--cpu=60', '--core=0', '--'] as const;
@@ -27,7 +37,24 @@ export const hostQemuImg: QemuImg = {
     ),
   resize: (path, format, sizeBytes, signal) =>
     run([...LIMITS, 'qemu-img', 'resize', '-q', '-f', format, path, String(sizeBytes)], signal),
+  commit: ({ path, chain, uid }, signal) => {
+    const image = imageOptions([{ path, format: 'qcow2' }, ...chain]);
+    const user = ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs', '--'] as const;
+    return run([...user, ...COPY_LIMITS, 'qemu-img', 'commit', '-q', '-d', '--image-opts', image], signal);
+  },
 };
+
+const COPY_LIMITS = ['prlimit', '--as=2147483648', '--core=0', '--'] as const;
+
+/** The images with everything below them, so that no name inside a file is followed. */
+function imageOptions(chain: readonly { readonly path: string; readonly format: string }[]): string {
+  return chain
+    .flatMap(({ path, format }, depth) => {
+      const at = 'backing.'.repeat(depth);
+      return [`${at}driver=${format}`, `${at}file.driver=file`, `${at}file.filename=${path.replaceAll(',', ',,')}`];
+    })
+    .join(',');
+}
 
 async function run(argv: readonly [string, ...string[]], signal: AbortSignal): Promise<void> {
   const started = streamProcess(argv, signal);

@@ -30,6 +30,8 @@ export interface VolumeRecord {
   readonly sharers?: readonly Attachment[];
   /** The file that a running guest writes since a snapshot, instead of `disk.img`; becomes `disk.img` when it stops. */
   readonly active?: string;
+  /** A layer that holds everything of the disk above it by now, and takes its place. */
+  readonly merging?: string;
   /** The memory state in it was loaded: the disks that belong to it have changed since. */
   readonly isSpent?: boolean;
   /** A snapshot of a running guest that was begun: whether QEMU has changed over is known to QEMU alone. */
@@ -62,6 +64,13 @@ export function checkedUid(uid: string | undefined): string {
   return uid;
 }
 
+/** No name in the record leads out of the volume's directory. */
+function hasSafeNames({ active, merging, pivot }: Partial<VolumeRecord>): boolean {
+  const isSafe = (name: string | undefined, pattern: RegExp): boolean => name === undefined || pattern.test(name);
+  const names = [isSafe(active, ACTIVE_NAME), isSafe(merging, LAYER_NAME)];
+  return names.every(Boolean) && isSafe(pivot?.layer, LAYER_NAME) && isSafe(pivot?.active, ACTIVE_NAME);
+}
+
 /** Parses `volume.json`. Throws when it is not one: guessing a format would hand a guest's bytes to a probe. */
 export function parseRecord(text: string): VolumeRecord {
   const value = JSON.parse(text) as Partial<VolumeRecord>; // each field is checked below
@@ -72,9 +81,7 @@ export function parseRecord(text: string): VolumeRecord {
     ['blank', 'filling', 'ready'].includes(value.state ?? '') &&
     Array.isArray(value.chain) &&
     value.chain.every((layer) => LAYER_NAME.test(layer.name) && formats.includes(layer.format)) &&
-    (value.sharers === undefined || Array.isArray(value.sharers)) &&
-    (value.active === undefined || ACTIVE_NAME.test(value.active)) &&
-    (value.pivot === undefined || (LAYER_NAME.test(value.pivot.layer) && ACTIVE_NAME.test(value.pivot.active)));
+    hasSafeNames(value);
   if (!isValid) throw new VolumeError('InvalidVolume', 'volume.json is damaged: restore it or delete the claim');
   return value as VolumeRecord;
 }

@@ -1,6 +1,7 @@
 import { chmod, chown, mkdir, readdir, readFile, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf } from './error-code.ts';
+import { LayerMerger } from './layer-merger.ts';
 import { LayerStore } from './layer-store.ts';
 import type { QemuImg } from './qemu-img.ts';
 import { settleVolume } from './settle-volume.ts';
@@ -30,6 +31,8 @@ export interface VolumeStoreDeps {
   readonly qemuImg: QemuImg;
   /** A new UUID. */
   readonly uid: () => string;
+  /** User that merges layers; without it they stay apart. */
+  readonly toolUid?: number;
 }
 
 /**
@@ -43,11 +46,19 @@ export class VolumeStore {
   private readonly deps: VolumeStoreDeps;
   /** Writes of one volume's record and files happen one after another. */
   private readonly locks = new Map<string, Promise<unknown>>();
+  /** Who has or waits for the lock of a volume, and the merges that make way for them. */
+  private readonly waiting = new Map<string, number>();
+  private readonly merges = new Map<string, AbortController>();
+  private readonly merger: LayerMerger | undefined;
+  private hasReleased = true;
+  private onRelease = (): void => {};
 
   constructor(deps: VolumeStoreDeps) {
     this.deps = deps;
     this.root = join(deps.stateDir, 'volumes');
     this.layers = new LayerStore(deps);
+    const { qemuImg, toolUid } = deps;
+    this.merger = toolUid === undefined ? undefined : new LayerMerger({ layers: this.layers, qemuImg, toolUid });
     this.copies = new VolumeCopies({
       layers: this.layers,
       uid: deps.uid,
@@ -62,6 +73,10 @@ export class VolumeStore {
   async open(): Promise<void> {
     await makeDirectory(this.root, 0o711);
     await this.layers.open();
+    for (const volumeUid of await this.list())
+      await this.finishMerge(volumeUid).catch((error: unknown) => {
+        if (!(error instanceof VolumeError)) throw error; // a damaged volume is reported to whoever wants it
+      });
   }
 
   directory(volumeUid: string): string {
@@ -168,6 +183,7 @@ export class VolumeStore {
       const free = await settleVolume(this.volume(volumeUid, left));
       await this.giveTo(volumeUid, free, 0);
       await this.write(volumeUid, free);
+      this.noteRelease();
     });
   }
 
@@ -198,6 +214,7 @@ export class VolumeStore {
       await rm(this.directory(volumeUid), { recursive: true, force: true });
     });
     await this.layers.collect();
+    this.noteRelease();
   }
 
   /** Makes the disk readable for a pod that may not write it, by links in a directory of the pod. */
@@ -240,6 +257,53 @@ export class VolumeStore {
 
   async makeBlankFile(path: string, sizeBytes: number): Promise<void> {
     await makeHole(path, sizeBytes);
+  }
+
+  /** Resolves when a disk or a volume has been let go since the last call; at first at once. */
+  async released(signal: AbortSignal): Promise<void> {
+    if (!this.hasReleased)
+      await new Promise<void>((resolve, reject) => {
+        this.onRelease = resolve;
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      });
+    this.hasReleased = false;
+  }
+
+  private noteRelease(): void {
+    this.hasReleased = true;
+    this.onRelease();
+  }
+
+  /**
+   * Merges layers that only this volume reads, as long as nobody else asks for it. What is begun then is broken off and
+   * begun again another time.
+   */
+  async flatten(volumeUid: string, signal: AbortSignal): Promise<void> {
+    for (let isShorter = true; isShorter; ) {
+      isShorter = await this.locked(volumeUid, async () => {
+        const record = await this.read(volumeUid);
+        if (this.merger === undefined || record === undefined || (this.waiting.get(volumeUid) ?? 0) > 1) return false;
+        const stop = new AbortController();
+        this.merges.set(volumeUid, stop);
+        try {
+          const merged = await this.merger.mergeOnce(this.volume(volumeUid, record), AbortSignal.any([signal, stop.signal]));
+          return merged !== undefined;
+        } catch (error) {
+          if (stop.signal.aborted) return false;
+          throw error;
+        } finally {
+          this.merges.delete(volumeUid);
+        }
+      });
+    }
+    await this.layers.collect();
+  }
+
+  private async finishMerge(volumeUid: string): Promise<void> {
+    await this.locked(volumeUid, async () => {
+      const record = await this.read(volumeUid);
+      if (record?.merging !== undefined) await this.merger?.finish(this.volume(volumeUid, record));
+    });
   }
 
   private volume(volumeUid: string, record: VolumeRecord) {
@@ -298,6 +362,8 @@ export class VolumeStore {
   }
 
   private async locked<T>(volumeUid: string, action: () => Promise<T>): Promise<T> {
+    this.merges.get(volumeUid)?.abort(new Error('The volume is wanted'));
+    this.waiting.set(volumeUid, (this.waiting.get(volumeUid) ?? 0) + 1);
     const before = this.locks.get(volumeUid) ?? Promise.resolve();
     const run = before.then(action, action);
     const settled = run.catch(() => {});
@@ -306,6 +372,9 @@ export class VolumeStore {
       return await run;
     } finally {
       if (this.locks.get(volumeUid) === settled) this.locks.delete(volumeUid);
+      const left = (this.waiting.get(volumeUid) ?? 1) - 1;
+      if (left > 0) this.waiting.set(volumeUid, left);
+      else this.waiting.delete(volumeUid);
     }
   }
 }
