@@ -1,0 +1,152 @@
+import { type ImageServer, serveImages } from '@slipway/daemon';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importedVm } from './src/manifests.ts';
+import { guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
+import { openTerminal, type Terminal } from './src/terminal.ts';
+
+const BOOT_MS = 240_000;
+const MOMENT_MS = 120_000;
+
+interface Conditioned {
+  metadata: { uid: string };
+  status?: {
+    phase?: string;
+    complete?: boolean;
+    printableStatus?: string;
+    conditions?: { type: string; status: string; reason?: string; message?: string }[];
+  };
+}
+
+const condition = ({ status }: Conditioned, type: string) => status?.conditions?.find((entry) => entry.type === type);
+const has =
+  (type: string) =>
+  (object: Conditioned): boolean =>
+    condition(object, type)?.status === 'True';
+
+/** What only a guest that goes on can know. */
+interface Memory {
+  readonly bootId: string;
+  readonly count: number;
+  readonly note: string;
+}
+
+describe('a VM that is suspended to disk', () => {
+  let platform: Platform;
+  let images: ImageServer;
+  let manifest: { spec: { template: { spec: { domain: { memory: object } } } } };
+  let shell: Terminal;
+  let before: Memory;
+  const terminals: Terminal[] = [];
+
+  beforeAll(async () => {
+    const { qcow2Path } = await guestImage('tiny');
+    images = await serveImages({ '/tiny.qcow2': qcow2Path });
+    platform = await startPlatform();
+    manifest = importedVm('box', `${images.url}/tiny.qcow2`) as typeof manifest;
+    await platform.apply(manifest);
+    await platform.until<Conditioned>('vmi box', has('AgentConnected'), BOOT_MS);
+    shell = console();
+    await shell.expect(/login:/, BOOT_MS);
+    await shell.answer('demo', /[Pp]assword:/, BOOT_MS);
+    await shell.answer('secret', /[$#] /, BOOT_MS);
+  }, 480_000);
+
+  afterAll(async () => {
+    for (const terminal of terminals) terminal.close();
+    await images?.close();
+    await platform?.destroy();
+  });
+
+  function console(): Terminal {
+    const environment = { ...process.env, KUBECONFIG: platform.kubeconfig };
+    const terminal = openTerminal([`${ROOT}/slipway`, 'virt', 'console', 'box'], environment);
+    terminals.push(terminal);
+    return terminal;
+  }
+
+  const virt = async (...args: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await platform.slipway('virt', ...args);
+    expect(code, stderr).toBe(0);
+    return stdout;
+  };
+
+  /** Read by the shell that was logged in before: /tmp is in memory. */
+  async function memoryIn(terminal: Terminal): Promise<Memory> {
+    const line =
+      'echo boot:$(cat /proc/sys/kernel/random/boot_id) count:$(cat /tmp/count) note:$(cat /tmp/note); echo over-$((40+2))';
+    const printed = await terminal.answer(line, /over-42/, MOMENT_MS);
+    const [, bootId = '', count = '', note = ''] = /boot:([0-9a-f-]{36}) count:(\d+) note:(\w+)/.exec(printed) ?? [];
+    if (bootId === '') throw new Error(`The guest does not tell what it knows:\n${printed}`);
+    return { bootId, count: Number(count), note };
+  }
+
+  /** The console of a guest that went on: its shell is there already. */
+  async function shellAgain(): Promise<Terminal> {
+    const terminal = console();
+    await terminal.expect(/Successfully connected/, MOMENT_MS);
+    await terminal.answer('', /[$#] /, MOMENT_MS);
+    return terminal;
+  }
+
+  it('keeps its memory in a claim while it is off', async () => {
+    const counting = '(i=0; while :; do i=$((i+1)); echo $i > /tmp/count; sleep 1; done) & echo first > /tmp/note; sleep 2';
+    await shell.answer(`${counting}; echo counts | rev`, /stnuoc/, MOMENT_MS);
+    before = await memoryIn(shell);
+    shell.close();
+    await virt('suspend', 'box');
+    const vm = await platform.until<Conditioned>('vm box', has('Suspended'), MOMENT_MS);
+    expect(condition(vm, 'Suspended')).toMatchObject({ reason: 'MemoryStateSaved' });
+    await platform.until<Conditioned>('vm box', ({ status }) => status?.printableStatus === 'Suspended', MOMENT_MS);
+    expect((await platform.tryKubectl('get', 'vmi', 'box')).code).toBe(1);
+    expect((await platform.diff(manifest)).stdout).toBe('');
+  }, 300_000);
+
+  it('has a snapshot that holds its memory', async () => {
+    await platform.apply({
+      apiVersion: 'snapshot.kubevirt.io/v1beta1',
+      kind: 'VirtualMachineSnapshot',
+      metadata: { name: 'asleep', namespace: 'default' },
+      spec: { source: { apiGroup: 'kubevirt.io', kind: 'VirtualMachine', name: 'box' } },
+    });
+    await platform.until<Conditioned>('vmsnapshot asleep', has('Ready'), MOMENT_MS);
+  }, 180_000);
+
+  it('goes on where it was, as it was, although it was edited meanwhile', async () => {
+    manifest.spec.template.spec.domain.memory = { guest: '160Mi' };
+    await platform.apply(manifest);
+    await virt('resume', 'box');
+    await platform.until<Conditioned>('vmi box', ({ status }) => status?.phase === 'Running', BOOT_MS);
+    shell = await shellAgain();
+    const after = await memoryIn(shell);
+    expect(after).toEqual({ ...before, count: expect.any(Number) });
+    expect(after.count).toBeGreaterThanOrEqual(before.count);
+    await shell.answer(`until [ $(cat /tmp/count) -gt ${after.count} ]; do sleep 1; done; echo goes | rev`, /seog/, MOMENT_MS);
+    await platform.kubectl('wait', 'pvc', 'box-memory-state', '--for=delete', '--timeout=120s');
+    const vm = await platform.until<Conditioned>('vm box', has('RestartRequired'), MOMENT_MS);
+    expect(condition(vm, 'RestartRequired')?.message).toContain('memory');
+    expect(condition(vm, 'Suspended')).toBeUndefined();
+  }, 400_000);
+
+  it('is put back with its memory by a restore', async () => {
+    await shell.answer('echo second > /tmp/note; sudo touch /data/later; sync; echo wrote | rev', /etorw/, MOMENT_MS);
+    shell.close();
+    await platform.kubectl('patch', 'vm', 'box', '--type=merge', '-p', '{"spec":{"runStrategy":"Halted"}}');
+    await platform.kubectl('wait', 'vmi', 'box', '--for=delete', '--timeout=240s');
+    await platform.apply({
+      apiVersion: 'snapshot.kubevirt.io/v1beta1',
+      kind: 'VirtualMachineRestore',
+      metadata: { name: 'awake', namespace: 'default' },
+      spec: {
+        target: { apiGroup: 'kubevirt.io', kind: 'VirtualMachine', name: 'box' },
+        virtualMachineSnapshotName: 'asleep',
+      },
+    });
+    await platform.until<Conditioned>('vmrestore awake', ({ status }) => status?.complete === true, MOMENT_MS);
+    await platform.kubectl('patch', 'vm', 'box', '--type=merge', '-p', '{"spec":{"runStrategy":"Always"}}');
+    await platform.until<Conditioned>('vmi box', ({ status }) => status?.phase === 'Running', BOOT_MS);
+    shell = await shellAgain();
+    expect(await memoryIn(shell)).toMatchObject({ bootId: before.bootId, note: 'first' });
+    await shell.answer('ls /data/later; echo listed | rev', /No such file[\s\S]*detsil/, MOMENT_MS);
+    shell.close();
+  }, 600_000);
+});
