@@ -64,8 +64,9 @@ export function checkedUid(uid: string | undefined): string {
   return uid;
 }
 
-/** No name in the record leads out of the volume's directory. */
-function hasSafeNames({ active, merging, pivot }: Partial<VolumeRecord>): boolean {
+/** Lists are lists, and no name in the record leads out of the volume's directory. */
+function hasSafeParts({ active, merging, pivot, sharers = [] }: Partial<VolumeRecord>): boolean {
+  if (!Array.isArray(sharers)) return false;
   const isSafe = (name: string | undefined, pattern: RegExp): boolean => name === undefined || pattern.test(name);
   const names = [isSafe(active, ACTIVE_NAME), isSafe(merging, LAYER_NAME)];
   return names.every(Boolean) && isSafe(pivot?.layer, LAYER_NAME) && isSafe(pivot?.active, ACTIVE_NAME);
@@ -81,7 +82,7 @@ export function parseRecord(text: string): VolumeRecord {
     ['blank', 'filling', 'ready'].includes(value.state ?? '') &&
     Array.isArray(value.chain) &&
     value.chain.every((layer) => LAYER_NAME.test(layer.name) && formats.includes(layer.format)) &&
-    hasSafeNames(value);
+    hasSafeParts(value);
   if (!isValid) throw new VolumeError('InvalidVolume', 'volume.json is damaged: restore it or delete the claim');
   return value as VolumeRecord;
 }
