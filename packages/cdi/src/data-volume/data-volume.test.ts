@@ -93,6 +93,16 @@ describe('an HTTP import', () => {
     );
   });
 
+  it('takes over what an image says of its disk, unless its author said something', async () => {
+    await worldWith(local, storage({ registry: { url: 'docker://quay.io/containerdisks/fedora:1' } }));
+    await bind();
+    const labels = { 'instancetype.kubevirt.io/default-preference': 'fedora', 'evil.example.com/x': 'y' };
+    const ended = { name: 'importer', state: { terminated: { exitCode: 0, message: JSON.stringify({ labels }) } } };
+    await podStatus({ phase: 'Succeeded', containerStatuses: [ended] });
+    expect((await claim()).metadata.labels).toMatchObject({ 'instancetype.kubevirt.io/default-preference': 'fedora' });
+    expect((await claim()).metadata.labels).not.toHaveProperty(['evil.example.com/x']);
+  });
+
   it('shows why an attempt failed and goes on', async () => {
     await worldWith(local, storage(http));
     await bind();

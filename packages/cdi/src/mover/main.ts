@@ -42,10 +42,10 @@ export async function runMover(argv: readonly string[], env: MoverEnv, io: Mover
   try {
     task = await readTask(argv, env);
     await mkdir(task.workDir, { recursive: true, mode: 0o700 });
-    const result = await transfer(task, io, AbortSignal.any([signal, ending.signal]));
+    const { labels = {}, ...result } = await transfer(task, io, AbortSignal.any([signal, ending.signal]));
     await emptyDirectory(task.workDir);
     io.log(`done: ${result.format}, ${formatBytes(result.virtualBytes)}`);
-    return { exitCode: 0, message: successMessage(task), result };
+    return { exitCode: 0, message: successMessage(task, labels), result };
   } catch (error) {
     return await failure(explainWriteError(error), task, io, signal);
   } finally {
@@ -53,7 +53,9 @@ export async function runMover(argv: readonly string[], env: MoverEnv, io: Mover
   }
 }
 
-async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Promise<MoverOutcome['result'] & object> {
+type Transferred = MoverOutcome['result'] & { readonly labels?: Readonly<Record<string, string>> };
+
+async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Promise<Transferred> {
   const download = await downloadDeps(task, io);
   const deps: IngestDeps = {
     destination: task.destination,
@@ -138,8 +140,9 @@ async function emptyDirectory(directory: string): Promise<void> {
   for (const name of await readdir(directory).catch(() => [])) await rm(join(directory, name), { recursive: true, force: true });
 }
 
-const successMessage = (task: MoverTask): string =>
+const successMessage = (task: MoverTask, labels: Readonly<Record<string, string>>): string =>
   JSON.stringify({
+    ...(Object.keys(labels).length > 0 && { labels }),
     scratchSpaceRequired: false,
     preallocationApplied: task.destination.preallocates,
     deadlinePassed: false,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isObject } from '@slipway/apimachinery';
 import type { Clock } from '@slipway/runtime';
 import { Download, type DownloadDeps } from './download.ts';
+import { imageLabels } from './image-labels.ts';
 import { explainConnectError, type HttpAnswer, httpGet } from './http-client.ts';
 import { ImportError } from './import-error.ts';
 import { readAll } from './read-all.ts';
@@ -30,6 +31,7 @@ export interface Descriptor {
 
 interface Manifest {
   readonly mediaType?: string;
+  readonly config?: Descriptor;
   readonly layers?: readonly Descriptor[];
   readonly manifests?: readonly (Descriptor & { readonly platform?: { readonly architecture?: string; readonly os?: string } })[];
 }
@@ -39,6 +41,8 @@ export interface ResolvedImage {
   readonly digest: string;
   /** Lowest first. */
   readonly layers: readonly Descriptor[];
+  /** The image's configuration, in JSON. */
+  readonly config?: Descriptor;
 }
 
 const MANIFEST_TYPES = [
@@ -78,9 +82,21 @@ export class RegistryClient {
         `Failed to pull image: ${this.name()} has no variant for architecture ${this.deps.architecture}`,
       );
     const { digest, manifest } = choice === undefined ? top : await this.manifest(choice.digest, signal);
-    const { layers } = manifest;
+    const { layers, config } = manifest;
     if (!layers?.every(isDescriptor)) throw this.notAnImage();
-    return { digest, layers };
+    return { digest, layers, ...(config !== undefined && isDescriptor(config) && { config }) };
+  }
+
+  /** Labels that the image's configuration gives its disk; none for an image without one. */
+  async labels({ config }: ResolvedImage, signal: AbortSignal): Promise<Record<string, string>> {
+    if (config === undefined || config.size > MAX_MANIFEST_BYTES) return {};
+    const chunks: Buffer[] = [];
+    for await (const chunk of this.blob(config, signal)) chunks.push(chunk);
+    try {
+      return imageLabels(JSON.parse(Buffer.concat(chunks).toString('utf8')));
+    } catch {
+      return {}; // not JSON: the disk is none the worse
+    }
   }
 
   /** Digest of the manifest that the tag names now, of all platforms where there are several. */

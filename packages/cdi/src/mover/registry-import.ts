@@ -9,6 +9,8 @@ import { type TarEntry, tarEntries } from './tar-entries.ts';
 export interface RegistryImportResult extends IngestResult {
   /** Digest of the manifest that was pulled. */
   readonly imageDigest: string;
+  /** What the image says of its disk, for the claim. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** Pulls the one file below `/disk` of a containerDisk image into the destination. */
@@ -19,12 +21,14 @@ export async function importRegistry(
 ): Promise<RegistryImportResult> {
   const image = parseImageReference(reference);
   const client = new RegistryClient(image, deps);
-  const { layers, digest } = await client.resolve(signal);
+  const resolved = await client.resolve(signal);
+  const { layers, digest } = resolved;
+  const labels = deps.destination.isClaim ? await client.labels(resolved, signal) : {};
   // the topmost layer that has the file wins, unless a layer above it has deleted it
   for (const layer of [...layers].reverse()) {
     const found = await importLayer(layer, client, deps, signal);
     if (found === 'deleted') break;
-    if (found !== undefined) return { ...found, imageDigest: digest };
+    if (found !== undefined) return { ...found, imageDigest: digest, labels };
   }
   throw new ImportError(
     'InvalidImage',

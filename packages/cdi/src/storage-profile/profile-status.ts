@@ -27,25 +27,25 @@ export function planProfile(
   const known: Capabilities = typeof found === 'string' ? { sets: [] } : found;
   const snapshotClass = snapshotClassFor(provisioner, spec.snapshotClass, facts.snapshotClasses);
   const sets = spec.claimPropertySets ?? (provisioner === NO_PROVISIONER ? setsOf(metadata.name, facts.volumes) : known.sets);
-  const clone =
-    spec.cloneStrategy ??
-    metadata.annotations?.['cdi.kubevirt.io/clone-strategy'] ??
-    known.clone ??
-    (snapshotClass === undefined ? 'copy' : 'snapshot');
-  const format = spec.dataImportCronSourceFormat ?? known.cronFormat ?? 'pvc';
   return {
     status: {
       storageClass: metadata.name ?? '',
       provisioner,
       ...(sets.length > 0 && { claimPropertySets: [...sets] }),
-      cloneStrategy: clone,
-      dataImportCronSourceFormat: format === 'snapshot' && snapshotClass === undefined ? 'pvc' : format,
+      cloneStrategy: spec.cloneStrategy ?? advisedClone(storageClass, known, snapshotClass),
+      dataImportCronSourceFormat: cronFormat(spec.dataImportCronSourceFormat ?? known.cronFormat, snapshotClass),
       ...(snapshotClass !== undefined && { snapshotClass }),
     },
     recognized: recognition(typeof found === 'string' ? found : undefined),
     annotations: annotationsOf(known, provisioner, facts.snapshotClasses),
   };
 }
+
+const advisedClone = ({ metadata }: StorageClass, { clone }: Capabilities, snapshotClass: string | undefined): string =>
+  metadata.annotations?.['cdi.kubevirt.io/clone-strategy'] ?? clone ?? (snapshotClass === undefined ? 'copy' : 'snapshot');
+
+const cronFormat = (wanted: string | undefined, snapshotClass: string | undefined): string =>
+  wanted === 'snapshot' && snapshotClass === undefined ? 'pvc' : (wanted ?? 'pvc');
 
 /** The class that was named, if it exists for this driver; else the default one, else the first by name. */
 function snapshotClassFor(

@@ -19,7 +19,7 @@ import {
   type Reconciler,
   type Result,
 } from '@slipway/runtime';
-import { Annotation } from '../constants.ts';
+import { Annotation, PROPAGATED_LABEL } from '../constants.ts';
 import { kindOf, waitsForConsumer } from '../data-volume/data-volume-status.ts';
 
 type ContainerStatus = core.ContainerStatus;
@@ -60,6 +60,13 @@ interface WorkerDeps {
   readonly pods: Lister<Pod>;
   readonly classes: Lister<StorageClass>;
 }
+
+// KubeVirt-compat: who names one of the four has chosen all of them
+const DEFAULTS: ReadonlySet<string> = new Set(
+  ['instancetype', 'instancetype-kind', 'preference', 'preference-kind'].map(
+    (name) => `instancetype.kubevirt.io/default-${name}`,
+  ),
+);
 
 class WorkerReconciler implements Reconciler {
   private readonly work: Work;
@@ -111,7 +118,7 @@ class WorkerReconciler implements Reconciler {
   private async report(claim: PersistentVolumeClaim, pod: Pod, signal: AbortSignal): Promise<void> {
     const { failed, succeeded } = this.work;
     const state = podState(pod, this.work);
-    await this.annotate(claim, state, signal);
+    await this.annotate(claim, state, signal, labelsIn(claim, pod));
     const before = claim.metadata.annotations ?? {};
     if (state[Annotation.runningReason] === 'Error' && before[Annotation.runningMessage] !== state[Annotation.runningMessage])
       this.deps.events.warning(claim, failed, state[Annotation.runningMessage] ?? '');
@@ -133,15 +140,34 @@ class WorkerReconciler implements Reconciler {
     claim: PersistentVolumeClaim,
     annotations: Readonly<Record<string, string>>,
     signal: AbortSignal,
+    labels: Readonly<Record<string, string>> = {},
   ): Promise<void> {
     const before = claim.metadata.annotations ?? {};
-    if (Object.entries(annotations).every(([key, value]) => before[key] === value)) return;
+    const hasLabels = Object.keys(labels).length === 0;
+    if (hasLabels && Object.entries(annotations).every(([key, value]) => before[key] === value)) return;
     await this.deps.client.patch(
       PersistentVolumeClaimKind,
       keyOf(claim),
-      { metadata: { annotations } },
+      { metadata: { annotations, ...(!hasLabels && { labels }) } },
       { type: 'merge', signal },
     );
+  }
+}
+
+/** Labels of a finished worker's image that the claim does not have; those of its author stay as they are. */
+function labelsIn({ metadata: { labels = {} } }: PersistentVolumeClaim, pod: Pod): Record<string, string> {
+  if (pod.status?.phase !== 'Succeeded') return {};
+  const said = saidLabels(pod.status.containerStatuses?.[0]?.state?.terminated?.message ?? '');
+  if (Object.keys(labels).some((key) => DEFAULTS.has(key))) for (const key of DEFAULTS) delete said[key];
+  return Object.fromEntries(Object.entries(said).filter(([key]) => PROPAGATED_LABEL.test(key) && labels[key] === undefined));
+}
+
+function saidLabels(message: string): Record<string, string> {
+  try {
+    const { labels = {} } = JSON.parse(message) as { labels?: Record<string, unknown> };
+    return Object.fromEntries(Object.entries(labels).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+  } catch {
+    return {}; // a message for people
   }
 }
 

@@ -13,6 +13,8 @@ export interface ServedFile {
   /** Stops sending after so many bytes, once, without closing. */
   stallAfter?: number;
   status?: number;
+  /** Sent with 401 to who does not say who he is. */
+  challenge?: string;
   redirect?: string;
   /** Bytes per second, roughly; 0 is as fast as possible. */
   pace?: number;
@@ -62,6 +64,10 @@ function serve(file: ServedFile, request: IncomingMessage, response: ServerRespo
     response.writeHead(302, { Location: file.redirect }).end();
     return;
   }
+  if (file.challenge !== undefined && request.headers.authorization === undefined) {
+    response.writeHead(401, { 'WWW-Authenticate': file.challenge }).end();
+    return;
+  }
   if (file.status !== undefined) {
     response.writeHead(file.status).end();
     return;
@@ -99,8 +105,11 @@ async function send(body: Buffer, response: ServerResponse, pace: number, sent: 
     const canGoOn = response.write(piece);
     if (!canGoOn)
       await new Promise<void>((resolve) => {
-        response.once('drain', resolve);
-        response.once('close', resolve);
+        const settle = (): void => {
+          response.off('drain', settle).off('close', settle);
+          resolve();
+        };
+        response.once('drain', settle).once('close', settle);
       });
     if (pace > 0) await new Promise((resolve) => setTimeout(resolve, (piece.length / pace) * 1000));
   }
