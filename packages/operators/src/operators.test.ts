@@ -1,5 +1,5 @@
-import { CDIKind, KubeVirtKind, NamespaceKind, NodeKind, StorageClassKind, VirtualMachineKind } from '@slipway/api';
-import { built, node, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
+import { CDIKind, KubeVirtKind, NamespaceKind, StorageClassKind, VirtualMachineKind } from '@slipway/api';
+import { built, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { KUBEVIRT_FINALIZER } from './components/kubevirt-operator.ts';
 import { makeFirstObjects } from './hyperconverged/first-objects.ts';

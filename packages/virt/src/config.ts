@@ -56,15 +56,12 @@ export interface ClusterConfig {
   readonly configuration: kubevirt.KubeVirtConfiguration;
   /** Architecture for VMs that name none. */
   readonly defaultArchitecture: string;
-  /** Which memory overhead a launcher pod reserves: KubeVirt's formula, or the measured figures of this product. */
-  readonly overhead: 'kubevirt' | 'slipway';
   /** Whether a feature gate is in force: GA, then enabled, then disabled, then Beta. */
   readonly hasGate: (gate: string) => boolean;
 }
 
 export interface ClusterConfigOptions {
   readonly defaultArchitecture?: string;
-  readonly overhead?: 'kubevirt' | 'slipway';
   /** Gates that are on without being listed; the default is the GA and Beta gates of the API level. */
   readonly implicitGates?: readonly string[];
 }
@@ -87,7 +84,6 @@ export function clusterConfig(
   return {
     configuration,
     defaultArchitecture: options.defaultArchitecture ?? configuration.architectureConfiguration?.defaultArchitecture ?? 'amd64',
-    overhead: options.overhead ?? 'kubevirt',
     hasGate,
   };
 }

@@ -1,7 +1,13 @@
-import { ControllerRevisionKind, NetworkAttachmentDefinitionKind, type VirtualMachine } from '@slipway/api';
+import {
+  ControllerRevisionKind,
+  NamespaceKind,
+  NetworkAttachmentDefinitionKind,
+  ResourceQuotaKind,
+  type VirtualMachine,
+} from '@slipway/api';
 import { TerminalError } from '@slipway/apimachinery';
 import type { ControllerRegistration } from '@slipway/runtime';
-import { InstancetypeConflict, type LauncherProfile, renderInstance, renderLauncherPod, SLIPWAY_PROFILE } from '@slipway/virt';
+import { autoLimits, InstancetypeConflict, type LauncherProfile, renderInstance, renderLauncherPod } from '@slipway/virt';
 import { hotplugController } from '../hotplug/index.ts';
 import { expandVm, InferenceError, pinTypes, resolveTypes, withInferredTypes } from '../instancetype/index.ts';
 import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
@@ -19,10 +25,9 @@ function wantsExpansion({ spec, status }: VirtualMachine, policy: string | undef
 
 /** The VM and VMI controllers for the given kind of launcher pod. */
 export function kubeVirtControllers(profile: LauncherProfile): readonly ControllerRegistration[] {
-  const options = { overhead: profile === SLIPWAY_PROFILE ? 'slipway' : 'kubevirt' } as const;
   return [
     virtualMachineController(({ client, informers }) => {
-      const facts = clusterFacts(informers, options);
+      const facts = clusterFacts(informers, {});
       const revisions = informers.lister(ControllerRevisionKind);
       return {
         pinTypes: (vm, signal) => pinTypes({ client, revisions }, vm, signal),
@@ -54,8 +59,10 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
     }),
     virtualMachineInstanceController(
       (informers) => {
-        const facts = clusterFacts(informers, options);
+        const facts = clusterFacts(informers, {});
         const attachments = informers.lister(NetworkAttachmentDefinitionKind);
+        const namespaces = informers.lister(NamespaceKind);
+        const quotas = informers.lister(ResourceQuotaKind);
         return (vmi, { claims, stateClaimName }) =>
           renderLauncherPod(vmi, {
             ...(stateClaimName !== undefined && { stateClaim: stateClaimName }),
@@ -64,10 +71,17 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
             claims,
             networkResources: networkResources(vmi, (key) => attachments.get(key)),
             emulation: facts.emulation(),
+            autoLimits: autoLimits(
+              {
+                labels: namespaces.get({ namespace: '', name: vmi.metadata.namespace ?? '' })?.metadata.labels ?? {},
+                quotas: quotas.list(vmi.metadata.namespace),
+              },
+              facts.config().configuration,
+            ),
           });
       },
       (informers) => {
-        const facts = clusterFacts(informers, options);
+        const facts = clusterFacts(informers, {});
         return { dynamicMetadata: facts.dynamicMetadata, stateClass: () => facts.config().configuration.vmStateStorageClass };
       },
     ),

@@ -78,8 +78,6 @@ interface LateParts {
 const INSTALL_NAMESPACE = 'openshift-cnv';
 const OS_IMAGES_NAMESPACE = 'openshift-virtualization-os-images';
 
-const CONFIG_OPTIONS = { overhead: 'slipway' } as const;
-
 const REGISTRATIONS = [...controllers, ...cdiControllers, ...operators];
 
 /** Opens the store, starts the API and then the controllers. Resolves when the API answers with every kind. */
@@ -120,7 +118,7 @@ async function createApi(
     return late.client;
   });
   const facts = lateFacts(late);
-  const config = (): ClusterConfig => facts()?.config() ?? clusterConfig({}, CONFIG_OPTIONS);
+  const config = (): ClusterConfig => facts()?.config() ?? clusterConfig();
   const expand = async (vm: VirtualMachine, signal: AbortSignal): Promise<VirtualMachine> => {
     const named = await withInferredTypes(client, vm, signal);
     return expandVm(named, config(), await resolveTypes(client, named, signal));
@@ -178,7 +176,7 @@ async function createApi(
 function lateFacts(late: LateParts): () => ClusterFacts | undefined {
   let facts: ClusterFacts | undefined;
   return () => {
-    if (late.manager !== undefined) facts ??= clusterFacts(late.manager.informers, CONFIG_OPTIONS);
+    if (late.manager !== undefined) facts ??= clusterFacts(late.manager.informers, {});
     return facts;
   };
 }

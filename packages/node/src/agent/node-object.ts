@@ -1,4 +1,5 @@
 import type { core, Node } from '@slipway/api';
+import type { NodeSettings } from '@slipway/virt';
 import type { KvmState } from '../kvm/index.ts';
 
 /** What this machine can do, read once when the agent starts. */
@@ -38,8 +39,6 @@ export interface NodeIdentity {
   readonly addresses: readonly string[];
 }
 
-/** KubeVirt-compat: its device plugins offer a thousand of each device that may be shared. */
-const SHARED_DEVICES = '1k';
 const MAX_PODS = '500';
 /** Left for the host and the platform itself when pods are placed. */
 const RESERVED_MEMORY_BYTES = 512 * 1024 * 1024;
@@ -51,10 +50,17 @@ export const OWNED_LABEL_PREFIXES = [
   'cpu-vendor.node.kubevirt.io/',
   'host-model-cpu.node.kubevirt.io/',
   'machine-type.node.kubevirt.io/',
+  'node-labeller.kubevirt.io/',
 ] as const;
 
+const OBSOLETE_HOST_MODEL = 'node-labeller.kubevirt.io/obsolete-host-model';
+
 /** Labels that scheduling of launcher pods relies on (kubevirt.md §11.6), and those every node has. */
-export function nodeLabels(identity: NodeIdentity, host: NodeCapabilities): Record<string, string> {
+export function nodeLabels(
+  identity: NodeIdentity,
+  host: NodeCapabilities,
+  { obsoleteCpuModels }: NodeSettings,
+): Record<string, string> {
   const flags = (prefix: string, names: readonly string[]) =>
     Object.fromEntries(names.filter(isLabelName).map((name) => [`${prefix}${name}`, 'true']));
   return {
@@ -68,7 +74,11 @@ export function nodeLabels(identity: NodeIdentity, host: NodeCapabilities): Reco
     'kubevirt.io/schedulable': 'true',
     'kubevirt.io/cpumanager': 'false',
     cpumanager: 'false',
-    ...flags('cpu-model.node.kubevirt.io/', host.cpuModels),
+    ...flags(
+      'cpu-model.node.kubevirt.io/',
+      host.cpuModels.filter((model) => !obsoleteCpuModels.has(model)),
+    ),
+    ...(obsoleteCpuModels.has(host.hostCpuModel ?? '') && { [OBSOLETE_HOST_MODEL]: 'true' }),
     ...flags('cpu-model-migration.node.kubevirt.io/', [...host.cpuModels, ...(host.hostCpuModel ? [host.hostCpuModel] : [])]),
     ...flags('cpu-feature.node.kubevirt.io/', host.cpuFeatures),
     ...flags('cpu-vendor.node.kubevirt.io/', host.cpuVendor ? [host.cpuVendor] : []),
@@ -86,11 +96,11 @@ export function mergedLabels(
   return { ...Object.fromEntries(foreign), ...own };
 }
 
-export function newNode(identity: NodeIdentity, host: NodeCapabilities): Node {
+export function newNode(identity: NodeIdentity, host: NodeCapabilities, settings: NodeSettings): Node {
   return {
     apiVersion: 'v1',
     kind: 'Node',
-    metadata: { name: identity.nodeName, labels: nodeLabels(identity, host) },
+    metadata: { name: identity.nodeName, labels: nodeLabels(identity, host, settings) },
     spec: { podCIDR: identity.podCidrV4, podCIDRs: [identity.podCidrV4, identity.podCidrV6] },
   };
 }
@@ -99,18 +109,20 @@ export function newNode(identity: NodeIdentity, host: NodeCapabilities): Node {
 export function nodeStatus(
   identity: NodeIdentity,
   host: NodeCapabilities,
+  settings: NodeSettings,
   previous: core.NodeStatus | undefined,
   now: string,
 ): core.NodeStatus {
+  const shared = settings.sharedDevices === 1_000 ? '1k' : String(settings.sharedDevices);
   const capacity = {
     cpu: String(host.cpuCount),
     memory: `${Math.floor(host.memoryBytes / 1024)}Ki`,
     'ephemeral-storage': `${Math.floor(host.diskBytes / 1024)}Ki`,
     pods: MAX_PODS,
-    'devices.kubevirt.io/kvm': host.kvm.state === 'usable' ? SHARED_DEVICES : '0',
-    'devices.kubevirt.io/tun': SHARED_DEVICES,
-    'devices.kubevirt.io/vhost-net': host.hasVhostNet ? SHARED_DEVICES : '0',
-    'devices.kubevirt.io/vhost-vsock': host.hasVhostVsock ? SHARED_DEVICES : '0',
+    'devices.kubevirt.io/kvm': host.kvm.state === 'usable' ? shared : '0',
+    'devices.kubevirt.io/tun': shared,
+    'devices.kubevirt.io/vhost-net': host.hasVhostNet ? shared : '0',
+    'devices.kubevirt.io/vhost-vsock': host.hasVhostVsock ? shared : '0',
     ...Object.fromEntries([...host.hugePages].map(([name, kib]) => [name, `${kib}Ki`])),
   };
   // huge pages are taken out of the memory that everything else can have

@@ -1,6 +1,7 @@
 import { LeaseKind, NodeKind } from '@slipway/api';
 import { isAlreadyExists, isConflict, isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
+import type { NodeSettings } from '@slipway/virt';
 import { type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import { type NodeCapabilities, mergedLabels, type NodeIdentity, newNode, nodeLabels, nodeStatus } from './node-object.ts';
 
@@ -8,6 +9,8 @@ export interface NodeRegistrationDeps {
   readonly client: Client;
   readonly identity: NodeIdentity;
   readonly host: NodeCapabilities;
+  /** What the cluster's configuration says now. */
+  readonly settings: () => NodeSettings;
   readonly clock: TimerClock;
   readonly log: Logger;
 }
@@ -35,21 +38,21 @@ export async function registerNode(deps: NodeRegistrationDeps, signal: AbortSign
   }
 }
 
-async function writeNode({ client, identity, host, clock }: NodeRegistrationDeps, signal: AbortSignal): Promise<void> {
+async function writeNode({ client, identity, host, settings, clock }: NodeRegistrationDeps, signal: AbortSignal): Promise<void> {
   const key = { namespace: '', name: identity.nodeName };
   const existing = await client.get(NodeKind, key, { signal }).catch(async (error: unknown) => {
     if (!isNotFound(error)) throw error;
-    return client.create(NodeKind, newNode(identity, host), { signal });
+    return client.create(NodeKind, newNode(identity, host, settings()), { signal });
   });
   const now = new Date(clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
-  const labels = mergedLabels(existing.metadata.labels ?? {}, nodeLabels(identity, host));
+  const labels = mergedLabels(existing.metadata.labels ?? {}, nodeLabels(identity, host, settings()));
   const annotations = { ...existing.metadata.annotations, 'kubevirt.io/heartbeat': now };
   const labelled = await client.update(
     NodeKind,
     { ...existing, metadata: { ...existing.metadata, labels, annotations } },
     { signal },
   );
-  const status = nodeStatus(identity, host, existing.status, now);
+  const status = nodeStatus(identity, host, settings(), existing.status, now);
   await client.update(NodeKind, { ...labelled, status: { ...existing.status, ...status } }, { subresource: 'status', signal });
 }
 

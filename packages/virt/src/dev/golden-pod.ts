@@ -1,5 +1,6 @@
 import type { kubevirt, PersistentVolumeClaim, VirtualMachineInstance } from '@slipway/api';
 import { clusterConfig } from '../config.ts';
+import { autoLimits, type PodNamespace } from '../pod/auto-limits.ts';
 import type { LauncherContext, NetworkResource, RenderedPod } from '../pod/context.ts';
 import { renderLauncherPod } from '../pod/launcher-pod.ts';
 import { KUBEVIRT_1_1_PROFILE } from '../pod/profile.ts';
@@ -13,7 +14,7 @@ interface RecordedPod {
   readonly vmi: VirtualMachineInstance;
   readonly pvcs?: readonly PersistentVolumeClaim[];
   readonly namespaces?: readonly { readonly metadata?: { readonly labels?: Readonly<Record<string, string>> } }[];
-  readonly resourceQuotas?: readonly { readonly spec?: { readonly hard?: Readonly<Record<string, string>> } }[];
+  readonly resourceQuotas?: PodNamespace['quotas'];
 }
 
 // What the recording's network attachment definitions named as resources.
@@ -29,16 +30,8 @@ function recordedNetworks(vmi: VirtualMachineInstance): readonly NetworkResource
   );
 }
 
-function recordedLimits(recorded: RecordedPod, config: kubevirt.KubeVirtConfiguration): LauncherContext['autoLimits'] {
-  const hard = Object.assign({}, ...(recorded.resourceQuotas ?? []).map((quota) => quota.spec?.hard)) as Record<string, string>; // merged lists
-  const labels = recorded.namespaces?.[0]?.metadata?.labels ?? {};
-  const wanted = Object.entries((config.autoCPULimitNamespaceLabelSelector?.matchLabels ?? {}) as Record<string, string>); // string map
-  const selected = wanted.length > 0 && wanted.every(([key, value]) => labels[key] === value);
-  const ratio = Number(labels['alpha.kubevirt.io/auto-memory-limits-ratio'] ?? 2);
-  return {
-    cpu: 'limits.cpu' in hard || selected,
-    ...('limits.memory' in hard && { memoryRatio: ratio }),
-  };
+function recordedLimits({ resourceQuotas, namespaces }: RecordedPod, configuration: kubevirt.KubeVirtConfiguration) {
+  return autoLimits({ labels: namespaces?.[0]?.metadata?.labels ?? {}, quotas: resourceQuotas ?? [] }, configuration);
 }
 
 function configurationOf({ config }: RecordedPod, text: string | undefined): kubevirt.KubeVirtConfiguration {
@@ -52,13 +45,12 @@ export function goldenLauncherPod(document: object, extra: { readonly config?: s
   const recorded = document as RecordedPod; // a case of the recording
   const { vmi } = recorded;
   const configuration = configurationOf(recorded, extra.config);
-  const autoLimits = recordedLimits(recorded, configuration);
   const context: LauncherContext = {
     config: clusterConfig(configuration),
     profile: KUBEVIRT_1_1_PROFILE,
     claims: new Map((recorded.pvcs ?? []).map((claim) => [claim.metadata.name ?? '', claim])),
     networkResources: recordedNetworks(vmi),
-    ...(autoLimits && { autoLimits }),
+    autoLimits: recordedLimits(recorded, configuration),
   };
   return renderRecorded(recorded, context);
 }

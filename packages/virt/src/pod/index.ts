@@ -1,3 +1,4 @@
+export { autoLimits, type PodNamespace } from './auto-limits.ts';
 export { claimNameOf } from './volumes.ts';
 export type { LauncherContext, NetworkResource, RenderedPod } from './context.ts';
 export { backupHooks, guestHostname, renderLauncherPod, SKIP_BACKUP_HOOKS } from './launcher-pod.ts';
