@@ -270,7 +270,7 @@ describe('the original client', () => {
   it('attaches to a pod over SPDY, and deletes it', async () => {
     await createRunningPod(cluster);
     const path = `/api/v1/namespaces/default/pods/${POD}`;
-    const query = { container: 'compute', stdin: 'true', stdout: 'true', tty: 'true' };
+    const query = { container: 'compute', stdin: 'true', stdout: 'true', stderr: 'true', tty: 'true' };
     expect((await ask({ method: 'POST', path: `${path}/attach`, query, upgrade: { to: 'spdy' } })).code).toBe(101);
     const ports = await ask({ ...get(`${path}/attach`, query), upgrade: { to: 'websocket', protocols: ['v5.channel.k8s.io'] } });
     expect([ports.code, ports.protocol]).toEqual([101, 'v5.channel.k8s.io']);

@@ -15,16 +15,17 @@ const isTrue = (value: string | null): boolean => value === 'true' || value === 
 
 /** Reads and checks the query of exec and attach. Throws StatusError 400. */
 export function execOptions(query: URLSearchParams, subresource: 'exec' | 'attach'): ExecOptions {
+  const tty = isTrue(query.get('tty'));
   const options = {
     command: subresource === 'exec' ? query.getAll('command') : [],
     stdin: isTrue(query.get('stdin')),
     stdout: isTrue(query.get('stdout')),
-    stderr: isTrue(query.get('stderr')),
-    tty: isTrue(query.get('tty')),
+    // a terminal has one output; clients that ask for both get that, as from a kubelet
+    stderr: isTrue(query.get('stderr')) && !tty,
+    tty,
   };
-  const { command, stdin, stdout, stderr, tty } = options;
+  const { command, stdin, stdout, stderr } = options;
   if (!stdin && !stdout && !stderr) throw badRequest('you must specify at least 1 of stdin, stdout, stderr');
-  if (tty && stderr) throw badRequest('tty and stderr cannot both be true');
   if (subresource === 'exec' && (command[0] ?? '') === '')
     throw badRequest('you must specify at least 1 command for the container');
   if (command.join('').length > MAX_COMMAND_BYTES) throw badRequest('the command is too long');

@@ -20,6 +20,7 @@ interface GuestfsFlags {
 
 const PULL_POLICIES: readonly string[] = ['Always', 'Never', 'IfNotPresent'];
 const IMAGE = 'libguestfs-tools';
+const KVM = 'devices.kubevirt.io/kvm';
 const POLL_MS = 1_000;
 const START_TIMEOUT_MS = 500_000;
 
@@ -150,7 +151,9 @@ function whyPending({ status }: Pod): string {
     return `Waiting for container ${container.name} still in pending, reason: ${reason}, message: ${message} `;
   }
   const condition = status?.conditions?.find(({ type, status: is }) => type === 'PodScheduled' && is === 'False');
-  return condition === undefined ? '' : `Waiting for a node: ${condition.message ?? condition.reason ?? ''}`;
+  if (condition === undefined) return '';
+  const message = condition.message ?? condition.reason ?? '';
+  return `Waiting for a node: ${message}${message.includes(KVM) ? ' (a node without KVM takes --kvm=false)' : ''}`;
 }
 
 async function attach({ client, namespace, io }: ActionContext, name: string): Promise<void> {

@@ -36,7 +36,7 @@ for name in bin sbin lib lib32 lib64 libx32; do
   elif [ -d "/$name" ]; then mkdir "$name"; mount -o rbind,ro "/$name" "$name"; fi
 done
 [ -z "$links" ] || cp -P $links .
-ln -s ../tmp var/tmp; ln -s ../tmp var/run
+ln -s ../tmp var/tmp; ln -s ../tmp var/run; ln -s tmp/disk disk
 mount -t proc -o nosuid,nodev,noexec proc proc
 mount -t sysfs -o nosuid,nodev,noexec,ro sysfs sys
 node() { mknod -m "$2" "dev/$1" c "$3" "$4"; }

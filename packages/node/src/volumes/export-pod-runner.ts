@@ -4,10 +4,9 @@ import { isNotFound, keyOf, notFound, StatusError } from '@slipway/apimachinery'
 import type { Client } from '@slipway/client';
 import { type Logger, type NodeHandlers, sleep, type TimerClock } from '@slipway/runtime';
 import type { PodRunner } from '../contracts.ts';
+import { attachClaims } from './attach-claims.ts';
 import { type DiskRange, readDisk } from './disk-reader.ts';
-import { volumeUidOf } from './local-provisioner.ts';
 import type { MoverLauncher } from './mover-launcher.ts';
-import { boundVolume } from './mover-pod-runner.ts';
 import { moverPodStatus } from './mover-status.ts';
 import { VolumeError } from './volume-error.ts';
 import type { VolumeStore } from './volume-store.ts';
@@ -95,7 +94,7 @@ export class ExportPodRunner implements PodRunner {
     for (;;) {
       try {
         const uid = await launcher.reserve(id);
-        this.held.set(id, { uid, volumes: await this.hold(pod, id, uid, signal) });
+        this.held.set(id, { uid, volumes: await attachClaims(this.deps, pod, uid, signal) });
         const record = { uid, restarts: 0, startedAtMs: clock.now() };
         await this.report(pod, moverPodStatus(pod, { kind: 'running' }, record), signal);
         return;
@@ -107,22 +106,6 @@ export class ExportPodRunner implements PodRunner {
         await sleep(clock, RETRY_MS, signal);
       }
     }
-  }
-
-  private async hold(pod: Pod, podUid: string, uid: number, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
-    const { client, store, isPodGone } = this.deps;
-    const volumes = new Map<string, string>();
-    for (const { persistentVolumeClaim } of pod.spec?.volumes ?? []) {
-      const name = persistentVolumeClaim?.claimName;
-      if (name === undefined) continue;
-      const { volume } = await boundVolume(client, { namespace: pod.metadata.namespace ?? '', name }, signal);
-      const volumeUid = volumeUidOf(volume);
-      if ((await store.get(volumeUid)).state === 'filling')
-        throw new VolumeError('FailedMount', `The disk of claim "${name}" is still being filled`);
-      await store.attach(volumeUid, { podUid, uid }, isPodGone, signal);
-      volumes.set(name, volumeUid);
-    }
-    return volumes;
   }
 
   private async report(pod: Pod, status: NonNullable<Pod['status']>, signal: AbortSignal): Promise<void> {

@@ -4,4 +4,6 @@ export { VolumeError } from './volume-error.ts';
 export { nodeVolumes, type NodeVolumes, type VolumeManagerDeps } from './volume-manager.ts';
 export type { LiveDisks } from './snapshot-volume.ts';
 export { withExports } from './export-pod-runner.ts';
+export type { ClaimDisk, PodClaims } from './attach-claims.ts';
+export { moverPodStatus } from './mover-status.ts';
 export { withUploads } from './upload-intake.ts';

@@ -1,0 +1,1 @@
+export { DISK_TOOLS_IMAGE, DiskToolsRunner } from './disk-tools-runner.ts';
