@@ -16,7 +16,7 @@ import {
   sleep,
   type TimerClock,
 } from '@slipway/runtime';
-import { type ClusterConfig, clusterConfig } from '@slipway/virt';
+import { type ClusterConfig, clusterConfig, type NodeSettings, nodeSettings } from '@slipway/virt';
 import { readTimedLog } from '../console/index.ts';
 import type { NodeConfig, PodNetwork } from '../contracts.ts';
 import { DiskToolsRunner } from '../disk-tools/index.ts';
@@ -34,6 +34,7 @@ import {
 import { createPodNetwork } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
 import { nodeVolumes, withExports, withUploads } from '../volumes/index.ts';
+import { followSettings } from './follow-settings.ts';
 import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
 import { keepHeartbeat, type NodeRegistrationDeps, registerNode } from './node-registration.ts';
@@ -92,6 +93,8 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   informers.for(PodKind);
   const vmis = informers.for(VirtualMachineInstanceKind);
   const kubeVirts = informers.for(KubeVirtKind);
+  const configNow = (): ClusterConfig => clusterConfig(kubeVirts.lister.list()[0]?.spec?.configuration ?? {});
+  const settings = (): NodeSettings => nodeSettings(configNow());
   const events = new CoreEventRecorder({ client, clock, log, component: 'virt-handler', host: config.nodeName });
   const network = podNetwork(options);
   let launcherNow: LauncherRunner | undefined; // made when the host is known; the volumes are needed to make it
@@ -103,10 +106,10 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   informers.start(signal);
   const networkStarted = network.start(signal);
   networkStarted.catch(() => {});
-  const report = (problem: string): Promise<void> => writeNode(options, { ...UNKNOWN, problem }, signal);
+  const report = (problem: string): Promise<void> => writeNode({ ...options, settings }, { ...UNKNOWN, problem }, signal);
   const examined = retried({ ...options, report }, signal, () => examineHost(options, signal));
   examined.catch(() => {});
-  const isComplete = await registerEarly(options, examined, signal);
+  const isComplete = await registerEarly({ ...options, settings }, examined, signal);
   options.onReady?.();
   const { facts, sandboxes } = await examined;
   const isNetworkReady = await retried({ ...options, report }, signal, async (attempt) => {
@@ -125,7 +128,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
         aborting,
       );
     },
-    clusterConfig: (): ClusterConfig => clusterConfig(kubeVirts.lister.list()[0]?.spec?.configuration ?? {}),
+    clusterConfig: configNow,
     hostIP: options.addresses[0] ?? '127.0.0.1',
     consoleLogOf: (podUid) => consoleLogFile(config, podUid),
   });
@@ -139,9 +142,11 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     pods.whenSynced(),
     vmis.whenSynced(),
     kubeVirts.whenSynced(),
-    (isComplete && isNetworkReady) || writeNode(options, facts, signal),
+    (isComplete && isNetworkReady) || writeNode({ ...options, settings }, facts, signal),
   ]);
-  keepHeartbeat(registration(options, facts), signal).catch(() => {});
+  const registered = registration({ ...options, settings }, facts);
+  keepHeartbeat(registered, signal).catch(() => {});
+  followSettings({ kubeVirts, settings, write: () => registerNode(registered, signal) });
   new PodDispatcher({
     ...{ client, pods, events, clock, random, log },
     runners: [launcher, attachments, tools, ...volumes.podRunners],
@@ -242,12 +247,14 @@ async function examineHost(
   return { facts: { kvm, host: seeded.host, programs, firmware, memoryBytes: totalmem() }, sandboxes };
 }
 
+type RegistrationOptions = NodeAgentOptions & Pick<NodeRegistrationDeps, 'settings'>;
+
 /**
  * The first examination of a host takes seconds. The node is there before it has ended, so that the platform does not
  * wait; its pods do.
  */
 async function registerEarly(
-  options: NodeAgentOptions,
+  options: RegistrationOptions,
   examined: Promise<{ readonly facts: NodeFacts }>,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -256,18 +263,18 @@ async function registerEarly(
   return known !== undefined;
 }
 
-function writeNode(options: NodeAgentOptions, report: HostReport, signal: AbortSignal): Promise<void> {
+function writeNode(options: RegistrationOptions, report: HostReport, signal: AbortSignal): Promise<void> {
   return registerNode(registration(options, report), signal);
 }
 
-function registration(options: NodeAgentOptions, { kvm, host, problem }: HostReport): NodeRegistrationDeps {
-  const { client, config, clock, log, addresses, agentVersion } = options;
+function registration(options: RegistrationOptions, { kvm, host, problem }: HostReport): NodeRegistrationDeps {
+  const { client, config, clock, log, settings, addresses, agentVersion } = options;
   const { nodeName, podCidrV4, podCidrV6, stateDir } = config;
   const capabilities = {
     ...readNodeCapabilities({ stateDir, agentVersion, kvm, qemu: host }),
     ...(problem !== undefined && { problem }),
   };
-  return { client, clock, log, host: capabilities, identity: { nodeName, podCidrV4, podCidrV6, addresses } };
+  return { client, clock, log, settings, host: capabilities, identity: { nodeName, podCidrV4, podCidrV6, addresses } };
 }
 
 function serve({ config, clock, random, log }: NodeAgentOptions, client: Client, handlers: NodeHandlers, signal: AbortSignal) {

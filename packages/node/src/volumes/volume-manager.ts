@@ -11,7 +11,7 @@ import {
 } from '@slipway/api';
 import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
-import { ControllerManager, type Informers, type Logger, type TimerClock } from '@slipway/runtime';
+import { ControllerManager, type Informers, type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import { isHotpluggable, writeIso } from '@slipway/virt';
 import type { NodeConfig, PodRunner, PreparedFiles, PreparedVolume, Sandbox, SavedState, VolumeManager } from '../contracts.ts';
 import { METRICS_DISK_BYTES } from '../downward-metrics/index.ts';
@@ -50,6 +50,10 @@ export interface VolumeManagerDeps extends ConfigDiskDeps {
 
 /** Uids of data movers begin this far above the node's first uid; a node owns 8192, and sandboxes take some below these. */
 const MOVER_UID_OFFSET = 6_000;
+/** Nobody else's: below the data movers. */
+const TOOL_UID_OFFSET = MOVER_UID_OFFSET - 1;
+/** So long a disk rests before its layers are merged: a VM that is restarted needs it at once. */
+const REST_MS = 30_000;
 const MOVER_IMAGES = ['slipway/cdi-importer', 'slipway/cdi-cloner'] as const;
 const UPLOAD_IMAGE = 'slipway/cdi-uploadserver';
 const VOLUME_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -70,7 +74,8 @@ export interface NodeVolumes {
 export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
   const { config, client, clock, random, log } = deps;
   const { stateDir } = config;
-  const store = new VolumeStore({ stateDir, qemuImg: hostQemuImg, uid: randomUUID });
+  const toolUid = config.uidBase + TOOL_UID_OFFSET;
+  const store = new VolumeStore({ stateDir, qemuImg: hostQemuImg, uid: randomUUID, toolUid });
   const launcher = new MoverLauncher({ stateDir, program: deps.moverProgram, uidBase: config.uidBase + MOVER_UID_OFFSET, clock });
   const images = new ImageStore({ stateDir, launcher, client, allowedAddresses: deps.allowedImportAddresses });
   const pods = deps.informers.for(PodKind);
@@ -140,7 +145,21 @@ class LocalVolumeManager implements VolumeManager {
     manager.register(localReclaimer(provisioner));
     manager.register(localSnapshotter({ ...provisioner, live: this.liveDisks() }));
     manager.start(signal);
-    await manager.stopped();
+    await Promise.all([manager.stopped(), this.mergeLayers(signal)]);
+  }
+
+  /** Makes chains shorter whenever a disk or a snapshot has been let go. */
+  private async mergeLayers(signal: AbortSignal): Promise<void> {
+    const { store, clock, log } = this.deps;
+    while (!signal.aborted) {
+      await store.released(signal).catch(() => {}); // aborted: the agent goes down
+      await sleep(clock, REST_MS, signal).catch(() => {});
+      if (signal.aborted) return;
+      for (const volumeUid of await store.list())
+        await store.flatten(volumeUid, signal).catch((error: unknown) => {
+          if (!signal.aborted) log.warn({ volume: volumeUid, error: String(error) }, 'layers not merged');
+        });
+    }
   }
 
   async prepare(
