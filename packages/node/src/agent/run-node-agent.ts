@@ -19,7 +19,6 @@ import {
 import { type ClusterConfig, clusterConfig, type NodeSettings, nodeSettings } from '@slipway/virt';
 import { readTimedLog } from '../console/index.ts';
 import type { NodeConfig, PodNetwork } from '../contracts.ts';
-import { DiskToolsRunner } from '../disk-tools/index.ts';
 import { AttachmentRunner } from '../hotplug/index.ts';
 import { probeKvm } from '../kvm/index.ts';
 import {
@@ -134,9 +133,8 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   });
   launcherNow = launcher;
   const attachments = new AttachmentRunner({ client, clock, hostIP: options.addresses[0] ?? '127.0.0.1' });
-  const tools = new DiskToolsRunner({ client, sandboxes, claims: volumes.claims, clock, log });
   const pods = informers.for(PodKind);
-  const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes, freezes, tools });
+  const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes, freezes });
   const background = [volumes.manager.run(signal), serve(options, client, handlers, signal)];
   await Promise.all([
     pods.whenSynced(),
@@ -149,7 +147,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   followSettings({ kubeVirts, settings, write: () => registerNode(registered, signal) });
   new PodDispatcher({
     ...{ client, pods, events, clock, random, log },
-    runners: [launcher, attachments, tools, ...volumes.podRunners],
+    runners: [launcher, attachments, ...volumes.podRunners],
   }).start(signal);
   collectGarbage({ pods, sandboxes, network, launcher, log }).catch((error: unknown) => {
     log.warn({ error: String(error) }, 'remains of earlier pods not removed');
@@ -162,7 +160,6 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
 interface PodParts {
   readonly launcher: LauncherRunner;
   readonly freezes: FreezeTimers;
-  readonly tools: DiskToolsRunner;
   readonly pods: Informer<Pod>;
   readonly sandboxes: SandboxManager;
   readonly volumes: ReturnType<typeof nodeVolumes>;
@@ -171,7 +168,7 @@ interface PodParts {
 /** What this node answers about its guests and its pods. */
 function podHandlers(
   { clock, config, log, server }: NodeAgentOptions,
-  { launcher, pods, sandboxes, volumes, freezes, tools }: PodParts,
+  { launcher, pods, sandboxes, volumes, freezes }: PodParts,
 ): NodeHandlers {
   const podOf = (uid: string): Pod | undefined => pods.lister.list().find(({ metadata }) => metadata.uid === uid);
   const moverLog = (podUid: string): Promise<string> => volumes.logTail(podUid);
@@ -189,9 +186,7 @@ function podHandlers(
   });
   const console = (podUid: string) => launcher.consoleOf(podUid);
   const addressesOf = (podUid: string) => launcher.addressesOf(podUid);
-  const toolsCommand = (pod: Pod) => tools.commandOf(pod);
-  const sources = { podOf, sandboxes, console, addressesOf, followMover, server, toolsCommand, runner: hostRunner, log };
-  return withPodStreams(withLogs, sources);
+  return withPodStreams(withLogs, { podOf, sandboxes, console, addressesOf, followMover, server, runner: hostRunner, log });
 }
 
 /** Everything the agent writes about a pod that the pod itself cannot reach. */
