@@ -3,6 +3,7 @@ import { type Pod, PodVerb } from '@slipway/api';
 import { badRequest, conflict, notFound, StatusError } from '@slipway/apimachinery';
 import type { CommandRunner } from '@slipway/hostapi';
 import { Channel, type Logger, type NodeCall, type NodeHandlers, readFrames, writeFrame } from '@slipway/runtime';
+import { DISK_TOOLS_IMAGE } from '../disk-tools/index.ts';
 import { openForward, parseForward } from '../console/index.ts';
 import { exitStatus, runCommand } from '../exec/index.ts';
 import type { SandboxManager } from '../sandbox/index.ts';
@@ -19,6 +20,8 @@ export interface PodStreamSources {
   readonly followMover: (podUid: string, signal: AbortSignal) => Readable;
   /** Where the API server listens, which answers for the exporter pods. */
   readonly server: { readonly host: string; readonly port: number };
+  /** What runs for those who attach to a pod with tools for disk images. */
+  readonly toolsCommand: (pod: Pod) => Promise<readonly string[]>;
   readonly runner: CommandRunner;
   readonly log: Logger;
 }
@@ -66,17 +69,27 @@ function channelPair(): [Duplex, Duplex] {
 }
 
 async function openExec({ params }: NodeCall, pod: Pod, { sandboxes, runner, log }: PodStreamSources): Promise<Duplex> {
-  if (!isLauncher(pod))
+  if (!isLauncher(pod) && imageOf(pod) !== DISK_TOOLS_IMAGE)
     throw badRequest(
       `pod ${pod.metadata.name} runs a data mover, a process without a sandbox of its own: there is nothing to enter; its output is in its log`,
     );
   const command = params['command'];
   if (!Array.isArray(command) || command.length === 0) throw badRequest('you must specify at least 1 command for the container');
+  return run(command.map(String), params, pod, { sandboxes, runner, log });
+}
+
+/** A command in the sandbox of the pod. Throws StatusError when there is no sandbox. */
+async function run(
+  command: readonly string[],
+  params: NodeCall['params'],
+  pod: Pod,
+  { sandboxes, runner, log }: Pick<PodStreamSources, 'sandboxes' | 'runner' | 'log'>,
+): Promise<Duplex> {
   const podUid = pod.metadata.uid ?? '';
   const sandbox = await sandboxes.find(podUid);
   if (sandbox === undefined) throw notRunning(pod);
   const [outer, inner] = channelPair();
-  const options = { command: command.map(String), stdin: params['stdin'] === true, tty: params['tty'] === true };
+  const options = { command, stdin: params['stdin'] === true, tty: params['tty'] === true };
   const deps = { sandbox, membershipFiles: sandboxes.membershipFiles(podUid), runner };
   runCommand(deps, options, inner).catch((error: unknown) => {
     log.debug({ pod: pod.metadata.name, error: String(error) }, 'command in a sandbox failed');
@@ -86,6 +99,7 @@ async function openExec({ params }: NodeCall, pod: Pod, { sandboxes, runner, log
 }
 
 async function openAttach({ params }: NodeCall, pod: Pod, sources: PodStreamSources): Promise<Duplex> {
+  if (imageOf(pod) === DISK_TOOLS_IMAGE) return run(await sources.toolsCommand(pod), params, pod, sources);
   const podUid = pod.metadata.uid ?? '';
   const [outer, inner] = channelPair();
   if (!isLauncher(pod)) {

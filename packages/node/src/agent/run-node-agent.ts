@@ -19,6 +19,7 @@ import {
 import { type ClusterConfig, clusterConfig, type NodeSettings, nodeSettings } from '@slipway/virt';
 import { readTimedLog } from '../console/index.ts';
 import type { NodeConfig, PodNetwork } from '../contracts.ts';
+import { DiskToolsRunner } from '../disk-tools/index.ts';
 import { AttachmentRunner } from '../hotplug/index.ts';
 import { probeKvm } from '../kvm/index.ts';
 import {
@@ -133,8 +134,9 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   });
   launcherNow = launcher;
   const attachments = new AttachmentRunner({ client, clock, hostIP: options.addresses[0] ?? '127.0.0.1' });
+  const tools = new DiskToolsRunner({ client, sandboxes, claims: volumes.claims, clock, log });
   const pods = informers.for(PodKind);
-  const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes, freezes });
+  const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes, freezes, tools });
   const background = [volumes.manager.run(signal), serve(options, client, handlers, signal)];
   await Promise.all([
     pods.whenSynced(),
@@ -147,7 +149,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   followSettings({ kubeVirts, settings, write: () => registerNode(registered, signal) });
   new PodDispatcher({
     ...{ client, pods, events, clock, random, log },
-    runners: [launcher, attachments, ...volumes.podRunners],
+    runners: [launcher, attachments, tools, ...volumes.podRunners],
   }).start(signal);
   collectGarbage({ pods, sandboxes, network, launcher, log }).catch((error: unknown) => {
     log.warn({ error: String(error) }, 'remains of earlier pods not removed');
@@ -160,6 +162,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
 interface PodParts {
   readonly launcher: LauncherRunner;
   readonly freezes: FreezeTimers;
+  readonly tools: DiskToolsRunner;
   readonly pods: Informer<Pod>;
   readonly sandboxes: SandboxManager;
   readonly volumes: ReturnType<typeof nodeVolumes>;
@@ -168,7 +171,7 @@ interface PodParts {
 /** What this node answers about its guests and its pods. */
 function podHandlers(
   { clock, config, log, server }: NodeAgentOptions,
-  { launcher, pods, sandboxes, volumes, freezes }: PodParts,
+  { launcher, pods, sandboxes, volumes, freezes, tools }: PodParts,
 ): NodeHandlers {
   const podOf = (uid: string): Pod | undefined => pods.lister.list().find(({ metadata }) => metadata.uid === uid);
   const moverLog = (podUid: string): Promise<string> => volumes.logTail(podUid);
@@ -186,7 +189,9 @@ function podHandlers(
   });
   const console = (podUid: string) => launcher.consoleOf(podUid);
   const addressesOf = (podUid: string) => launcher.addressesOf(podUid);
-  return withPodStreams(withLogs, { podOf, sandboxes, console, addressesOf, followMover, server, runner: hostRunner, log });
+  const toolsCommand = (pod: Pod) => tools.commandOf(pod);
+  const sources = { podOf, sandboxes, console, addressesOf, followMover, server, toolsCommand, runner: hostRunner, log };
+  return withPodStreams(withLogs, sources);
 }
 
 /** Everything the agent writes about a pod that the pod itself cannot reach. */
