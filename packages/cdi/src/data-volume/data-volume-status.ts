@@ -171,6 +171,8 @@ export function boundEvent(before: DataVolume['status'], after: DataVolumeStatus
   return { type: isProblem ? 'Warning' : 'Normal', reason: now.reason ?? '', message: now.message ?? '' };
 }
 
+const FAILURES: readonly (string | undefined)[] = ['Error', 'ChecksumError'];
+
 /** A worker that failed says why. */
 export function failureEvent(
   before: DataVolume['status'],
@@ -178,9 +180,9 @@ export function failureEvent(
   claim: PersistentVolumeClaim | undefined,
 ): PhaseEvent | undefined {
   const [old, now] = [conditionOf(before, 'Running'), conditionOf(after, 'Running')];
-  if (now?.reason !== 'Error' || now.message === old?.message) return undefined;
+  if (!FAILURES.includes(now?.reason) || now?.message === old?.message) return undefined;
   const reason = kindOf(claim) === 'upload' ? 'UploadFailed' : 'ImportFailed';
-  return { type: 'Warning', reason, message: now.message ?? '' };
+  return { type: 'Warning', reason, message: now?.message ?? '' };
 }
 
 /** What people are told when a DataVolume reaches a phase. */

@@ -126,6 +126,7 @@ describe('an HTTP import', () => {
     await podStatus({ phase: 'Succeeded', containerStatuses: [ended] });
     expect(await status()).toMatchObject({ phase: 'Failed' });
     expect(await condition('Running')).toMatchObject({ reason: 'ChecksumError' });
+    expect(await world.events(storage(http))).toContain('Warning ImportFailed checksum mismatch: expected …');
   });
 
   it('says when the disk is too small', async () => {
