@@ -1,5 +1,6 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ingestAppliance } from './appliance.ts';
 import {
   checkQcow2Header,
   type Compression,
@@ -33,6 +34,10 @@ export interface IngestDeps {
   readonly workDir: string;
   readonly tools: ImageTools;
   readonly progress: ProgressReporter;
+  /** Name of the disk to take from an appliance. */
+  readonly member?: string;
+  /** The bytes come from an appliance already. */
+  readonly isMember?: boolean;
   /** Called when the whole image is here and passed every check, before it is converted. */
   readonly onValidated?: () => void;
 }
@@ -103,6 +108,7 @@ export async function unpack(
 export async function ingest(input: AsyncIterable<Buffer>, deps: IngestDeps, signal: AbortSignal): Promise<IngestResult> {
   const { destination, workDir, tools } = deps;
   const { header, stream } = await unpack(input, tools, signal);
+  if (isTar(header) && !deps.isMember) return ingestAppliance(stream, deps, signal);
   const format = detectFormat(header);
   checkHeader(header, format, destination.maxBytes);
   if (format === 'raw') {

@@ -69,7 +69,7 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
     case 'http':
     case 's3':
     case 'gcs':
-      return importHttp(task.source, { ...deps, download }, signal);
+      return importHttp(task.source, { ...deps, download, ...memberOf(task.source.url) }, signal);
     case 'registry':
       return pull(
         task.source,
@@ -87,6 +87,9 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
       return makeBlank(task);
   }
 }
+
+/** What follows `#` is for the importer: servers do not see it. */
+const memberOf = ({ hash }: URL): { member?: string } => (hash.length > 1 ? { member: decodeURIComponent(hash.slice(1)) } : {});
 
 const pull = (
   { reference, files }: MoverTask['source'] & { readonly kind: 'registry' },

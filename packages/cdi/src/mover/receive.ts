@@ -55,7 +55,7 @@ export async function receive(reception: Reception, deps: IngestDeps, signal: Ab
   await removeJournal(deps.workDir);
   if (deps.destination.filesPath !== undefined) return receiveScratch(source.chunks(0, signal), 0, context, signal);
   const { header, stream } = await peek(source.chunks(0, signal));
-  const isPlainRaw = detectCompression(header) === undefined && detectFormat(header) === 'raw';
+  const isPlainRaw = detectCompression(header) === undefined && detectFormat(header) === 'raw' && !isTar(header);
   if (isPlainRaw) {
     checkHeader(header, 'raw', deps.destination.maxBytes);
     return receiveRaw(stream, 0, context);
@@ -124,7 +124,8 @@ async function receiveScratch(
     if (deps.destination.filesPath !== undefined)
       return await receiveArchive(received, deps.destination.filesPath, context, signal);
     const { header, stream: bytes } = await peek(received);
-    if (detectCompression(header) === undefined) return await receiveImage({ bytes, header, path }, context, signal);
+    const isImage = detectCompression(header) === undefined && !isTar(header);
+    if (isImage) return await receiveImage({ bytes, header, path }, context, signal);
     deps.progress.downloadShare = 1;
     const result = await ingest(bytes, deps, signal);
     // a decompressor may stop before the end of its input: the hash needs every byte
