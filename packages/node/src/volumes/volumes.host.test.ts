@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import {
   CDIConfigKind,
+  ConfigMapKind,
   EventKind,
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
@@ -393,6 +394,67 @@ describe('volumes of a node', () => {
   });
 });
 
+describe('files of a guest', () => {
+  const OTHER: Sandbox = { ...SANDBOX, podUid: '44444444-4444-4444-8444-444444444444', uid: UID_BASE + 8 };
+  const share = (name: string): object => ({ domain: { devices: { filesystems: [{ name, virtiofs: {} }] } } });
+
+  it('shares a ConfigMap to read, and takes away what is gone from it', async () => {
+    const settings = (data: Record<string, string>) => built(ConfigMapKind, 'a/settings', { data });
+    await create(settings({ one: '1', two: '2' }));
+    const spec = { ...share('conf'), volumes: [{ name: 'conf', configMap: { name: 'settings' } }] };
+    const path = (await prepareFiles(spec)).shares[0]?.path ?? '';
+    expect(readdirSync(path).sort()).toEqual(['one', 'two']);
+    expect(asUser(SANDBOX.uid, 'cat', join(path, 'one'))).toBe('1');
+    expect(() => asUser(SANDBOX.uid, 'touch', join(path, 'own'))).toThrow(/Permission denied/);
+    expect(() => asUser(OTHER.uid, 'ls', path)).toThrow(/Permission denied/);
+    await client.update(ConfigMapKind, settings({ one: 'changed' }).object);
+    await prepareFiles(spec);
+    expect(readdirSync(path)).toEqual(['one']);
+    expect(readFileSync(join(path, 'one'), 'utf8')).toBe('changed');
+  });
+
+  it('keeps the files of a claim for the next pod, whose user owns them', async () => {
+    await boundClaim('a/data');
+    const spec = { ...share('data'), volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }] };
+    const path = (await prepareFiles(spec)).shares[0]?.path ?? '';
+    asUser(SANDBOX.uid, 'sh', '-c', `mkdir ${path}/d; echo kept > ${path}/d/f; ln -s /etc/passwd ${path}/link`);
+    await volumes.manager.release(POD);
+    expect((await prepareFiles(spec, OTHER)).shares[0]?.path).toBe(path);
+    expect(asUser(OTHER.uid, 'cat', join(path, 'd/f'))).toBe('kept\n');
+    expect(lstatSync(join(path, 'link')).uid).toBe(OTHER.uid);
+    expect(lstatSync('/etc/passwd').uid).toBe(0);
+  });
+
+  it('finds the state of firmware by the claim of its pod', async () => {
+    const claim = await boundClaim('a/state');
+    const { statePath } = await prepareFiles({}, SANDBOX, [{ name: 'vm-state', persistentVolumeClaim: { claimName: 'state' } }]);
+    expect(statePath).toBe(join(stateDir, 'volumes', claim.metadata.uid ?? '', 'files'));
+  });
+
+  it('fetches kernel and initial file system from an image', async () => {
+    const directory = mkdtempSync(join(root, 'boot'));
+    execFileSync('mkdir', [join(directory, 'boot')]);
+    for (const name of ['vmlinuz', 'initrd']) writeFileSync(join(directory, 'boot', name), `${name} of the image`);
+    serveLayer('boot/files', gzipSync(execFileSync('tar', ['cC', directory, 'boot'])));
+    const container = { image: `${registry}/boot/files:1`, kernelPath: '/boot/vmlinuz', initrdPath: '/boot/initrd' };
+    const boots = (more: object) => ({
+      domain: { devices: {}, firmware: { kernelBoot: { container: { ...container, ...more } } } },
+    });
+    const { kernelBoot } = await prepareFiles(boots({}));
+    expect(asUser(SANDBOX.uid, 'cat', kernelBoot?.kernel ?? '')).toBe('vmlinuz of the image');
+    expect(asUser(SANDBOX.uid, 'cat', kernelBoot?.initrd ?? '')).toBe('initrd of the image');
+    expect(() => asUser(SANDBOX.uid, 'sh', '-c', `echo x > ${kernelBoot?.kernel}`)).toThrow(/Permission denied/);
+    await expect(prepareFiles(boots({ kernelPath: '/boot/other' }), OTHER)).rejects.toThrow('has no file /boot/other');
+  });
+});
+
+function prepareFiles(spec: object, sandbox = SANDBOX, podVolumes: object[] = []) {
+  const instance = vmi('a/vm', { spec: { domain: { devices: {} }, ...spec } as VirtualMachineInstance['spec'] }).object;
+  const metadata = { name: 'launcher', namespace: 'a', uid: sandbox.podUid };
+  const pod = built(PodKind, 'a/launcher', { metadata, spec: { volumes: podVolumes } }).object as Pod;
+  return volumes.manager.prepareFiles(instance, pod, sandbox, stop.signal);
+}
+
 function existsNow(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
@@ -412,7 +474,10 @@ function serveImage(disk: Buffer): void {
   const directory = mkdtempSync(join(root, 'image'));
   execFileSync('mkdir', [join(directory, 'disk')]);
   writeFileSync(join(directory, 'disk', 'downloaded'), disk);
-  const layer = gzipSync(execFileSync('tar', ['cC', directory, 'disk'], { maxBuffer: 64 * MiB }));
+  serveLayer('demo/tiny', gzipSync(execFileSync('tar', ['cC', directory, 'disk'], { maxBuffer: 64 * MiB })));
+}
+
+function serveLayer(name: string, layer: Buffer): void {
   const digest = (data: Buffer): string => `sha256:${createHash('sha256').update(data).digest('hex')}`;
   const manifest = Buffer.from(JSON.stringify({ schemaVersion: 2, layers: [{ digest: digest(layer), size: layer.length }] }));
   const index = Buffer.from(
@@ -420,7 +485,7 @@ function serveImage(disk: Buffer): void {
       manifests: [{ digest: digest(manifest), size: manifest.length, platform: { architecture: 'amd64', os: 'linux' } }],
     }),
   );
-  files.set('/v2/demo/tiny/manifests/1', { body: index });
-  files.set(`/v2/demo/tiny/manifests/${digest(manifest)}`, { body: manifest });
-  files.set(`/v2/demo/tiny/blobs/${digest(layer)}`, { body: layer });
+  files.set(`/v2/${name}/manifests/1`, { body: index });
+  files.set(`/v2/${name}/manifests/${digest(manifest)}`, { body: manifest });
+  files.set(`/v2/${name}/blobs/${digest(layer)}`, { body: layer });
 }
