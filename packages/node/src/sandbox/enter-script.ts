@@ -50,8 +50,9 @@ if [ "$kvm" = 1 ]; then node kvm 600 10 232; chown "$uid" dev/kvm; fi
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs tmp
 mount -o bind,nosuid,nodev,noexec "$dir" .${INSIDE}
 for pages in 2048 1048576; do
-  reserved=/sys/kernel/mm/hugepages/hugepages-"$pages"kB/nr_hugepages
-  [ -r "$reserved" ] && [ "$(cat "$reserved")" != 0 ] || continue
+  reserved=0
+  { read -r reserved < /sys/kernel/mm/hugepages/hugepages-"$pages"kB/nr_hugepages; } 2>/dev/null || :
+  [ "$reserved" != 0 ] || continue
   mkdir -p dev/hugepages-"$pages"
   mount -t hugetlbfs -o nosuid,nodev,mode=700,uid="$uid",gid="$uid",pagesize="$pages"K hugetlbfs dev/hugepages-"$pages" || :
 done
