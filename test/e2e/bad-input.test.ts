@@ -1,10 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { createServer, type Server } from 'node:http';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importedVm } from './src/manifests.ts';
 import { guestImage, type Platform, startPlatform } from './src/platform.ts';
+
+/** `SLIPWAY_E2E_LONG=1`: further bad sources on the whole platform; all of them are tried with the data mover alone. */
+const isLong = process.env['SLIPWAY_E2E_LONG'] === '1';
 
 interface Conditioned {
   status?: {
@@ -24,13 +28,35 @@ const dataVolume = (name: string, url: string, extra: object = {}, size = '128Mi
   spec: { source: { http: { url, ...extra } }, storage: { resources: { requests: { storage: size } } } },
 });
 
+interface Answer {
+  readonly status: number;
+  readonly body: Buffer;
+  readonly contentLength?: number;
+  readonly stalls?: boolean;
+  readonly location?: string;
+}
+
+const FURTHER: readonly [string, () => Answer, object, string, RegExp][] = [
+  ['unauthorized', () => ({ status: 401, body: Buffer.alloc(0) }), {}, '128Mi', /401.*secretRef/],
+  ['empty', () => ({ status: 200, body: Buffer.alloc(0) }), {}, '128Mi', /only 0 bytes/],
+  ['inflated', () => ({ status: 200, body: gzipSync(Buffer.alloc(64 << 20)) }), {}, '16Mi', /larger PVC|too small/],
+  [
+    'wrapped',
+    () => ({ status: 200, body: Buffer.concat([Buffer.from('PK\x03\x04'), Buffer.alloc(4096)]) }),
+    {},
+    '128Mi',
+    /zip archive.*Unpack/,
+  ],
+  ['a-page', () => ({ status: 200, body: Buffer.from(`<!DOCTYPE html>${' '.repeat(4096)}`) }), {}, '128Mi', /web page.*login/],
+];
+
 describe('what goes wrong is said, and heals by itself when the cause goes away', () => {
   let platform: Platform;
   let server: Server;
   let base: string;
   let image: Buffer;
   /** Path → what to answer; tests change it while an import runs. */
-  const answers = new Map<string, { status: number; body: Buffer; contentLength?: number; stalls?: boolean }>();
+  const answers = new Map<string, Answer>();
 
   beforeAll(async () => {
     image = readFileSync((await guestImage('tiny')).qcow2Path);
@@ -40,7 +66,10 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
         response.writeHead(404).end('nothing here');
         return;
       }
-      response.writeHead(answer.status, { 'Content-Length': answer.contentLength ?? answer.body.length });
+      response.writeHead(answer.status, {
+        'Content-Length': answer.contentLength ?? answer.body.length,
+        ...(answer.location !== undefined && { Location: answer.location }),
+      });
       if (request.method === 'HEAD') response.end();
       else if (answer.contentLength === undefined) response.end(answer.body);
       else response.write(answer.body, () => answer.stalls !== true && response.destroy());
@@ -111,7 +140,15 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
     await platform.until<Conditioned>('dv flaky', (dv) => dv.status?.phase === 'Succeeded', 120_000);
   });
 
-  it.each<[string, () => { status: number; body: Buffer; contentLength?: number }, object, string, RegExp]>([
+  /** An image of nothing but the name of another file. */
+  const overlay = (): Buffer => {
+    const [base, image] = [join(platform.dataDir, 'base.raw'), join(platform.dataDir, 'overlay.qcow2')];
+    writeFileSync(base, Buffer.alloc(1 << 20));
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', base, image]);
+    return readFileSync(image);
+  };
+
+  it.each<[string, () => Answer, object, string, RegExp]>([
     ['unreachable', () => ({ status: 404, body: Buffer.from('') }), {}, '128Mi', /404/],
     [
       'truncated',
@@ -129,6 +166,13 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
     ],
     ['mismatched', () => ({ status: 200, body: image }), { checksum: `sha256:${'0'.repeat(64)}` }, '128Mi', /checksum/i],
     ['oversized', () => ({ status: 200, body: image }), {}, '16Mi', /larger|size|virtual/i],
+    ['overlaid', () => ({ status: 200, body: overlay() }), {}, '128Mi', /backing file.*Flatten it/],
+    [
+      'misled',
+      () => ({ status: 302, body: Buffer.alloc(0), location: 'http://169.254.169.254/latest/meta-data' }),
+      ...([{}, '128Mi', /169\.254\.169\.254.*metadata addresses are refused/] as const),
+    ],
+    ...(isLong ? FURTHER : []),
   ])('an import of a source that is %s says so', async (name, answer, source, size, message) => {
     answers.set(`/${name}.qcow2`, answer());
     await platform.apply(dataVolume(name, `${base}/${name}.qcow2`, source, size));
@@ -137,8 +181,22 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
       .toMatch(message);
     const dv = await platform.until<Conditioned>(`dv ${name}`, () => true);
     expect(dv.status?.phase).not.toBe('Succeeded');
+    await expect
+      .poll(() => platform.kubectl('get', 'events', '--field-selector', `involvedObject.name=${name}`), { timeout: 60_000 })
+      .toMatch(message);
     await platform.kubectl('delete', 'dv', name, '--timeout=60s');
     await platform.kubectl('wait', '--for=delete', `pvc/${name}`, '--timeout=60s');
+  });
+
+  it('never starts a VM on a disk that is not complete', async () => {
+    answers.set('/half.qcow2', { status: 200, body: image.subarray(0, 1_000_000) });
+    await platform.apply(importedVm('half', `${base}/half.qcow2`));
+    await expect
+      .poll(async () => conditionText(await platform.until<Conditioned>('dv half-root', () => true)), { timeout: 60_000 })
+      .toMatch(/truncated or corrupt.*Publish the file again/);
+    const { stdout } = await platform.tryKubectl('get', 'vmi', 'half', '-o', 'jsonpath={.status.phase}');
+    expect(['', 'Pending', 'Scheduling']).toContain(stdout);
+    await platform.kubectl('delete', 'vm', 'half', '--timeout=60s');
   });
 
   /** Processes that move data of this platform. */
