@@ -6,8 +6,8 @@ import {
   VirtualMachineSnapshotContentKind,
   VirtualMachineSnapshotKind,
 } from '@slipway/api';
-import { type KubeObject, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, owned, watchOf } from '@slipway/runtime';
+import { waitingFor } from '../vm-snapshot/objects.ts';
 import { VmCloneReconciler } from './vm-clone-reconciler.ts';
 
 const BY_SOURCE = 'vm-clone/source';
@@ -23,11 +23,7 @@ export const vmCloneController: ControllerRegistration = {
   create({ client, events, clock, informers }) {
     const clones = informers.for(VirtualMachineCloneKind);
     clones.addIndex(BY_SOURCE, ({ metadata, spec }) => [`${metadata.namespace}/${spec.source.name}`]);
-    const ofSource = ({ metadata }: KubeObject): readonly ObjectKey[] =>
-      clones.lister
-        .byIndex(BY_SOURCE, `${metadata.namespace}/${metadata.name}`)
-        .filter(({ status }) => status?.phase !== 'Succeeded')
-        .map(keyOf);
+    const ofSource = waitingFor(clones.lister, BY_SOURCE, ({ status }) => status?.phase === 'Succeeded');
     return {
       kind: VirtualMachineCloneKind,
       concurrency: 3,

@@ -10,8 +10,8 @@ import {
   VolumeSnapshotContentKind,
   VolumeSnapshotKind,
 } from '@slipway/api';
-import { type KubeObject, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, watchOf } from '@slipway/runtime';
+import { waitingFor } from '../vm-snapshot/objects.ts';
 import { RESTORE_NAME } from './restore-plan.ts';
 import { isComplete } from './restore-state.ts';
 import { VmRestoreReconciler } from './vm-restore-reconciler.ts';
@@ -33,11 +33,7 @@ export const vmRestoreController: ControllerRegistration = {
     const restores = informers.for(VirtualMachineRestoreKind);
     restores.addIndex(BY_TARGET, ({ metadata, spec }) => [`${metadata.namespace}/${spec.target.name}`]);
     const classes = informers.lister(StorageClassKind);
-    const ofTarget = ({ metadata }: KubeObject): readonly ObjectKey[] =>
-      restores.lister
-        .byIndex(BY_TARGET, `${metadata.namespace}/${metadata.name}`)
-        .filter((restore) => !isComplete(restore))
-        .map(keyOf);
+    const ofTarget = waitingFor(restores.lister, BY_TARGET, isComplete);
     return {
       kind: VirtualMachineRestoreKind,
       concurrency: 4,

@@ -13,11 +13,11 @@ import {
   VolumeSnapshotClassKind,
   VolumeSnapshotKind,
 } from '@slipway/api';
-import { type KubeObject, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import type { KubeObject } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, type Informers, watchOf } from '@slipway/runtime';
 import { claimNames } from '../scheduler/pod-volumes.ts';
 import { isFinished as isPodFinished } from '../scheduler/resources.ts';
-import { ignoreNotFound, removeFinalizer } from './objects.ts';
+import { ignoreNotFound, removeFinalizer, waitingFor } from './objects.ts';
 import { isFinished, VmSnapshotFinalizer } from './snapshot-state.ts';
 import type { StorageFacts } from './source-volumes.ts';
 import { VmSnapshotReconciler } from './vm-snapshot-reconciler.ts';
@@ -56,11 +56,7 @@ export const vmSnapshotController: ControllerRegistration = {
   create({ client, events, clock, nodes, informers }) {
     const snapshots = informers.for(VirtualMachineSnapshotKind);
     snapshots.addIndex(BY_SOURCE, ({ metadata, spec }) => [`${metadata.namespace}/${spec.source.name}`]);
-    const ofSource = ({ metadata }: KubeObject): readonly ObjectKey[] =>
-      snapshots.lister
-        .byIndex(BY_SOURCE, `${metadata.namespace}/${metadata.name}`)
-        .filter((snapshot) => !isFinished(snapshot))
-        .map(keyOf);
+    const ofSource = waitingFor(snapshots.lister, BY_SOURCE, isFinished);
     const contents = informers.for(VirtualMachineSnapshotContentKind);
     return {
       kind: VirtualMachineSnapshotKind,

@@ -1,12 +1,24 @@
 import type { kubevirt } from '@slipway/api';
-import { isNotFound, keyOf, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
+import { isNotFound, keyOf, type KubeObject, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
+import type { Lister } from '@slipway/runtime';
 
 /** Undefined instead of a refusal because the object is gone. */
 export const ignoreNotFound = (error: unknown): undefined => {
   if (isNotFound(error)) return undefined;
   throw error;
 };
+
+/**
+ * Who wants to hear of an object: those that an index finds under its namespace and name, unless they are finished.
+ */
+export const waitingFor =
+  <T extends KubeObject>(lister: Lister<T>, index: string, isFinished: (waiting: T) => boolean) =>
+  ({ metadata }: KubeObject): readonly ObjectKey[] =>
+    lister
+      .byIndex(index, `${metadata.namespace}/${metadata.name}`)
+      .filter((waiting) => !isFinished(waiting))
+      .map(keyOf);
 
 /** Adds a finalizer; the stored object. */
 export async function addFinalizer<T extends KubeObject>(

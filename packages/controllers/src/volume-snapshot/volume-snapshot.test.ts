@@ -1,4 +1,10 @@
-import { PersistentVolumeClaimKind, VolumeSnapshotContentKind, VolumeSnapshotKind } from '@slipway/api';
+import {
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  VolumeSnapshotClassKind,
+  VolumeSnapshotContentKind,
+  VolumeSnapshotKind,
+} from '@slipway/api';
 import { type Built, built, pvc, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
@@ -40,6 +46,44 @@ describe('a volume snapshot', () => {
       volumeSnapshotRef: { name: 's', namespace: 'a', uid: metadata.uid },
     });
     expect(await world.events(ofDisk)).toContainEqual('Normal SnapshotReady Snapshot a/s is ready to use.');
+  });
+
+  it('of a volume of another driver names that, and waits for it', async () => {
+    const csi = { csi: { driver: 'rbd.example.com', volumeHandle: 'pool/image-7' } };
+    const volume = built(PersistentVolumeKind, 'pv-rbd', {
+      spec: { accessModes: ['ReadWriteOnce'], capacity: { storage: '1Gi' }, storageClassName: 'rbd', ...csi },
+    });
+    const claim = pvc('a/disk', {
+      spec: { storageClassName: 'rbd', volumeName: 'pv-rbd', volumeMode: 'Block', resources: { requests: { storage: '1Gi' } } },
+      status: { phase: 'Bound', capacity: { storage: '1Gi' } },
+    });
+    const rbd = built(VolumeSnapshotClassKind, 'rbd-retain', { driver: 'rbd.example.com', deletionPolicy: 'Retain' });
+    world = testWorld({ api: 'server', controllers: [volumeSnapshotController] });
+    await world.with(storageClass('rbd'), snapshotClass, rbd, volume, claim, ofDisk);
+    await world.settle();
+    const { spec, status, metadata } = await snapshot();
+    const key = { namespace: '', name: `snapcontent-${metadata.uid}` };
+    expect(spec.volumeSnapshotClassName).toBe('rbd-retain');
+    expect(status).toEqual({ boundVolumeSnapshotContentName: key.name, readyToUse: false });
+    expect((await world.get(VolumeSnapshotContentKind, key.name)).spec).toMatchObject({
+      driver: 'rbd.example.com',
+      deletionPolicy: 'Retain',
+      source: { volumeHandle: 'pool/image-7' },
+      sourceVolumeMode: 'Block',
+    });
+    const made = {
+      readyToUse: true,
+      snapshotHandle: 'pool/snap-1',
+      creationTime: 1_700_000_000_000_000_000,
+      restoreSize: 1 << 30,
+    };
+    await world.client.patch(VolumeSnapshotContentKind, key, { status: made }, { type: 'merge', subresource: 'status' });
+    await world.settle();
+    expect((await snapshot()).status).toMatchObject({
+      readyToUse: true,
+      restoreSize: '1Gi',
+      creationTime: '2023-11-14T22:13:20Z',
+    });
   });
 
   it('keeps its claim while it is made', async () => {

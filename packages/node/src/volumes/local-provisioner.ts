@@ -10,7 +10,7 @@ import {
   VolumeSnapshotContentKind,
   VolumeSnapshotKind,
 } from '@slipway/api';
-import { isAlreadyExists, isNotFound, type ObjectKey, parseTime } from '@slipway/apimachinery';
+import { isAlreadyExists, type ObjectKey, parseTime } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
   type Clock,
@@ -22,6 +22,7 @@ import {
   type Result,
   watchOf,
 } from '@slipway/runtime';
+import { dropFinalizer, ignoreNotFound } from './object-writes.ts';
 import {
   type CloneSource,
   LOCAL_PROVISIONER,
@@ -219,11 +220,6 @@ class ProvisionReconciler implements Reconciler {
   }
 }
 
-const ignoreNotFound = (error: unknown): undefined => {
-  if (isNotFound(error)) return undefined;
-  throw error;
-};
-
 /** Name of the volume's directory, which is the uid of the claim it was made for. */
 export function volumeUidOf(volume: PersistentVolume): string {
   const path = volume.spec?.local?.path ?? '';
@@ -257,7 +253,8 @@ async function reclaim(
     await removeDirectory(volume, store, events);
     if (!isTerminating) await client.delete(PersistentVolumeKind, key, { signal }).catch(ignoreNotFound);
   }
-  if (isTerminating && (isReleased || phase === 'Available')) await dropFinalizer(volume, client, signal);
+  if (isTerminating && (isReleased || phase === 'Available'))
+    await dropFinalizer(client, PersistentVolumeKind, volume, PROVISIONER_FINALIZER, signal);
   return done;
 }
 
@@ -275,13 +272,4 @@ async function removeDirectory(volume: PersistentVolume, store: VolumeStore, eve
     if (error instanceof Error) events.warning(volume, 'VolumeFailedDelete', error.message);
     throw error;
   }
-}
-
-async function dropFinalizer(volume: PersistentVolume, client: Client, signal: AbortSignal): Promise<void> {
-  const { name = '', finalizers = [], resourceVersion } = volume.metadata;
-  if (!finalizers.includes(PROVISIONER_FINALIZER)) return;
-  const patch = {
-    metadata: { resourceVersion, finalizers: finalizers.filter((finalizer) => finalizer !== PROVISIONER_FINALIZER) },
-  };
-  await client.patch(PersistentVolumeKind, { namespace: '', name }, patch, { type: 'merge', signal }).catch(ignoreNotFound);
 }

@@ -5,9 +5,10 @@ import {
   type VolumeSnapshotContent,
   VolumeSnapshotContentKind,
 } from '@slipway/api';
-import { formatTime, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { formatTime, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Clock, type ControllerRegistration, done, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import { dropFinalizer, ignoreNotFound } from './object-writes.ts';
 import { LOCAL_PROVISIONER } from './provision-plan.ts';
 import type { LiveDisks } from './snapshot-volume.ts';
 import type { VolumeStore } from './volume-store.ts';
@@ -96,7 +97,7 @@ class SnapshotReconciler implements Reconciler {
       }
       case 'remove':
         if (plan.snapshotUid !== undefined) await store.remove(plan.snapshotUid);
-        return this.dropFinalizer(content, signal);
+        return dropFinalizer(this.deps.client, VolumeSnapshotContentKind, content, SnapshotFinalizer.content, signal);
       default:
     }
   }
@@ -122,18 +123,4 @@ class SnapshotReconciler implements Reconciler {
       .patch(VolumeSnapshotContentKind, keyOf({ metadata }), { status }, { type: 'merge', subresource: 'status', signal })
       .catch(ignoreNotFound);
   }
-
-  private async dropFinalizer({ metadata }: VolumeSnapshotContent, signal: AbortSignal): Promise<void> {
-    const { finalizers = [], resourceVersion } = metadata;
-    const left = finalizers.filter((finalizer) => finalizer !== SnapshotFinalizer.content);
-    const patch = { metadata: { resourceVersion, finalizers: left.length === 0 ? null : left } };
-    await this.deps.client
-      .patch(VolumeSnapshotContentKind, keyOf({ metadata }), patch, { type: 'merge', signal })
-      .catch(ignoreNotFound);
-  }
 }
-
-const ignoreNotFound = (error: unknown): undefined => {
-  if (isNotFound(error)) return undefined;
-  throw error;
-};

@@ -9,7 +9,6 @@ import {
   PodKind,
   type VirtualMachineInstance,
 } from '@slipway/api';
-import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import { isHotpluggable, writeIso } from '@slipway/virt';
@@ -24,6 +23,7 @@ import { localSnapshotter } from './local-snapshotter.ts';
 import { localProvisioner, localReclaimer, volumeUidOf } from './local-provisioner.ts';
 import { MoverLauncher } from './mover-launcher.ts';
 import { boundVolume, MoverPodRunner } from './mover-pod-runner.ts';
+import { ignoreNotFound } from './object-writes.ts';
 import { bytesOf } from './provision-plan.ts';
 import { hostQemuImg } from './qemu-img.ts';
 import type { LiveDisks } from './snapshot-volume.ts';
@@ -441,11 +441,6 @@ const noGuests = (isGone: (podUid: string) => boolean): LiveDisks => ({
   writtenFile: () => Promise.resolve(undefined),
   pivot: () => Promise.reject(new Error('This node runs no guests')),
 });
-
-const ignoreNotFound = (error: unknown): undefined => {
-  if (isNotFound(error)) return undefined;
-  throw error;
-};
 
 const unreachable = (): Promise<never> => Promise.reject(new Error('The volume controllers reach no node'));
 

@@ -1,0 +1,23 @@
+import { isNotFound, type KubeObject, keyOf, type ResourceKind } from '@slipway/apimachinery';
+import type { Client } from '@slipway/client';
+
+/** Undefined instead of a refusal because the object is gone. */
+export const ignoreNotFound = (error: unknown): undefined => {
+  if (isNotFound(error)) return undefined;
+  throw error;
+};
+
+/** Lets an object go that is being deleted; does nothing when its finalizer is gone. */
+export async function dropFinalizer<T extends KubeObject>(
+  client: Client,
+  kind: ResourceKind<T>,
+  { metadata }: T,
+  finalizer: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { finalizers = [], resourceVersion } = metadata;
+  if (!finalizers.includes(finalizer)) return;
+  const left = finalizers.filter((other) => other !== finalizer);
+  const patch = { metadata: { resourceVersion, finalizers: left.length === 0 ? null : left } };
+  await client.patch(kind, keyOf({ metadata }), patch, { type: 'merge', signal }).catch(ignoreNotFound);
+}
