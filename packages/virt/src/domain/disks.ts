@@ -157,13 +157,13 @@ function backingOf({ vmi, facts }: DiskContext, disk: kubevirt.Disk): Backing | 
   const volume = facts.volumes.find(({ name }) => name === disk.name);
   const statuses = vmi.status?.volumeStatus ?? [];
   const status = statuses.find(({ name }) => name === disk.name);
+  // a drive is there from the start, whether or not a disc is on its way
+  if (disk.cdrom !== undefined && source === undefined) return { source, volume };
   if (status?.hotplugVolume && !['Ready', 'MountedToPod'].includes(status.phase ?? '')) return undefined;
   if (volume) return { source, volume };
   // Added to the spec after the guest started: the status does not know it yet.
   if (!status && statuses.length > 0) return undefined;
-  const isEmptyDrive = disk.cdrom !== undefined && source === undefined;
-  if (!isEmptyDrive) throw new DomainPlanError(`Volume ${disk.name} has no file on this node`, `spec.volumes[${disk.name}]`);
-  return { source, volume };
+  throw new DomainPlanError(`Volume ${disk.name} has no file on this node`, `spec.volumes[${disk.name}]`);
 }
 
 function discards(device: PlannedDisk['device'], { source, volume }: Backing): boolean {

@@ -1,3 +1,4 @@
+import type { kubevirt } from '@slipway/api';
 import { describe, expect, it } from 'vitest';
 import { nodeFacts, storedInstance } from '../testing.ts';
 import { DomainPlanError } from './facts.ts';
@@ -44,6 +45,17 @@ describe('planDomain', () => {
     expect(planDomain(vmi, nodeFacts(vmi)).disks).toEqual([]);
     vmi.status = { ...vmi.status, volumeStatus: status('Ready') };
     expect(planDomain(vmi, nodeFacts(vmi)).disks).toHaveLength(1);
+  });
+
+  it('has an empty drive beside disks that the status knows, also while a disc is on its way', () => {
+    const disks = [disk('root', 'virtio'), { name: 'tray', cdrom: { bus: 'sata' as const } }];
+    const vmi = storedInstance({ domain: { devices: { disks } }, volumes: [empty('root')] });
+    const drives = (statuses: object[]): unknown[] => {
+      vmi.status = { ...vmi.status, volumeStatus: [{ name: 'root', target: 'vda' }, ...statuses] as kubevirt.VolumeStatus[] };
+      return planDomain(vmi, nodeFacts(vmi)).disks.filter(({ device, source }) => device === 'cdrom' && source === undefined);
+    };
+    expect(drives([])).toHaveLength(1);
+    expect(drives([{ name: 'tray', target: '', phase: 'AttachedToNode', hotplugVolume: {} }])).toHaveLength(1);
   });
 
   it.each([
