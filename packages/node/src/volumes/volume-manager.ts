@@ -234,12 +234,19 @@ class LocalVolumeManager implements VolumeManager {
     const podUid = checkedUid(pod.metadata.uid);
     const directory = await this.volumeDirectory(join(this.podRoot, podUid), 'memory-state', sandbox);
     const { volumeUid, record } = await this.filledVolume(claimName, vmi.metadata.namespace ?? '', signal);
-    if (record.isSpent) return undefined;
+    const forget = (): Promise<void> => rm(directory, { recursive: true, force: true });
+    if (record.isSpent) {
+      await forget();
+      return undefined;
+    }
     const { chain } = await store.linkReadOnly(volumeUid, directory);
     return {
       // a claim that was restored is an empty overlay above the file that libvirt wrote
       path: join(directory, chain.at(-1)?.name ?? DISK_NAME),
-      spend: () => store.update(volumeUid, (found) => ({ ...found, isSpent: true })),
+      async spend() {
+        await store.update(volumeUid, (found) => ({ ...found, isSpent: true }));
+        await forget(); // its space is free when the claim is gone
+      },
     };
   }
 
