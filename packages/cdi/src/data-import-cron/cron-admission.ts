@@ -2,7 +2,7 @@ import type { DataImportCron } from '@slipway/api';
 import { StatusError, type StatusCause } from '@slipway/apimachinery';
 import type { AdmissionHandler } from '@slipway/runtime';
 import { isDeepStrictEqual } from 'node:util';
-import { validateSpec } from '../data-volume/data-volume-admission.ts';
+import { validateSpec } from '../data-volume/validate-spec.ts';
 import { isSchedule } from './schedule-plan.ts';
 
 const MAX_LABEL = 63;
