@@ -10,6 +10,7 @@ import {
   KUBEVIRT_DEFAULT,
   KUBEVIRT_EDIT,
   KUBEVIRT_MIGRATE,
+  KUBEVIRT_OPERATOR,
   KUBEVIRT_VIEW,
 } from './virtualization-roles.ts';
 
@@ -213,6 +214,7 @@ export function defaultClusterRoles(): UnstructuredObject[] {
     clusterRole('kubevirt.io:edit', KUBEVIRT_EDIT, aggregate('edit')),
     clusterRole('kubevirt.io:admin', KUBEVIRT_ADMIN, aggregate('admin')),
     clusterRole('kubevirt.io:migrate', KUBEVIRT_MIGRATE),
+    clusterRole('kubevirt.io:operator', KUBEVIRT_OPERATOR),
     clusterRole('kubevirt.io:default', KUBEVIRT_DEFAULT),
     clusterRole('instancetype.kubevirt.io:view', INSTANCETYPE_VIEW),
     clusterRole('cdi.kubevirt.io:view', CDI_VIEW, aggregate('view')),

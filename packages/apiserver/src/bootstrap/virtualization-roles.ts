@@ -18,6 +18,7 @@ const TENANT_KINDS: readonly (readonly [string, readonly string[]])[] = [
   ],
   ['snapshot.kubevirt.io', ['virtualmachinesnapshots', 'virtualmachinesnapshotcontents', 'virtualmachinerestores']],
   ['export.kubevirt.io', ['virtualmachineexports']],
+  ['backup.kubevirt.io', ['virtualmachinebackups', 'virtualmachinebackuptrackers']],
   ['clone.kubevirt.io', ['virtualmachineclones']],
   ['pool.kubevirt.io', ['virtualmachinepools']],
   [
@@ -91,12 +92,18 @@ export const KUBEVIRT_ADMIN: readonly PolicyRule[] = [
   ...KUBEVIRT_EDIT,
   ...tenantRules(['deletecollection']),
   rule(SUBRESOURCES, ['virtualmachineinstances/vnc/screenshot'], ['get']),
+  rule('plugin.kubevirt.io', ['plugins'], [...READ, ...WRITE, 'deletecollection']),
 ];
 
 /** Role `kubevirt.io:migrate`, which no other role includes. */
 export const KUBEVIRT_MIGRATE: readonly PolicyRule[] = [
   rule(SUBRESOURCES, ['virtualmachines/migrate'], ['update']),
   rule('kubevirt.io', ['virtualmachineinstancemigrations'], [...READ, ...WRITE, 'deletecollection']),
+];
+
+/** Role `kubevirt.io:operator`, for whom an administrator lets configure KubeVirt; no other role includes it. */
+export const KUBEVIRT_OPERATOR: readonly PolicyRule[] = [
+  rule('kubevirt.io', ['kubevirts'], [...READ, ...WRITE, 'deletecollection']),
 ];
 
 /** Role `kubevirt.io:default`, for everybody who is known. */

@@ -1,7 +1,7 @@
 import type { AdmissionHandler } from '@slipway/runtime';
 import type { AdmissionDeps } from './deps.ts';
 import { instanceHandler } from './instance-handler.ts';
-import { kubeVirtHandler } from './kubevirt-handler.ts';
+import { hyperConvergedHandler, kubeVirtHandler } from './kubevirt-handler.ts';
 import { migrationHandler } from './migration-handler.ts';
 import { createShapeCheck } from './shape-check.ts';
 import { simpleHandlers } from './simple-handlers.ts';
@@ -22,6 +22,7 @@ export function virtAdmissionHandlers(deps: AdmissionDeps): readonly AdmissionHa
     restoreHandler(deps),
     cloneHandler(deps),
     kubeVirtHandler(deps),
+    hyperConvergedHandler(deps),
     ...simpleHandlers(deps),
   ];
 }

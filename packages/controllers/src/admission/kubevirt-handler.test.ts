@@ -3,7 +3,7 @@ import type { Client } from '@slipway/client';
 import type { AdmissionRequest } from '@slipway/runtime';
 import { clusterConfig } from '@slipway/virt';
 import { describe, expect, it } from 'vitest';
-import { kubeVirtHandler } from './kubevirt-handler.ts';
+import { hyperConvergedHandler, kubeVirtHandler } from './kubevirt-handler.ts';
 
 const kubevirt = (uid: string, spec: object = {}): UnstructuredObject => ({
   apiVersion: 'kubevirt.io/v1',
@@ -14,11 +14,15 @@ const kubevirt = (uid: string, spec: object = {}): UnstructuredObject => ({
 const machine: UnstructuredObject = { apiVersion: 'kubevirt.io/v1', kind: 'VirtualMachine', metadata: { name: 'web' } };
 
 /** Warnings or the message of the refusal. */
-async function check(request: Partial<AdmissionRequest>, stored: readonly UnstructuredObject[] = []): Promise<unknown> {
+async function check(
+  request: Partial<AdmissionRequest>,
+  stored: readonly UnstructuredObject[] = [],
+  make = kubeVirtHandler,
+): Promise<unknown> {
   const client: Partial<Client> = {
     list: async (kind) => ({ items: stored.filter((object) => object.kind === kind.kind) }) as never, // stored as its kind
   };
-  const handler = kubeVirtHandler({
+  const handler = make({
     client: client as Client, // lists alone
     config: () => clusterConfig(),
     now: () => new Date(0),
@@ -54,6 +58,16 @@ describe('the KubeVirt object', () => {
     );
     expect(await check({ operation: 'DELETE', oldObject: careful })).toEqual([]);
     expect(await check({ operation: 'DELETE', oldObject: kubevirt('a') }, [machine])).toEqual([]);
+  });
+
+  it('keeps the HyperConverged above it for the same reason', async () => {
+    const careful = kubevirt('a', { uninstallStrategy: 'BlockUninstallIfWorkloadsExist' });
+    const metadata = { name: 'kubevirt-hyperconverged', namespace: 'kubevirt' };
+    const hco = { apiVersion: 'hco.kubevirt.io/v1', kind: 'HyperConverged', metadata };
+    const removal = { operation: 'DELETE', oldObject: hco } as const;
+    expect(await check(removal, [careful, machine], hyperConvergedHandler)).toMatch(/validate-hco.*virtualmachines present/);
+    expect(await check(removal, [careful], hyperConvergedHandler)).toEqual([]);
+    expect(await check(removal, [kubevirt('a'), machine], hyperConvergedHandler)).toEqual([]);
   });
 
   it('warns of gates that are going, gone or settled', async () => {

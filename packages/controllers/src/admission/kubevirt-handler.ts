@@ -16,6 +16,8 @@ import { refuseFor, refusePlainly } from './refuse.ts';
 const CREATE_VALIDATOR = 'kubevirt-create-validator.kubevirt.io';
 const UPDATE_VALIDATOR = 'kubevirt-update-validator.kubevirt.io';
 const DELETE_VALIDATOR = 'kubevirt-validator.kubevirt.io';
+const HCO_VALIDATOR = 'validate-hco.kubevirt.io';
+const HCO_NAME = 'kubevirt-hyperconverged';
 
 /** The operator takes it off when everything that ran is gone. */
 const FINALIZER = 'foregroundDeleteKubeVirt';
@@ -54,16 +56,31 @@ async function refuseSecond({ client }: AdmissionDeps, { metadata }: Unstructure
   if (other) refusePlainly(CREATE_VALIDATOR, `KubeVirt is already created: ${other.metadata.namespace}/${other.metadata.name}`);
 }
 
-async function refuseWithWorkloads({ client }: AdmissionDeps, { spec }: KubeVirt): Promise<void> {
+async function refuseWithWorkloads({ client }: AdmissionDeps, { spec }: KubeVirt, webhook = DELETE_VALIDATOR): Promise<void> {
   if (spec.uninstallStrategy !== 'BlockUninstallIfWorkloadsExist') return;
   for (const kind of WORKLOADS) {
     const { items } = await client.list(kind, { limit: 1 });
     if (items.length > 0)
       refusePlainly(
-        DELETE_VALIDATOR,
+        webhook,
         `Rejecting the uninstall request, since there are still ${kind.plural} present. Either delete all KubeVirt related workloads or change the uninstall strategy before uninstalling KubeVirt.`,
       );
   }
+}
+
+/** Its operator would delete the KubeVirt object: what refuses that refuses this, before anything is on its way out. */
+export function hyperConvergedHandler(deps: AdmissionDeps): AdmissionHandler {
+  return {
+    name: 'hyperconverged',
+    rules: [{ group: 'hco.kubevirt.io', resources: ['hyperconvergeds'], operations: ['DELETE'] }],
+
+    async validate({ oldObject }) {
+      if (oldObject?.metadata.name !== HCO_NAME || oldObject.metadata.deletionTimestamp !== undefined) return [];
+      const { items } = await deps.client.list(KubeVirtKind, { namespace: oldObject.metadata.namespace ?? '' });
+      for (const kubevirt of items) await refuseWithWorkloads(deps, kubevirt, HCO_VALIDATOR);
+      return [];
+    },
+  };
 }
 
 /** The KubeVirt object: one per cluster, with a consistent configuration, not deleted under running guests. */
