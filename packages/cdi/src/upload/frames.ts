@@ -45,7 +45,7 @@ export class CutOffError extends Error {
   }
 }
 
-/** Sends one frame; resolves when the stream takes more. Rejects when it is closed. */
+/** Sends one frame; resolves when the stream takes more. Throws CutOffError when it is closed. */
 export async function sendFrame(stream: Writable, data: Uint8Array, signal: AbortSignal): Promise<void> {
   const length = Buffer.allocUnsafe(LENGTH_BYTES);
   length.writeUInt32BE(data.length);
@@ -59,6 +59,9 @@ export async function sendFrame(stream: Writable, data: Uint8Array, signal: Abor
   const either = AbortSignal.any([signal, done.signal]);
   try {
     await Promise.race([once(stream, 'drain', { signal: either }), closed(stream, either)]);
+  } catch {
+    signal.throwIfAborted();
+    throw new CutOffError();
   } finally {
     done.abort();
   }
