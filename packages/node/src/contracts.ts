@@ -100,6 +100,8 @@ export interface PreparedFiles {
   readonly statePath?: string;
   /** Kernel and initial file system that are booted instead of a disk. */
   readonly kernelBoot?: { readonly kernel?: string; readonly initrd?: string };
+  /** Table files that the firmware shows to the guest. */
+  readonly acpiTables?: { readonly slic?: string };
 }
 
 /** Disks of VMIs on this node. Idempotent; every method may be repeated after a crash. */

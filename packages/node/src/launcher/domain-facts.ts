@@ -69,6 +69,7 @@ export function domainFacts({ vmi, node, config, network, volumes, files }: Doma
     logs: {},
     nvramPath: `${files?.statePath ?? `${INSIDE}/data`}/nvram.fd`,
     ...(files?.kernelBoot && { kernelBoot: files.kernelBoot }),
+    ...(files?.acpiTables && { acpiTables: files.acpiTables }),
     firmware: node.firmware,
     hostMemoryBytes: node.memoryBytes,
     machineTypes: node.host.machineTypes,

@@ -12,6 +12,7 @@ import type { VolumeStore } from './volume-store.ts';
 
 /** Volume of a launcher pod that keeps EFI variables and TPM state. */
 const STATE_VOLUME = 'vm-state';
+const SLIC_FILE = 'slic.bin';
 /** Names in a shared directory: keys of ConfigMaps and Secrets, which become file names. */
 const KEY = /^[-._a-zA-Z0-9]{1,253}$/;
 
@@ -56,10 +57,12 @@ export async function prepareGuestFiles(
   }
   const stateClaim = pod.spec?.volumes?.find(({ name }) => name === STATE_VOLUME)?.persistentVolumeClaim?.claimName;
   const kernelBoot = await bootFiles(deps, guest, signal);
+  const slic = await slicTable(deps, guest, signal);
   return {
     shares,
     ...(stateClaim !== undefined && { statePath: await claimFiles(deps, guest, stateClaim, signal) }),
     ...(kernelBoot && { kernelBoot }),
+    ...(slic !== undefined && { acpiTables: { slic } }),
   };
 }
 
@@ -107,6 +110,23 @@ async function claimFiles(
   const attachment = { podUid, uid: sandbox.uid };
   await store.attach(volumeUid, attachment, isPodGone, signal);
   return store.filesDirectory(volumeUid, attachment);
+}
+
+/** The licence table of a Secret, as a file; libvirt knows no other kind of table. */
+async function slicTable(deps: GuestFilesDeps, guest: Guest, signal: AbortSignal): Promise<string | undefined> {
+  const name = guest.vmi.spec.domain.firmware?.acpi?.slicNameRef;
+  const volume = guest.vmi.spec.volumes?.find((candidate) => candidate.name === name);
+  const collect = volume?.secret && configDiskBuilder(volume);
+  if (volume === undefined || collect === undefined) return undefined;
+  const { files } = await collect(guest.vmi, volume, deps, signal);
+  if (!files.some(({ path }) => path === SLIC_FILE))
+    throw new VolumeError(
+      'FailedMount',
+      `The Secret of volume ${name} has no key ${SLIC_FILE}, which firmware.acpi.slicNameRef needs`,
+    );
+  const directory = join(await deps.directory(guest.podUid, `${name}-acpi`, guest.sandbox), 'files');
+  await writeShare({ files: files.filter(({ path }) => path === SLIC_FILE), label: '' }, directory, guest.sandbox);
+  return join(directory, SLIC_FILE);
 }
 
 async function bootFiles(

@@ -4,7 +4,7 @@ import { chmodSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, t
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import {
   CDIConfigKind,
@@ -15,6 +15,7 @@ import {
   PersistentVolumeKind,
   type Pod,
   PodKind,
+  SecretKind,
   type VirtualMachineInstance,
 } from '@slipway/api';
 import type { Client } from '@slipway/client';
@@ -397,6 +398,19 @@ describe('volumes of a node', () => {
 describe('files of a guest', () => {
   const OTHER: Sandbox = { ...SANDBOX, podUid: '44444444-4444-4444-8444-444444444444', uid: UID_BASE + 8 };
   const share = (name: string): object => ({ domain: { devices: { filesystems: [{ name, virtiofs: {} }] } } });
+
+  it('takes the licence table of the firmware from a Secret', async () => {
+    await create(built(SecretKind, 'a/licence', { data: { 'slic.bin': btoa('SLIC'), other: btoa('x') } }));
+    await create(built(SecretKind, 'a/empty', { data: {} }));
+    const spec = (secretName: string) => ({
+      domain: { devices: {}, firmware: { acpi: { slicNameRef: 'licence' } } },
+      volumes: [{ name: 'licence', secret: { secretName } }],
+    });
+    const path = (await prepareFiles(spec('licence'))).acpiTables?.slic ?? '';
+    expect(asUser(SANDBOX.uid, 'cat', path)).toBe('SLIC');
+    expect(readdirSync(dirname(path))).toEqual(['slic.bin']);
+    await expect(prepareFiles(spec('empty'))).rejects.toThrow(/no key slic.bin/);
+  });
 
   it('shares a ConfigMap to read, and takes away what is gone from it', async () => {
     const settings = (data: Record<string, string>) => built(ConfigMapKind, 'a/settings', { data });

@@ -43,6 +43,7 @@ export function planFirmware(vmi: VirtualMachineInstance, facts: DomainFacts, no
       reason: 'MachineTypeMapped',
       message: `Machine type ${wanted} is not known to this host's QEMU; the guest runs on ${type}`,
     });
+  noteMissingTables(vmi, facts, notes);
   const efi = domain.firmware?.bootloader?.efi;
   if (!efi) return { machine: type, isEfi: false, loader: undefined };
   const secure = efi.secureBoot ?? true;
@@ -72,6 +73,18 @@ function loaderElements(plan: FirmwarePlan, facts: DomainFacts): readonly XmlEle
       facts.nvramPath,
     ),
   ];
+}
+
+/** Tables that were asked for and that this node cannot show to the guest. */
+function noteMissingTables(vmi: VirtualMachineInstance, facts: DomainFacts, notes: PlanNote[]): void {
+  const { slicNameRef, msdmNameRef } = vmi.spec.domain.firmware?.acpi ?? {};
+  const wanted = { slic: slicNameRef, msdm: msdmNameRef };
+  for (const name of ['slic', 'msdm'] as const)
+    if (wanted[name] && facts.acpiTables?.[name] === undefined)
+      notes.push({
+        reason: 'FeatureLeftOut',
+        message: `The ACPI table ${name} is left out: libvirt of this node cannot pass it on`,
+      });
 }
 
 function acpiElement(facts: DomainFacts): XmlElement | undefined {

@@ -38,6 +38,14 @@ describe('planDomain', () => {
     expect(disks.map(({ targetDev }) => targetDev)).toEqual(['vdb', 'vda']);
   });
 
+  it('shows the guest the licence tables that the node has, and says which it has not', () => {
+    const acpi = { slicNameRef: 'licence', msdmNameRef: 'licence' };
+    const vmi = storedInstance({ domain: { devices: {}, firmware: { acpi } }, volumes: [empty('licence')] });
+    const plan = planDomain(vmi, nodeFacts(vmi, { acpiTables: { slic: '/files/slic.bin' } }));
+    expect(renderDomain(plan)).toContain('<table type="slic">/files/slic.bin</table>');
+    expect(plan.notes.map(({ message }) => message)).toEqual([expect.stringContaining('table msdm is left out')]);
+  });
+
   it('leaves a hotplugged disk out until its volume is ready', () => {
     const vmi = storedInstance({ domain: { devices: { disks: [disk('hp', 'scsi')] } }, volumes: [empty('hp')] });
     const status = (phase: string) => [{ name: 'hp', target: '', phase, hotplugVolume: {} }];
