@@ -107,6 +107,15 @@ describe('an archive is refused, and nothing is left of it, when it', () => {
     ['links out', () => archive([{ name: 'l', type: 'symlink', linkname: '../..' }]), /leads out of it to/],
     ['links to an absolute place', () => archive([{ name: 'l', type: 'symlink', linkname: '/etc' }]), /leads out of it to/],
     [
+      'links out by way of another link',
+      () =>
+        archive(
+          [{ name: 'p/q/up', type: 'symlink', linkname: '../..' }],
+          [{ name: 'l', type: 'symlink', linkname: 'p/q/up/../etc' }],
+        ),
+      /leads out of it to/,
+    ],
+    [
       'writes through a link',
       () => archive([{ name: 'd', type: 'directory' }], [{ name: 'l', type: 'symlink', linkname: 'd' }], file('l/evil')),
       /link or a file as a directory/,

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { codeOf, explainWriteError, ImportError } from './import-error.ts';
 import { type TarEntry, tarEntries } from './tar-entries.ts';
 
-/** Members of an archive; each costs an inode of the node's file system. */
+/** Members of an archive and directories that they need; each costs an inode of the node's file system. */
 const MAX_ENTRIES = 1_000_000;
 const MAX_PATH = 4096;
 const MAX_NAME = 255;
@@ -32,7 +32,7 @@ export async function unpackArchive(
   try {
     for await (const entry of tarEntries(tar)) {
       signal.throwIfAborted();
-      if (++state.entries > MAX_ENTRIES) throw invalid(`holds more than ${MAX_ENTRIES} files`);
+      count(state);
       await place(entry, state, limits, signal);
     }
   } catch (error) {
@@ -41,6 +41,10 @@ export async function unpackArchive(
   if (state.entries === 0) throw invalid('is empty');
   // innermost first: a directory that may not be written could take no files before
   for (const [path, mode] of state.modes.reverse()) await chmod(path, mode);
+}
+
+function count(state: State): void {
+  if (++state.entries > MAX_ENTRIES) throw invalid(`holds more than ${MAX_ENTRIES} files`);
 }
 
 interface State {
@@ -52,10 +56,10 @@ interface State {
 
 async function place(entry: TarEntry, state: State, { maxBytes }: ArchiveLimits, signal: AbortSignal): Promise<void> {
   const { name, type, linkname, mode, size } = entry.header;
-  const path = await within(name, state.directory);
+  const path = await within(name, state);
   switch (type) {
     case 'directory':
-      if (path !== state.directory) await makeDirectory(path);
+      if (path !== state.directory) await makeDirectory(path, state);
       state.modes.push([path, (mode & MODE) | 0o700]);
       break;
     case 'file':
@@ -76,7 +80,7 @@ async function place(entry: TarEntry, state: State, { maxBytes }: ArchiveLimits,
       break;
     case 'link':
       await rm(path, { force: true });
-      await link(await linkedFile(name, linkname ?? '', state.directory), path);
+      await link(await linkedFile(name, linkname ?? '', state), path);
       break;
     default:
       throw invalid(`holds ${name}, which is neither a file, a directory nor a link (${type})`);
@@ -85,15 +89,15 @@ async function place(entry: TarEntry, state: State, { maxBytes }: ArchiveLimits,
 }
 
 /** The place of a member, below real directories alone, which are made where the archive left them out. */
-async function within(name: string, directory: string): Promise<string> {
+async function within(name: string, state: State): Promise<string> {
   const parts = partsOf(name);
-  let parent = directory;
+  let parent = state.directory;
   for (const part of parts.slice(0, -1)) {
     parent = join(parent, part);
-    await makeDirectory(parent);
+    await makeDirectory(parent, state);
   }
   const last = parts.at(-1);
-  return last === undefined ? directory : join(parent, last);
+  return last === undefined ? state.directory : join(parent, last);
 }
 
 function partsOf(name: string): readonly string[] {
@@ -105,23 +109,29 @@ function partsOf(name: string): readonly string[] {
   return parts;
 }
 
-async function makeDirectory(path: string): Promise<void> {
-  await mkdir(path, { mode: 0o700 }).catch(async (error: unknown) => {
+async function makeDirectory(path: string, state: State): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+    count(state);
+  } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error;
     if (!(await lstat(path)).isDirectory()) throw invalid('uses a link or a file as a directory');
-  });
+  }
 }
+
+/** A target may go up at its start alone: what stands after a name may be a link, and ".." leads up from its end. */
+const CLIMBS_LATER = /(?:^|\/)(?!\.{1,2}(?:\/|$))[^/]+\/(?:.*\/)?\.\.(?:\/|$)/;
 
 function checkLink(name: string, target: string): void {
   const resolved = posix.normalize(posix.join(dirname(name), target));
   if (target === '' || target.includes('\0') || target.length > MAX_PATH) throw invalid(`holds the broken link ${name}`);
-  if (target.startsWith('/') || resolved === '..' || resolved.startsWith('../'))
+  if (target.startsWith('/') || resolved === '..' || resolved.startsWith('../') || CLIMBS_LATER.test(target))
     throw invalid(`holds the link ${name}, which leads out of it to ${target}`);
 }
 
 /** A hard link is another name of a file that came before. */
-async function linkedFile(name: string, target: string, directory: string): Promise<string> {
-  const path = await within(target, directory);
+async function linkedFile(name: string, target: string, state: State): Promise<string> {
+  const path = await within(target, state);
   const found = await lstat(path).catch(() => undefined);
   if (!found?.isFile()) throw invalid(`holds the link ${name} to ${target}, which is no file of it`);
   return path;
@@ -132,7 +142,7 @@ const invalid = (what: string): ImportError => new ImportError('InvalidImage', `
 function explain(error: unknown): unknown {
   if (error instanceof ImportError) return error;
   const message = error instanceof Error ? error.message : String(error);
-  if (/tar header|Unexpected end of data/i.test(message))
+  if (/tar header|Unexpected end of data|Header exceeds|Invalid header|pax/i.test(message))
     return invalid('is truncated or corrupt: it is not a tar archive to its end');
   return explainWriteError(error);
 }

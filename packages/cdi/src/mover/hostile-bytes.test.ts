@@ -1,8 +1,13 @@
 // Whatever a server, a registry or a client sends is read within bounds and refused in words.
+import { mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pack } from 'tar-stream';
 import { expect, it } from 'vitest';
-import { fuzz, mutateBytes, mutateJson, randomText } from '@slipway/testkit';
+import { fuzz, mutateBytes, mutateJson, randomText, seededRandom } from '@slipway/testkit';
 import { CutOffError, FrameReader } from '../upload/frames.ts';
 import { boundaryOf, FormError, formFile } from '../upload/multipart.ts';
+import { emptyTree, unpackArchive } from './archive.ts';
 import { parseChecksum } from './checksum.ts';
 import { checkQcow2Header, detectCompression, detectFormat, foreignFile, HEADER_BYTES, isTar } from './image-format.ts';
 import { ImportError } from './import-error.ts';
@@ -14,6 +19,7 @@ import { BAD_IMAGES, qcow2Header } from './testing/bad-images.ts';
 import { readOffer } from './upload/read-offer.ts';
 
 const CLAIM = 8 * 1024 * 1024;
+const { signal } = new AbortController();
 const HEADERS = [qcow2Header({}), ...BAD_IMAGES.map(({ bytes }) => bytes.subarray(0, HEADER_BYTES))];
 
 it('reads the headers of images of any bytes', async () => {
@@ -156,6 +162,72 @@ it('reads forms of any bytes, however they are cut', async () => {
     },
   });
 });
+
+it('unpacks archives of any bytes, or refuses them, and writes nowhere else', async () => {
+  const tar = pack();
+  for (const [name, type, linkname] of [
+    ['a/b/file', 'file', undefined],
+    ['a/up', 'symlink', '../a/b'],
+    ['hard', 'link', 'a/b/file'],
+    ['dir', 'directory', undefined],
+    [`${'long/'.repeat(60)}name`, 'file', undefined],
+  ] as const)
+    tar.entry({ name, type, ...(linkname !== undefined && { linkname }) }, type === 'file' ? 'content' : '');
+  tar.finalize();
+  const chunks: Buffer[] = [];
+  for await (const chunk of tar as AsyncIterable<Buffer>) chunks.push(chunk);
+  const whole = Buffer.concat(chunks);
+  const outside = mkdtempSync(join(tmpdir(), 'slipbadtar-'));
+  const inside = join(outside, 'in');
+  mkdirSync(inside);
+  try {
+    // not by `fuzz`, which would take the time that files cost for a stall
+    const inputs = Number(process.env['SLIPWAY_FUZZ_INPUTS'] ?? 100);
+    const first = Number(process.env['SLIPWAY_FUZZ_SEED'] ?? 1);
+    for (let seed = first; seed < first + inputs; seed++) {
+      const random = seededRandom(Math.imul(seed, 0x9e3779b1));
+      const bytes = random.chance(0.1) ? whole : resum(mutateBytes(random, whole, [whole]));
+      const shown = `SLIPWAY_FUZZ_SEED=${seed} SLIPWAY_FUZZ_INPUTS=1`;
+      const limits = { maxBytes: 1 << 20 };
+      const failure: unknown = await unpackArchive(pieces(bytes, [100, 700, 1500]), inside, limits, signal).catch(
+        (error) => error,
+      );
+      if (failure !== undefined) expect(failure, shown).toBeInstanceOf(ImportError);
+      if (bytes.equals(whole)) expect(failure).toBeUndefined();
+      expect(readdirSync(outside), shown).toEqual(['in']);
+      for (const link of linksIn(inside)) expect(`${realpathOrGone(link)}/`, shown).toContain(`${inside}/`);
+      await emptyTree(inside);
+    }
+  } finally {
+    rmSync(outside, { recursive: true, force: true });
+  }
+});
+
+/** An archive whose headers have right sums again, so that more than their sums is tried. */
+function resum(bytes: Buffer): Buffer {
+  const fixed = Buffer.from(bytes);
+  for (let at = 0; at + 512 <= fixed.length; at += 512) {
+    if (fixed.toString('latin1', at + 257, at + 262) !== 'ustar') continue;
+    fixed.write('        ', at + 148, 'latin1');
+    const sum = fixed.subarray(at, at + 512).reduce((total, byte) => total + byte, 0);
+    fixed.write(`${sum.toString(8).padStart(6, '0')}\0 `, at + 148, 'latin1');
+  }
+  return fixed;
+}
+
+const linksIn = (directory: string): string[] =>
+  readdirSync(directory, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isSymbolicLink())
+    .map((entry) => join(entry.parentPath, entry.name));
+
+/** Where a link leads; its own place when that does not exist. */
+function realpathOrGone(link: string): string {
+  try {
+    return realpathSync(link);
+  } catch {
+    return link;
+  }
+}
 
 it('writes exactly what is not zero', async () => {
   await fuzz({
