@@ -5,7 +5,15 @@ export * from './kubevirt-constants.ts';
 export * from './node-verbs.ts';
 export * from './volume-snapshots.ts';
 export * as kubevirt from './generated/kubevirt.ts';
-export type { DataImportCron, DataSource, DataVolume, StorageProfile, VolumeCloneSource } from './generated/cdi.ts';
+export type {
+  DataImportCron,
+  DataSource,
+  DataVolume,
+  StorageProfile,
+  VolumeCloneSource,
+  VolumeImportSource,
+  VolumeUploadSource,
+} from './generated/cdi.ts';
 export type { KubeVirt, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration } from './generated/kubevirt.ts';
 export * from './crds/index.ts';
 export { builtinSchemas } from './builtin-schemas.ts';

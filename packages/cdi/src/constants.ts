@@ -21,6 +21,8 @@ export const Annotation = {
   importPod: `${CDI}storage.import.importPodName`,
   fatalError: `${CDI}storage.import.fatalError`,
   uploadTarget: `${CDI}storage.upload.target`,
+  /** Kind of the population source that the claim was filled from. */
+  populator: `${CDI}storage.populator.kind`,
   cloneRequest: 'k8s.io/CloneRequest',
   /** Like `cloneRequest`, for a VolumeSnapshot. */
   snapshotRequest: 'slipway.dev/snapshot-request',

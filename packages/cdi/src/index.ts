@@ -4,6 +4,7 @@ import { dataSourceController } from './data-source/data-source-controller.ts';
 import { dataVolumeController } from './data-volume/data-volume-controller.ts';
 import { importController } from './import/import-controller.ts';
 import { storageProfileController } from './storage-profile/storage-profile-controller.ts';
+import { populatorController } from './populator/populator-controller.ts';
 import { uploadController } from './upload/index.ts';
 
 export { dataImportCronAdmission } from './data-import-cron/index.ts';
@@ -21,6 +22,7 @@ export const cdiControllers: readonly ControllerRegistration[] = [
   dataVolumeController,
   importController,
   uploadController,
+  populatorController,
   dataSourceController,
   dataImportCronController,
   storageProfileController,

@@ -172,7 +172,10 @@ function saidLabels(message: string): Record<string, string> {
 }
 
 const isFinished = ({ metadata: { annotations = {} } }: PersistentVolumeClaim): boolean =>
-  annotations[Annotation.podPhase] === 'Succeeded' || annotations[Annotation.fatalError] === 'true';
+  annotations[Annotation.podPhase] === 'Succeeded' ||
+  annotations[Annotation.fatalError] === 'true' ||
+  // restored or adopted with its content: whatever it once asked for is done
+  annotations[Annotation.populatedFor] !== undefined;
 
 /** CDI's annotations for the state of a worker pod. */
 function podState(pod: Pod, { nameAnnotation, succeeded }: Work): Record<string, string> {

@@ -108,13 +108,18 @@ function chooseNode(storageClass: StorageClass, nodes: readonly Node[], volumesO
     .sort((a, b) => volumesOn(a) - volumesOn(b) || a.localeCompare(b))[0];
 }
 
+/** CDI has taken the claim on, and says so with the kind of its source. */
+const POPULATOR_KIND = 'cdi.kubevirt.io/storage.populator.kind';
+
 /** A claim with content of its own cannot take just any free volume. */
 const isClone = ({ spec, metadata }: PersistentVolumeClaim): boolean =>
   spec?.dataSource !== undefined || spec?.dataSourceRef !== undefined || metadata.annotations?.[CLONE_REQUEST] !== undefined;
 
 /** A data source that is neither a snapshot nor a claim is filled by a populator. */
-function hasPopulator({ spec }: PersistentVolumeClaim): boolean {
+function hasPopulator({ spec, metadata }: PersistentVolumeClaim): boolean {
   const source = spec?.dataSourceRef ?? spec?.dataSource;
+  // CDI's own populators fill the claim itself
+  if (metadata.annotations?.[POPULATOR_KIND] !== undefined) return false;
   return source !== undefined && source.kind !== 'VolumeSnapshot' && source.kind !== 'PersistentVolumeClaim';
 }
 

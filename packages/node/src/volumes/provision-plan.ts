@@ -91,8 +91,13 @@ function cloneSourceOf(claim: PersistentVolumeClaim): CloneSource | 'populator' 
     const [sourceNamespace = '', name = ''] = annotations[annotation]?.split('/') ?? [];
     if (name !== '') return { kind, namespace: sourceNamespace, name, needsGrant: sourceNamespace !== namespace };
   }
-  return dataSourceOf(claim.spec, namespace);
+  const source = dataSourceOf(claim.spec, namespace);
+  // a population source of CDI: the worker that the annotations ask for fills a blank volume
+  const isFilledLater = source === 'populator' && FILLED_LATER.some((key) => annotations[key] !== undefined);
+  return isFilledLater ? undefined : source;
 }
+
+const FILLED_LATER = ['cdi.kubevirt.io/storage.import.source', 'cdi.kubevirt.io/storage.upload.target'];
 
 const REQUESTS = [
   ['PersistentVolumeClaim', CLONE_REQUEST],
