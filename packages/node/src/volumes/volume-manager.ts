@@ -152,14 +152,21 @@ class LocalVolumeManager implements VolumeManager {
   private async mergeLayers(signal: AbortSignal): Promise<void> {
     const { store, clock, log } = this.deps;
     while (!signal.aborted) {
-      await store.released(signal).catch(() => {}); // aborted: the agent goes down
-      await sleep(clock, REST_MS, signal).catch(() => {});
-      if (signal.aborted) return;
-      for (const volumeUid of await store.list())
-        await store.flatten(volumeUid, signal).catch((error: unknown) => {
-          if (!signal.aborted) log.warn({ volume: volumeUid, error: String(error) }, 'layers not merged');
-        });
+      try {
+        await store.released(signal);
+        await sleep(clock, REST_MS, signal);
+        for (const volumeUid of await store.list()) await this.mergeLayersOf(volumeUid, signal);
+      } catch (error) {
+        if (!signal.aborted) log.warn({ error: String(error) }, 'volumes not looked through');
+      }
     }
+  }
+
+  private async mergeLayersOf(volumeUid: string, signal: AbortSignal): Promise<void> {
+    const { store, log } = this.deps;
+    await store.flatten(volumeUid, signal).catch((error: unknown) => {
+      if (!signal.aborted) log.warn({ volume: volumeUid, error: String(error) }, 'layers not merged');
+    });
   }
 
   async prepare(

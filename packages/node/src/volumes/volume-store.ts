@@ -261,10 +261,15 @@ export class VolumeStore {
 
   /** Resolves when a disk or a volume has been let go since the last call; at first at once. */
   async released(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     if (!this.hasReleased)
       await new Promise<void>((resolve, reject) => {
-        this.onRelease = resolve;
-        signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+        const stop = (): void => reject(signal.reason);
+        this.onRelease = () => {
+          signal.removeEventListener('abort', stop);
+          resolve();
+        };
+        signal.addEventListener('abort', stop, { once: true });
       });
     this.hasReleased = false;
   }
