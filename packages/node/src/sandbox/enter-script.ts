@@ -49,13 +49,16 @@ node net/tun 666 10 200
 if [ "$kvm" = 1 ]; then node kvm 600 10 232; chown "$uid" dev/kvm; fi
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs tmp
 mount -o bind,nosuid,nodev,noexec "$dir" .${INSIDE}
+mounts=
 for pages in 2048 1048576; do
   reserved=0
   { read -r reserved < /sys/kernel/mm/hugepages/hugepages-"$pages"kB/nr_hugepages; } 2>/dev/null || :
   [ "$reserved" != 0 ] || continue
   mkdir -p dev/hugepages-"$pages"
-  mount -t hugetlbfs -o nosuid,nodev,mode=700,uid="$uid",gid="$uid",pagesize="$pages"K hugetlbfs dev/hugepages-"$pages" || :
+  mount -t hugetlbfs -o nosuid,nodev,mode=700,uid="$uid",gid="$uid",pagesize="$pages"K hugetlbfs dev/hugepages-"$pages" || continue
+  mounts="$mounts \\"/dev/hugepages-$pages\\","
 done
+[ -z "$mounts" ] || echo "hugetlbfs_mount=[ \${mounts%,} ]" >> .${INSIDE}/etc/libvirt/qemu.conf
 mount -t tmpfs -o nosuid,nodev,noexec,mode=700,uid="$uid",gid="$uid",size=1m tmpfs .${INSIDE}/${LOG_DIRECTORY}
 for name in ${DISK_DIRECTORIES.join(' ')}; do
   mkdir -p "./$state/$name"

@@ -404,11 +404,11 @@ class LocalVolumeManager implements VolumeManager {
     // the running guest keeps what it has; it may write, into this copy of its own: SATA and USB disks cannot be read-only
     if (!(await exists(path))) {
       const whole = `${path}.new`;
-      await writeFile(whole, bytes, { mode: 0o600 });
+      await writeFile(whole, padded(bytes), { mode: 0o600 });
       await this.give(whole, place.sandbox);
       await rename(whole, path);
     }
-    return { path, format: 'raw', readOnly: false, sizeBytes: bytes.length };
+    return { path, format: 'raw', readOnly: false, sizeBytes: padded(bytes).length };
   }
 
   private async filledVolume(
@@ -447,6 +447,12 @@ class LocalVolumeManager implements VolumeManager {
   private async give(path: string, { uid }: Sandbox): Promise<void> {
     await chown(path, uid, uid);
   }
+}
+
+/** QEMU writes disks whole sectors of the storage at a time, which on some is 4 KiB. */
+function padded(bytes: Uint8Array): Uint8Array {
+  const SECTOR_BYTES = 4096;
+  return Buffer.concat([bytes, Buffer.alloc(-bytes.length & (SECTOR_BYTES - 1))]);
 }
 
 /** For a node that runs no guests. */

@@ -372,6 +372,8 @@ describe('volumes of a node', () => {
       { name: 'seed', cloudInitNoCloud: { userData: '#cloud-config\n{}' } },
     ]);
     expect(empty).toMatchObject({ sizeBytes: 4 * MiB, readOnly: false });
+    // storage with sectors of 4 KiB refuses direct I/O to anything else
+    expect([(seed?.sizeBytes ?? 1) % 4096, lstatSync(seed?.path ?? '').size]).toEqual([0, seed?.sizeBytes]);
     expect(asUser(SANDBOX.uid, 'dd', `if=${seed?.path}`, 'bs=1', 'skip=32769', 'count=5', 'status=none')).toBe('CD001');
     expect(() => asUser(SANDBOX.uid + 1, 'head', '-c1', seed?.path ?? '')).toThrow('Permission denied');
   });
