@@ -1,3 +1,4 @@
+import { fuzz, mutateBytes } from '@slipway/testkit';
 import { describe, expect, it } from 'vitest';
 import { answerDhcp4, parseDhcp4 } from './dhcp4.ts';
 import { answerDhcp6, routerAdvertisement } from './dhcp6.ts';
@@ -100,5 +101,27 @@ describe('DHCPv6 and router advertisements', () => {
     expect(routerAdvertisement(config, '02:00:00:00:00:00').toString('hex')).toMatchInlineSnapshot(
       `"8600000040c023280000000000000000010102000000000005010000000005aa03047880ffffffffffffffff00000000fd100000000200000000000000000000"`,
     );
+  });
+});
+
+describe('a hostile guest', () => {
+  it('is answered within bounds or not at all, whatever it asks', async () => {
+    const samples = [
+      request(1),
+      request(3, [50, 4, 10, 0, 2, 2]),
+      request(8),
+      Buffer.from([1, 1, 2, 3, 0, 1, 0, 4, 1, 2, 3, 4, 0, 3, 0, 12]),
+    ];
+    await fuzz({
+      name: 'DHCP packets',
+      inputs: 3000,
+      make: (random) => mutateBytes(random, random.pick(samples), samples),
+      run(packet) {
+        const parsed = parseDhcp4(packet);
+        expect((parsed && answerDhcp4(parsed, config))?.length ?? 0).toBeLessThanOrEqual(1500);
+        // the client's own name is said back to it
+        expect(answerDhcp6(packet, config, '02:00:00:00:00:00')?.length ?? 0).toBeLessThanOrEqual(packet.length + 300);
+      },
+    });
   });
 });

@@ -12,13 +12,13 @@ my %setns = (x86_64 => 308, aarch64 => 268);
 my ($machine) = map { chomp; $_ } qx(uname -m);
 my $setns = $setns{$machine} or die "no setns on $machine\n";
 open(my $home, '<', '/proc/self/ns/net') or die "own namespace: $!\n";
-my (%pods, %owner, %rate);
+my (%pods, %owner, %rate, %muted);
 my $readable = '';
 $| = 1;
 sub enter { syscall($setns, fileno($_[0]), 0x40000000) == 0 or die "setns: $!\n" }
 sub watch { my ($id, $kind, $socket) = @_; $owner{fileno $socket} = [$id, $kind, $socket]; vec($readable, fileno $socket, 1) = 1 }
 sub forget { my ($id) = @_;
-  for my $socket (values %{ delete $pods{$id} || {} }) { delete $owner{fileno $socket}; vec($readable, fileno $socket, 1) = 0; close $socket }
+  for my $socket (values %{ delete $pods{$id} || {} }) { delete $owner{fileno $socket}; delete $muted{fileno $socket}; vec($readable, fileno $socket, 1) = 0; close $socket }
   delete $rate{$id};
 }
 sub bound { my ($domain, $type, $protocol, $link) = @_;
@@ -71,14 +71,17 @@ sub receive { my ($id, $kind, $socket) = @{ $_[0] };
   my $from = recv($socket, my $data, 1500, MSG_DONTWAIT); return unless defined $from;
   my $second = time; my $rate = $rate{$id} ||= [0, 0];
   @$rate = ($second, 0) if $rate->[0] != $second;
-  return if ++$rate->[1] > 20;
+  # a flood waits in the kernel until the next second, and is lost there
+  if (++$rate->[1] > 20) { $muted{fileno $socket} = $second; vec($readable, fileno $socket, 1) = 0; return }
   my $address = $kind eq '4' ? inet_ntoa((unpack_sockaddr_in($from))[1]) : inet_ntop(AF_INET6, (unpack_sockaddr_in6($from))[1]);
   print "packet $id $kind $address ", unpack('H*', $data), "\n";
 }
 my $input = '';
 vec($readable, 0, 1) = 1;
 while (1) {
-  select(my $ready = $readable, undef, undef, undef) > 0 or next;
+  my $count = select(my $ready = $readable, undef, undef, %muted ? 0.25 : undef);
+  for my $number (keys %muted) { if ($muted{$number} != time) { delete $muted{$number}; vec($readable, $number, 1) = 1 } }
+  $count > 0 or next;
   for my $number (keys %owner) { receive($owner{$number}) if $owner{$number} && vec($ready, $number, 1) }
   next unless vec($ready, 0, 1);
   sysread(STDIN, $input, 65536, length $input) or exit 0;
