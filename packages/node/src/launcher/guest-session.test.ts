@@ -204,6 +204,8 @@ describe('events of libvirt', () => {
     [lifecycle(LIFECYCLE.stopped, STOPPED.shutdown), ended('Succeeded', 'it shut down')],
     [lifecycle(LIFECYCLE.stopped, STOPPED.crashed), ended('Failed', 'QEMU ended unexpectedly')],
     [lifecycle(LIFECYCLE.stopped, STOPPED.destroyed), ended('Failed', 'it was destroyed')],
+    [lifecycle(LIFECYCLE.crashed, 0), { ...ended('Failed', 'its kernel panicked'), statusReason: 'GuestPanicked' }],
+    [lifecycle(LIFECYCLE.crashed, 1), ended('Failed', 'it crashed')],
     [lifecycle(LIFECYCLE.suspended, 0), { type: 'paused', reason: 'PausedByUser' }],
     [lifecycle(LIFECYCLE.suspended, 2), { type: 'paused', reason: 'PausedIOError' }],
     [lifecycle(LIFECYCLE.resumed, 0), { type: 'resumed' }],

@@ -49,6 +49,11 @@ describe('status of an instance', () => {
     ]);
   });
 
+  it('says why its guest has ended, when there is a word for it', () => {
+    expect(endedInstance(instance(), 'Failed', NOW, 'GuestPanicked').status).toMatchObject({ reason: 'GuestPanicked' });
+    expect(endedInstance(instance(), 'Failed', NOW).status?.reason).toBeUndefined();
+  });
+
   it('says why a guest cannot move', () => {
     expect(liveMigratable(instance())).toMatchObject({ status: 'True' });
     const local = { name: 'd', target: '', persistentVolumeClaimInfo: { claimName: 'root', accessModes: ['ReadWriteOnce'] } };
