@@ -4,6 +4,8 @@ import { importedVm } from './src/manifests.ts';
 import { guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
 import { openTerminal, type Terminal } from './src/terminal.ts';
 
+/** `SLIPWAY_E2E_LONG=1` also kills the agent meanwhile, plugs a disk in, and gives the memory up. */
+const isLong = process.env['SLIPWAY_E2E_LONG'] === '1';
 const BOOT_MS = 240_000;
 const MOMENT_MS = 120_000;
 
@@ -149,4 +151,64 @@ describe('a VM that is suspended to disk', () => {
     await shell.answer('ls /data/later; echo listed | rev', /No such file[\s\S]*detsil/, MOMENT_MS);
     shell.close();
   }, 600_000);
+
+  describe.runIf(isLong)('also', () => {
+    const killAgent = async (): Promise<void> => {
+      const report = JSON.parse((await platform.slipway('status', '-o', 'json')).stdout) as { nodes: { pid?: number }[] };
+      const [pid] = report.nodes.flatMap((node) => node.pid ?? []);
+      if (pid === undefined) throw new Error('The agent has no pid');
+      process.kill(pid, 'SIGKILL');
+    };
+    const isRunning = ({ status }: Conditioned): boolean => status?.phase === 'Running';
+    const suspended = (): Promise<Conditioned> =>
+      platform.until<Conditioned>(
+        'vm box',
+        (vm) => condition(vm, 'Suspended')?.reason === 'MemoryStateSaved' && condition(vm, 'Suspended')?.status === 'True',
+        MOMENT_MS,
+      );
+
+    it('goes on with a disk that was plugged in, whenever the agent is killed', async () => {
+      await platform.apply({
+        apiVersion: 'cdi.kubevirt.io/v1beta1',
+        kind: 'DataVolume',
+        metadata: { name: 'extra', namespace: 'default' },
+        spec: { source: { blank: {} }, storage: { resources: { requests: { storage: '16Mi' } } } },
+      });
+      await virt('addvolume', 'box', '--volume-name=extra');
+      shell = await shellAgain();
+      const write =
+        'until [ -b /dev/sda ]; do sleep 0.2; done; echo plugged | sudo dd of=/dev/sda conv=sync,fsync; echo wrote | rev';
+      await shell.answer(write, /etorw/, MOMENT_MS);
+      before = await memoryIn(shell);
+      shell.close();
+      await virt('suspend', 'box');
+      await killAgent();
+      await suspended();
+      await virt('resume', 'box');
+      await platform.until<Conditioned>('vmi box', ({ status }) => status?.phase !== undefined, MOMENT_MS);
+      await killAgent();
+      await platform.until<Conditioned>('vmi box', isRunning, BOOT_MS);
+      shell = await shellAgain();
+      const after = await memoryIn(shell);
+      expect(after).toMatchObject({ bootId: before.bootId, note: before.note });
+      await shell.answer('sudo head -c 7 /dev/sda; echo; echo read | rev', /plugged[\s\S]*daer/, MOMENT_MS);
+      shell.close();
+      await platform.kubectl('wait', 'pvc', 'box-memory-state', '--for=delete', '--timeout=120s');
+    }, 900_000);
+
+    it('boots when its memory was discarded', async () => {
+      await virt('suspend', 'box');
+      await suspended();
+      await virt('discard-memory', 'box');
+      await platform.until<Conditioned>('vmi box', has('AgentConnected'), BOOT_MS);
+      expect((await platform.tryKubectl('get', 'pvc', 'box-memory-state')).code).toBe(1);
+      shell = console();
+      await shell.expect(/login:/, BOOT_MS);
+      await shell.answer('demo', /[Pp]assword:/, BOOT_MS);
+      await shell.answer('secret', /[$#] /, BOOT_MS);
+      const printed = await shell.answer('cat /proc/sys/kernel/random/boot_id; echo over-$((40+2))', /over-42/, MOMENT_MS);
+      expect(printed).toMatch(/[0-9a-f]{8}-[0-9a-f]{4}/);
+      expect(printed).not.toContain(before.bootId);
+    }, 900_000);
+  });
 });
