@@ -47,13 +47,11 @@ export class CutOffError extends Error {
 
 /** Sends one frame; resolves when the stream takes more. Throws CutOffError when it is closed. */
 export async function sendFrame(stream: Writable, data: Uint8Array, signal: AbortSignal): Promise<void> {
-  const length = Buffer.allocUnsafe(LENGTH_BYTES);
-  length.writeUInt32BE(data.length);
-  stream.cork();
-  stream.write(length);
-  const isReady = stream.write(data);
-  stream.uncork();
-  if (isReady) return;
+  // in one piece: a stream of messages would send two
+  const frame = Buffer.allocUnsafe(LENGTH_BYTES + data.length);
+  frame.writeUInt32BE(data.length);
+  frame.set(data, LENGTH_BYTES);
+  if (stream.write(frame)) return;
   if (stream.destroyed) throw new CutOffError();
   const done = new AbortController();
   const either = AbortSignal.any([signal, done.signal]);

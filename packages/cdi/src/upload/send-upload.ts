@@ -4,7 +4,7 @@ import { CutOffError, FrameReader, sendFrame, sendMessage, type UploadAnswer, ty
 
 /** How long a client may send nothing. */
 const STALL_MS = 10 * 60_000;
-const END = new Uint8Array(0);
+const END = Buffer.alloc(0);
 
 /** The client was silent for too long. */
 export class StalledError extends Error {
@@ -54,13 +54,40 @@ async function send(
 ): Promise<void> {
   await sendMessage(stream, question, signal);
   if (body === undefined) return;
-  for (;;) {
-    const next = await unstalled(body.next(), clock);
+  for await (const batch of batches(body, clock)) {
     signal.throwIfAborted();
-    if (next.done) break;
-    if (next.value.length > 0) await sendFrame(stream, next.value, signal);
+    await sendFrame(stream, batch, signal);
   }
+  signal.throwIfAborted();
   await sendFrame(stream, END, signal);
+}
+
+/** Of a body that comes in many small pieces: each frame is a message that is masked, sealed and passed on. */
+const BATCH_BYTES = 128 * 1024;
+const soon = (): Promise<undefined> => new Promise((resolve) => setImmediate(() => resolve(undefined)));
+
+/** What has come in at a time, in one piece; nothing waits for more to come. */
+async function* batches(body: AsyncIterator<Buffer>, clock: TimerClock): AsyncGenerator<Buffer> {
+  const next = (): Promise<IteratorResult<Buffer>> => {
+    const coming = body.next();
+    coming.catch(() => {}); // nobody may want it any more
+    return coming;
+  };
+  let coming = next();
+  for (let isEnd = false; !isEnd; ) {
+    const pieces: Buffer[] = [];
+    let size = 0;
+    let piece: IteratorResult<Buffer> | undefined = await unstalled(coming, clock);
+    while (piece !== undefined) {
+      isEnd = piece.done === true;
+      if (isEnd) break;
+      pieces.push(piece.value as Buffer); // it is not the end
+      size += pieces.at(-1)?.length ?? 0;
+      coming = next();
+      piece = size < BATCH_BYTES ? await Promise.race([coming, soon()]) : undefined;
+    }
+    if (size > 0) yield pieces.length === 1 ? (pieces[0] ?? END) : Buffer.concat(pieces, size);
+  }
 }
 
 function unstalled<T>(waiting: Promise<T>, clock: TimerClock): Promise<T> {
