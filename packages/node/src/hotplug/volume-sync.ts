@@ -3,6 +3,7 @@ import { HotplugReason, VolumePhase } from '@slipway/api';
 import type { EventRecorder, Logger } from '@slipway/runtime';
 import { diskElement, type DomainFacts, planHotplugDisk, renderXml, spareIoThreads } from '@slipway/virt';
 import type { PreparedVolume, Sandbox, VolumeManager } from '../contracts.ts';
+import { emptyDriveXml, loadedDriveXml } from './disc-xml.ts';
 import type { PluggedDevice } from './guest-check.ts';
 import { isPendingUnplug, Patience } from './patience.ts';
 import type { LiveDisk } from './live-domain.ts';
@@ -103,9 +104,9 @@ export class VolumeSync {
       newIoThread = plan.newIoThread;
       if (newIoThread !== undefined) await libvirt.addIoThread(domain, newIoThread);
       const targetDev = step.action === 'insert' ? step.disk.target : plan.disk.targetDev;
-      const xml = renderXml(diskElement({ ...plan.disk, targetDev }));
-      if (step.action === 'insert') await this.changeDisc(step, { libvirt, domain }, xml);
-      else await libvirt.attachDevice(domain, xml);
+      const element = diskElement({ ...plan.disk, targetDev });
+      if (step.action === 'insert') await this.changeDisc(step, { libvirt, domain }, loadedDriveXml(step.disk.element, element));
+      else await libvirt.attachDevice(domain, renderXml(element));
       taken.targets.push(targetDev);
       if (newIoThread !== undefined) taken.ioThreads.push(newIoThread);
       this.patience.forget(keyOf(step));
@@ -178,10 +179,8 @@ export class VolumeSync {
   ): Promise<VolumeChange | undefined> {
     const { name, disk } = step;
     if (!this.patience.isDue(keyOf(step))) return undefined;
-    const { children, ...drive } = disk.element;
-    const empty = { ...drive, children: children.filter((part) => !DISC_PARTS.includes(part.name)) };
     try {
-      await this.changeDisc(step, { libvirt, domain }, deviceXml(empty));
+      await this.changeDisc(step, { libvirt, domain }, emptyDriveXml(disk.element));
       return { name, target: disk.target }; // asked again whether it is empty
     } catch (error) {
       this.patience.failed(keyOf(step));
@@ -239,9 +238,6 @@ export class VolumeSync {
     }
   }
 }
-
-/** What describes the disc in a drive rather than the drive. */
-const DISC_PARTS: readonly string[] = ['source', 'backingStore'];
 
 const keyOf = ({ action, name }: Pick<VolumeStep, 'action' | 'name'>): string => `${action}/${name}`;
 
