@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { type ImageServer, serveImages } from '@slipway/daemon';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
@@ -5,6 +7,9 @@ import { openTerminal } from './src/terminal.ts';
 
 /** `SLIPWAY_E2E_LONG=1`: two boots of the tiny guest. */
 const isLong = process.env['SLIPWAY_E2E_LONG'] === '1';
+
+/** Type of an ELF file that holds the memory of a machine. */
+const ET_CORE = 4;
 
 interface Vm {
   metadata: { uid: string };
@@ -146,6 +151,14 @@ describe.runIf(isLong)('pools, instance types, credentials and memory dumps', ()
     const isOver = ({ status }: Vm): boolean => ['Completed', 'Failed'].includes(status?.memoryDumpRequest?.phase ?? '');
     const vm = await platform.until<Vm>('vm web-0', isOver, 120_000);
     expect(vm.status?.memoryDumpRequest).toMatchObject({ phase: 'Completed' });
+    const output = join(platform.dataDir, 'dump.tar.gz');
+    const download = await platform.slipway(...['virt', 'memory-dump', 'download', 'web-0', '--output', output]);
+    expect(download.code, download.stderr).toBe(0);
+    const core = spawnSync('sh', ['-c', `tar -xzOf '${output}' | head -c 64`]).stdout;
+    expect([core.subarray(0, 4).toString('latin1'), core.readUInt16LE(16)]).toEqual(['\x7fELF', ET_CORE]);
+    const removal = await platform.slipway('virt', 'memory-dump', 'remove', 'web-0');
+    expect(removal.code, removal.stderr).toBe(0);
+    await platform.until<Vm>('vm web-0', ({ status }) => status?.memoryDumpRequest === undefined, 120_000);
   });
 
   it('restarts the guest for a new template, and goes with everything', async () => {
