@@ -33,6 +33,12 @@ jwt:
     expect(() => withServerFlags(told, flags)).toThrow(/Either/);
   });
 
+  it('remembers from the first start on that there is no HyperConverged', () => {
+    expect(withServerFlags({ withHyperConverged: false }, {})).toEqual({ withHyperConverged: false });
+    expect(withServerFlags({ withHyperConverged: false }, flags)).toMatchObject({ withHyperConverged: false, oidc: {} });
+    expect(withServerFlags({}, flags).withHyperConverged).toBeUndefined();
+  });
+
   it('keeps the audit options beside them', () => {
     const policy = `{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Request}]}`;
     const told = withServerFlags({}, { ...flags, auditPolicyFile: file('audit.yaml', policy), auditLogMaxsize: 3 });
