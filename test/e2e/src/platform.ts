@@ -26,8 +26,11 @@ export interface Platform {
   /** kubectl whatever its exit status. */
   tryKubectl(...args: string[]): Promise<CommandResult>;
   apply(manifest: string | object, ...args: string[]): Promise<string>;
-  /** `kubectl diff`: exit status 0 and nothing printed when the cluster holds what the manifest says. */
-  diff(manifest: object): Promise<CommandResult>;
+  /**
+   * What `kubectl diff` prints once nobody writes the objects meanwhile: nothing when the cluster holds what the manifest
+   * says.
+   */
+  diff(manifest: object): Promise<string>;
   /** Polls a JSON object until the predicate holds; throws with the last state at the deadline. */
   until<T = Record<string, unknown>>(resource: string, predicate: (object: T) => boolean, timeoutMs?: number): Promise<T>;
   destroy(): Promise<void>;
@@ -77,6 +80,8 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
   return platform;
 }
 
+const DIFF_ATTEMPTS = 10;
+
 export function platformAt(dataDir: string, port: number): Platform {
   const kubeconfig = join(dataDir, 'admin.kubeconfig');
   const env = { ...process.env, KUBECONFIG: kubeconfig, SLIPWAY_DATA_DIR: dataDir };
@@ -93,7 +98,14 @@ export function platformAt(dataDir: string, port: number): Platform {
       const text = typeof manifest === 'string' ? manifest : JSON.stringify(manifest);
       return checked(['kubectl', 'apply', ...args], await attempt('kubectl', ['apply', '-f', '-', ...args], env, text));
     },
-    diff: (manifest) => attempt('kubectl', ['diff', '-f', '-'], env, JSON.stringify(manifest)),
+    async diff(manifest) {
+      // kubectl reads twice: a status that is written in between looks like a difference
+      for (let attempts = 1; ; attempts++) {
+        const { code, stdout, stderr } = await attempt('kubectl', ['diff', '-f', '-'], env, JSON.stringify(manifest));
+        if (code > 1) throw new Error(`kubectl diff failed (${code}): ${stderr}`);
+        if (code === 0 || attempts === DIFF_ATTEMPTS) return stdout;
+      }
+    },
     async until(resource, predicate, timeoutMs = 60_000) {
       const [type = '', name = '', ...rest] = resource.split(' ');
       const deadline = Date.now() + timeoutMs;
