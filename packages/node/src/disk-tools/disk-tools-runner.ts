@@ -7,7 +7,7 @@ import { type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import type { PodRunner } from '../contracts.ts';
 import type { SandboxManager } from '../sandbox/index.ts';
 import { type ClaimDisk, moverPodStatus, type PodClaims, VolumeError } from '../volumes/index.ts';
-import { shellCommand } from './shell-command.ts';
+import { APPLIANCE, shellCommand } from './shell-command.ts';
 
 /** What `virtctl guestfs` asks for. */
 export const DISK_TOOLS_IMAGE = 'slipway/libguestfs-tools';
@@ -52,7 +52,10 @@ export class DiskToolsRunner implements PodRunner {
   async commandOf(pod: Pod): Promise<readonly string[]> {
     const disks = this.disks.get(pod.metadata.uid ?? '');
     if (disks === undefined) throw conflict({ group: '', resource: 'pods' }, pod.metadata.name ?? '', 'the pod is not running');
-    const hasGuestfish = await access(GUESTFISH, constants.X_OK).then(
+    const hasGuestfish = await Promise.all([
+      access(GUESTFISH, constants.X_OK),
+      access(`${APPLIANCE}/kernel`, constants.R_OK),
+    ]).then(
       () => true,
       () => false,
     );
