@@ -2,24 +2,27 @@ import { type CommandRunner, startSession } from '@slipway/hostapi';
 import { join } from 'node:path';
 import type { PreparedFiles } from '../contracts.ts';
 import { enterSandbox, planCommand } from '../exec/index.ts';
-import { INSIDE, type RunningSandbox } from '../sandbox/index.ts';
+import { INSIDE, LOG_DIRECTORY, type RunningSandbox } from '../sandbox/index.ts';
 
 /** Directory of the sockets that virtiofsd opens for QEMU, as the sandbox sees it. */
 export const SHARES_DIRECTORY = `${INSIDE}/run/fs`;
 
+const LOGS = `${INSIDE}/${LOG_DIRECTORY}`;
+
 /**
- * Serves one directory: arguments are the program, the socket and the directory. An earlier one, whose guest did not
- * start, is ended. The user of the sandbox is root in a user namespace of its own and nothing outside it, so that it can
- * shut itself into the directory: what root of the guest writes belongs to the sandbox's user.
+ * Serves one directory: arguments are the program, the socket, the directory and a log, which is in memory and small. An
+ * earlier one, whose guest did not start, is ended. The user of the sandbox is root in a user namespace of its own and
+ * nothing outside it, so that it can shut itself into the directory: what root of the guest writes belongs to the
+ * sandbox's user.
  */
 const SHARE_SCRIPT = `
 set -u
 mkdir -p "\${2%/*}"
 if [ -f "$2.started" ]; then kill "$(cat "$2.started")" 2>/dev/null; fi
 rm -f "$2"
-unshare --user --map-root-user "$1" --socket-path="$2" -o source="$3" -o sandbox=chroot -o cache=auto --rlimit-nofile=0 3>&- &
+unshare --user --map-root-user "$1" --socket-path="$2" -o source="$3" -o sandbox=chroot -o cache=auto --rlimit-nofile=0 > "$4" 2>&1 3>&- &
 echo $! > "$2.started"
-until [ -S "$2" ]; do kill -0 $! 2>/dev/null || exit 1; sleep 0.02; done
+until [ -S "$2" ]; do kill -0 $! 2>/dev/null || { tail -c 500 "$4" >&2; exit 1; }; sleep 0.02; done
 echo ready >&3
 exec 3>&-
 wait`;
@@ -55,7 +58,16 @@ export async function startGuestHelpers(
   if (shares.length > 0 && virtiofsd === undefined)
     throw new Error('This host has no virtiofsd, which shares directories with guests: install qemu-system-common or virtiofsd');
   for (const { name, path } of shares) {
-    const command = ['sh', '-c', SHARE_SCRIPT, 'share', virtiofsd ?? '', `${SHARES_DIRECTORY}/${name}.sock`, path];
+    const command = [
+      'sh',
+      '-c',
+      SHARE_SCRIPT,
+      'share',
+      virtiofsd ?? '',
+      `${SHARES_DIRECTORY}/${name}.sock`,
+      path,
+      `${LOGS}/fs-${name}.log`,
+    ];
     const argv = planCommand(sandbox, { command, tty: false, membershipFiles });
     await startSession({ argv, logFile: `${sandbox.dir}.log` }, signal).catch((cause: unknown) => {
       throw new Error(`Cannot share directory ${name}: see ${join(sandbox.dir)}.log`, { cause });

@@ -1,4 +1,4 @@
-export { INSIDE } from './enter-script.ts';
+export { INSIDE, LOG_DIRECTORY } from './enter-script.ts';
 export * from './capability-cache.ts';
 export type { HostCapabilities } from './host-capabilities.ts';
 export * from './host-programs.ts';
