@@ -46,7 +46,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   vmexport:
     'vm snapshot pvc vmtemplate volume output format manifest include-secret manifest-output-format service-url ttl keep-vme delete-vme insecure port-forward local-port retry labels annotations readiness-timeout',
   'create vm':
-    'name run-strategy=Always termination-grace-period=180 memory instancetype infer-instancetype infer-instancetype-from preference infer-preference infer-preference-from volume-containerdisk volume-pvc volume-import volume-sysprep user password-file ssh-key ga-manage-ssh access-cred cloud-init=nocloud cloud-init-user-data cloud-init-network-data volume-datasource volume-clone-pvc volume-blank',
+    'name run-strategy=Always termination-grace-period=180 memory=512Mi instancetype infer-instancetype infer-instancetype-from preference infer-preference infer-preference-from volume-containerdisk volume-pvc volume-import volume-sysprep user password-file ssh-key ga-manage-ssh access-cred cloud-init=nocloud cloud-init-user-data cloud-init-network-data volume-datasource volume-clone-pvc volume-blank',
   'create instancetype': 'name cpu memory gpu hostdevice iothreadspolicy namespaced',
   'create preference': 'name cpu-topology machine-type volume-storage-class namespaced',
   'create clone':

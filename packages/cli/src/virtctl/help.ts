@@ -84,7 +84,9 @@ function flagLine(option: Option): FlagLine {
   return { left: `${name}${value}`, text: `${option.description}${defaultOf(option, type)}` };
 }
 
-function defaultOf({ defaultValue }: Option, type: string): string {
+/** A default that only holds when nothing else is said is described, not set. */
+function defaultOf({ defaultValue, defaultValueDescription }: Option, type: string): string {
+  if (defaultValueDescription !== undefined) return ` (default ${defaultValueDescription})`;
   const value: unknown = defaultValue;
   if (typeof value === 'boolean') return value ? ' (default true)' : '';
   if (typeof value !== 'string' || value === '' || value === '0') return '';

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { addLocalCommand, type CommandHost } from '../context.ts';
 import { CommandFailure } from '../io.ts';
 import { collect, switchFlag } from '../pflag.ts';
@@ -47,7 +47,7 @@ function sizeOptions(command: Command): Command {
     .option('--name <string>', 'name of the virtual machine')
     .option('--run-strategy <string>', RUN_STRATEGIES.join(', '), 'Always')
     .option('--termination-grace-period <int>', 'seconds the guest has to shut down', '180')
-    .option('--memory <string>', `memory of the guest (${DEFAULT_MEMORY} where no instance type is named)`)
+    .addOption(new Option('--memory <string>', 'memory of the guest').default(undefined, `"${DEFAULT_MEMORY}"`))
     .option('--instancetype <string>', 'instance type, [kind/]name')
     .option('--infer-instancetype-from <string>', 'take the instance type of this volume')
     .option('--preference <string>', 'preference, [kind/]name')
