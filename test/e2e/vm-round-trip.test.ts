@@ -172,26 +172,6 @@ describe('a VM that goes through everything', () => {
     await expectNoDrift(manifest);
   }, 180_000);
 
-  it.runIf(isLong)(
-    'is cloned while it runs',
-    async () => {
-      await platform.apply({
-        apiVersion: 'clone.kubevirt.io/v1beta1',
-        kind: 'VirtualMachineClone',
-        metadata: { name: 'live', namespace: 'default' },
-        spec: { source: sourceVm, target: { ...sourceVm, name: 'live' } },
-      });
-      await platform.until<Conditioned>('vmclone live', ({ status }) => status?.phase === 'Succeeded', 120_000);
-      await power('live', 'Always');
-      const shell = await shellIn('live');
-      expect(await contentsIn(shell)).toEqual(contents);
-      shell.close();
-      await platform.kubectl('delete', 'vm', 'live', '--timeout=120s');
-      await expectNoDrift(manifest);
-    },
-    600_000,
-  );
-
   it('is stopped, and edited', async () => {
     await power(NAME, 'Halted');
     await apply(({ metadata, spec }) => {
