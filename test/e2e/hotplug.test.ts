@@ -9,7 +9,7 @@ const isLong = process.env['SLIPWAY_E2E_LONG'] === '1';
 const DISKS = 20;
 
 interface Vmi {
-  spec: { domain: { devices: { interfaces?: { name: string }[] } } };
+  spec: { domain: { devices: { interfaces?: { name: string }[]; disks?: { name: string }[] } } };
   status?: {
     phase?: string;
     conditions?: { type: string; status: string; reason?: string; message?: string }[];
@@ -30,6 +30,14 @@ const blankDisk = (name: string): object => ({
   kind: 'DataVolume',
   metadata: { name },
   spec: { source: { blank: {} }, storage: { resources: { requests: { storage: '16Mi' } } } },
+});
+
+const dataVolume = (name: string): object => ({ name, dataVolume: { name } });
+
+/** An instance whose firmware finds nothing to boot, which is all that these tests need. */
+const idleInstance = (name: string, disks: object[], volumes: object[]) => ({
+  ...{ apiVersion: 'kubevirt.io/v1', kind: 'VirtualMachineInstance', metadata: { name } },
+  spec: { domain: { memory: { guest: '64Mi' }, devices: { disks } }, terminationGracePeriodSeconds: 0, volumes },
 });
 
 describe('a running guest', () => {
@@ -103,6 +111,44 @@ describe('a running guest', () => {
     expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('volume with that name already exists')]);
   }, 300_000);
 
+  it('may share a disk with another one, when both say so', async () => {
+    const user = (name: string, shareable: boolean): object =>
+      idleInstance(name, [{ name: 'quorum', shareable, disk: { bus: 'virtio' } }], [dataVolume('quorum')]);
+    await platform.apply(blankDisk('quorum'));
+    for (const name of ['one', 'two']) await platform.apply(user(name, true));
+    for (const name of ['one', 'two'])
+      await platform.until<Vmi>(`vmi ${name}`, ({ status }) => status?.phase === 'Running', 120_000);
+    await platform.apply(user('three', false));
+    const refusal = ({ items }: { items: { message?: string; involvedObject: { name: string } }[] }): boolean =>
+      items.some(({ message, involvedObject }) => involvedObject.name === 'three' && message?.includes('shareable in both VMs'));
+    await platform.until('event --field-selector=reason=SyncFailed', refusal, 120_000);
+    await platform.kubectl('delete', 'vmi', 'one', 'two', 'three', '--timeout=120s');
+  }, 400_000);
+
+  it('gets a disc into its empty drive and gives it back; the drive stays', async () => {
+    const drive = { name: 'tray', cdrom: { bus: 'sata' } };
+    const scratch = { name: 'scratch', disk: { bus: 'virtio' } };
+    const emptyDisk = { name: 'scratch', emptyDisk: { capacity: '16Mi' } };
+    const { metadata: _, ...template } = idleInstance('player', [scratch, drive], [emptyDisk]);
+    await platform.apply(blankDisk('disc'));
+    await platform.apply({
+      ...{ apiVersion: 'kubevirt.io/v1', kind: 'VirtualMachine', metadata: { name: 'player' } },
+      spec: { runStrategy: 'Always', template: { spec: template.spec } },
+    });
+    await platform.until<Vmi>('vmi player', ({ status }) => status?.phase === 'Running', 120_000);
+    const load = (volumes: object[]): Promise<string> => {
+      const spec = { template: { spec: { volumes: [emptyDisk, ...volumes] } } };
+      return platform.kubectl('patch', 'vm', 'player', '--type=merge', '-p', JSON.stringify({ spec }));
+    };
+    await load([{ name: 'tray', dataVolume: { name: 'disc', hotpluggable: true } }]);
+    const loaded = await platform.until<Vmi>('vmi player', (vmi) => isReady(vmi, 'tray'), 120_000);
+    expect(volume(loaded, 'tray')?.target).toBe('sda');
+    await load([]);
+    const emptied = await platform.until<Vmi>('vmi player', (vmi) => volume(vmi, 'tray') === undefined, 120_000);
+    expect(emptied.spec.domain.devices.disks?.map(({ name }) => name)).toEqual(['scratch', 'tray']);
+    await platform.kubectl('delete', 'vm', 'player', '--timeout=120s');
+  }, 500_000);
+
   describe.runIf(isLong)('also', () => {
     it(`takes ${DISKS} disks while its agent is killed, and has them again after a restart`, async () => {
       const names = Array.from({ length: DISKS }, (_, index) => `disk-${index}`);
@@ -174,14 +220,8 @@ describe('a running guest', () => {
     }, 400_000);
 
     it('is waited for when it does not let a disk go', async () => {
-      await platform.apply({
-        ...{ apiVersion: 'kubevirt.io/v1', kind: 'VirtualMachineInstance', metadata: { name: 'deaf' } },
-        spec: {
-          domain: { memory: { guest: '64Mi' }, devices: { disks: [{ name: 'scratch', disk: { bus: 'virtio' } }] } },
-          terminationGracePeriodSeconds: 0,
-          volumes: [{ name: 'scratch', emptyDisk: { capacity: '16Mi' } }],
-        },
-      });
+      const scratch = { name: 'scratch', emptyDisk: { capacity: '16Mi' } };
+      await platform.apply(idleInstance('deaf', [{ name: 'scratch', disk: { bus: 'virtio' } }], [scratch]));
       await platform.apply(blankDisk('kept'));
       await platform.until<Vmi>('vmi deaf', ({ status }) => status?.phase === 'Running', 90_000);
       await virt('addvolume', 'deaf', '--volume-name=kept', '--bus=virtio');
