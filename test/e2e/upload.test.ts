@@ -6,11 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { StatusReport } from '@slipway/daemon';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { idleVm } from './src/manifests.ts';
 import { guestImage, type Platform, startPlatform } from './src/platform.ts';
 
-/** `SLIPWAY_E2E_LONG=1`: many more kills. */
-const KILLS = process.env['SLIPWAY_E2E_LONG'] === '1' ? 40 : 3;
+/** `SLIPWAY_E2E_LONG=1`: many more kills, and a guest that boots from its upload. */
+const isLong = process.env['SLIPWAY_E2E_LONG'] === '1';
+const KILLS = isLong ? 12 : 3;
 const MiB = 1024 * 1024;
+const BOOT_MS = 240_000;
 
 interface Conditioned {
   metadata: { uid: string };
@@ -59,6 +62,21 @@ describe('an upload', () => {
     const length = readFileSync(rawPath).length;
     expect(await digest(await diskOf('uploaded'), length)).toBe(await digest(rawPath, length));
   }, 600_000);
+
+  it.skipIf(!isLong)(
+    'is a disk that boots',
+    async () => {
+      const vm = idleVm('box') as { spec: { template: { spec: { domain: { memory: object }; volumes: object[] } } } };
+      vm.spec.template.spec.domain.memory = { guest: '128Mi' };
+      vm.spec.template.spec.volumes = [{ name: 'scratch', dataVolume: { name: 'uploaded' } }];
+      await platform.apply(vm);
+      const isConnected = ({ status }: Conditioned): boolean =>
+        status?.conditions?.some(({ type, status: is }) => type === 'AgentConnected' && is === 'True') === true;
+      await platform.until<Conditioned>('vmi box', isConnected, BOOT_MS);
+      await platform.kubectl('delete', 'vm', 'box');
+    },
+    600_000,
+  );
 
   it(`goes on after ${KILLS} kills of the server, the node agent and the data mover, and is byte-equal`, async () => {
     await platform.apply({
