@@ -83,21 +83,20 @@ function nextPhase({ vmi, pod, storageState: storage, isNodeLost }: PhaseInput):
   const phase = vmi.status?.phase ?? VmiPhase.unset;
   if (isFinal(vmi)) return phase;
   if (isNodeLost) return VmiPhase.failed;
-  switch (phase) {
-    case VmiPhase.unset:
-    case VmiPhase.pending:
-      if (isReceiver(vmi)) return VmiPhase.waitingForSync;
-      if (storage.failedDataVolume !== undefined) return VmiPhase.failed;
-      if (pod === undefined) return isDeleting(vmi) ? VmiPhase.failed : VmiPhase.pending;
-      return scheduling(vmi, pod, storage);
-    case VmiPhase.scheduling:
-      return pod === undefined ? VmiPhase.failed : scheduling(vmi, pod, storage);
-    case VmiPhase.scheduled:
-    case VmiPhase.running:
-      return pod === undefined ? VmiPhase.failed : phase;
-    default:
-      return phase;
-  }
+  if (phase === VmiPhase.unset || phase === VmiPhase.pending) return firstPhase(vmi, pod, storage);
+  if (!WITH_POD.has(phase)) return phase;
+  if (pod === undefined) return VmiPhase.failed;
+  return phase === VmiPhase.scheduling ? scheduling(vmi, pod, storage) : phase;
+}
+
+/** Phases that end with the pod. */
+const WITH_POD: ReadonlySet<string> = new Set([VmiPhase.scheduling, VmiPhase.scheduled, VmiPhase.running]);
+
+function firstPhase(vmi: PhaseInput['vmi'], pod: PhaseInput['pod'], storage: PhaseInput['storageState']): string {
+  if (isReceiver(vmi)) return VmiPhase.waitingForSync;
+  if (storage.failedDataVolume !== undefined) return VmiPhase.failed;
+  if (pod === undefined) return isDeleting(vmi) ? VmiPhase.failed : VmiPhase.pending;
+  return scheduling(vmi, pod, storage);
 }
 
 /** It gets its pod from the migration that brings its guest; until then nothing of it runs. */
