@@ -60,6 +60,7 @@ const KUBEVIRT_KINDS: readonly (readonly [string, string])[] = [
   ['kubevirt.io', 'virtualmachines virtualmachineinstances virtualmachineinstancepresets virtualmachineinstancereplicasets'],
   ['snapshot.kubevirt.io', 'virtualmachinesnapshots virtualmachinesnapshotcontents virtualmachinerestores'],
   ['export.kubevirt.io', 'virtualmachineexports'],
+  ['backup.kubevirt.io', 'virtualmachinebackups virtualmachinebackuptrackers'],
   ['clone.kubevirt.io', 'virtualmachineclones'],
   ['pool.kubevirt.io', 'virtualmachinepools'],
   [
