@@ -91,7 +91,9 @@ describe('a VM that is suspended to disk', () => {
   }
 
   it('keeps its memory in a claim while it is off', async () => {
-    const counting = '(i=0; while :; do i=$((i+1)); echo $i > /tmp/count; sleep 1; done) & echo first > /tmp/note; sleep 2';
+    // renamed, so that nobody reads it between being emptied and being written
+    const counting =
+      '(i=0; while :; do i=$((i+1)); echo $i > /tmp/next; mv /tmp/next /tmp/count; sleep 1; done) & echo first > /tmp/note; sleep 2';
     await shell.answer(`${counting}; echo counts | rev`, /stnuoc/, MOMENT_MS);
     before = await memoryIn(shell);
     shell.close();
