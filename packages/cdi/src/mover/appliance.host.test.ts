@@ -4,12 +4,11 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { systemClock } from '@slipway/runtime';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { disksOf } from './appliance.ts';
-import { hostImageTools } from './host-image-tools.ts';
 import { type MoverOutcome, runMover } from './main.ts';
 import { type ImageServer, startImageServer } from './testing/image-server.ts';
+import { testIo } from './testing/test-io.ts';
 
 const MiB = 1024 * 1024;
 const disk = Buffer.concat([randomBytes(MiB), Buffer.alloc(2 * MiB), randomBytes(MiB)]);
@@ -53,8 +52,7 @@ function converted(format: string, ...options: readonly string[]): Buffer {
 async function run(body: Buffer, fragment = ''): Promise<MoverOutcome> {
   server.files.set('/vm.ova', { body });
   const { signal } = new AbortController();
-  const tools = await hostImageTools(() => {}, signal);
-  const io = { tools, clock: systemClock, random: Math.random, progress: () => {}, log: () => {} };
+  const io = await testIo(signal);
   const places = ['--target', join(dir, 'disk.img'), '--work', join(dir, 'work'), '--size', String(4 * MiB)];
   const env = { IMPORTER_ENDPOINT: `${server.url}/vm.ova${fragment}` };
   return runMover([...places, '--allow-address', '127.0.0.1', '--retry-base-ms', '5'], env, io, signal);

@@ -4,12 +4,11 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { systemClock } from '@slipway/runtime';
 import { pack } from 'tar-stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { hostImageTools } from './host-image-tools.ts';
 import { type MoverOutcome, runMover } from './main.ts';
 import { type ImageServer, startImageServer } from './testing/image-server.ts';
+import { testIo } from './testing/test-io.ts';
 
 const MiB = 1024 * 1024;
 let dir: string;
@@ -30,8 +29,7 @@ afterEach(async () => {
 async function run(body: Buffer, env: Record<string, string> = {}): Promise<MoverOutcome> {
   server.files.set('/files.tar', { body });
   const { signal } = new AbortController();
-  const tools = await hostImageTools(() => {}, signal);
-  const io = { tools, clock: systemClock, random: Math.random, progress: () => {}, log: () => {} };
+  const io = await testIo(signal);
   const places = ['--target', join(dir, 'disk.img'), '--work', join(dir, 'work'), '--size', String(8 * MiB), '--files', files];
   const source = { IMPORTER_ENDPOINT: `${server.url}/files.tar`, IMPORTER_CONTENTTYPE: 'archive' };
   return runMover([...places, '--allow-address', '127.0.0.1', '--retry-base-ms', '5'], { ...source, ...env }, io, signal);

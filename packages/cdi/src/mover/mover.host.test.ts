@@ -17,12 +17,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { systemClock } from '@slipway/runtime';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { hostImageTools } from './host-image-tools.ts';
 import { type MoverOutcome, runMover } from './main.ts';
 import type { MoverEnv } from './options.ts';
 import { type ImageServer, startImageServer } from './testing/image-server.ts';
+import { testIo } from './testing/test-io.ts';
 
 const MiB = 1024 * 1024;
 let server: ImageServer;
@@ -70,13 +69,7 @@ const argumentsOf = (size = 8 * MiB): string[] => [
 async function run({ path = '/disk', env = {}, argv = argumentsOf() }: Run = {}): Promise<MoverOutcome & { progress: string[] }> {
   const progress: string[] = [];
   const { signal } = new AbortController();
-  const io = {
-    tools: await hostImageTools(() => {}, signal),
-    clock: systemClock,
-    random: Math.random,
-    progress: (line: string) => void progress.push(line),
-    log: () => {},
-  };
+  const io = await testIo(signal, (line) => void progress.push(line));
   const outcome = await runMover(argv, { IMPORTER_ENDPOINT: server.url + path, ...env }, io, signal);
   return { ...outcome, progress };
 }

@@ -3,14 +3,13 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { systemClock } from '@slipway/runtime';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { gcsObject } from './gcs.ts';
-import { hostImageTools } from './host-image-tools.ts';
 import { type MoverOutcome, runMover } from './main.ts';
 import type { MoverEnv } from './options.ts';
 import { s3Region } from './s3.ts';
 import { type ObjectStore, startGcs, startS3 } from './testing/object-stores.ts';
+import { testIo } from './testing/test-io.ts';
 
 const MiB = 1024 * 1024;
 const disk = Buffer.concat([randomBytes(MiB), Buffer.alloc(2 * MiB), randomBytes(MiB)]);
@@ -36,13 +35,7 @@ const opened = <T extends ObjectStore>(store: T): T => {
 
 async function run(env: MoverEnv): Promise<MoverOutcome> {
   const { signal } = new AbortController();
-  const io = {
-    tools: await hostImageTools(() => {}, signal),
-    clock: systemClock,
-    random: Math.random,
-    progress: () => {},
-    log: () => {},
-  };
+  const io = await testIo(signal);
   const places = ['--target', join(dir, 'disk.img'), '--work', join(dir, 'work'), '--size', String(4 * MiB)];
   return runMover([...places, '--allow-address', '127.0.0.1', '--retry-base-ms', '5'], env, io, signal);
 }

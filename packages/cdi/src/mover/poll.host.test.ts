@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto';
-import { systemClock } from '@slipway/runtime';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { hostImageTools } from './host-image-tools.ts';
 import type { MoverOutcome } from './main.ts';
 import type { MoverEnv } from './options.ts';
 import { runPoll } from './poll.ts';
 import { startS3 } from './testing/object-stores.ts';
 import { type ImageServer, startImageServer } from './testing/image-server.ts';
+import { testIo } from './testing/test-io.ts';
 
 let server: ImageServer;
 beforeEach(async () => {
@@ -16,8 +15,7 @@ afterEach(() => server.close());
 
 async function poll(env: MoverEnv): Promise<MoverOutcome> {
   const { signal } = new AbortController();
-  const tools = await hostImageTools(() => {}, signal);
-  const io = { tools, clock: systemClock, random: Math.random, progress: () => {}, log: () => {} };
+  const io = await testIo(signal);
   const registry = server.url.replace('http://', '');
   return runPoll(['--allow-address', '127.0.0.1', '--insecure-registry', registry], env, io, signal);
 }

@@ -4,12 +4,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { systemClock } from '@slipway/runtime';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { hostImageTools } from './host-image-tools.ts';
 import { type MoverOutcome, runMover } from './main.ts';
 import type { MoverEnv } from './options.ts';
 import { type ImageServer, startImageServer } from './testing/image-server.ts';
+import { testIo } from './testing/test-io.ts';
 
 const MiB = 1024 * 1024;
 const disk = randomBytes(MiB);
@@ -48,8 +47,7 @@ function serveImage(config: object): void {
 
 async function run(env: MoverEnv = {}): Promise<MoverOutcome> {
   const { signal } = new AbortController();
-  const tools = await hostImageTools(() => {}, signal);
-  const io = { tools, clock: systemClock, random: Math.random, progress: () => {}, log: () => {} };
+  const io = await testIo(signal);
   const registry = server.url.replace('http://', '');
   const places = ['--target', join(dir, 'disk.img'), '--work', join(dir, 'work'), '--size', String(MiB)];
   const source = { IMPORTER_SOURCE: 'registry', IMPORTER_ENDPOINT: `docker://${registry}/os/fedora:latest` };

@@ -16,12 +16,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { isObject } from '@slipway/apimachinery';
-import { systemClock } from '@slipway/runtime';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { hostImageTools } from '../host-image-tools.ts';
 import { type MoverOutcome, runMover } from '../main.ts';
 import { startUploadPeer, type UploadPeer } from '../testing/upload-peer.ts';
+import { testIo } from '../testing/test-io.ts';
 
 const MiB = 1024 * 1024;
 const SIZE = 8 * MiB;
@@ -57,13 +56,7 @@ const argumentsOf = (size: number): string[] => [
 /** A mover in this process; `stop` is SIGTERM. */
 async function startMover(size = SIZE): Promise<{ readonly outcome: Promise<MoverOutcome>; stop(): void }> {
   const abort = new AbortController();
-  const io = {
-    tools: await hostImageTools(() => {}, abort.signal),
-    clock: systemClock,
-    random: Math.random,
-    progress: () => {},
-    log: () => {},
-  };
+  const io = await testIo(abort.signal);
   const outcome = runMover(argumentsOf(size), { IMPORTER_SOURCE: 'none' }, io, abort.signal);
   return { outcome, stop: () => abort.abort(new Error('stopped')) };
 }
