@@ -1,8 +1,10 @@
 import { ImportError } from './import-error.ts';
 import { ingest, type IngestDeps, type IngestResult } from './ingest.ts';
+import { readAll } from './read-all.ts';
 import { tarEntries } from './tar-entries.ts';
 
 const MAX_DESCRIPTOR_BYTES = 1024 * 1024;
+const TOO_LARGE = 'The OVF document of the appliance is too large';
 
 /**
  * Imports the disk of a virtual appliance (OVA): a tar archive that begins with an OVF document, whose disks are members.
@@ -16,7 +18,8 @@ export async function ingestAppliance(tar: AsyncIterable<Buffer>, deps: IngestDe
     const isFile = type === 'file' || type === 'contiguous-file';
     if (isFile && disks === undefined) {
       if (!/\.ovf$/i.test(name)) break;
-      disks = disksOf(await descriptorText(entry));
+      const document = await readAll(entry as AsyncIterable<Buffer>, MAX_DESCRIPTOR_BYTES, TOO_LARGE);
+      disks = disksOf(document.toString('utf8'));
       chooseDisk(disks, deps.member);
     } else if (isFile && result === undefined && name.replace(/^\.\//, '') === chooseDisk(disks ?? [], deps.member)) {
       result = await ingest(entry as AsyncIterable<Buffer>, { ...deps, isMember: true }, signal);
@@ -30,17 +33,6 @@ export async function ingestAppliance(tar: AsyncIterable<Buffer>, deps: IngestDe
       `The appliance does not hold the disk ${chooseDisk(disks, deps.member)} that its OVF names`,
     );
   return result;
-}
-
-async function descriptorText(entry: AsyncIterable<unknown>): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of entry as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > MAX_DESCRIPTOR_BYTES) throw new ImportError('InvalidImage', 'The OVF document of the appliance is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** Files of the disks that an OVF document describes, in its order. */

@@ -1,9 +1,8 @@
 import { sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '@slipway/runtime';
-import { type Authorizer, explainConnectError, type HttpOptions, httpPost } from './http-client.ts';
+import { type Authorizer, explainConnectError, type HttpOptions, httpPost, readBody } from './http-client.ts';
 import { ImportError } from './import-error.ts';
-import { readAll } from './read-all.ts';
 
 const STORAGE = 'https://storage.googleapis.com/';
 const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_only';
@@ -70,7 +69,7 @@ async function fetchToken(key: ServiceAccountKey, source: URL, http: HttpOptions
     signal.throwIfAborted();
     throw explainConnectError(error, server, http.source);
   });
-  const body = await readAll(answer, MAX_ANSWER_BYTES);
+  const body = await readBody(answer, MAX_ANSWER_BYTES);
   const parsed = answer.status === 200 ? accessToken(body.toString('utf8')) : undefined;
   if (parsed === undefined)
     throw new ImportError(

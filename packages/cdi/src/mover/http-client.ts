@@ -2,6 +2,7 @@ import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { AddressGuard } from './address-guard.ts';
 import { codeOf, ImportError } from './import-error.ts';
+import { readAll } from './read-all.ts';
 
 /** Member of `spec.source` that a transfer comes from: what messages call it. */
 export type SourceName = 'http' | 's3' | 'gcs' | 'registry';
@@ -118,6 +119,10 @@ function send(url: URL, options: HttpOptions, { headers, body: content }: Outgoi
 
 const stalled = (url: URL, stallMs: number): Error =>
   Object.assign(new Error(`${url.host} sent nothing for ${Math.round(stallMs / 1000)} s`), { code: 'ETIMEDOUT' });
+
+/** The body of a small answer. Throws ImportError beyond `maxBytes`. */
+export const readBody = ({ body, url }: HttpAnswer, maxBytes: number): Promise<Buffer> =>
+  readAll(body as AsyncIterable<Buffer>, maxBytes, `The answer of ${url.host} is larger than ${maxBytes} bytes`);
 
 /** A URL for messages: user, password and query may be secrets. */
 export function withoutSecrets(url: URL): string {

@@ -1,13 +1,12 @@
-import type { HttpAnswer } from './http-client.ts';
 import { ImportError } from './import-error.ts';
 
-/** The body of a small answer. Throws ImportError beyond `maxBytes`. */
-export async function readAll({ body, url }: HttpAnswer, maxBytes: number): Promise<Buffer> {
+/** All bytes of something small. Throws ImportError with the complaint beyond `maxBytes`. */
+export async function readAll(stream: AsyncIterable<Buffer>, maxBytes: number, complaint: string): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
+  for await (const chunk of stream) {
     length += chunk.length;
-    if (length > maxBytes) throw new ImportError('InvalidImage', `The answer of ${url.host} is larger than ${maxBytes} bytes`);
+    if (length > maxBytes) throw new ImportError('InvalidImage', complaint);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

@@ -3,9 +3,8 @@ import { isObject } from '@slipway/apimachinery';
 import type { Clock } from '@slipway/runtime';
 import { Download, type DownloadDeps } from './download.ts';
 import { imageLabels } from './image-labels.ts';
-import { explainConnectError, type HttpAnswer, httpGet } from './http-client.ts';
+import { explainConnectError, type HttpAnswer, httpGet, readBody } from './http-client.ts';
 import { ImportError } from './import-error.ts';
-import { readAll } from './read-all.ts';
 import { type ImageReference, isDigest } from './registry-reference.ts';
 
 export interface Credentials {
@@ -161,7 +160,7 @@ export class RegistryClient {
       answer.body.destroy();
       throw this.refusal(answer);
     }
-    return readAll(answer, MAX_MANIFEST_BYTES);
+    return readBody(answer, MAX_MANIFEST_BYTES);
   }
 
   private async get(
@@ -213,7 +212,7 @@ export class RegistryClient {
       answer.body.destroy();
       throw this.refusal(answer);
     }
-    const token = readToken((await readAll(answer, MAX_MANIFEST_BYTES)).toString('utf8'));
+    const token = readToken((await readBody(answer, MAX_MANIFEST_BYTES)).toString('utf8'));
     if (token === undefined)
       throw new ImportError(
         'SourceUnreachable',
