@@ -1,13 +1,10 @@
-import { truncate } from 'node:fs/promises';
-import type { Pod, VirtualMachineInstance } from '@slipway/api';
+import type { VirtualMachineInstance } from '@slipway/api';
 import { badRequest } from '@slipway/apimachinery';
-import type { Sandbox, VolumeManager } from '../contracts.ts';
+import type { PreparedVolume } from '../contracts.ts';
 import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+import { writeClaim, type WriteClaimDeps } from '../volumes/write-claim.ts';
 
-export interface MemoryDumpDeps {
-  readonly volumes: Pick<VolumeManager, 'plug' | 'unplug'>;
-  readonly pod: Pod;
-  readonly sandbox: Sandbox;
+export interface MemoryDumpDeps extends WriteClaimDeps {
   readonly libvirt: Pick<LibvirtConnection, 'dumpMemory'>;
   readonly domain: DomainRef;
 }
@@ -20,21 +17,15 @@ const VOLUME = 'memory-dump';
  * the claim cannot take it; what it held before is lost then, too.
  */
 export async function dumpMemory(
-  { volumes, pod, sandbox, libvirt, domain }: MemoryDumpDeps,
+  { libvirt, domain, ...deps }: MemoryDumpDeps,
   vmi: VirtualMachineInstance,
   claimName: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const volume = { name: VOLUME, persistentVolumeClaim: { claimName } };
-  const prepared = await volumes.plug(vmi, volume, pod, sandbox, signal);
-  try {
-    if (prepared.format !== 'raw') throw badRequest(`Claim ${claimName} is a clone; a memory dump needs an empty claim`);
-    if (prepared.readOnly) throw badRequest(`Claim ${claimName} can only be read`);
-    await libvirt.dumpMemory(domain, prepared.path);
-    // whoever reads the claim expects its whole size
-    await truncate(prepared.path, prepared.sizeBytes);
-  } finally {
-    const { namespace = '' } = vmi.metadata;
-    await volumes.unplug({ namespace, name: VOLUME, claimName }, pod.metadata.uid ?? '', signal);
-  }
+  const write = async ({ format, readOnly, path }: PreparedVolume): Promise<void> => {
+    if (format !== 'raw') throw badRequest(`Claim ${claimName} is a clone; a memory dump needs an empty claim`);
+    if (readOnly) throw badRequest(`Claim ${claimName} can only be read`);
+    await libvirt.dumpMemory(domain, path);
+  };
+  await writeClaim(deps, vmi, { name: VOLUME, claimName }, write, signal);
 }

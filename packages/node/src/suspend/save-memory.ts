@@ -1,14 +1,12 @@
 import { constants } from 'node:fs';
-import { open, truncate } from 'node:fs/promises';
-import type { Pod, VirtualMachineInstance } from '@slipway/api';
+import { open } from 'node:fs/promises';
+import type { VirtualMachineInstance } from '@slipway/api';
 import { badRequest, StatusError } from '@slipway/apimachinery';
-import type { Sandbox, VolumeManager } from '../contracts.ts';
+import type { PreparedVolume } from '../contracts.ts';
 import { DOMAIN_STATE, type DomainRef, type LibvirtConnection } from '../libvirt/index.ts';
+import { writeClaim, type WriteClaimDeps } from '../volumes/write-claim.ts';
 
-export interface SaveDeps {
-  readonly volumes: Pick<VolumeManager, 'plug' | 'unplug'>;
-  readonly pod: Pod;
-  readonly sandbox: Sandbox;
+export interface SaveDeps extends WriteClaimDeps {
   readonly libvirt: Pick<LibvirtConnection, 'save' | 'state'>;
   readonly domain: DomainRef;
 }
@@ -21,26 +19,20 @@ const VOLUME = 'memory-state';
  * the disk. A guest whose state cannot be written runs on.
  */
 export async function saveMemory(
-  { volumes, pod, sandbox, libvirt, domain }: SaveDeps,
+  { libvirt, domain, ...deps }: SaveDeps,
   vmi: VirtualMachineInstance,
   claimName: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const prepared = await volumes.plug(vmi, { name: VOLUME, persistentVolumeClaim: { claimName } }, pod, sandbox, signal);
-  try {
-    if (prepared.format !== 'raw' || prepared.readOnly) throw badRequest(`Claim ${claimName} is no empty claim of its own`);
+  const write = async ({ format, readOnly, path }: PreparedVolume): Promise<void> => {
+    if (format !== 'raw' || readOnly) throw badRequest(`Claim ${claimName} is no empty claim of its own`);
     // asked again, because the answer was lost: the guest is off already
     const isOff = (await libvirt.state(domain)).state === DOMAIN_STATE.shutoff;
-    if (!isOff) await libvirt.save(domain, prepared.path);
-    else if (!(await isComplete(prepared.path)))
-      throw new StatusError({ code: 409, reason: 'Conflict', message: 'The guest has ended' });
-    await keep(prepared.path);
-    // whoever reads the claim expects its whole size
-    await truncate(prepared.path, prepared.sizeBytes);
-  } finally {
-    const { namespace = '' } = vmi.metadata;
-    await volumes.unplug({ namespace, name: VOLUME, claimName }, pod.metadata.uid ?? '', signal);
-  }
+    if (!isOff) await libvirt.save(domain, path);
+    else if (!(await isComplete(path))) throw new StatusError({ code: 409, reason: 'Conflict', message: 'The guest has ended' });
+    await keep(path);
+  };
+  await writeClaim(deps, vmi, { name: VOLUME, claimName }, write, signal);
 }
 
 async function keep(path: string): Promise<void> {
