@@ -199,14 +199,15 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
     await platform.kubectl('delete', 'vm', 'half', '--timeout=60s');
   });
 
-  /** Processes that move data of this platform. */
-  const moverPids = (): number[] =>
+  /** Processes of this platform that fetch from this address; those of earlier tests may still be ending. */
+  const moverPids = (url: string): number[] =>
     readdirSync('/proc')
       .filter((entry) => /^\d+$/.test(entry))
       .map(Number)
       .filter((pid) => {
         try {
-          return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`\0${join(platform.dataDir, 'bin/mover.mjs')}\0`);
+          const [command = '', environment] = ['cmdline', 'environ'].map((file) => readFileSync(`/proc/${pid}/${file}`, 'utf8'));
+          return command.includes(`\0${join(platform.dataDir, 'bin/mover.mjs')}\0`) && environment?.includes(`=${url}\0`);
         } catch {
           return false; // ended meanwhile
         }
@@ -216,8 +217,8 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
     const path = '/killed.qcow2';
     answers.set(path, { status: 200, body: image.subarray(0, 500_000), contentLength: image.length, stalls: true });
     await platform.apply(dataVolume('killed', base + path));
-    await expect.poll(moverPids, { timeout: 60_000 }).toHaveLength(1);
-    for (const pid of moverPids()) process.kill(pid, 'SIGKILL');
+    await expect.poll(() => moverPids(base + path), { timeout: 60_000 }).toHaveLength(1);
+    for (const pid of moverPids(base + path)) process.kill(pid, 'SIGKILL');
     await expect
       .poll(async () => platform.kubectl('get', 'pods,dv', '-o', 'json'), { timeout: 60_000 })
       .toMatch(/The data mover was killed/);
@@ -234,7 +235,7 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=200m,mode=0711', 'tmpfs', volumes]);
     try {
       await platform.apply(dataVolume('full', base + path));
-      await expect.poll(moverPids, { timeout: 60_000 }).toHaveLength(1);
+      await expect.poll(() => moverPids(base + path), { timeout: 60_000 }).toHaveLength(1);
       // somebody else takes what was free when the volume was made
       const filler = join(volumes, 'filler');
       execFileSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=1M', 'count=199'], { stdio: 'ignore' });

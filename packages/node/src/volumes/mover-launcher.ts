@@ -15,15 +15,21 @@ export interface MoverOutcome {
   readonly result?: { readonly format: 'raw' | 'qcow2'; readonly virtualBytes: number; readonly imageDigest?: string };
 }
 
+/** One run of a data mover; `outcome` and `endedAtMs` are there when it has ended. */
+export interface MoverRun {
+  readonly startedAtMs: number;
+  readonly outcome?: MoverOutcome;
+  readonly endedAtMs?: number;
+}
+
 /** What the agent remembers of one transfer across its own restarts. */
-export interface MoverRecord {
+export interface MoverRecord extends MoverRun {
   readonly uid: number;
   readonly process?: ProcessRecord;
   /** How often the process was started again after a failure. */
   readonly restarts: number;
-  readonly startedAtMs: number;
-  readonly outcome?: MoverOutcome;
-  readonly endedAtMs?: number;
+  /** The run before this one. */
+  readonly last?: MoverRun;
 }
 
 export interface MoverLauncherDeps {
@@ -114,7 +120,11 @@ export class MoverLauncher {
       stderr: join(directory, 'log'),
       outcome: join(directory, 'outcome'),
     });
-    const record: MoverRecord = { uid, process, restarts, startedAtMs: this.deps.clock.now() };
+    const before = await this.read(id);
+    const record: MoverRecord = {
+      ...{ uid, process, restarts, startedAtMs: this.deps.clock.now() },
+      ...(before && { last: runOf(before) }),
+    };
     await this.write(id, record);
     return record;
   }
@@ -172,6 +182,12 @@ export class MoverLauncher {
     }
   }
 }
+
+const runOf = ({ startedAtMs, outcome, endedAtMs }: MoverRun): MoverRun => ({
+  startedAtMs,
+  ...(outcome !== undefined && { outcome }),
+  ...(endedAtMs !== undefined && { endedAtMs }),
+});
 
 /** The mover read what strangers wrote: its answer is checked like theirs. */
 function parseOutcome(value: unknown): MoverOutcome | undefined {

@@ -135,7 +135,7 @@ export class MoverPodRunner implements PodRunner {
       return true;
     }
     const message = `back-off restarting failed container: ${outcome.message}`;
-    await this.report(pod, { kind: 'waiting', reason: 'CrashLoopBackOff', message, last: outcome }, record, signal);
+    await this.report(pod, { kind: 'waiting', reason: 'CrashLoopBackOff', message }, record, signal);
     return false;
   }
 

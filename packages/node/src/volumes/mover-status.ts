@@ -1,25 +1,25 @@
 import type { core, Pod } from '@slipway/api';
 import { formatTime } from '@slipway/apimachinery';
-import type { MoverOutcome, MoverRecord } from './mover-launcher.ts';
+import type { MoverOutcome, MoverRecord, MoverRun } from './mover-launcher.ts';
 
 type PodStatus = NonNullable<Pod['status']>;
 
 /** Where a mover's container stands. */
 export type MoverState =
-  | { readonly kind: 'waiting'; readonly reason: string; readonly message: string; readonly last?: MoverOutcome }
+  | { readonly kind: 'waiting'; readonly reason: string; readonly message: string }
   /** `isReady: false`: it runs and does not take uploads yet. */
   | { readonly kind: 'running'; readonly isReady?: boolean }
   | { readonly kind: 'terminated'; readonly outcome: MoverOutcome };
 
 const time = (epochMs: number | undefined): string => formatTime(epochMs ?? 0);
 
-function terminated(outcome: MoverOutcome, record: MoverRecord | undefined): core.ContainerStateTerminated {
+function terminated(outcome: MoverOutcome, run: MoverRun | undefined): core.ContainerStateTerminated {
   return {
     exitCode: outcome.exitCode,
     reason: outcome.exitCode === 0 ? 'Completed' : 'Error',
     message: outcome.message,
-    startedAt: time(record?.startedAtMs),
-    finishedAt: time(record?.endedAtMs),
+    startedAt: time(run?.startedAtMs),
+    finishedAt: time(run?.endedAtMs),
   } as unknown as core.ContainerStateTerminated; // times are strings on the wire
 }
 
@@ -42,7 +42,7 @@ export function moverPodStatus(pod: Pod, state: MoverState, record: MoverRecord 
         started: isRunning,
         restartCount,
         state: containerState(state, record),
-        lastState: state.kind === 'waiting' && state.last ? { terminated: terminated(state.last, record) } : {},
+        lastState: lastState(state, record),
       },
     ],
   };
@@ -58,6 +58,12 @@ function containerState(state: MoverState, record: MoverRecord | undefined): obj
   if (state.kind === 'running') return { running: { startedAt: time(record?.startedAtMs) } };
   if (state.kind === 'waiting') return { waiting: { reason: state.reason, message: state.message } };
   return { terminated: terminated(state.outcome, record) };
+}
+
+/** How the run before ended: for as long as the container lives, so that nobody has to look at the right moment. */
+function lastState(state: MoverState, record: MoverRecord | undefined): object {
+  const last = state.kind === 'waiting' && record?.outcome ? record : record?.last;
+  return last?.outcome ? { terminated: terminated(last.outcome, last) } : {};
 }
 
 function mergeConditions(pod: Pod, isReady: boolean): object[] {
