@@ -1,7 +1,7 @@
 import { type DataImportCron, DataImportCronKind, type Pod } from '@slipway/api';
 import { controllerReference } from '@slipway/apimachinery';
 import { CronLabel, LABELS } from '../constants.ts';
-import { importAnnotations } from '../data-volume/render-claim.ts';
+import { importAnnotations } from '../import/import-annotations.ts';
 import { sourcePod } from '../import/importer-pod.ts';
 import { sourceOf } from './import-plan.ts';
 

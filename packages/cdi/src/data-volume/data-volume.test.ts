@@ -93,6 +93,20 @@ describe('an HTTP import', () => {
     );
   });
 
+  const vmware = { url: 'https://v', uuid: 'u', backingFile: 'f', thumbprint: 't', secretRef: 's' };
+  it.each([
+    ['imageio', { url: 'https://engine', diskId: 'd', secretRef: 's', insecureSkipVerify: true }, { diskId: 'd' }],
+    ['vddk', vmware, { uuid: 'u', backingFile: 'f', 'vddk.thumbprint': 't' }],
+    ['registry', { imageStream: 'rhel9', pullMethod: 'node' }, { registryImageStream: 'rhel9', registryImportMethod: 'node' }],
+  ])('from %s is an import too, which never counts as done before its worker says so', async (source, fields, annotations) => {
+    await worldWith(local, storage({ [source]: fields }));
+    await bind();
+    expect(await status()).toMatchObject({ phase: 'ImportScheduled' });
+    expect(await world.exists(PodKind, 'a/importer-disk')).toBe(true);
+    for (const [key, value] of Object.entries({ source, ...annotations }))
+      expect((await claim()).metadata.annotations).toHaveProperty([`cdi.kubevirt.io/storage.import.${key}`], value);
+  });
+
   it('takes over what an image says of its disk, unless its author said something', async () => {
     await worldWith(local, storage({ registry: { url: 'docker://quay.io/containerdisks/fedora:1' } }));
     await bind();

@@ -1,6 +1,7 @@
 import { type DataVolume, DataVolumeKind, type PersistentVolumeClaim } from '@slipway/api';
 import { controllerReference } from '@slipway/apimachinery';
 import { Annotation, LABELS } from '../constants.ts';
+import { importAnnotations } from '../import/import-annotations.ts';
 import { type ClaimFacts, type ClaimSpec, type CloneFacts, completeClaim } from './complete-claim.ts';
 
 /** The claim of a DataVolume: `spec.pvc` as it is, `spec.storage` completed from the class's profile. Throws ClaimError. */
@@ -53,46 +54,3 @@ function cloneAnnotations({ kind, namespace, name, node }: CloneFacts): Record<s
     ...(node !== undefined && { [Annotation.selectedNode]: node }),
   };
 }
-
-/** A source as annotations of a claim: CDI's API for imports without a DataVolume. */
-export function importAnnotations(source: NonNullable<DataVolume['spec']['source']>): Record<string, string> {
-  const { http, s3, gcs, registry, blank, upload } = source;
-  if (blank) return { [Annotation.importSource]: 'none' };
-  if (upload) return { [Annotation.uploadTarget]: '' };
-  if (registry) return registryAnnotations(registry);
-  if (s3) return objectAnnotations('s3', s3);
-  if (gcs) return objectAnnotations('gcs', gcs);
-  if (http === undefined) return {};
-  return {
-    [Annotation.importSource]: 'http',
-    [Annotation.importEndpoint]: http.url,
-    ...(http.secretRef && { [Annotation.importSecret]: http.secretRef }),
-    ...(http.certConfigMap && { [Annotation.importCertConfigMap]: http.certConfigMap }),
-    ...(http.insecureSkipVerify && { [Annotation.importInsecure]: 'true' }),
-    ...(http.checksum && { [Annotation.importChecksum]: http.checksum }),
-    ...Object.fromEntries((http.extraHeaders ?? []).map((line, index) => [`${Annotation.importExtraHeader}${index}`, line])),
-    ...Object.fromEntries(
-      (http.secretExtraHeaders ?? []).map((name, index) => [`${Annotation.importSecretExtraHeader}${index}`, name]),
-    ),
-  };
-}
-
-const objectAnnotations = (
-  source: 's3' | 'gcs',
-  { url, secretRef, certConfigMap }: { readonly url: string; readonly secretRef?: string; readonly certConfigMap?: string },
-): Record<string, string> => ({
-  [Annotation.importSource]: source,
-  [Annotation.importEndpoint]: url,
-  ...(secretRef && { [Annotation.importSecret]: secretRef }),
-  ...(certConfigMap && { [Annotation.importCertConfigMap]: certConfigMap }),
-});
-
-const registryAnnotations = (
-  registry: NonNullable<NonNullable<DataVolume['spec']['source']>['registry']>,
-): Record<string, string> => ({
-  [Annotation.importSource]: 'registry',
-  [Annotation.importEndpoint]: registry.url ?? '',
-  ...(registry.secretRef && { [Annotation.importSecret]: registry.secretRef }),
-  ...(registry.certConfigMap && { [Annotation.importCertConfigMap]: registry.certConfigMap }),
-  ...(registry.platform?.architecture && { [Annotation.importArchitecture]: registry.platform.architecture }),
-});

@@ -39,4 +39,22 @@ describe('importerPod', () => {
       'GOOGLE_APPLICATION_CREDENTIALS',
     );
   });
+
+  it('passes on everything that an import from oVirt or VMware names', () => {
+    const { env } = podFor({
+      ...{ source: 'vddk', endpoint: 'https://vcenter', secretName: 'keys', uuid: 'u', backingFile: '[ds] d.vmdk' },
+      'vddk.thumbprint': 'AA:BB',
+    });
+    expect(env).toEqual(
+      expect.arrayContaining([
+        { name: 'IMPORTER_SOURCE', value: 'vddk' },
+        { name: 'IMPORTER_UUID', value: 'u' },
+        { name: 'IMPORTER_BACKING_FILE', value: '[ds] d.vmdk' },
+        { name: 'IMPORTER_THUMBPRINT', value: 'AA:BB' },
+      ]),
+    );
+    expect(podFor({ source: 'imageio', endpoint: 'https://engine', diskId: 'd' }).env).toContainEqual({
+      ...{ name: 'IMPORTER_DISK_ID', value: 'd' },
+    });
+  });
 });

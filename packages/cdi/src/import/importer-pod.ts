@@ -141,6 +141,12 @@ function sourceEnvironment(annotations: Readonly<Record<string, string>>): core.
     ...variable('INSECURE_TLS', annotations[Annotation.importInsecure] ?? 'false'),
     ...variable('IMPORTER_CHECKSUM', annotations[Annotation.importChecksum]),
     ...variable('IMPORTER_REGISTRY_IMAGE_ARCHITECTURE', annotations[Annotation.importArchitecture]),
+    ...variable('IMPORTER_PULL_METHOD', annotations[Annotation.importPullMethod]),
+    ...variable('IMPORTER_REGISTRY_IMAGE_STREAM', annotations[Annotation.importImageStream]),
+    ...variable('IMPORTER_DISK_ID', annotations[Annotation.importDiskId]),
+    ...variable('IMPORTER_UUID', annotations[Annotation.importUuid]),
+    ...variable('IMPORTER_BACKING_FILE', annotations[Annotation.importBackingFile]),
+    ...variable('IMPORTER_THUMBPRINT', annotations[Annotation.importThumbprint]),
     ...variable('PREALLOCATION', annotations[Annotation.preallocation] ?? 'false'),
     ...(secret === undefined ? [] : secretEnvironment(secret, annotations[Annotation.importSource])),
     ...numbered(annotations, Annotation.importExtraHeader).flatMap((line, index) =>

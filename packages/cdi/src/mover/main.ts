@@ -79,6 +79,7 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
           clock: io.clock,
           insecureRegistries: task.insecureRegistries,
           architecture: task.architecture,
+          isArchitectureChosen: task.isArchitectureChosen,
           ...(task.credentials && { credentials: task.credentials }),
         },
         signal,

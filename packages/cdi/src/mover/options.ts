@@ -32,6 +32,7 @@ export interface SourceTask {
   readonly ca: readonly string[];
   readonly insecureSkipVerify: boolean;
   readonly architecture: string;
+  readonly isArchitectureChosen: boolean;
   readonly allowedAddresses: readonly string[];
   readonly insecureRegistries: readonly string[];
   readonly stallMs: number;
@@ -99,6 +100,7 @@ export async function readSource(argv: readonly string[], env: MoverEnv): Promis
     ca: await certificates(env.IMPORTER_CERT_DIR),
     insecureSkipVerify: env.INSECURE_TLS === 'true',
     architecture: env.IMPORTER_REGISTRY_IMAGE_ARCHITECTURE || hostArchitecture(process.arch),
+    isArchitectureChosen: Boolean(env.IMPORTER_REGISTRY_IMAGE_ARCHITECTURE),
     allowedAddresses: values['allow-address'] ?? [],
     insecureRegistries: values['insecure-registry'] ?? [],
     stallMs: Number(values['stall-ms'] ?? 60_000),
@@ -112,7 +114,7 @@ function sourceOf(env: MoverEnv, files: readonly string[] | undefined): MoverSou
   const endpoint = env.IMPORTER_ENDPOINT ?? '';
   const kind = env.IMPORTER_SOURCE ?? 'http';
   if (kind === 'none') return { kind: 'blank' };
-  if (kind === 'registry') return { kind: 'registry', reference: endpoint, ...(files && { files }) };
+  if (kind === 'registry') return { kind: 'registry', reference: imageOf(env, endpoint), ...(files && { files }) };
   if (kind !== 'http' && kind !== 's3' && kind !== 'gcs') throw new ImportError('InvalidRequest', unsupported(kind));
   const url = objectUrl(kind, endpoint);
   const { GOOGLE_APPLICATION_CREDENTIALS: keyFile } = env;
@@ -127,6 +129,15 @@ function objectUrl(kind: keyof typeof OBJECT, endpoint: string): URL {
   return url;
 }
 
+function imageOf({ IMPORTER_REGISTRY_IMAGE_STREAM: stream }: MoverEnv, endpoint: string): string {
+  if (endpoint === '' && stream)
+    throw new ImportError(
+      'InvalidRequest',
+      `Failed to pull image: ImageStream ${stream} is an object of OpenShift's image registry, which this cluster does not have. Name the image in spec.source.registry.url`,
+    );
+  return endpoint;
+}
+
 function checksumOf({ IMPORTER_CHECKSUM: text }: MoverEnv): { checksum?: Checksum } {
   if (!text) return {};
   const checksum = parseChecksum(text);
@@ -134,11 +145,12 @@ function checksumOf({ IMPORTER_CHECKSUM: text }: MoverEnv): { checksum?: Checksu
   return { checksum };
 }
 
-/** Sources of CDI that need what is not in an installation: what to do instead. */
+/** Sources of CDI that need what is not in an installation: what is missing, and what to do instead. */
 function unsupported(kind: string): string {
   const remedies: Readonly<Record<string, string>> = {
-    imageio: 'Export the disk from oVirt and import it over http, or upload it',
-    vddk: 'VMware does not let its VDDK library be passed on. Export the VM as OVA or VMDK and import that over http, or upload it',
+    imageio:
+      'It needs a client of the oVirt engine, which Slipway does not have. Export the disk from oVirt and import it over http, or upload it',
+    vddk: "It needs VMware's VDDK library, which may not be passed on, and a program that loads it. Export the VM as OVA or VMDK and import that over http, or upload it",
   };
   return `Import source "${kind}" is not supported. ${remedies[kind] ?? 'Use http, s3, gcs, registry or blank'}`;
 }

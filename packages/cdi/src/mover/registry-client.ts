@@ -20,6 +20,8 @@ export interface RegistryDeps {
   readonly insecureRegistries: readonly string[];
   /** OCI name, such as `amd64`. */
   readonly architecture: string;
+  /** Somebody asked for it by name: an image of one architecture has to be of this one. */
+  readonly isArchitectureChosen?: boolean;
 }
 
 export interface Descriptor {
@@ -83,19 +85,31 @@ export class RegistryClient {
     const { digest, manifest } = choice === undefined ? top : await this.manifest(choice.digest, signal);
     const { layers, config } = manifest;
     if (!layers?.every(isDescriptor)) throw this.notAnImage();
-    return { digest, layers, ...(config !== undefined && isDescriptor(config) && { config }) };
+    const image = { digest, layers, ...(config !== undefined && isDescriptor(config) && { config }) };
+    if (choice === undefined && this.deps.isArchitectureChosen) await this.checkArchitecture(image, signal);
+    return image;
+  }
+
+  private async checkArchitecture(image: ResolvedImage, signal: AbortSignal): Promise<void> {
+    const config = await this.configuration(image, signal);
+    const found = isObject(config) && typeof config['architecture'] === 'string' ? config['architecture'] : 'unknown';
+    if (found !== this.deps.architecture)
+      throw new ImportError(
+        'SourceNotFound',
+        `Failed to pull image: ${this.name()} is of architecture ${found}, not ${this.deps.architecture}. Correct spec.source.registry.platform.architecture`,
+      );
   }
 
   /** Labels that the image's configuration gives its disk; none for an image without one. */
-  async labels({ config }: ResolvedImage, signal: AbortSignal): Promise<Record<string, string>> {
-    if (config === undefined || config.size > MAX_MANIFEST_BYTES) return {};
+  async labels(image: ResolvedImage, signal: AbortSignal): Promise<Record<string, string>> {
+    return imageLabels(await this.configuration(image, signal));
+  }
+
+  private async configuration({ config }: ResolvedImage, signal: AbortSignal): Promise<unknown> {
+    if (config === undefined || config.size > MAX_MANIFEST_BYTES) return undefined;
     const chunks: Buffer[] = [];
     for await (const chunk of this.blob(config, signal)) chunks.push(chunk);
-    try {
-      return imageLabels(JSON.parse(Buffer.concat(chunks).toString('utf8')));
-    } catch {
-      return {}; // not JSON: the disk is none the worse
-    }
+    return parsed(Buffer.concat(chunks).toString('utf8')); // not JSON: the disk is none the worse
   }
 
   /** Digest of the manifest that the tag names now, of all platforms where there are several. */

@@ -79,3 +79,20 @@ it('asks with the name and the password of an image pull secret', async () => {
     `Basic ${Buffer.from('joe:secret').toString('base64')}`,
   );
 });
+
+it('takes an image of one architecture for that one alone, when one was asked for', async () => {
+  serveImage({ architecture: 'arm64' });
+  expect(await run({ IMPORTER_REGISTRY_IMAGE_ARCHITECTURE: 'amd64' })).toMatchObject({
+    exitCode: 1,
+    message: expect.stringMatching(/is of architecture arm64, not amd64.*platform\.architecture/),
+  });
+  expect(await run({ IMPORTER_REGISTRY_IMAGE_ARCHITECTURE: 'arm64' })).toMatchObject({ exitCode: 0 });
+});
+
+it('says that there are no image streams', async () => {
+  const stream = { IMPORTER_ENDPOINT: '', IMPORTER_REGISTRY_IMAGE_STREAM: 'rhel9-guest' };
+  expect(await run(stream)).toMatchObject({
+    exitCode: 1,
+    message: expect.stringMatching(/ImageStream rhel9-guest .*spec\.source\.registry\.url/),
+  });
+});

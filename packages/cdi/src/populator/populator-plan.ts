@@ -6,7 +6,7 @@ import {
   type VolumeUploadSource,
 } from '@slipway/api';
 import { Annotation } from '../constants.ts';
-import { importAnnotations } from '../data-volume/render-claim.ts';
+import { importAnnotations } from '../import/import-annotations.ts';
 
 const CDI_GROUP = 'cdi.kubevirt.io';
 
