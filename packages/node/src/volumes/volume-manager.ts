@@ -1,35 +1,27 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, chown, lstat, rename, rm, writeFile } from 'node:fs/promises';
+import { chown, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  DataVolumeKind,
-  type kubevirt,
-  type PersistentVolumeClaim,
-  type Pod,
-  PodKind,
-  type VirtualMachineInstance,
-} from '@slipway/api';
+import { type kubevirt, type Pod, PodKind, type VirtualMachineInstance } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, sleep, type TimerClock } from '@slipway/runtime';
-import { isHotpluggable, writeIso } from '@slipway/virt';
+import { isHotpluggable } from '@slipway/virt';
 import type { NodeConfig, PodRunner, PreparedFiles, PreparedVolume, Sandbox, SavedState, VolumeManager } from '../contracts.ts';
-import { METRICS_DISK_BYTES } from '../downward-metrics/index.ts';
 import { type PodClaims, podClaims } from './attach-claims.ts';
-import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
+import type { ConfigDiskDeps } from './config-disks.ts';
 import { ExportPodRunner } from './export-pod-runner.ts';
+import { filledVolume } from './filled-volume.ts';
 import { type GuestFilesDeps, isShared, prepareGuestFiles } from './guest-files.ts';
 import { ImageStore } from './image-store.ts';
 import { localSnapshotter } from './local-snapshotter.ts';
 import { localProvisioner, localReclaimer, volumeUidOf } from './local-provisioner.ts';
 import { MoverLauncher } from './mover-launcher.ts';
 import { boundVolume, MoverPodRunner } from './mover-pod-runner.ts';
-import { ignoreNotFound } from './object-writes.ts';
-import { bytesOf } from './provision-plan.ts';
+import { prepareDisk } from './prepare-disk.ts';
 import { hostQemuImg } from './qemu-img.ts';
 import type { LiveDisks } from './snapshot-volume.ts';
 import { UploadIntakes } from './upload-intake.ts';
 import { VolumeError } from './volume-error.ts';
-import { checkedUid, DISK_NAME, type VolumeRecord } from './volume-record.ts';
+import { checkedUid, DISK_NAME } from './volume-record.ts';
 import { makeDirectory, VolumeStore } from './volume-store.ts';
 
 export interface VolumeManagerDeps extends ConfigDiskDeps {
@@ -102,20 +94,6 @@ interface ManagerDeps extends VolumeManagerDeps {
   readonly isPodGone: (podUid: string) => boolean;
 }
 
-const IMPORT_SOURCE = 'cdi.kubevirt.io/storage.import.source';
-const IMPORT_ENDPOINT = 'cdi.kubevirt.io/storage.import.endpoint';
-const UPLOAD_TARGET = 'cdi.kubevirt.io/storage.upload.target';
-const POD_PHASE = 'cdi.kubevirt.io/storage.pod.phase';
-const POPULATED_FOR = 'cdi.kubevirt.io/storage.populatedFor';
-
-interface Place {
-  readonly vmi: VirtualMachineInstance;
-  readonly podUid: string;
-  readonly sandbox: Sandbox;
-  /** Directory of this one volume of the pod. */
-  readonly directory: string;
-}
-
 class LocalVolumeManager implements VolumeManager {
   private readonly deps: ManagerDeps;
   private readonly podRoot: string;
@@ -184,7 +162,7 @@ class LocalVolumeManager implements VolumeManager {
       // hotplugged ones come when the guest runs; shared ones are no disks
       if (isHotpluggable(volume) || isShared(vmi, volume.name)) continue;
       const directory = await this.volumeDirectory(root, volume.name, sandbox);
-      const made = await this.prepareOne(volume, { vmi, podUid, sandbox, directory }, signal);
+      const made = await prepareDisk(this.deps, volume, { vmi, podUid, sandbox, directory }, signal);
       if (made !== undefined) prepared.push({ name: volume.name, ...made });
     }
     return prepared;
@@ -197,7 +175,7 @@ class LocalVolumeManager implements VolumeManager {
       await this.makeShared(root, owner);
       return this.volumeDirectory(root, name, owner);
     };
-    const claim: GuestFilesDeps['claim'] = (namespace, name, aborting) => this.filledVolume(name, namespace, aborting);
+    const claim: GuestFilesDeps['claim'] = (namespace, name, aborting) => filledVolume(this.deps, { namespace, name }, aborting);
     return prepareGuestFiles({ ...this.deps, directory, claim }, vmi, pod, sandbox, signal);
   }
 
@@ -211,7 +189,7 @@ class LocalVolumeManager implements VolumeManager {
     await this.open();
     const podUid = checkedUid(pod.metadata.uid);
     const directory = await this.volumeDirectory(join(this.podRoot, podUid), volume.name, sandbox);
-    const made = await this.prepareOne(volume, { vmi, podUid, sandbox, directory }, signal);
+    const made = await prepareDisk(this.deps, volume, { vmi, podUid, sandbox, directory }, signal);
     if (made === undefined) throw new VolumeError('FailedMount', `Volume ${volume.name} is no disk`);
     return { name: volume.name, ...made };
   }
@@ -240,7 +218,11 @@ class LocalVolumeManager implements VolumeManager {
     const { store } = this.deps;
     const podUid = checkedUid(pod.metadata.uid);
     const directory = await this.volumeDirectory(join(this.podRoot, podUid), 'memory-state', sandbox);
-    const { volumeUid, record } = await this.filledVolume(claimName, vmi.metadata.namespace ?? '', signal);
+    const { volumeUid, record } = await filledVolume(
+      this.deps,
+      { namespace: vmi.metadata.namespace ?? '', name: claimName },
+      signal,
+    );
     const forget = (): Promise<void> => rm(directory, { recursive: true, force: true });
     if (record.isSpent) {
       await forget();
@@ -289,170 +271,11 @@ class LocalVolumeManager implements VolumeManager {
     await launcher.open();
   }
 
-  private async prepareOne(
-    volume: kubevirt.Volume,
-    place: Place,
-    signal: AbortSignal,
-  ): Promise<Omit<PreparedVolume, 'name'> | undefined> {
-    const buildConfig = configDiskBuilder(volume);
-    if (buildConfig !== undefined)
-      return this.configDisk(writeIso(await buildConfig(place.vmi, volume, this.deps, signal)), place);
-    const { persistentVolumeClaim, dataVolume, containerDisk, emptyDisk, ephemeral } = volume;
-    if (persistentVolumeClaim)
-      return persistentVolumeClaim.readOnly
-        ? this.readOnlyDisk(persistentVolumeClaim.claimName, place, signal)
-        : this.claimDisk(persistentVolumeClaim.claimName, isShareable(place.vmi, volume), place, signal);
-    if (dataVolume) return this.claimDisk(dataVolume.name, isShareable(place.vmi, volume), place, signal);
-    if (ephemeral?.persistentVolumeClaim) return this.ephemeralDisk(ephemeral.persistentVolumeClaim.claimName, place, signal);
-    if (containerDisk) return this.containerDisk(containerDisk, place, signal);
-    if (emptyDisk) return this.emptyDisk(bytesOf(emptyDisk.capacity), place);
-    if (volume.hostDisk)
-      throw new VolumeError(
-        'FailedMount',
-        `Volume ${volume.name}: host disks are not offered: they would hand host files to guests. Import the file into a DataVolume`,
-      );
-    if (volume.downwardMetrics) return this.metricsDisk(place);
-    return undefined; // no disk: memory dumps
-  }
-
-  private async readOnlyDisk(claimName: string, place: Place, signal: AbortSignal): Promise<Omit<PreparedVolume, 'name'>> {
-    const { claim, volumeUid, record } = await this.filledVolume(claimName, place.vmi.metadata.namespace ?? '', signal);
-    await this.deps.store.linkReadOnly(volumeUid, place.directory);
-    return {
-      path: join(place.directory, DISK_NAME),
-      format: record.format,
-      readOnly: true,
-      sizeBytes: record.virtualSizeBytes,
-      claim: claimFacts(claim),
-    };
-  }
-
-  private async claimDisk(
-    claimName: string,
-    isShared: boolean,
-    place: Place,
-    signal: AbortSignal,
-  ): Promise<Omit<PreparedVolume, 'name'>> {
-    const { store, isPodGone } = this.deps;
-    const { claim, volumeUid } = await this.filledVolume(claimName, place.vmi.metadata.namespace ?? '', signal);
-    const attachment = { podUid: place.podUid, uid: place.sandbox.uid, ...(isShared && { isShared }) };
-    const attached = await store.attach(volumeUid, attachment, isPodGone, signal);
-    return {
-      path: isShared ? await store.linkShared(volumeUid, place.directory) : store.activePath(volumeUid, attached),
-      format: attached.format,
-      readOnly: false,
-      sizeBytes: attached.virtualSizeBytes,
-      claim: claimFacts(claim),
-    };
-  }
-
-  private async ephemeralDisk(claimName: string, place: Place, signal: AbortSignal): Promise<Omit<PreparedVolume, 'name'>> {
-    const { claim, volumeUid, record } = await this.filledVolume(claimName, place.vmi.metadata.namespace ?? '', signal);
-    if (!(await exists(join(place.directory, DISK_NAME))))
-      await this.deps.store.overlayOnVolume(volumeUid, place.directory, signal);
-    await this.give(join(place.directory, DISK_NAME), place.sandbox);
-    return {
-      path: join(place.directory, DISK_NAME),
-      format: 'qcow2',
-      readOnly: false,
-      sizeBytes: record.virtualSizeBytes,
-      claim: claimFacts(claim),
-    };
-  }
-
-  private async containerDisk(
-    source: kubevirt.ContainerDiskSource,
-    place: Place,
-    signal: AbortSignal,
-  ): Promise<Omit<PreparedVolume, 'name'>> {
-    const path = join(place.directory, DISK_NAME);
-    const image = await this.deps.images.get(
-      {
-        reference: source.image,
-        pullPolicy: (await exists(path)) ? 'IfNotPresent' : source.imagePullPolicy,
-        ...(source.imagePullSecret && {
-          pullSecret: { namespace: place.vmi.metadata.namespace ?? '', name: source.imagePullSecret },
-        }),
-      },
-      signal,
-    );
-    // an overlay that exists belongs to the running guest: the agent was restarted
-    if (!(await exists(path))) await this.deps.store.overlayOn(image, place.directory, signal);
-    await this.give(path, place.sandbox);
-    return { path, format: 'qcow2', readOnly: false, sizeBytes: image.sizeBytes };
-  }
-
-  private async emptyDisk(sizeBytes: number, place: Place): Promise<Omit<PreparedVolume, 'name'>> {
-    if (sizeBytes <= 0) throw new VolumeError('FailedMount', 'An emptyDisk needs a capacity above zero');
-    const path = join(place.directory, DISK_NAME);
-    if (!(await exists(path))) await this.deps.store.makeBlankFile(path, sizeBytes);
-    await this.give(path, place.sandbox);
-    return { path, format: 'raw', readOnly: false, sizeBytes };
-  }
-
-  /** A disk that the agent writes and the guest reads. */
-  private async metricsDisk({ directory, sandbox }: Place): Promise<Omit<PreparedVolume, 'name'>> {
-    const path = join(directory, DISK_NAME);
-    if (!(await exists(path))) await this.deps.store.makeBlankFile(path, METRICS_DISK_BYTES);
-    await chown(path, 0, sandbox.uid);
-    await chmod(path, 0o640);
-    return { path, format: 'raw', readOnly: true, sizeBytes: METRICS_DISK_BYTES };
-  }
-
-  private async configDisk(bytes: Uint8Array, place: Place): Promise<Omit<PreparedVolume, 'name'>> {
-    const path = join(place.directory, DISK_NAME);
-    // the running guest keeps what it has; it may write, into this copy of its own: SATA and USB disks cannot be read-only
-    if (!(await exists(path))) {
-      const whole = `${path}.new`;
-      await writeFile(whole, padded(bytes), { mode: 0o600 });
-      await this.give(whole, place.sandbox);
-      await rename(whole, path);
-    }
-    return { path, format: 'raw', readOnly: false, sizeBytes: padded(bytes).length };
-  }
-
-  private async filledVolume(
-    claimName: string,
-    namespace: string,
-    signal: AbortSignal,
-  ): Promise<{ claim: PersistentVolumeClaim; volumeUid: string; record: VolumeRecord }> {
-    const { claim, volume } = await boundVolume(this.deps.client, { namespace, name: claimName }, signal);
-    await this.checkPopulated(claim, signal);
-    const volumeUid = volumeUidOf(volume);
-    const record = await this.deps.store.get(volumeUid);
-    if (record.state === 'filling')
-      throw new VolumeError('FailedMount', `The disk of claim "${claimName}" is still being filled`);
-    return { claim, volumeUid, record };
-  }
-
-  /** The launcher may be the first consumer of a claim: then the disk is here before its content is. */
-  private async checkPopulated({ metadata }: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
-    const { name = '', namespace = '', annotations = {} } = metadata;
-    const isImport = [IMPORT_SOURCE, IMPORT_ENDPOINT, UPLOAD_TARGET].some((key) => annotations[key] !== undefined);
-    if (isImport && annotations[POD_PHASE] === 'Succeeded') return;
-    const isPending = isImport && annotations[POPULATED_FOR] === undefined;
-    const owner = metadata.ownerReferences?.find(({ kind }) => kind === 'DataVolume');
-    const dataVolume =
-      owner && (await this.deps.client.get(DataVolumeKind, { namespace, name: owner.name }, { signal }).catch(ignoreNotFound));
-    const isFilling = dataVolume !== undefined && dataVolume.status?.phase !== 'Succeeded';
-    if (isPending || isFilling) throw new VolumeError('FailedMount', `The disk of claim "${name}" is still being filled`);
-  }
-
   /** A directory that root alone can change and the sandbox alone can look into. */
   private async makeShared(directory: string, { uid }: Sandbox): Promise<void> {
     await makeDirectory(directory, 0o710);
     await chown(directory, 0, uid);
   }
-
-  private async give(path: string, { uid }: Sandbox): Promise<void> {
-    await chown(path, uid, uid);
-  }
-}
-
-/** QEMU writes disks whole sectors of the storage at a time, which on some is 4 KiB. */
-function padded(bytes: Uint8Array): Uint8Array {
-  const SECTOR_BYTES = 4096;
-  return Buffer.concat([bytes, Buffer.alloc(-bytes.length & (SECTOR_BYTES - 1))]);
 }
 
 /** For a node that runs no guests. */
@@ -463,20 +286,3 @@ const noGuests = (isGone: (podUid: string) => boolean): LiveDisks => ({
 });
 
 const unreachable = (): Promise<never> => Promise.reject(new Error('The volume controllers reach no node'));
-
-/** Whether the volume's disk may be written by several VMs at once. */
-const isShareable = ({ spec }: VirtualMachineInstance, { name }: kubevirt.Volume): boolean =>
-  (spec.domain.devices.disks ?? []).some((disk) => disk.name === name && disk.shareable === true);
-
-const claimFacts = ({ metadata, spec }: PersistentVolumeClaim): NonNullable<PreparedVolume['claim']> => ({
-  claimName: metadata.name ?? '',
-  volumeMode: spec?.volumeMode ?? 'Filesystem',
-  accessModes: spec?.accessModes ?? [],
-});
-
-async function exists(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => true,
-    () => false,
-  );
-}

@@ -1,0 +1,186 @@
+import { chmod, chown, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { kubevirt, PersistentVolumeClaim, VirtualMachineInstance } from '@slipway/api';
+import { writeIso } from '@slipway/virt';
+import type { PreparedVolume, Sandbox } from '../contracts.ts';
+import { METRICS_DISK_BYTES } from '../downward-metrics/index.ts';
+import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
+import { filledVolume } from './filled-volume.ts';
+import type { ImageStore } from './image-store.ts';
+import { bytesOf } from './provision-plan.ts';
+import { VolumeError } from './volume-error.ts';
+import { exists } from './volume-files.ts';
+import { DISK_NAME } from './volume-record.ts';
+import type { VolumeStore } from './volume-store.ts';
+
+export interface DiskDeps extends ConfigDiskDeps {
+  readonly store: VolumeStore;
+  readonly images: ImageStore;
+  readonly isPodGone: (podUid: string) => boolean;
+}
+
+/** Where a disk of a pod goes. */
+export interface DiskPlace {
+  readonly vmi: VirtualMachineInstance;
+  readonly podUid: string;
+  readonly sandbox: Sandbox;
+  /** Directory of this one volume of the pod. */
+  readonly directory: string;
+}
+
+export type PreparedDisk = Omit<PreparedVolume, 'name'>;
+
+/** Makes the disk of a volume ready, or finds it as it is while the guest runs. Undefined for what is no disk. */
+export async function prepareDisk(
+  deps: DiskDeps,
+  volume: kubevirt.Volume,
+  place: DiskPlace,
+  signal: AbortSignal,
+): Promise<PreparedDisk | undefined> {
+  const buildConfig = configDiskBuilder(volume);
+  if (buildConfig !== undefined) return configDisk(deps, writeIso(await buildConfig(place.vmi, volume, deps, signal)), place);
+  const { persistentVolumeClaim, dataVolume, containerDisk, emptyDisk, ephemeral } = volume;
+  if (persistentVolumeClaim)
+    return persistentVolumeClaim.readOnly
+      ? readOnlyDisk(deps, persistentVolumeClaim.claimName, place, signal)
+      : claimDisk(deps, persistentVolumeClaim.claimName, isShareable(place.vmi, volume), place, signal);
+  if (dataVolume) return claimDisk(deps, dataVolume.name, isShareable(place.vmi, volume), place, signal);
+  if (ephemeral?.persistentVolumeClaim) return ephemeralDisk(deps, ephemeral.persistentVolumeClaim.claimName, place, signal);
+  if (containerDisk) return imageDisk(deps, containerDisk, place, signal);
+  if (emptyDisk) return blankDisk(deps, bytesOf(emptyDisk.capacity), place);
+  if (volume.hostDisk)
+    throw new VolumeError(
+      'FailedMount',
+      `Volume ${volume.name}: host disks are not offered: they would hand host files to guests. Import the file into a DataVolume`,
+    );
+  if (volume.downwardMetrics) return metricsDisk(deps, place);
+  return undefined; // no disk: memory dumps
+}
+
+async function readOnlyDisk(deps: DiskDeps, claimName: string, place: DiskPlace, signal: AbortSignal): Promise<PreparedDisk> {
+  const { claim, volumeUid, record } = await filledVolume(
+    deps,
+    { namespace: place.vmi.metadata.namespace ?? '', name: claimName },
+    signal,
+  );
+  await deps.store.linkReadOnly(volumeUid, place.directory);
+  return {
+    path: join(place.directory, DISK_NAME),
+    format: record.format,
+    readOnly: true,
+    sizeBytes: record.virtualSizeBytes,
+    claim: claimFacts(claim),
+  };
+}
+
+async function claimDisk(
+  deps: DiskDeps,
+  claimName: string,
+  isShared: boolean,
+  place: DiskPlace,
+  signal: AbortSignal,
+): Promise<PreparedDisk> {
+  const { store, isPodGone } = deps;
+  const { claim, volumeUid } = await filledVolume(
+    deps,
+    { namespace: place.vmi.metadata.namespace ?? '', name: claimName },
+    signal,
+  );
+  const attachment = { podUid: place.podUid, uid: place.sandbox.uid, ...(isShared && { isShared }) };
+  const attached = await store.attach(volumeUid, attachment, isPodGone, signal);
+  return {
+    path: isShared ? await store.linkShared(volumeUid, place.directory) : store.activePath(volumeUid, attached),
+    format: attached.format,
+    readOnly: false,
+    sizeBytes: attached.virtualSizeBytes,
+    claim: claimFacts(claim),
+  };
+}
+
+async function ephemeralDisk(deps: DiskDeps, claimName: string, place: DiskPlace, signal: AbortSignal): Promise<PreparedDisk> {
+  const { claim, volumeUid, record } = await filledVolume(
+    deps,
+    { namespace: place.vmi.metadata.namespace ?? '', name: claimName },
+    signal,
+  );
+  if (!(await exists(join(place.directory, DISK_NAME)))) await deps.store.overlayOnVolume(volumeUid, place.directory, signal);
+  await give(join(place.directory, DISK_NAME), place.sandbox);
+  return {
+    path: join(place.directory, DISK_NAME),
+    format: 'qcow2',
+    readOnly: false,
+    sizeBytes: record.virtualSizeBytes,
+    claim: claimFacts(claim),
+  };
+}
+
+async function imageDisk(
+  deps: DiskDeps,
+  source: kubevirt.ContainerDiskSource,
+  place: DiskPlace,
+  signal: AbortSignal,
+): Promise<PreparedDisk> {
+  const path = join(place.directory, DISK_NAME);
+  const image = await deps.images.get(
+    {
+      reference: source.image,
+      pullPolicy: (await exists(path)) ? 'IfNotPresent' : source.imagePullPolicy,
+      ...(source.imagePullSecret && {
+        pullSecret: { namespace: place.vmi.metadata.namespace ?? '', name: source.imagePullSecret },
+      }),
+    },
+    signal,
+  );
+  // an overlay that exists belongs to the running guest: the agent was restarted
+  if (!(await exists(path))) await deps.store.overlayOn(image, place.directory, signal);
+  await give(path, place.sandbox);
+  return { path, format: 'qcow2', readOnly: false, sizeBytes: image.sizeBytes };
+}
+
+async function blankDisk(deps: DiskDeps, sizeBytes: number, place: DiskPlace): Promise<PreparedDisk> {
+  if (sizeBytes <= 0) throw new VolumeError('FailedMount', 'An emptyDisk needs a capacity above zero');
+  const path = join(place.directory, DISK_NAME);
+  if (!(await exists(path))) await deps.store.makeBlankFile(path, sizeBytes);
+  await give(path, place.sandbox);
+  return { path, format: 'raw', readOnly: false, sizeBytes };
+}
+
+/** A disk that the agent writes and the guest reads. */
+async function metricsDisk(deps: DiskDeps, { directory, sandbox }: DiskPlace): Promise<PreparedDisk> {
+  const path = join(directory, DISK_NAME);
+  if (!(await exists(path))) await deps.store.makeBlankFile(path, METRICS_DISK_BYTES);
+  await chown(path, 0, sandbox.uid);
+  await chmod(path, 0o640);
+  return { path, format: 'raw', readOnly: true, sizeBytes: METRICS_DISK_BYTES };
+}
+
+async function configDisk(deps: DiskDeps, bytes: Uint8Array, place: DiskPlace): Promise<PreparedDisk> {
+  const path = join(place.directory, DISK_NAME);
+  // the running guest keeps what it has; it may write, into this copy of its own: SATA and USB disks cannot be read-only
+  if (!(await exists(path))) {
+    const whole = `${path}.new`;
+    await writeFile(whole, padded(bytes), { mode: 0o600 });
+    await give(whole, place.sandbox);
+    await rename(whole, path);
+  }
+  return { path, format: 'raw', readOnly: false, sizeBytes: padded(bytes).length };
+}
+
+async function give(path: string, { uid }: Sandbox): Promise<void> {
+  await chown(path, uid, uid);
+}
+/** QEMU writes disks whole sectors of the storage at a time, which on some is 4 KiB. */
+function padded(bytes: Uint8Array): Uint8Array {
+  const SECTOR_BYTES = 4096;
+  return Buffer.concat([bytes, Buffer.alloc(-bytes.length & (SECTOR_BYTES - 1))]);
+}
+
+/** Whether the volume's disk may be written by several VMs at once. */
+const isShareable = ({ spec }: VirtualMachineInstance, { name }: kubevirt.Volume): boolean =>
+  (spec.domain.devices.disks ?? []).some((disk) => disk.name === name && disk.shareable === true);
+
+const claimFacts = ({ metadata, spec }: PersistentVolumeClaim): NonNullable<PreparedVolume['claim']> => ({
+  claimName: metadata.name ?? '',
+  volumeMode: spec?.volumeMode ?? 'Filesystem',
+  accessModes: spec?.accessModes ?? [],
+});
