@@ -14,3 +14,4 @@ export * from './cgroups.ts';
 export * from './safe-path.ts';
 export * from './session-process.ts';
 export * from './command-process.ts';
+export * from './open-files.ts';
