@@ -94,8 +94,8 @@ const synology: Entry = ({ protocol = 'iscsi' }) => {
 /** What is known of provisioners by name; CDI has the same table. */
 const KNOWN: Readonly<Record<string, Entry>> = {
   // clones of a claim on the same node share its blocks, so the provisioner is asked for them
-  'local.slipway.dev': can('O/F', cloning),
-  'shared.slipway.dev': can('X/F O/F'),
+  'local.slipway.dev': can('O/F O/B', cloning),
+  'shared.slipway.dev': can('X/F X/B O/F O/B', cloning),
   'kubevirt.io.hostpath-provisioner': (parameters) => ('overlayCSI' in parameters ? can('X/F') : ONE_FILE),
   'kubevirt.io/hostpath-provisioner': ONE_FILE,
   'k8s.io/minikube-hostpath': ONE_FILE,

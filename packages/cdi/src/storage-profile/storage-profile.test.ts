@@ -14,7 +14,7 @@ const shown = (provisioner: string, parameters?: Record<string, string>): string
 
 describe('capabilities', () => {
   it.each<[string, Record<string, string>, string]>([
-    ['local.slipway.dev', {}, 'RWO/F'],
+    ['local.slipway.dev', {}, 'RWO/F RWO/B'],
     ['kubevirt.io.hostpath-provisioner', {}, 'RWO/F'],
     ['kubevirt.io.hostpath-provisioner', { overlayCSI: 'x' }, 'RWM/F'],
     ['openshift-storage.rbd.csi.ceph.com', {}, 'RWM/B RWO/B RWO/F'],
