@@ -8,3 +8,4 @@ export * from './https-server.ts';
 export * from './fuzz/index.ts';
 export * from './simulated-node.ts';
 export { createAuthority, issueCertificate } from '@slipway/apiserver';
+export * from './object-stores.ts';

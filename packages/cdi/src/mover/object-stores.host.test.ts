@@ -8,7 +8,7 @@ import { gcsObject } from './gcs.ts';
 import { type MoverOutcome, runMover } from './main.ts';
 import type { MoverEnv } from './options.ts';
 import { s3Region } from './s3.ts';
-import { type ObjectStore, startGcs, startS3 } from './testing/object-stores.ts';
+import { type ObjectStore, startGcs, startS3 } from '@slipway/testkit';
 import { testIo } from './testing/test-io.ts';
 
 const MiB = 1024 * 1024;

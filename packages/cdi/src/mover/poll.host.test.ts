@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { MoverOutcome } from './main.ts';
 import type { MoverEnv } from './options.ts';
 import { runPoll } from './poll.ts';
-import { startS3 } from './testing/object-stores.ts';
+import { startS3 } from '@slipway/testkit';
 import { type ImageServer, startImageServer } from './testing/image-server.ts';
 import { testIo } from './testing/test-io.ts';
 

@@ -27,11 +27,13 @@ async function listen(answer: RequestListener): Promise<{ url: string; close: ()
 function sendObject(objects: ObjectStore['objects'], request: IncomingMessage, response: ServerResponse): void {
   const body = objects.get(decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname));
   if (body === undefined) return void response.writeHead(404).end();
-  const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
+  const [first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '')?.slice(1) ?? [];
+  const start = Number(first ?? 0);
+  const end = last ? Math.min(Number(last) + 1, body.length) : body.length;
   const etag = `"${createHash('md5').update(body).digest('hex')}"`;
-  const range = start > 0 ? { 'Content-Range': `bytes ${start}-${body.length - 1}/${body.length}` } : {};
-  response.writeHead(start > 0 ? 206 : 200, { ...range, ETag: etag, 'Content-Length': body.length - start });
-  response.end(body.subarray(start));
+  const range = first === undefined ? {} : { 'Content-Range': `bytes ${start}-${end - 1}/${body.length}` };
+  response.writeHead(first === undefined ? 200 : 206, { ...range, ETag: etag, 'Content-Length': end - start });
+  response.end(body.subarray(start, end));
 }
 
 const hmac = (key: Buffer | string, text: string): Buffer => createHmac('sha256', key).update(text).digest();
