@@ -1,8 +1,10 @@
 import type { ControllerRegistration } from '@slipway/runtime';
-import { cdiOperator, kubeVirtOperator, sspOperator } from './components/index.ts';
+import { cdiOperator } from './cdi/index.ts';
+import { kubeVirtOperator, sspOperator } from './components/index.ts';
 import { hyperConvergedController } from './hyperconverged/index.ts';
 import { cdiConfigController, storageClassController } from './storage/index.ts';
 
+export { cdiAdmission } from './cdi/cdi-admission.ts';
 export { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 export * from './kinds.ts';
 

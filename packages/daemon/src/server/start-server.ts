@@ -25,7 +25,7 @@ import {
   virtApiRules,
   virtualMachineSubresources,
 } from '@slipway/controllers';
-import { convertHyperConverged, operators } from '@slipway/operators';
+import { cdiAdmission, convertHyperConverged, operators } from '@slipway/operators';
 import {
   componentRights,
   componentUser,
@@ -149,6 +149,7 @@ async function createApi(
         newUuid: randomUUID,
         isPlatform: platformUserIn([INSTALL_NAMESPACE], () => facts()?.kubeVirtNamespace()),
       }),
+      cdiAdmission({ client }),
       dataImportCronAdmission,
       claimAdmission({ client }),
       dataVolumeAdmission({ findClaim: (namespace, name) => findClaim(client, namespace, name) }),

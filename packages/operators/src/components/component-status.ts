@@ -11,17 +11,12 @@ export interface ComponentStatus {
 
 type WithStatus = KubeObject & { status?: { conditions?: Condition[] } };
 
-/**
- * Writes the status that a function finds, when it differs. `statusIn: 'object'` is for kinds without a status
- * subresource, whose status is a field like any other.
- */
+/** Writes the status that a function finds, when it differs. */
 export function statusReconciler<T extends KubeObject>(
   kind: ResourceKind<T>,
   { client, clock, informers }: ControllerDeps,
   statusOf: (object: T, signal: AbortSignal) => Promise<ComponentStatus>,
-  statusIn: 'subresource' | 'object' = 'subresource',
 ): Reconciler {
-  const subresource = statusIn === 'subresource' ? { subresource: 'status' } : {};
   const lister: Lister<T> = informers.lister(kind);
   return {
     async reconcile(key, signal) {
@@ -32,7 +27,7 @@ export function statusReconciler<T extends KubeObject>(
       const before: readonly Condition[] = object.status?.conditions ?? [];
       const conditions = updates.reduce((all, update) => setCondition(all, update, now), before);
       const status = { ...object.status, ...fields, conditions };
-      if (!deepEqual(status, object.status)) await client.update(kind, { ...object, status }, { ...subresource, signal });
+      if (!deepEqual(status, object.status)) await client.update(kind, { ...object, status }, { subresource: 'status', signal });
       return done;
     },
   };

@@ -1,36 +1,14 @@
-import { CDIKind, NamespaceKind, RoleBindingKind, RoleKind } from '@slipway/api';
+import { NamespaceKind, RoleBindingKind, RoleKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { allow, type ControllerRegistration, type PolicyRule } from '@slipway/runtime';
 import { SspKind } from '../kinds.ts';
-import { healthy, statusReconciler } from './component-status.ts';
+import { statusReconciler } from './component-status.ts';
 import { createOnce } from './create-once.ts';
 
 export { kubeVirtOperator } from './kubevirt-operator.ts';
 
 const VIEW_ROLE = 'os-images.kubevirt.io:view';
 const RBAC_GROUP = 'rbac.authorization.k8s.io';
-
-/** Reports the import controllers, which run beside it, as deployed. */
-export const cdiOperator: ControllerRegistration = {
-  name: 'cdi-operator',
-  rules: [...allow('update', CDIKind, [CDIKind, 'status'])],
-  create(deps) {
-    const { version } = deps.settings;
-    return {
-      kind: CDIKind,
-      concurrency: 1,
-      reconciler: statusReconciler(
-        CDIKind,
-        deps,
-        async () => ({
-          conditions: healthy('DeployCompleted', 'Deployment Completed'),
-          fields: { phase: 'Deployed', operatorVersion: version, targetVersion: version, observedVersion: version },
-        }),
-        'object',
-      ),
-    };
-  },
-};
 
 /** Makes the namespace of the golden images and lets every user see what is in it. */
 export const sspOperator: ControllerRegistration = {

@@ -26,7 +26,7 @@ import {
 import { HCO_FINALIZER, HCO_NAME, type HyperConverged, type RelatedObject } from '../kinds.ts';
 import { aggregateConditions, areAllGood, failedConditions, systemHealth } from './aggregate-conditions.ts';
 import type { Topology } from './operand-specs.ts';
-import { type Operand, OPERANDS, OperandWriter, operandKey } from './operands.ts';
+import { type Operand, OPERANDS, OperandWriter, operandKey, UNINSTALL_ORDER } from './operands.ts';
 import { writtenKind } from './read-spec.ts';
 
 export interface HyperConvergedDeps {
@@ -110,11 +110,11 @@ export class HyperConvergedReconciler implements Reconciler {
     return this.deps.client.update(kind, { ...hco, apiVersion: apiVersionOf(kind), metadata }, { signal });
   }
 
-  /** Last written first, each gone before the next; then the object itself may go. */
+  /** Each gone before the next; then the object itself may go. */
   private async uninstall(hco: HyperConverged, signal: AbortSignal): Promise<Result> {
     if (!hasFinalizer(hco, HCO_FINALIZER)) return done;
     const { client, events, settings, listerOf } = this.deps;
-    for (const operand of [...OPERANDS].reverse()) {
+    for (const operand of UNINSTALL_ORDER) {
       const key = operandKey(operand, settings.installNamespace);
       const object = listerOf(operand).get(key);
       if (object === undefined) continue;

@@ -30,6 +30,13 @@ export const OPERANDS: readonly Operand[] = [
   { component: 'SSP', kind: SspKind, name: SSP_NAME, part: 'schedule', specOf: sspSpec },
 ];
 
+const UNINSTALL: readonly Operand['component'][] = ['SSP', 'KubeVirt', 'CDI'];
+
+/** KubeVirt before CDI: a VM that still exists would ask for its disks again. */
+export const UNINSTALL_ORDER: readonly Operand[] = UNINSTALL.flatMap((component) =>
+  OPERANDS.filter((operand) => operand.component === component),
+);
+
 export const operandKey = ({ kind, name }: Operand, namespace: string): ObjectKey => ({
   namespace: kind.namespaced ? namespace : '',
   name,

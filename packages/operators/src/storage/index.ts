@@ -17,7 +17,8 @@ import {
   sleep,
   watchFor,
 } from '@slipway/runtime';
-import { CDI_NAME, CDIConfigKind } from '../kinds.ts';
+import { activeCdi, CONFIG_AUTHORITY } from '../cdi/active-cdi.ts';
+import { CDIConfigKind } from '../kinds.ts';
 
 const RETRY_MS = 250;
 const LOCAL = 'local.slipway.dev';
@@ -39,8 +40,9 @@ export const cdiConfigController: ControllerRegistration = {
       concurrency: 1,
       reconciler: {
         async reconcile(_, signal) {
-          const cdi = cdis.get({ namespace: '', name: CDI_NAME }) ?? cdis.list()[0];
-          if (cdi === undefined) return done;
+          const cdi = activeCdi(cdis);
+          // until then what the object says may still become the configuration
+          if (cdi?.metadata.annotations?.[CONFIG_AUTHORITY] === undefined) return done;
           const spec = cdi.spec.config ?? {};
           const current = configs.get(CONFIG_KEY);
           // the kinds of CDI have no status subresource: one write carries both
