@@ -14,6 +14,19 @@ export interface NodeConfig {
   readonly podCidrV6: string;
   /** First uid of the range from which sandboxes and data movers get theirs. */
   readonly uidBase: number;
+  /** Absent for the only node of an installation. */
+  readonly link?: NodeLink;
+}
+
+/** How a node is joined to the other nodes of its installation. */
+export interface NodeLink {
+  /** Network device that leads to them. */
+  readonly device: string;
+  /** Addresses by which they reach this node: agents, and the node as router of its pods. */
+  readonly addressV4: string;
+  readonly addressV6: string;
+  /** Networks of the link itself. */
+  readonly networks: readonly string[];
 }
 
 /** A pod sandbox: the namespaces of one pod, held by a reaping init that outlives the agent. */

@@ -1,3 +1,4 @@
 export * from './agent/index.ts';
 export type * from './contracts.ts';
 export { type KvmState, probeKvm } from './kvm/index.ts';
+export * from './instance-link/index.ts';

@@ -1,11 +1,12 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod, VirtualMachineInstance } from '@slipway/api';
-import { type CommandRunner, ipCommand, type IpCommand, type Link, nftCommand, type NftCommand } from '@slipway/hostapi';
+import { type CommandRunner, ipCommand, type IpCommand, nftCommand, type NftCommand } from '@slipway/hostapi';
 import type { Logger, TimerClock } from '@slipway/runtime';
 import type { NodeConfig, PodNetwork, PodNetworkStatus, Sandbox } from '../contracts.ts';
 import { AddressPool } from './address-pool.ts';
 import { Cni, type CniAttachment, DEFAULT_PLUGIN_DIRS } from './cni.ts';
+import { autoconfiguredLinks, writeSysctl } from './forwarding.ts';
 import { GuestConfigurator } from './guest-configurator.ts';
 import { hostNames, type HostNames } from './host-names.ts';
 import { type Resolver, resolverOf } from './host-resolver.ts';
@@ -14,6 +15,7 @@ import { planNodeNetwork } from './plan-node-network.ts';
 import { planPodNetwork, type PodNetworkPlan, secondaryLinks } from './plan-pod-network.ts';
 import { PodLinks } from './pod-links.ts';
 import { type PodRecord, PodRecords } from './pod-records.ts';
+import { uplinkMtu } from './uplink.ts';
 
 export interface PodNetworkDeps {
   readonly config: NodeConfig;
@@ -69,7 +71,7 @@ class HostPodNetwork implements PodNetwork {
   async start(signal: AbortSignal): Promise<void> {
     const { podCidrV4, podCidrV6 } = this.#deps.config;
     const links = await this.#ip.links(signal);
-    this.#mtu = await this.#uplinkMtu(links, signal);
+    this.#mtu = await uplinkMtu(this.#ip, links, signal);
     this.#resolver = resolverOf(await readAll(RESOLV_CONF), []);
     const plan = planNodeNetwork({
       names: this.#names,
@@ -79,7 +81,7 @@ class HostPodNetwork implements PodNetwork {
       bridgeExists: links.some(({ ifname }) => ifname === this.#names.bridge),
       autoconfiguredLinks: await autoconfiguredLinks(),
     });
-    for (const { path, value } of plan.sysctls) await writeSysctl(path, value);
+    for (const sysctl of plan.sysctls) await writeSysctl(sysctl);
     await this.#ip.batch(plan.ip, signal);
     await this.#nft.apply(plan.nft, signal);
     const pool = await this.#addresses();
@@ -317,12 +319,6 @@ class HostPodNetwork implements PodNetwork {
     return this.#pool;
   }
 
-  async #uplinkMtu(links: readonly Link[], signal: AbortSignal): Promise<number> {
-    const routes: unknown = JSON.parse((await this.#ip.exec(['-j', 'route', 'show', 'default'], signal)).trim() || '[]');
-    const [route] = Array.isArray(routes) ? (routes as readonly { dev?: string }[]) : []; // as `ip -j` prints it
-    return links.find(({ ifname }) => ifname === route?.dev)?.mtu ?? 1500;
-  }
-
   async #madeBridges(): Promise<readonly string[]> {
     const text = await readFile(join(this.#directory, 'bridges'), 'utf8').catch(() => '');
     return text.split('\n').filter(Boolean);
@@ -350,26 +346,4 @@ function networkKey(networkName: string, namespace: string): { readonly namespac
 
 async function readAll(paths: readonly string[]): Promise<string[]> {
   return Promise.all(paths.map((path) => readFile(path, 'utf8').catch(() => '')));
-}
-
-async function autoconfiguredLinks(): Promise<string[]> {
-  const root = '/proc/sys/net/ipv6/conf';
-  if ((await readFile(`${root}/all/forwarding`, 'utf8').catch(() => '1')).trim() === '1') return [];
-  const found: string[] = [];
-  for (const link of await readdir(root)) {
-    if (link === 'all' || link === 'default' || link === 'lo') continue;
-    if ((await readFile(`${root}/${link}/accept_ra`, 'utf8').catch(() => '')).trim() === '1') found.push(link);
-  }
-  return found;
-}
-
-/** A kernel without IPv6 lacks some of the files. */
-async function writeSysctl(path: string, value: string): Promise<void> {
-  const file = `/proc/sys/${path}`;
-  try {
-    if ((await readFile(file, 'utf8')).trim() !== value) await writeFile(file, value);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
-    throw new Error(`Cannot set ${path} to ${value}; the node agent must run as root`, { cause: error });
-  }
 }

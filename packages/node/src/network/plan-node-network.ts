@@ -1,4 +1,5 @@
 import { parseCidr } from './cidr.ts';
+import { forwardingSysctls } from './forwarding.ts';
 import type { HostNames } from './host-names.ts';
 
 export interface NodeNetworkPlan {
@@ -38,11 +39,7 @@ export function planNodeNetwork(inputs: NodeNetworkInputs): NodeNetworkPlan {
       `link set ${names.bridge} up`,
     ],
     nft: nodeRuleset(names, v4.text, v6.text),
-    sysctls: [
-      ...inputs.autoconfiguredLinks.map((link) => ({ path: `net/ipv6/conf/${link}/accept_ra`, value: '2' })),
-      { path: 'net/ipv4/ip_forward', value: '1' },
-      { path: 'net/ipv6/conf/all/forwarding', value: '1' },
-    ],
+    sysctls: forwardingSysctls(inputs.autoconfiguredLinks),
   };
 }
 

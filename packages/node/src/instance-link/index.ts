@@ -1,0 +1,9 @@
+export * from './instance-link.ts';
+export {
+  hostLinkAddresses,
+  type InstanceLink,
+  type LinkedNode,
+  linkNames,
+  nodeLink,
+  nodeNamespace,
+} from './plan-instance-link.ts';
