@@ -1,5 +1,6 @@
 export * as cdi from './generated/cdi.ts';
 export type * from './core.ts';
+export * from './endpoint-slices.ts';
 export * from './kinds.ts';
 export * from './kubevirt-constants.ts';
 export * from './node-verbs.ts';

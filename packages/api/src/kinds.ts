@@ -1,5 +1,6 @@
 import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
 import type * as core from './core.ts';
+import type { EndpointSlice } from './endpoint-slices.ts';
 import type * as cdi from './generated/cdi.ts';
 import type * as kubevirt from './generated/kubevirt.ts';
 import type { VolumeSnapshot, VolumeSnapshotClass, VolumeSnapshotContent } from './volume-snapshots.ts';
@@ -217,7 +218,7 @@ export const LimitRangeKind = kind('v1', 'LimitRange', 'limitranges');
 export const ResourceQuotaKind = kind<core.ResourceQuota>('v1', 'ResourceQuota', 'resourcequotas');
 export const PodDisruptionBudgetKind = kind<core.PodDisruptionBudget>('policy/v1', 'PodDisruptionBudget', 'poddisruptionbudgets');
 export const PriorityClassKind = kind('scheduling.k8s.io/v1', 'PriorityClass', 'priorityclasses', false);
-export const EndpointSliceKind = kind('discovery.k8s.io/v1', 'EndpointSlice', 'endpointslices');
+export const EndpointSliceKind = kind<EndpointSlice>('discovery.k8s.io/v1', 'EndpointSlice', 'endpointslices');
 export const NetworkPolicyKind = kind('networking.k8s.io/v1', 'NetworkPolicy', 'networkpolicies');
 export const CSIDriverKind = kind('storage.k8s.io/v1', 'CSIDriver', 'csidrivers', false);
 export const VolumeAttachmentKind = kind('storage.k8s.io/v1', 'VolumeAttachment', 'volumeattachments', false);

@@ -36,6 +36,9 @@ const RULES: readonly NodeRule[] = [
     scope: 'any',
   },
   { group: '', resources: ['pods'], verbs: READ, scope: 'any' },
+  // what the packet filter of a node is made from
+  { group: 'discovery.k8s.io', resources: ['endpointslices'], verbs: READ, scope: 'any' },
+  { group: 'networking.k8s.io', resources: ['networkpolicies'], verbs: READ, scope: 'any' },
   { group: '', resources: ['pods', 'pods/status'], verbs: ['update', 'patch', 'delete'], scope: 'own-node' },
   { group: '', resources: ['secrets', 'configmaps', 'serviceaccounts'], verbs: ['get'], scope: 'referenced' },
   { group: '', resources: ['serviceaccounts/token'], verbs: ['create'], scope: 'referenced' },

@@ -1,7 +1,7 @@
-import { EndpointsKind, PodKind, ServiceKind } from '@slipway/api';
+import { EndpointSliceKind, EndpointsKind, PodKind, ServiceKind } from '@slipway/api';
 import { built, pod, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
-import { EndpointSliceKind, endpointSliceController, endpointsController } from './index.ts';
+import { endpointSliceController, endpointsController } from './index.ts';
 
 let world: TestWorld;
 afterEach(() => world.close());

@@ -1,11 +1,10 @@
 import { deepEqual, isNotFound, keyOf } from '@slipway/apimachinery';
-import { PodKind, type Service, ServiceKind } from '@slipway/api';
+import { type EndpointSlice, EndpointSliceKind, PodKind, type Service, ServiceKind } from '@slipway/api';
 import { allow, type ControllerRegistration, done, owned, watchOf } from '@slipway/runtime';
-import { type EndpointSlice, EndpointSliceKind, hasSelector, isSelected, planSlice } from './plan-endpoints.ts';
+import { hasSelector, isSelected, planSlice } from './plan-endpoints.ts';
 import { concernsServices, servicesOf } from './services-of-pod.ts';
 
 export { endpointsController } from './legacy-endpoints.ts';
-export { type EndpointSlice, EndpointSliceKind } from './plan-endpoints.ts';
 
 /** Lists the pods behind each service. */
 export const endpointSliceController: ControllerRegistration = {

@@ -1,26 +1,5 @@
-import { controllerReference, type KubeObject, matchesLabels, type ResourceKind } from '@slipway/apimachinery';
-import { type Pod, type Service, ServiceKind } from '@slipway/api';
-
-export interface EndpointSlice extends KubeObject {
-  addressType: 'IPv4' | 'IPv6';
-  endpoints: Endpoint[];
-  ports: { name: string; port: number; protocol: string }[];
-}
-
-interface Endpoint {
-  addresses: string[];
-  conditions: { ready: boolean; serving: boolean; terminating: boolean };
-  targetRef: { kind: string; namespace: string; name: string; uid: string };
-  nodeName?: string;
-}
-
-export const EndpointSliceKind: ResourceKind<EndpointSlice> = {
-  group: 'discovery.k8s.io',
-  version: 'v1',
-  kind: 'EndpointSlice',
-  plural: 'endpointslices',
-  namespaced: true,
-};
+import { controllerReference, matchesLabels } from '@slipway/apimachinery';
+import { type Endpoint, type EndpointSlice, type Pod, SERVICE_NAME_LABEL, type Service, ServiceKind } from '@slipway/api';
 
 type Port = NonNullable<NonNullable<Service['spec']>['ports']>[number];
 
@@ -52,7 +31,7 @@ export function planSlice(service: Service, pods: readonly Pod[], addressType: '
       namespace,
       labels: {
         ...service.metadata.labels,
-        'kubernetes.io/service-name': name,
+        [SERVICE_NAME_LABEL]: name,
         'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io',
       },
       ownerReferences: [controllerReference(service, ServiceKind)],

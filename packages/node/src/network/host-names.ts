@@ -5,6 +5,9 @@ export interface HostNames {
   readonly bridge: string;
   /** nftables table, also distinguishable from tables of other programs. */
   readonly table: string;
+  /** Tables of Services and of NetworkPolicies; each is written by one part alone. */
+  readonly serviceTable: string;
+  readonly policyTable: string;
   /** Host end of a pod's veth pair. */
   veth(podUid: string, interfaceName: string): string;
   /** Host ends of all veth pairs of one pod begin with this. */
@@ -19,6 +22,8 @@ export function hostNames(hostPrefix: string): HostNames {
   return {
     bridge: `${hostPrefix}br`,
     table: `slipway_${hostPrefix}`,
+    serviceTable: `slipway_${hostPrefix}_services`,
+    policyTable: `slipway_${hostPrefix}_policies`,
     vethPrefix,
     veth: (podUid, interfaceName) => `${vethPrefix(podUid)}${hash(interfaceName, 2)}`,
     anyVethPrefix: `${hostPrefix}v`,

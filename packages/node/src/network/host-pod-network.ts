@@ -83,6 +83,7 @@ class HostPodNetwork implements PodNetwork {
     });
     for (const sysctl of plan.sysctls) await writeSysctl(sysctl);
     await this.#ip.batch(plan.ip, signal);
+    for (const { path, value } of plan.bridgeSysctls) await writeSysctl(path, value);
     await this.#nft.apply(plan.nft, signal);
     const pool = await this.#addresses();
     for (const record of await this.#records.list()) pool.reserve(record.owner, record.podUid);
@@ -213,7 +214,8 @@ class HostPodNetwork implements PodNetwork {
       ],
       signal,
     );
-    await this.#nft.deleteTable({ family: 'inet', name: this.#names.table }, signal);
+    const { table, serviceTable, policyTable } = this.#names;
+    for (const name of [table, serviceTable, policyTable]) await this.#nft.deleteTable({ family: 'inet', name }, signal);
     await rm(this.#directory, { recursive: true, force: true });
     this.#pool = undefined;
   }

@@ -1,5 +1,5 @@
 import { parseCidr } from './cidr.ts';
-import { forwardingSysctls } from './forwarding.ts';
+import { forwardingSysctls, type Sysctl } from './forwarding.ts';
 import type { HostNames } from './host-names.ts';
 
 export interface NodeNetworkPlan {
@@ -8,7 +8,9 @@ export interface NodeNetworkPlan {
   /** One nftables transaction that replaces this node's own table. */
   readonly nft: string;
   /** Files below /proc/sys and their values. */
-  readonly sysctls: readonly { readonly path: string; readonly value: string }[];
+  readonly sysctls: readonly Sysctl[];
+  /** The same, of the bridge: they exist when the bridge does. */
+  readonly bridgeSysctls: readonly Sysctl[];
 }
 
 export interface NodeNetworkInputs {
@@ -40,6 +42,13 @@ export function planNodeNetwork(inputs: NodeNetworkInputs): NodeNetworkPlan {
     ],
     nft: nodeRuleset(names, v4.text, v6.text),
     sysctls: forwardingSysctls(inputs.autoconfiguredLinks),
+    bridgeSysctls: [
+      // Pods see each other through this host alone, where Services and NetworkPolicies are decided: it answers for them.
+      { path: `net/ipv4/conf/${names.bridge}/proxy_arp_pvlan`, value: '1' },
+      { path: `net/ipv4/neigh/${names.bridge}/proxy_delay`, value: '0' },
+      // node ports of 127.0.0.1; what pods send there is dropped below
+      { path: `net/ipv4/conf/${names.bridge}/route_localnet`, value: '1' },
+    ],
   };
 }
 
@@ -52,6 +61,15 @@ function nodeRuleset({ table, bridge }: HostNames, v4: string, v6: string): stri
   return `table inet ${table}
 delete table inet ${table}
 table inet ${table} {
+  chain raw {
+    type filter hook prerouting priority -300; policy accept;
+    iifname "${bridge}" ip daddr 127.0.0.0/8 drop
+  }
+  chain output {
+    type filter hook output priority 0; policy accept;
+    oifname "${bridge}" icmp type redirect drop
+    oifname "${bridge}" icmpv6 type nd-redirect drop
+  }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
     ip saddr ${v4} oifname != "${bridge}" masquerade

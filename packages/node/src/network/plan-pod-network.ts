@@ -70,6 +70,7 @@ export function planPodNetwork(inputs: PodNetworkInputs): PodNetworkPlan {
       `netns add ${netns}`,
       `link add ${veth} mtu ${mtu} type veth peer name ${POD_LINK} mtu ${mtu} netns ${netns}`,
       `link set ${veth} master ${names.bridge} up`,
+      `link set ${veth} type bridge_slave isolated on`,
     ],
     podIp: ['link set lo up', ...(guest?.keepsAddress === false ? [] : podAddressLines(inputs)), ...(guest?.ip ?? [])],
     podNft: guest?.nft ?? '',
@@ -85,9 +86,11 @@ function podAddressLines({ addresses, podCidrV4, podCidrV6 }: PodNetworkInputs):
   const v6 = parseCidr(podCidrV6);
   return [
     `addr add ${addresses.v4}/${v4.prefix} dev ${POD_LINK}`,
-    `addr add ${addresses.v6}/${v6.prefix} dev ${POD_LINK} nodad`,
+    // alone on its link: nobody answers for neighbours in IPv6, so that they are reached by way of the host
+    `addr add ${addresses.v6}/128 dev ${POD_LINK} nodad`,
     `link set ${POD_LINK} up`,
     `route add default via ${v4.addressAt(1)}`,
+    `route add ${v6.addressAt(1)}/128 dev ${POD_LINK}`,
     `route add ::/0 via ${v6.addressAt(1)}`,
   ];
 }

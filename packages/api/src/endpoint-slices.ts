@@ -1,0 +1,19 @@
+import type { KubeObject } from '@slipway/apimachinery';
+
+/** Where the traffic of a Service can go, for one address family. */
+export interface EndpointSlice extends KubeObject {
+  addressType: 'IPv4' | 'IPv6';
+  endpoints: Endpoint[];
+  /** A port without a name belongs to the Service's only port. */
+  ports: { name: string; port: number; protocol: string }[];
+}
+
+export interface Endpoint {
+  addresses: string[];
+  conditions: { ready: boolean; serving: boolean; terminating: boolean };
+  targetRef?: { kind: string; namespace: string; name: string; uid: string };
+  nodeName?: string;
+}
+
+/** Label of a slice that names its Service. */
+export const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';

@@ -1,0 +1,1 @@
+export { runServiceProxy, type ServiceProxyDeps } from './service-proxy.ts';
