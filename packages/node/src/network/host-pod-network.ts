@@ -83,7 +83,7 @@ class HostPodNetwork implements PodNetwork {
     });
     for (const sysctl of plan.sysctls) await writeSysctl(sysctl);
     await this.#ip.batch(plan.ip, signal);
-    for (const { path, value } of plan.bridgeSysctls) await writeSysctl(path, value);
+    for (const sysctl of plan.bridgeSysctls) await writeSysctl(sysctl);
     await this.#nft.apply(plan.nft, signal);
     const pool = await this.#addresses();
     for (const record of await this.#records.list()) pool.reserve(record.owner, record.podUid);
