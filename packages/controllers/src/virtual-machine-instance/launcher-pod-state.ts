@@ -2,6 +2,8 @@ import type { Pod, VirtualMachineInstance } from '@slipway/api';
 import { Label, Reason } from '@slipway/api';
 import { isDeleting } from './instance-state.ts';
 
+type ContainerStatus = NonNullable<NonNullable<Pod['status']>['containerStatuses']>[number];
+
 /** Pods that carry (or carried) the guest of this instance, migration targets included. */
 export function launcherPods(vmi: VirtualMachineInstance, pods: readonly Pod[]): readonly Pod[] {
   return pods.filter(
@@ -20,11 +22,16 @@ export function currentPod(vmi: VirtualMachineInstance, pods: readonly Pod[]): P
   return newestFirst.find((pod) => node !== undefined && pod.spec?.nodeName === node) ?? newestFirst[0];
 }
 
-/** Running with every container ready: the sandbox can take the guest. The readiness gate opens only later. */
+/**
+ * Running with every container ready: the sandbox can take the guest. The readiness gate opens only later, and so does the
+ * container that runs the guest when it has a readiness probe: there it is enough that it has started.
+ */
 export function canTakeGuest(pod: Pod): boolean {
   const containers = pod.status?.containerStatuses ?? [];
-  return pod.status?.phase === 'Running' && containers.length > 0 && containers.every((container) => container.ready);
+  return pod.status?.phase === 'Running' && containers.length > 0 && containers.every(isUp);
 }
+
+const isUp = ({ name, ready, state }: ContainerStatus): boolean => ready || (name === 'compute' && state?.running !== undefined);
 
 /** Ended, or about to. */
 export function isGoingDown(pod: Pod): boolean {

@@ -51,6 +51,17 @@ export function text(value: unknown): string | undefined {
   return printable === '' ? undefined : printable.replaceAll(LONE_SURROGATE, '\ufffd');
 }
 
+/** Beginning of a printable text that came in base64. */
+export function encodedText(value: unknown): string | undefined {
+  return typeof value === 'string'
+    ? text(
+        Buffer.from(value.slice(0, 2 * MAX_READ), 'base64')
+          .toString('utf8')
+          .trim(),
+      )
+    : undefined;
+}
+
 /** A finite number that is not negative. */
 export function amount(value: unknown): number {
   return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : 0;

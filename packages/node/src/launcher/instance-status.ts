@@ -5,6 +5,7 @@ import type { DomainPlan } from '@slipway/virt';
 import type { PodNetworkStatus } from '../contracts.ts';
 import type { AgentProblem } from '../guest-agent/index.ts';
 import type { GuestReport } from './guest-agent.ts';
+import { unreadyText } from './pod-status.ts';
 
 type Status = kubevirt.VirtualMachineInstanceStatus;
 type Condition = kubevirt.VirtualMachineInstanceCondition;
@@ -100,6 +101,8 @@ export interface RunningInputs {
   /** Limits of the pod that this host cannot enforce. */
   readonly missingLimits: readonly string[];
   readonly kvmReason: string;
+  /** What a readiness probe says; true without one. */
+  readonly isProbedReady: boolean;
   readonly nowMs: number;
 }
 
@@ -112,14 +115,15 @@ function limitConditions(missing: readonly string[]): ConditionText[] {
 /** The VMI once its guest runs. Pure. */
 export function runningInstance(
   vmi: VirtualMachineInstance,
-  { plan, network, machineType, missingLimits, kvmReason, nowMs }: RunningInputs,
+  { plan, network, machineType, missingLimits, kvmReason, isProbedReady, nowMs }: RunningInputs,
 ): VirtualMachineInstance {
   const targets = new Map(plan.disks.map(({ name, targetDev }) => [name, targetDev]));
   const { sockets = 1, cores = 1, threads = 1 } = vmi.spec.domain.cpu ?? {};
   const memory = vmi.spec.domain.memory?.guest ?? vmi.spec.domain.resources?.requests?.['memory'];
   let conditions = withoutCondition(vmi.status?.conditions, VmiCondition.synchronized);
   // the launcher pod has been ready since the hand-over; said here, Ready costs no update of its own
-  const ready: ConditionText = { type: VmiCondition.ready, status: 'True' };
+  const unready = { type: VmiCondition.ready, status: 'False', ...unreadyText('compute') } as const;
+  const ready: ConditionText = isProbedReady ? { type: VmiCondition.ready, status: 'True' } : unready;
   for (const text of [ready, liveMigratable(vmi), ...planConditions(plan, kvmReason), ...limitConditions(missingLimits)])
     conditions = withCondition(conditions, text, nowMs);
   return {

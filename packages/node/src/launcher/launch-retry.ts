@@ -1,6 +1,7 @@
 import { StatusError } from '@slipway/apimachinery';
 import { backOffDelay, sleep } from '@slipway/runtime';
 import { unsynchronizedInstance } from './instance-status.ts';
+import { VolumeError } from '../volumes/index.ts';
 import type { LaunchDeps, LaunchView } from './launch-view.ts';
 
 const RETRY = { baseMs: 500, maxMs: 15_000, jitter: 0.2 };
@@ -23,11 +24,15 @@ export async function retried<T>(launch: LaunchView, what: string, step: () => P
       log.warn({ pod: pod.key, failures, error: message }, 'launch step failed');
       launch.troubled();
       events.warning(writer.current, 'SyncFailed', message);
+      if (isInUse(error)) events.warning(pod.current, 'FailedAttachVolume', error.message);
       await writer.update((vmi) => unsynchronizedInstance(vmi, message, clock.now()), signal).catch(() => {});
       await Promise.race([sleep(clock, backOffDelay(failures, RETRY, random), signal), launch.ended]);
     }
   }
 }
+
+/** Kubernetes tells the pod, and not only the instance, that another one has a volume. */
+const isInUse = (error: unknown): error is VolumeError => error instanceof VolumeError && error.reason === 'VolumeInUse';
 
 /** Answers that stay the same however often one asks. Others come from a server that is away, busy or not quite there. */
 const REFUSALS: readonly number[] = [400, 404, 409, 410, 413, 422];

@@ -11,6 +11,7 @@ import type { FreezableGuest } from './freeze-timers.ts';
 import { type GuestEvent, GuestSession } from './guest-session.ts';
 import { plugDevices } from './guest-devices.ts';
 import { tellMetrics } from './guest-metrics.ts';
+import { probeGuest } from './guest-probing.ts';
 import { GuestShutdown } from './guest-shutdown.ts';
 import { untilHandedOver } from './hand-over.ts';
 import { endedInstance, pausedInstance, runningInstance, withCondition } from './instance-status.ts';
@@ -53,6 +54,8 @@ export class Launch {
   private devices: DeviceSync | undefined;
   private isStarted = false;
   private isTroubled = false;
+  /** Why the guest is being ended, when nobody asked for its end. */
+  private endReason: string | undefined;
   private outcome: 'Succeeded' | 'Failed' | undefined;
   private running: Promise<void> = Promise.resolve();
 
@@ -245,6 +248,10 @@ export class Launch {
     this.guest?.agent.poll().catch(() => {});
     this.devices = plugDevices(this.view, session, network);
     tellMetrics(this.view, session, prepared.volumes);
+    probeGuest(this.view, session, (reason) => {
+      this.endReason = reason;
+      this.beginShutdown();
+    });
   }
 
   private resumeDeps(session: GuestControl): ResumeDeps {
@@ -264,7 +271,7 @@ export class Launch {
     await this.writer.update((vmi) => {
       if (vmi.status?.phase !== VmiPhase.scheduled) return vmi;
       const running = runningInstance(vmi, {
-        ...{ plan, network, nowMs: clock.now(), kvmReason: facts.kvm.reason },
+        ...{ plan, network, nowMs: clock.now(), kvmReason: facts.kvm.reason, isProbedReady: this.pod.isReady },
         machineType: facts.host.machineAliases?.[plan.machine] ?? plan.machine,
         missingLimits: this.session?.sandbox.missingLimits ?? [],
       });
@@ -337,12 +344,13 @@ export class Launch {
     if (this.outcome !== undefined) return;
     const final = this.guest?.shutdown.isClean === true ? 'Succeeded' : phase;
     this.outcome = final;
+    const why = this.endReason ?? reason;
     const { deps, writer } = this;
     const vmi = writer.current;
     const isFinal = (now: VirtualMachineInstance): boolean => now.status?.phase === 'Succeeded' || now.status?.phase === 'Failed';
     // until it is handed over, the VMI belongs to its controller
     const isOurs = (now: VirtualMachineInstance): boolean => now.status?.nodeName === deps.config.nodeName;
-    deps.log.info({ vmi: `${vmi.metadata.namespace}/${vmi.metadata.name}`, phase: final, reason }, 'guest ended');
+    deps.log.info({ vmi: `${vmi.metadata.namespace}/${vmi.metadata.name}`, phase: final, reason: why }, 'guest ended');
     const forever = new AbortController().signal;
     try {
       // a guest ends once: what is said of it must not be lost
@@ -351,8 +359,8 @@ export class Launch {
       await untilWritten(deps, () => writer.update(end, forever), forever);
       const hasRun = this.isStarted || vmi.status?.phase === VmiPhase.running; // the latter: it ended while no agent watched
       if (hasRun && final === 'Succeeded') deps.events.normal(vmi, 'Stopped', 'The VirtualMachineInstance was shut down.');
-      else if (hasRun) deps.events.warning(vmi, 'Stopped', `The VirtualMachineInstance crashed: ${reason}.`);
-      const message = final === 'Failed' ? `The guest ended: ${reason}` : undefined;
+      else if (hasRun) deps.events.warning(vmi, 'Stopped', `The VirtualMachineInstance crashed: ${why}.`);
+      const message = final === 'Failed' ? `The guest ended: ${why}` : undefined;
       await untilWritten(deps, () => this.pod.writeEnded(final, message), forever);
     } finally {
       this.ended.fire();

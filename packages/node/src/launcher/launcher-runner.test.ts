@@ -25,10 +25,13 @@ interface WorldOptions {
   readonly standing?: { readonly domain?: 'running' | 'off'; readonly power?: PowerEvent };
   readonly phase?: string;
   readonly graceSeconds?: number;
+  readonly probes?: Pick<VirtualMachineInstance['spec'], 'readinessProbe' | 'livenessProbe'>;
+  /** What the pod's status says of its container. */
+  readonly wasReady?: boolean;
 }
 
 /** One launcher pod on a host of fakes; the API server is real enough to conflict and to be away. */
-async function world({ standing, phase = 'Scheduling', graceSeconds = 0 }: WorldOptions = {}) {
+async function world({ standing, phase = 'Scheduling', graceSeconds = 0, probes, wasReady }: WorldOptions = {}) {
   const clock = fakeClock();
   const cluster = new MemoryCluster(clock);
   const steps: string[] = [];
@@ -162,7 +165,7 @@ async function world({ standing, phase = 'Scheduling', graceSeconds = 0 }: World
     VirtualMachineInstanceKind,
     buildVmi('default/vm', {
       metadata: { finalizers: ['kubevirt.io/virtualMachineControllerFinalize'] },
-      spec: { terminationGracePeriodSeconds: graceSeconds, domain: { devices: {}, memory: { guest: '64Mi' } } },
+      spec: { terminationGracePeriodSeconds: graceSeconds, domain: { devices: {}, memory: { guest: '64Mi' } }, ...probes },
       status: phase === 'Scheduling' ? { phase } : { phase, nodeName: NODE },
     }).object,
   );
@@ -172,7 +175,8 @@ async function world({ standing, phase = 'Scheduling', graceSeconds = 0 }: World
     PodKind,
     buildPod('default/launcher', {
       metadata: { ownerReferences: [owner] },
-      spec: { nodeName: NODE, terminationGracePeriodSeconds: 30 },
+      spec: { nodeName: NODE, terminationGracePeriodSeconds: 30, ...(probes && { containers: [probed(probes)] }) },
+      ...(wasReady !== undefined && { status: { phase: 'Running', containerStatuses: [containerStatus(wasReady)] } }),
     }).object,
   );
   if (standing) sandbox = made(launcher.metadata.uid ?? '');
@@ -220,6 +224,13 @@ async function world({ standing, phase = 'Scheduling', graceSeconds = 0 }: World
     isPodRemoved: () => cluster.requests.at(-1) === 'delete pods default/launcher' && !isTerminating,
   };
 }
+
+/** The container of a guest with probes. */
+const probed = (probes: object): NonNullable<Pod['spec']>['containers'][number] => ({
+  ...{ name: 'compute', image: 'slipway/virt-launcher', ...probes },
+});
+
+const containerStatus = (ready: boolean) => ({ name: 'compute', image: '', imageID: '', restartCount: 0, ready });
 
 function fakeInformer() {
   const handlers: ((event: InformerEvent<VirtualMachineInstance>) => void)[] = [];
@@ -269,6 +280,42 @@ describe('a launcher pod', () => {
     }
     expect(phaseOf(await vmi())).toBe('Running');
     expect(conditionOf(await vmi(), 'Synchronized')).toBeUndefined();
+  });
+
+  it('has a guest that is ready only when its probe says so, and keeps that over a restart of the agent', async () => {
+    const readinessProbe = { tcpSocket: { port: 'nobody' } };
+    const fresh = await world({ probes: { readinessProbe } });
+    await fresh.sync();
+    await fresh.handOver();
+    expect(phaseOf(await fresh.vmi())).toBe('Running');
+    expect(conditionOf(await fresh.vmi(), 'Ready')).toMatchObject({ status: 'False', reason: 'ContainersNotReady' });
+    expect((await fresh.pod()).status?.containerStatuses).toMatchObject([{ ready: false, state: { running: {} } }]);
+    const known = await world({ probes: { readinessProbe }, phase: 'Running', wasReady: true, standing: { domain: 'running' } });
+    await known.sync();
+    expect((await known.pod()).status).toMatchObject({ phase: 'Running', containerStatuses: [{ ready: true }] });
+    for (let failures = 0; failures < 3; failures++) {
+      known.clock.advance(10_000);
+      await settled();
+    }
+    expect((await known.pod()).status?.containerStatuses).toMatchObject([{ ready: false }]);
+  });
+
+  it('ends a guest whose liveness probe fails, and says so', async () => {
+    const livenessProbe = { tcpSocket: { port: 'nobody' } };
+    const { sync, handOver, clock, vmi, pod, events } = await world({ probes: { livenessProbe } });
+    await sync();
+    await handOver();
+    for (let failures = 0; failures < 3; failures++) {
+      expect(phaseOf(await vmi())).toBe('Running');
+      clock.advance(10_000);
+      await settled();
+    }
+    // without a grace period that is a clean end, as upstream
+    expect(phaseOf(await vmi())).toBe('Succeeded');
+    expect(phaseOf(await pod())).toBe('Succeeded');
+    expect(events).toContain('Killing: Container compute failed liveness probe');
+    const why = 'no interface of the guest declares a port of this name';
+    expect(events).toContain(`Warning Unhealthy: Liveness probe failed: ${why}`);
   });
 
   it('is handed over although the server was away when its pod ran', async () => {

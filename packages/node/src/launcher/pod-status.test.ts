@@ -67,6 +67,15 @@ describe('status of a launcher pod', () => {
     expect(condition(status, 'ContainersReady')?.status).toBe('True');
   });
 
+  it('is not ready before its readiness probe is answered', () => {
+    const status = podStatus(pod({ gates: [GATE] }), { ...state('Running'), isProbedReady: false });
+    expect(status.containerStatuses).toMatchObject([{ ready: false, started: true, state: { running: {} } }]);
+    for (const type of ['Ready', 'ContainersReady'])
+      expect(condition(status, type)).toMatchObject({
+        ...{ status: 'False', reason: 'ContainersNotReady', message: 'containers with unready status: [compute]' },
+      });
+  });
+
   it('keeps the time of a condition that stays as it is', () => {
     const known = { conditions: [{ type: 'Ready', status: 'True', lastTransitionTime: BEFORE }] } as Pod['status'];
     expect(condition(podStatus(pod({ status: known }), state('Running')), 'Ready')?.lastTransitionTime).toBe(BEFORE);

@@ -1,0 +1,1 @@
+export { type GuestProbesDeps, runProbes, wasReady } from './guest-probes.ts';
