@@ -30,7 +30,8 @@ export async function attachClaims(
     const volumeUid = volumeUidOf(volume);
     if ((await store.get(volumeUid)).state === 'filling')
       throw new VolumeError('FailedMount', `The disk of claim "${name}" is still being filled`);
-    await store.attach(volumeUid, { podUid, uid }, isPodGone, signal);
+    const holder = `pod ${pod.metadata.namespace}/${pod.metadata.name}`;
+    await store.attach(volumeUid, { podUid, uid, holder }, isPodGone, signal);
     volumes.set(name, volumeUid);
   }
   return volumes;

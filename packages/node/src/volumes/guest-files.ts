@@ -106,8 +106,14 @@ async function claimFiles(
   claimName: string,
   signal: AbortSignal,
 ): Promise<string> {
-  const { volumeUid } = await claim(vmi.metadata.namespace ?? '', claimName, signal);
-  const attachment = { podUid, uid: sandbox.uid };
+  const { namespace = '', name } = vmi.metadata;
+  const { volumeUid, claim: found } = await claim(namespace, claimName, signal);
+  if (found.spec?.volumeMode === 'Block')
+    throw new VolumeError(
+      'FailedMount',
+      `Claim "${claimName}" is a block device and no directory: share a claim of volumeMode Filesystem, or attach it as a disk`,
+    );
+  const attachment = { podUid, uid: sandbox.uid, holder: `virtual machine instance ${namespace}/${name}` };
   await store.attach(volumeUid, attachment, isPodGone, signal);
   return store.filesDirectory(volumeUid, attachment);
 }

@@ -147,7 +147,7 @@ export class MoverPodRunner implements PodRunner {
     const env = await moverEnvironment(pod, { client, directory: launcher.directory(id), uid }, signal);
     if (volumeUid === undefined)
       return launcher.start(id, { args: ['poll', ...(await this.policyArguments(signal))], env }, restarts);
-    const attachment = { podUid: id, uid };
+    const attachment = { podUid: id, uid, holder: `pod ${pod.metadata.namespace}/${pod.metadata.name}` };
     const { virtualSizeBytes } = await store.attach(volumeUid, attachment, this.deps.isPodGone, signal);
     await store.update(volumeUid, (record) => ({ ...record, state: 'filling' }));
     const work = await store.importDirectory(volumeUid, uid);

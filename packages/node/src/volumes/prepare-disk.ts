@@ -5,7 +5,8 @@ import { writeIso } from '@slipway/virt';
 import type { PreparedVolume, Sandbox } from '../contracts.ts';
 import { METRICS_DISK_BYTES } from '../downward-metrics/index.ts';
 import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
-import { filledVolume } from './filled-volume.ts';
+import { claimAccess, multiAttach } from './claim-access.ts';
+import { type FilledVolume, filledVolume } from './filled-volume.ts';
 import type { ImageStore } from './image-store.ts';
 import { bytesOf } from './provision-plan.ts';
 import { VolumeError } from './volume-error.ts';
@@ -40,11 +41,11 @@ export async function prepareDisk(
   const buildConfig = configDiskBuilder(volume);
   if (buildConfig !== undefined) return configDisk(deps, writeIso(await buildConfig(place.vmi, volume, deps, signal)), place);
   const { persistentVolumeClaim, dataVolume, containerDisk, emptyDisk, ephemeral } = volume;
-  if (persistentVolumeClaim)
-    return persistentVolumeClaim.readOnly
-      ? readOnlyDisk(deps, persistentVolumeClaim.claimName, place, signal)
-      : claimDisk(deps, persistentVolumeClaim.claimName, isShareable(place.vmi, volume), place, signal);
-  if (dataVolume) return claimDisk(deps, dataVolume.name, isShareable(place.vmi, volume), place, signal);
+  const claimName = persistentVolumeClaim?.claimName ?? dataVolume?.name;
+  if (claimName !== undefined) {
+    const isReadOnly = persistentVolumeClaim?.readOnly ?? false;
+    return claimDisk(deps, { claimName, isReadOnly, disk: diskOf(place.vmi, volume) }, place, signal);
+  }
   if (ephemeral?.persistentVolumeClaim) return ephemeralDisk(deps, ephemeral.persistentVolumeClaim.claimName, place, signal);
   if (containerDisk) return imageDisk(deps, containerDisk, place, signal);
   if (emptyDisk) return blankDisk(deps, bytesOf(emptyDisk.capacity), place);
@@ -57,12 +58,27 @@ export async function prepareDisk(
   return undefined; // no disk: memory dumps
 }
 
-async function readOnlyDisk(deps: DiskDeps, claimName: string, place: DiskPlace, signal: AbortSignal): Promise<PreparedDisk> {
-  const { claim, volumeUid, record } = await filledVolume(
-    deps,
-    { namespace: place.vmi.metadata.namespace ?? '', name: claimName },
-    signal,
-  );
+/** A disk of a claim, as the VMI asks for it. */
+interface ClaimUse {
+  readonly claimName: string;
+  readonly isReadOnly: boolean;
+  readonly disk: kubevirt.Disk | undefined;
+}
+
+async function claimDisk(deps: DiskDeps, use: ClaimUse, place: DiskPlace, signal: AbortSignal): Promise<PreparedDisk> {
+  const { claimName, isReadOnly, disk } = use;
+  const filled = await filledVolume(deps, { namespace: place.vmi.metadata.namespace ?? '', name: claimName }, signal);
+  if (disk?.lun !== undefined)
+    throw new VolumeError(
+      'FailedMount',
+      `Disk ${disk.name} is a LUN, which hands SCSI commands to a device, and claim "${claimName}" is kept in a file: use "disk: {bus: scsi}"`,
+    );
+  const access = claimAccess(filled.claim.spec?.accessModes ?? []);
+  if (isReadOnly || access.isReadOnly) return readOnlyDisk(deps, filled, place);
+  return writableDisk(deps, filled, disk?.shareable === true && !access.isForOnePod, place, signal);
+}
+
+async function readOnlyDisk(deps: DiskDeps, { claim, volumeUid, record }: FilledVolume, place: DiskPlace): Promise<PreparedDisk> {
   await deps.store.linkReadOnly(volumeUid, place.directory);
   return {
     path: join(place.directory, DISK_NAME),
@@ -73,23 +89,21 @@ async function readOnlyDisk(deps: DiskDeps, claimName: string, place: DiskPlace,
   };
 }
 
-async function claimDisk(
-  deps: DiskDeps,
-  claimName: string,
+async function writableDisk(
+  { store, isPodGone }: DiskDeps,
+  { claim, volumeUid }: FilledVolume,
   isShared: boolean,
-  place: DiskPlace,
+  { vmi, podUid, sandbox, directory }: DiskPlace,
   signal: AbortSignal,
 ): Promise<PreparedDisk> {
-  const { store, isPodGone } = deps;
-  const { claim, volumeUid } = await filledVolume(
-    deps,
-    { namespace: place.vmi.metadata.namespace ?? '', name: claimName },
-    signal,
-  );
-  const attachment = { podUid: place.podUid, uid: place.sandbox.uid, ...(isShared && { isShared }) };
-  const attached = await store.attach(volumeUid, attachment, isPodGone, signal);
+  const { namespace, name } = vmi.metadata;
+  const holder = `virtual machine instance ${namespace}/${name}`;
+  const attachment = { podUid, uid: sandbox.uid, holder, ...(isShared && { isShared }) };
+  const attached = await store.attach(volumeUid, attachment, isPodGone, signal).catch((error: unknown) => {
+    throw multiAttach(claim, error);
+  });
   return {
-    path: isShared ? await store.linkShared(volumeUid, place.directory) : store.activePath(volumeUid, attached),
+    path: isShared ? await store.linkShared(volumeUid, directory) : store.activePath(volumeUid, attached),
     format: attached.format,
     readOnly: false,
     sizeBytes: attached.virtualSizeBytes,
@@ -175,9 +189,8 @@ function padded(bytes: Uint8Array): Uint8Array {
   return Buffer.concat([bytes, Buffer.alloc(-bytes.length & (SECTOR_BYTES - 1))]);
 }
 
-/** Whether the volume's disk may be written by several VMs at once. */
-const isShareable = ({ spec }: VirtualMachineInstance, { name }: kubevirt.Volume): boolean =>
-  (spec.domain.devices.disks ?? []).some((disk) => disk.name === name && disk.shareable === true);
+const diskOf = ({ spec }: VirtualMachineInstance, { name }: kubevirt.Volume): kubevirt.Disk | undefined =>
+  spec.domain.devices.disks?.find((disk) => disk.name === name);
 
 const claimFacts = ({ metadata, spec }: PersistentVolumeClaim): NonNullable<PreparedVolume['claim']> => ({
   claimName: metadata.name ?? '',

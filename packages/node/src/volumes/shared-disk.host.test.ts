@@ -52,7 +52,7 @@ describe('a disk that two VMs share', () => {
     const disk = store.activePath(volume, await store.get(volume));
     expect(() => asUser('a', 'cat', disk)).toThrow();
 
-    await expect(store.attach(volume, { podUid: randomUUID(), uid: 1 }, alive, signal)).rejects.toThrow('written by pod');
+    await expect(store.attach(volume, { podUid: randomUUID(), uid: 1 }, alive, signal)).rejects.toThrow('already used by pod');
     await store.detach(volume, pods.a);
     expect(await store.get(volume)).toMatchObject({ writer: { podUid: pods.b } });
     await store.detach(volume, pods.b);

@@ -8,6 +8,7 @@ import { type LiveDisks, pivotGuest, snapshotDirectory } from './snapshot-volume
 import { VolumeError } from './volume-error.ts';
 import { exists, makeDirectory, makeHole, resizeRaw } from './volume-files.ts';
 import { DISK_NAME, FILES_DIRECTORY, type VolumeRecord } from './volume-record.ts';
+import { nameOf } from './writers.ts';
 
 export interface VolumeCopiesDeps {
   readonly layers: LayerStore;
@@ -41,7 +42,7 @@ export class VolumeCopies {
       if (found.writer !== undefined)
         throw new VolumeError(
           'CloneSourceInUse',
-          `pod ${found.writer.podUid} is using the source claim; the clone goes on when it has stopped`,
+          `${nameOf(found.writer)} is using the source claim; the clone goes on when it has stopped`,
         );
       const volume = this.volume(sourceUid, found);
       const source = await settleVolume(volume);

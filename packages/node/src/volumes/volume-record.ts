@@ -10,6 +10,8 @@ export interface Layer {
 export interface Attachment {
   readonly podUid: string;
   readonly uid: number;
+  /** For people: what the pod is there for, for example `virtual machine instance default/web`. */
+  readonly holder?: string;
   /** Other pods that share the disk may write too; the guests see to it that they do not spoil each other's data. */
   readonly isShared?: boolean;
 }

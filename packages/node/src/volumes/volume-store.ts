@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { codeOf } from './error-code.ts';
 import { LayerMerger } from './layer-merger.ts';
 import { LayerStore } from './layer-store.ts';
+import { checkNothingLeft } from './left-writers.ts';
 import type { QemuImg } from './qemu-img.ts';
 import { settleVolume } from './settle-volume.ts';
 import { VolumeError } from './volume-error.ts';
@@ -149,6 +150,7 @@ export class VolumeStore {
     return this.locked(volumeUid, async () => {
       const found = await this.get(volumeUid);
       const others = otherWriters(found, attachment, isGone);
+      await checkNothingLeft({ directory: this.directory(volumeUid), record: found, attachment, others });
       const isInUse = others.length > 0 || writersOf(found).some(({ podUid }) => podUid === attachment.podUid);
       // a guest may be running: then the names that its QEMU knows stay
       const record = isInUse ? found : await settleVolume(this.volume(volumeUid, found));

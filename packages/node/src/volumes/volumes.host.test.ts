@@ -289,7 +289,7 @@ describe('volumes of a node', () => {
       await prepare(volume, holder);
       return (await prepare(volume).catch(() => 'refused')) === 'refused' ? true : undefined;
     });
-    await expect(prepare(volume)).rejects.toThrow(`written by pod ${first.metadata.uid}`);
+    await expect(prepare(volume)).rejects.toThrow('Volume is already used by virtual machine instance');
     await volumes.manager.release(first.metadata.uid ?? '');
     await prepare(volume);
   });

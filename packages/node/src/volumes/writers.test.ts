@@ -9,10 +9,10 @@ const alive = (): boolean => false;
 describe('pods that write one disk', () => {
   it('are one, unless all of them share it', () => {
     const alone = withWriter(RAW, pod('a'), otherWriters(RAW, pod('a'), alive));
-    expect(() => otherWriters(alone, pod('b'), alive)).toThrow('written by pod a');
+    expect(() => otherWriters(alone, pod('b'), alive)).toThrow('already used by pod a');
     expect(() => otherWriters(alone, pod('b', true), alive)).toThrow('make the disk shareable in both VMs');
     const first = withWriter(RAW, pod('a', true), []);
-    expect(() => otherWriters(first, pod('b'), alive)).toThrow('written by pod a');
+    expect(() => otherWriters(first, pod('b'), alive)).toThrow('already used by pod a');
     const both = withWriter(first, pod('b', true), otherWriters(first, pod('b', true), alive));
     expect(both).toMatchObject({ writer: pod('a', true), sharers: [pod('b', true)] });
   });

@@ -16,7 +16,7 @@ export function otherWriters(
   if (!attachment.isShared || !others.every(({ isShared }) => isShared))
     throw new VolumeError(
       'VolumeInUse',
-      `The disk is written by pod ${other.podUid}: stop it first, use a claim of its own, or make the disk shareable in both VMs`,
+      `Volume is already used by ${nameOf(other)}: stop that first, take a claim of its own here, or make the disk shareable in both VMs`,
     );
   return others;
 }
@@ -38,6 +38,9 @@ export function withoutWriter(record: VolumeRecord, podUid: string): VolumeRecor
     writersOf(record).filter((writer) => writer.podUid !== podUid),
   );
 }
+
+/** A pod as people know it. Pure. */
+export const nameOf = ({ holder, podUid }: Attachment): string => holder ?? `pod ${podUid}`;
 
 /** Every pod that may write. Pure. */
 export const writersOf = ({ writer, sharers = [] }: VolumeRecord): readonly Attachment[] =>
