@@ -7,6 +7,7 @@ export const Annotation = {
   populatedFor: `${CDI}storage.populatedFor`,
   prePopulated: `${CDI}storage.prePopulated`,
   claimAdoption: `${CDI}allowClaimAdoption`,
+  checkStaticVolume: `${CDI}storage.checkStaticVolume`,
   contentType: `${CDI}storage.contentType`,
   preallocation: `${CDI}storage.preallocation.requested`,
   importSource: `${CDI}storage.import.source`,
@@ -35,7 +36,11 @@ export const Annotation = {
   /** Like `cloneRequest`, for a VolumeSnapshot. */
   snapshotRequest: 'slipway.dev/snapshot-request',
   cloneOf: 'k8s.io/CloneOf',
+  /** Strategy of a clone: on a DataVolume the one that is wished for, on a claim the one that was chosen. */
   cloneType: `${CDI}cloneType`,
+  cloneStrategyOverride: `${CDI}cloneStrategyOverride`,
+  clonePhase: `${CDI}clonePhase`,
+  cloneFallback: `${CDI}cloneFallbackReason`,
   podPhase: `${CDI}storage.pod.phase`,
   podReady: `${CDI}storage.pod.ready`,
   podRestarts: `${CDI}storage.pod.restarts`,

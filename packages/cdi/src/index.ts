@@ -1,4 +1,5 @@
 import type { ControllerRegistration } from '@slipway/runtime';
+import { cloneController } from './clone/clone-controller.ts';
 import { dataImportCronController } from './data-import-cron/index.ts';
 import { dataSourceController } from './data-source/data-source-controller.ts';
 import { dataVolumeController } from './data-volume/data-volume-controller.ts';
@@ -23,6 +24,7 @@ export const cdiControllers: readonly ControllerRegistration[] = [
   importController,
   uploadController,
   populatorController,
+  cloneController,
   dataSourceController,
   dataImportCronController,
   storageProfileController,

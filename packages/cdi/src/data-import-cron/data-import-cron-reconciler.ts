@@ -26,7 +26,7 @@ import {
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { Annotation, CronLabel, LABELS } from '../constants.ts';
-import { mayClone } from '../data-volume/clone-authorization.ts';
+import { mayClone, serviceAccountUser } from '../data-volume/clone-authorization.ts';
 import { defaultClass } from '../storage-profile/storage-profile.ts';
 import { cronStatus, importedDigest, type Progress } from './cron-status.ts';
 import { importVolume, outdatedImports, ownLabels, sourceOf } from './import-plan.ts';
@@ -136,9 +136,8 @@ export class DataImportCronReconciler implements Reconciler {
   private async mayRead(cron: DataImportCron, source: ObjectKey, signal: AbortSignal): Promise<boolean> {
     const { namespace = '' } = cron.metadata;
     if (source.namespace === namespace) return true;
-    const username = `system:serviceaccount:${namespace}:${cron.spec.serviceAccountName ?? 'default'}`;
-    const groups = ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'];
-    return mayClone(this.deps.client, { username, groups }, source, signal);
+    const user = serviceAccountUser(namespace, cron.spec.serviceAccountName ?? 'default');
+    return mayClone(this.deps.client, user, { kind: 'PersistentVolumeClaim', ...source }, signal);
   }
 
   /** Brings the import of the wanted state forward by one step; returns the status to write. */

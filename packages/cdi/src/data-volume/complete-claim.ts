@@ -1,5 +1,6 @@
 import type { cdi, DataVolume, PersistentVolumeClaim, StorageClass, StorageProfile } from '@slipway/api';
 import { formatQuantity, parseQuantity, quantityOf, quantityValue, tryParseQuantity } from '@slipway/apimachinery';
+import type { StrategyPlan } from '../clone/clone-strategy.ts';
 import { Annotation, DEFAULT_OVERHEAD, LOCAL_PROVISIONER, MIB } from '../constants.ts';
 import { claimPropertySets, defaultClass } from '../storage-profile/storage-profile.ts';
 
@@ -16,6 +17,8 @@ export interface CloneFacts {
   readonly node?: string;
   /** Bytes of the source's volume. */
   readonly capacityBytes: number;
+  /** Provisioner of the volume, or driver of the snapshot. */
+  readonly driver?: string;
   /** The request counts room for the file system already. */
   readonly keepsRequest?: boolean;
 }
@@ -25,6 +28,8 @@ export interface ClaimFacts {
   readonly profile: (className: string) => StorageProfile | undefined;
   readonly config: cdi.CDIConfig | undefined;
   readonly clone?: CloneFacts;
+  /** How a claim of this spec gets the content of `clone`. */
+  readonly planClone?: (spec: ClaimSpec, source: CloneFacts) => StrategyPlan;
 }
 
 /** A DataVolume from which no claim can be made now; a change of classes or profiles may help. */

@@ -10,12 +10,14 @@ import {
   PodKind,
   StorageClassKind,
   StorageProfileKind,
+  VirtualMachineKind,
   VolumeCloneSourceKind,
   VolumeSnapshotContentKind,
   VolumeSnapshotKind,
 } from '@slipway/api';
 import { keyOf, type ObjectKey } from '@slipway/apimachinery';
 import { accessReviewRules, allow, type ControllerRegistration, watchOf } from '@slipway/runtime';
+import { ClonePlanner, plannerDeps } from '../clone/clone-planner.ts';
 import { Annotation, IMPORTER_IMAGE } from '../constants.ts';
 import { UPLOAD_IMAGE } from '../upload/upload-pod.ts';
 import { DataVolumeReconciler } from './data-volume-reconciler.ts';
@@ -26,7 +28,8 @@ export const dataVolumeController: ControllerRegistration = {
   rules: [
     ...allow('update patch', DataVolumeKind, [DataVolumeKind, 'status']),
     ...allow('get create update patch', PersistentVolumeClaimKind),
-    ...allow('create delete', VolumeCloneSourceKind),
+    ...allow('create', VolumeCloneSourceKind),
+    ...allow('get', VirtualMachineKind),
     ...accessReviewRules,
   ],
   create: ({ client, events, clock, informers }) => {
@@ -69,6 +72,7 @@ export const dataVolumeController: ControllerRegistration = {
         classes: informers.lister(StorageClassKind),
         profiles: informers.lister(StorageProfileKind),
         configs: informers.lister(CDIConfigKind),
+        planner: new ClonePlanner(plannerDeps(informers)),
         snapshots: informers.lister(VolumeSnapshotKind),
         snapshotContents: informers.lister(VolumeSnapshotContentKind),
       }),

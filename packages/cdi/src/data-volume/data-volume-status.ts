@@ -63,8 +63,23 @@ function phaseOf(dataVolume: DataVolume, { claim, storageClass }: StatusFacts): 
     case 'Bound':
       return boundPhase(claim, previous);
     default:
-      return waitsForConsumer(claim, storageClass) ? 'WaitForFirstConsumer' : 'Pending';
+      if (waitsForConsumer(claim, storageClass)) return 'WaitForFirstConsumer';
+      return kindOf(claim) === 'clone' ? cloningPhase(claim, previous) : 'Pending';
   }
+}
+
+const CLONE_PHASES: Readonly<Record<string, string>> = {
+  '': 'CloneScheduled',
+  Pending: 'CloneScheduled',
+  Snapshot: 'SnapshotForSmartCloneInProgress',
+  SnapshotClone: 'CloneFromSnapshotSourceInProgress',
+  CSIClone: 'CSICloneInProgress',
+  HostClone: 'CloneInProgress',
+};
+
+/** The phase before the provisioner binds the clone, which is when its content is complete. */
+function cloningPhase({ metadata }: PersistentVolumeClaim, previous: string): string {
+  return CLONE_PHASES[metadata.annotations?.[Annotation.clonePhase] ?? ''] ?? previous;
 }
 
 /** True while nothing may happen because no pod has chosen the node yet. */
@@ -207,14 +222,29 @@ export function phaseEvent(
     case 'Failed':
       return { type: 'Warning', reason: 'ImportFailed', message: `Failed to import into PVC ${name}` };
     default:
-      return undefined;
+      return cloneEvent(dataVolume, claim, phase);
   }
+}
+
+function cloneEvent({ metadata }: DataVolume, claim: PersistentVolumeClaim | undefined, phase: string): PhaseEvent | undefined {
+  const target = `${metadata.namespace}/${metadata.name}`;
+  const annotations = claim?.metadata.annotations ?? {};
+  const source = annotations[Annotation.cloneRequest] ?? annotations[Annotation.snapshotRequest];
+  const texts: Readonly<Record<string, string>> = {
+    CloneScheduled: `Cloning from ${source} into ${target} scheduled`,
+    CloneInProgress: `Cloning from ${source} into ${target} in progress`,
+    SnapshotForSmartCloneInProgress: `Creating snapshot for smart-clone is in progress (for pvc ${source})`,
+    CloneFromSnapshotSourceInProgress: `Creating PVC from snapshot source is in progress (for ${target})`,
+    CSICloneInProgress: `CSI Volume clone in progress (for pvc ${source})`,
+  };
+  const message = texts[phase];
+  return message === undefined || source === undefined ? undefined : { type: 'Normal', reason: phase, message };
 }
 
 function successEvent({ metadata }: DataVolume, claim: PersistentVolumeClaim | undefined): PhaseEvent | undefined {
   const { name = '', namespace = '' } = metadata;
   const requests = claim?.metadata.annotations ?? {};
-  const source = requests[Annotation.snapshotRequest] ?? requests[Annotation.cloneRequest] ?? '';
+  const source = requests[Annotation.cloneRequest] ?? requests[Annotation.snapshotRequest] ?? '';
   switch (kindOf(claim)) {
     case 'clone':
       return {

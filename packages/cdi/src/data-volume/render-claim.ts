@@ -1,8 +1,9 @@
 import { type DataVolume, DataVolumeKind, type PersistentVolumeClaim } from '@slipway/api';
 import { controllerReference } from '@slipway/apimachinery';
+import { cloneAnnotations } from '../clone/clone-planner.ts';
 import { Annotation, LABELS } from '../constants.ts';
 import { importAnnotations } from '../import/import-annotations.ts';
-import { type ClaimFacts, type ClaimSpec, type CloneFacts, completeClaim } from './complete-claim.ts';
+import { type ClaimFacts, type ClaimSpec, completeClaim } from './complete-claim.ts';
 
 /** The claim of a DataVolume: `spec.pvc` as it is, `spec.storage` completed from the class's profile. Throws ClaimError. */
 export function renderClaim(dataVolume: DataVolume, facts: ClaimFacts): PersistentVolumeClaim {
@@ -21,7 +22,7 @@ export function renderClaim(dataVolume: DataVolume, facts: ClaimFacts): Persiste
         ...LABELS,
         ...(claimSpec.volumeMode !== 'Block' && { 'alerts.k8s.io/KubePersistentVolumeFillingUp': 'disabled' }),
       },
-      annotations: { ...withoutLastApplied(copied), ...sourceAnnotations(dataVolume, facts) },
+      annotations: { ...withoutLastApplied(copied), ...sourceAnnotations(dataVolume, facts, claimSpec) },
       ownerReferences: [controllerReference(dataVolume, DataVolumeKind)],
     },
     spec: claimSpec,
@@ -35,22 +36,19 @@ function withoutLastApplied(annotations: Readonly<Record<string, string>>): Reco
 }
 
 /** The PVC-level request that the import, clone and upload controllers act upon. */
-function sourceAnnotations({ spec, metadata }: DataVolume, { clone }: ClaimFacts): Record<string, string> {
+function sourceAnnotations(
+  { spec, metadata }: DataVolume,
+  { clone, planClone }: ClaimFacts,
+  claimSpec: ClaimSpec,
+): Record<string, string> {
   return {
     [Annotation.ownDataVolume]: metadata.uid ?? '',
     [Annotation.contentType]: spec.contentType || 'kubevirt',
     ...(spec.preallocation !== undefined && { [Annotation.preallocation]: String(spec.preallocation) }),
     ...(spec.priorityClassName && { [Annotation.priorityClass]: spec.priorityClassName }),
     ...(spec.serviceAccountName && { [Annotation.serviceAccount]: spec.serviceAccountName }),
-    ...(clone === undefined ? importAnnotations(spec.source ?? {}) : cloneAnnotations(clone)),
-  };
-}
-
-function cloneAnnotations({ kind, namespace, name, node }: CloneFacts): Record<string, string> {
-  const isSnapshot = kind === 'VolumeSnapshot';
-  return {
-    [isSnapshot ? Annotation.snapshotRequest : Annotation.cloneRequest]: `${namespace}/${name}`,
-    [Annotation.cloneType]: isSnapshot ? 'snapshot' : 'csi-clone',
-    ...(node !== undefined && { [Annotation.selectedNode]: node }),
+    ...(clone === undefined
+      ? importAnnotations(spec.source ?? {})
+      : cloneAnnotations(clone, planClone?.(claimSpec, clone) ?? { strategy: 'csi-clone' })),
   };
 }

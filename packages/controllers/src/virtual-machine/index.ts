@@ -53,6 +53,8 @@ export function virtualMachineController(settingsFor: (deps: ControllerDeps) => 
       ...allow('update patch', VirtualMachineKind, [VirtualMachineKind, 'status']),
       ...allow('get create update patch delete', VirtualMachineInstanceKind),
       ...allow('create patch delete', DataVolumeKind),
+      // for whoever runs the VM, whose service account is asked before each clone
+      ...allow('create', [DataVolumeKind, 'source']),
       ...allow('create update delete get', ControllerRevisionKind),
       ...allow(
         'get',

@@ -152,7 +152,7 @@ async function createApi(
       cdiAdmission({ client }),
       dataImportCronAdmission,
       claimAdmission({ client }),
-      dataVolumeAdmission({ findClaim: (namespace, name) => findClaim(client, namespace, name) }),
+      dataVolumeAdmission({ client, findClaim: (namespace, name) => findClaim(client, namespace, name) }),
     ],
     nodes,
     frontProxy,
