@@ -2,8 +2,8 @@ import type { NetworkInterfaceInfo } from 'node:os';
 
 type Interfaces = Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
 
-/** Bridges and veth ends of installations on this host: their addresses are those of pods' routers. */
-const OF_AN_INSTALLATION = /^[0-9a-f]{6}(br$|v[0-9a-f])/;
+/** Bridges and veth ends of installations on this host: their addresses are those of pods' routers, or of the link of nodes. */
+const OF_AN_INSTALLATION = /^[0-9a-f]{6}(br$|up$|v[0-9a-f])/;
 
 /**
  * Addresses by which others reach this machine, IPv4 first: those of the links with a default route, or of all links but

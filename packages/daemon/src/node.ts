@@ -50,7 +50,7 @@ const renewing = keepCertificate({ client, identity, nodeName: node.name, clock:
 await runNodeAgent(
   {
     client,
-    config: nodeConfig(node, paths),
+    config: nodeConfig(node, { config, paths }),
     log: loggerOf(log),
     clock: systemClock,
     random: Math.random,

@@ -12,7 +12,7 @@ import {
 } from '@slipway/apiserver';
 import { renderKubeconfig } from '@slipway/client';
 import { replaceFile } from '@slipway/hostapi';
-import type { InstanceConfig } from './instance-config.ts';
+import type { InstanceConfig, NodeInstance } from './instance-config.ts';
 import type { InstancePaths } from './paths.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -66,13 +66,19 @@ export async function ensureCredentials(config: InstanceConfig, paths: InstanceP
   if (!existsSync(files.tokenKey)) writeOwned(files.tokenKey, randomBytes(32).toString('base64'), 0o600, config.serverUid);
   if (!existsSync(files.serviceAccountKey))
     writeOwned(files.serviceAccountKey, generateServiceAccountKey(), 0o600, config.serverUid);
-  const client = async (path: string, name: string, commonName: string, organizations: string[]) => {
-    const kubeconfig = await clientKubeconfig(authority, config, path, { name, commonName, organizations });
+  const client = async (path: string, name: string, commonName: string, organizations: string[], server = serverUrl(config)) => {
+    const kubeconfig = await clientKubeconfig(authority, config, path, { name, commonName, organizations, server });
     if (kubeconfig !== undefined) replaceFile(path, kubeconfig, 0o600);
   };
   await client(paths.adminKubeconfig, 'slipway-admin', 'slipway-admin', ['system:masters']);
   for (const node of config.nodes)
-    await client(paths.node(node.name).kubeconfig, node.name, `system:node:${node.name}`, ['system:nodes']);
+    await client(
+      paths.node(node.name).kubeconfig,
+      node.name,
+      `system:node:${node.name}`,
+      ['system:nodes'],
+      serverUrlFor(config, node),
+    );
 }
 
 const ensureAuthority = (config: InstanceConfig, files: PkiFiles): Promise<KeyPair> =>
@@ -129,11 +135,19 @@ function servingNames(config: InstanceConfig): Pick<CertificateOptions, 'dnsName
     : [];
   return {
     dnsNames: ['localhost', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.cluster.local'],
-    ipAddresses: [...new Set(['127.0.0.1', '::1', ...(isAny ? own : [config.listenHost])])].sort(),
+    ipAddresses: [
+      ...new Set([
+        '127.0.0.1',
+        '::1',
+        ...(isAny ? own : [config.listenHost]),
+        ...(config.link === undefined ? [] : [config.link.hostV4, config.link.hostV6]),
+      ]),
+    ].sort(),
   };
 }
 
 interface ClientIdentity {
+  readonly server: string;
   readonly name: string;
   readonly commonName: string;
   readonly organizations: readonly string[];
@@ -146,7 +160,7 @@ async function clientKubeconfig(
   path: string,
   identity: ClientIdentity,
 ): Promise<string | undefined> {
-  const server = serverUrl(config);
+  const { server } = identity;
   const existing = readIfThere(path);
   const certificate = existing?.match(/client-certificate-data: (\S+)/)?.[1];
   const isGood =
@@ -170,6 +184,12 @@ async function clientKubeconfig(
 export function serverUrl({ listenHost, listenPort }: Pick<InstanceConfig, 'listenHost' | 'listenPort'>): string {
   const host = listenHost === '0.0.0.0' || listenHost === '::' ? '127.0.0.1' : listenHost;
   return `https://${host.includes(':') ? `[${host}]` : host}:${listenPort}`;
+}
+
+/** Where the agent of a node reaches it: over the link, so that a node that is cut off is cut off from the API too. */
+function serverUrlFor(config: InstanceConfig, { linkIndex }: NodeInstance): string {
+  if (config.link === undefined || linkIndex === undefined) return serverUrl(config);
+  return serverUrl({ listenHost: config.link.hostV4, listenPort: config.listenPort });
 }
 
 const validity = (days: number) => ({

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import type { InstanceLink } from '@slipway/node';
+import { UserError } from '../report-failure.ts';
 import type { ServerOptions } from './server-options.ts';
 
 /** One installation: everything that `up` decided once and every later command reads from `<data-dir>/instance.json`. */
@@ -11,6 +13,10 @@ export interface InstanceConfig {
   /** Unprivileged uid (and gid) of the server process. */
   readonly serverUid: number;
   readonly nodes: readonly NodeInstance[];
+  /** Nodes that `up --nodes` takes away, until nothing is left of them. */
+  readonly leaving?: readonly NodeInstance[];
+  /** What joins the nodes; absent as long as there has been one alone. */
+  readonly link?: InstanceLink;
   readonly createdAt: string;
   /** What `up` was told about the server; absent: nothing. */
   readonly server?: ServerOptions;
@@ -24,6 +30,11 @@ export interface NodeInstance {
   readonly podCidrV6: string;
   /** First uid for sandboxes and data movers of this node. */
   readonly uidBase: number;
+  /**
+   * Its place on the link, from 1: the node has a network namespace of its own. Absent: it shares that of this machine, as
+   * the only node of an installation does.
+   */
+  readonly linkIndex?: number;
 }
 
 export interface InstanceRequest {
@@ -38,6 +49,12 @@ export interface InstanceRequest {
   readonly createdAt: string;
 }
 
+/** Those that leave, too. */
+export const allNodes = ({ nodes, leaving = [] }: Pick<InstanceConfig, 'nodes' | 'leaving'>): readonly NodeInstance[] => [
+  ...nodes,
+  ...leaving,
+];
+
 /** Numeric users without an account; far above what distributions and container runtimes hand out. */
 const UID_FLOOR = 1_000_000_000;
 const UIDS_PER_NODE = 8192;
@@ -45,38 +62,82 @@ const MAX_NODES = 15;
 
 /** Decides names, users and networks of a new installation; the same data directory gives the same names again. */
 export function planInstance(request: InstanceRequest): InstanceConfig {
-  if (request.nodeCount < 1 || request.nodeCount > MAX_NODES)
-    throw new Error(`--nodes must be between 1 and ${MAX_NODES}, not ${request.nodeCount}`);
   const id = shortHash(request.dataDir);
   const uidBase = UID_FLOOR + (Number.parseInt(id, 16) % 0x2000) * UIDS_PER_NODE * (MAX_NODES + 1);
-  const networks = freePodNetworks(id, request.nodeCount, request.routedNetworks);
-  return {
+  const empty: InstanceConfig = {
     formatVersion: 1,
     id,
     listenHost: request.listenHost,
     listenPort: request.listenPort,
     serverUid: uidBase,
     createdAt: request.createdAt,
-    nodes: networks.map((network, index) => ({
-      name: request.nodeCount === 1 ? request.hostname : `${request.hostname}-${index + 1}`,
-      hostPrefix: shortHash(`${request.dataDir}#${index}`),
-      podCidrV4: `10.244.${network}.0/24`,
+    nodes: [],
+  };
+  return resizeInstance(empty, request);
+}
+
+/** What `up --nodes` makes of an installation: nodes join and leave at the end of the list; one that leaves may stay after all. */
+export function resizeInstance(
+  config: InstanceConfig,
+  request: Pick<InstanceRequest, 'dataDir' | 'hostname' | 'nodeCount' | 'routedNetworks'>,
+): InstanceConfig {
+  const { nodeCount, dataDir, hostname } = request;
+  if (nodeCount < 1 || nodeCount > MAX_NODES) throw new UserError(`--nodes must be between 1 and ${MAX_NODES}, not ${nodeCount}`);
+  const known = [...config.nodes, ...(config.leaving ?? [])];
+  const kept = known.slice(0, nodeCount);
+  const added = nodeCount - kept.length;
+  const networks = freeNetworks(POD_NETWORKS, config.id, added, [
+    ...request.routedNetworks,
+    ...known.map(({ podCidrV4 }) => podCidrV4),
+  ]);
+  const baseName = config.nodes[0]?.name.replace(config.nodes[0].linkIndex === undefined ? '' : /-1$/, '') ?? hostname;
+  const isAlone = nodeCount === 1 && config.nodes.length === 0;
+  const joining = networks.map((network, offset): NodeInstance => {
+    const number = kept.length + offset + 1;
+    return {
+      name: isAlone ? baseName : `${baseName}-${number}`,
+      hostPrefix: shortHash(`${dataDir}#${number - 1}`),
+      podCidrV4: `${POD_NETWORKS}.${network}.0/24`,
       podCidrV6: `fd10:244:${network.toString(16)}::/64`,
-      uidBase: uidBase + UIDS_PER_NODE * (index + 1),
-    })),
+      uidBase: config.serverUid + UIDS_PER_NODE * number,
+      ...(!isAlone && { linkIndex: number }),
+    };
+  });
+  const leaving = known.slice(nodeCount);
+  const link = config.link ?? (nodeCount > 1 ? linkOf(config.id, request.routedNetworks) : undefined);
+  const { leaving: _, ...rest } = config;
+  return {
+    ...rest,
+    nodes: [...kept, ...joining],
+    ...(leaving.length > 0 && { leaving }),
+    ...(link && { link }),
+  };
+}
+
+const POD_NETWORKS = '10.244';
+const LINK_NETWORKS = '10.245';
+
+function linkOf(id: string, routed: readonly string[]): InstanceLink {
+  const [network = 0] = freeNetworks(LINK_NETWORKS, id, 1, routed);
+  const v6 = `fd10:245:${network.toString(16)}::`;
+  return {
+    networkV4: `${LINK_NETWORKS}.${network}.0/24`,
+    networkV6: `${v6}/64`,
+    hostV4: `${LINK_NETWORKS}.${network}.1`,
+    hostV6: `${v6}1`,
   };
 }
 
 const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 6);
 
-function freePodNetworks(id: string, count: number, routed: readonly string[]): number[] {
+function freeNetworks(range: string, id: string, count: number, routed: readonly string[]): number[] {
   const taken = routed.map(parseCidr);
   const first = Number.parseInt(id.slice(0, 2), 16);
   const free = Array.from({ length: 256 }, (_, offset) => (first + offset) % 256).filter(
-    (third) => !taken.some((network) => overlaps(network, parseCidr(`10.244.${third}.0/24`))),
+    (third) => !taken.some((network) => overlaps(network, parseCidr(`${range}.${third}.0/24`))),
   );
   if (free.length < count)
-    throw new Error('No free /24 is left in 10.244.0.0/16 for pods; remove routes of that network or another installation');
+    throw new Error(`No free /24 is left in ${range}.0.0/16; remove routes of that network or another installation`);
   return free.slice(0, count);
 }
 

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { nodeNamespace } from '@slipway/node';
 import type { InstanceConfig, NodeInstance } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import type { ComponentSpec } from './component.ts';
@@ -42,9 +43,14 @@ export function serverSpec(config: InstanceConfig, paths: InstancePaths, files: 
 }
 
 export function nodeSpec(node: NodeInstance, paths: InstancePaths, files: ProgramFiles, settings: NodeSettings): ComponentSpec {
+  const agent = [...NODE_FLAGS, join(files.bundles, 'node.mjs'), paths.dataDir, node.name, JSON.stringify(settings)];
   return {
     name: node.name,
-    argv: [files.node, ...NODE_FLAGS, join(files.bundles, 'node.mjs'), paths.dataDir, node.name, JSON.stringify(settings)],
+    // nsenter becomes the agent
+    argv:
+      node.linkIndex === undefined
+        ? [files.node, ...agent]
+        : ['nsenter', `--net=/run/netns/${nodeNamespace(node)}`, files.node, ...agent],
     logFile: join(paths.logs, `${node.name}.out`),
     cwd: paths.node(node.name).stateDir,
     env: ENVIRONMENT,

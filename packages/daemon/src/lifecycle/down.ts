@@ -1,3 +1,4 @@
+import { allNodes } from '../instance/instance-config.ts';
 import { requireInstance } from '../instance/instance-store.ts';
 import { createProgress } from '../progress.ts';
 import { SERVER } from './component-specs.ts';
@@ -8,8 +9,10 @@ import { stopAllGuests } from './guests.ts';
 export async function down(options: { dataDir: string; guests?: boolean }): Promise<void> {
   const { config, paths } = requireInstance(options.dataDir);
   const progress = createProgress(process.stderr, Date.now);
-  const running = [SERVER, ...config.nodes.map((node) => node.name)].filter((name) => findComponent(paths, name) !== undefined);
-  for (const node of config.nodes) {
+  const running = [SERVER, ...allNodes(config).map((node) => node.name)].filter(
+    (name) => findComponent(paths, name) !== undefined,
+  );
+  for (const node of allNodes(config)) {
     progress.step(`stopping the agent of ${node.name}`);
     await stopComponent(paths, node.name);
   }

@@ -1,5 +1,5 @@
 import { stopGuests } from '@slipway/node';
-import type { InstanceConfig } from '../instance/instance-config.ts';
+import { allNodes, type InstanceConfig } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import type { Progress } from '../progress.ts';
 import { nodeConfig } from './node-config.ts';
@@ -14,8 +14,8 @@ export async function stopAllGuests(
 ): Promise<void> {
   const stop = new AbortController();
   process.once('SIGINT', () => stop.abort(new Error('Interrupted; guests that still run keep running')));
-  for (const node of config.nodes) {
+  for (const node of allNodes(config)) {
     progress.step(`shutting down the guests of ${node.name}`);
-    await stopGuests(nodeConfig(node, paths), GRACE_MS, stop.signal);
+    await stopGuests(nodeConfig(node, { config, paths }), GRACE_MS, stop.signal);
   }
 }

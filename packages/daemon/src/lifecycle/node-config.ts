@@ -1,9 +1,12 @@
-import type { NodeConfig } from '@slipway/node';
-import type { NodeInstance } from '../instance/instance-config.ts';
+import { type NodeConfig, nodeLink } from '@slipway/node';
+import type { InstanceConfig, NodeInstance } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 
 /** What the node package needs to know of one node of this installation. */
-export function nodeConfig(node: NodeInstance, paths: InstancePaths): NodeConfig {
+export function nodeConfig(
+  node: NodeInstance,
+  { config, paths }: { readonly config: Pick<InstanceConfig, 'id' | 'link'>; readonly paths: InstancePaths },
+): NodeConfig {
   return {
     nodeName: node.name,
     hostPrefix: node.hostPrefix,
@@ -11,5 +14,6 @@ export function nodeConfig(node: NodeInstance, paths: InstancePaths): NodeConfig
     podCidrV4: node.podCidrV4,
     podCidrV6: node.podCidrV6,
     uidBase: node.uidBase,
+    ...(config.link && { link: nodeLink(config.id, config.link, node) }),
   };
 }

@@ -1,13 +1,14 @@
 import { rmSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import { destroyNode } from '@slipway/node';
-import { silentLogger } from '@slipway/runtime';
+import { hostRunner } from '@slipway/hostapi';
+import { removeInstanceLink } from '@slipway/node';
+import { allNodes } from '../instance/instance-config.ts';
 import { canonicalDataDir, loadInstance } from '../instance/instance-store.ts';
 import { createProgress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
 import { stopComponent } from './component.ts';
 import { SERVER } from './component-specs.ts';
-import { nodeConfig } from './node-config.ts';
+import { removeNode } from './leaving-nodes.ts';
 
 /** `slipway reset`: ends and removes everything that belongs to the installation; safe to repeat after an interruption. */
 export async function reset(options: { dataDir: string; yes?: boolean }): Promise<void> {
@@ -20,16 +21,18 @@ export async function reset(options: { dataDir: string; yes?: boolean }): Promis
   }
   if (!options.yes) await confirm(instance.paths.dataDir);
   const { config, paths } = instance;
-  for (const node of config.nodes) {
+  for (const node of allNodes(config)) {
     progress.step(`stopping the agent of ${node.name}`);
     await stopComponent(paths, node.name);
   }
   progress.step('stopping the server');
   await stopComponent(paths, SERVER);
-  for (const node of config.nodes) {
+  for (const node of allNodes(config)) {
     progress.step(`removing guests and networks of ${node.name}`);
-    await destroyNode(nodeConfig(node, paths), silentLogger);
+    await removeNode(node, instance);
   }
+  if (config.link !== undefined)
+    await removeInstanceLink({ id: config.id, nodes: allNodes(config) }, hostRunner, new AbortController().signal);
   progress.step('removing data');
   // The configuration goes last: as long as it is there, reset can be repeated.
   for (const path of [

@@ -2,11 +2,13 @@ import { createServer } from 'node:net';
 import { hostname } from 'node:os';
 import { once } from 'node:events';
 import { deepEqual } from '@slipway/apimachinery';
+import { hostRunner } from '@slipway/hostapi';
+import { ensureInstanceLink } from '@slipway/node';
 import { checkoutRoot } from '../checkout.ts';
 import { routedNetworks } from '../doctor/host-networks.ts';
 import { ensureHostPackages, RUN_PACKAGES } from '../host-packages.ts';
 import { DEFAULT_HOST, DEFAULT_PORT } from '../instance/defaults.ts';
-import { type InstanceConfig, planInstance } from '../instance/instance-config.ts';
+import { type InstanceConfig, planInstance, resizeInstance } from '../instance/instance-config.ts';
 import { canonicalDataDir, loadInstance, saveInstance } from '../instance/instance-store.ts';
 import { type InstancePaths, instancePaths } from '../instance/paths.ts';
 import { ensureCredentials } from '../instance/credentials.ts';
@@ -15,6 +17,7 @@ import { createProgress, type Progress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
 import { type ComponentSpec, findComponent, startComponent, stopComponent } from './component.ts';
 import { nodeSpec, SERVER, serverSpec } from './component-specs.ts';
+import { removeLeavingNodes, requireEmptyNodes } from './leaving-nodes.ts';
 import { installProgramFiles } from './program-files.ts';
 
 export interface UpOptions extends ServerFlags {
@@ -47,10 +50,18 @@ export async function startPlatform(
 ): Promise<{ config: InstanceConfig; paths: InstancePaths }> {
   if (process.getuid?.() !== 0) throw new UserError('Guests need namespaces, taps and nftables; run it with sudo');
   await ensureHostPackages(RUN_PACKAGES, { yes: options.yes ?? false, progress });
-  const { config, paths, hasNewServerOptions } = await loadOrPlan(options);
+  const { config, paths, hasNewServerOptions, isJoined } = await loadOrPlan(options);
+  const leaving = config.leaving ?? [];
+  await requireEmptyNodes(leaving, { config, paths });
   if (hasNewServerOptions && (await stopComponent(paths, SERVER))) progress.step('restarting the server with its new options');
+  // an agent that has been alone looks for other nodes from now on
+  if (isJoined) for (const node of config.nodes) await stopComponent(paths, node.name);
   if (findComponent(paths, SERVER) === undefined) await requireFreePort(config);
   saveInstance(config, paths);
+  if (config.link !== undefined) {
+    progress.step('joining the nodes');
+    await ensureInstanceLink({ ...config, link: config.link }, hostRunner, new AbortController().signal);
+  }
   await ensureCredentials(config, paths);
   const files = installProgramFiles(paths.dataDir, checkoutRoot());
   // for tests and the demo, which serve images from this machine
@@ -61,7 +72,7 @@ export async function startPlatform(
     { spec: serverSpec(config, paths, files), readyMs: SERVER_READY_MS },
     ...config.nodes.map((node) => ({ spec: nodeSpec(node, paths, files, settings), readyMs: NODE_READY_MS })),
   ]);
-  return { config, paths };
+  return { config: await removeLeavingNodes({ config, paths }, progress), paths };
 }
 
 /** Fails with what failed first: an agent would wait two minutes for a server that cannot start. */
@@ -84,14 +95,19 @@ async function startTogether(
 interface Plan {
   readonly config: InstanceConfig;
   readonly paths: InstancePaths;
+  /** The server must be started again to learn of them. */
   readonly hasNewServerOptions: boolean;
+  /** The installation has become one of several nodes. */
+  readonly isJoined: boolean;
 }
 
 async function loadOrPlan(options: UpOptions): Promise<Plan> {
   const existing = loadInstance(options.dataDir);
   if (existing !== undefined) {
-    const config = adjusted(existing.config, options);
-    return { ...existing, config, hasNewServerOptions: !deepEqual(config.server ?? {}, existing.config.server ?? {}) };
+    const config = await adjusted(existing.config, existing.paths, options);
+    const isJoined = config.link !== undefined && existing.config.link === undefined;
+    const hasNewServerOptions = isJoined || !deepEqual(config.server ?? {}, existing.config.server ?? {});
+    return { ...existing, config, hasNewServerOptions, isJoined };
   }
   const remembered = options.hyperconverged === false ? { withHyperConverged: false } : {};
   const server = withServerFlags(remembered, serverFlags(options));
@@ -109,6 +125,7 @@ async function loadOrPlan(options: UpOptions): Promise<Plan> {
     config: { ...config, ...(Object.keys(server).length > 0 && { server }) },
     paths: instancePaths(dataDir),
     hasNewServerOptions: false,
+    isJoined: false,
   };
 }
 
@@ -117,15 +134,21 @@ function serverFlags(options: UpOptions): ServerFlags {
   return Object.fromEntries(Object.entries(options).filter(([name]) => /^(?:oidc|authentication|audit)/.test(name)));
 }
 
-/** What may change between two starts of an installation: where it listens and whom it believes. */
-function adjusted(config: InstanceConfig, options: UpOptions): InstanceConfig {
-  if (options.nodes !== undefined && options.nodes !== config.nodes.length)
-    throw new UserError(`This installation has ${config.nodes.length} node(s); the number is chosen at the first start`);
+/** What may change between two starts of an installation: its nodes, where it listens and whom it believes. */
+async function adjusted(config: InstanceConfig, { dataDir }: InstancePaths, options: UpOptions): Promise<InstanceConfig> {
   if (options.hyperconverged === false && config.server?.withHyperConverged !== false)
     throw new UserError('This installation has a HyperConverged; --no-hyperconverged is chosen at the first start');
   const server = withServerFlags(config.server ?? {}, serverFlags(options));
   const { listenHost, listenPort } = config;
-  return { ...config, server, listenHost: options.listen?.host ?? listenHost, listenPort: options.listen?.port ?? listenPort };
+  const next = {
+    ...config,
+    server,
+    listenHost: options.listen?.host ?? listenHost,
+    listenPort: options.listen?.port ?? listenPort,
+  };
+  const nodeCount = options.nodes ?? config.nodes.length;
+  if (nodeCount === config.nodes.length) return next;
+  return resizeInstance(next, { dataDir, hostname: hostname().toLowerCase(), nodeCount, routedNetworks: await routedNetworks() });
 }
 
 async function requireFreePort({ listenHost, listenPort }: InstanceConfig): Promise<void> {

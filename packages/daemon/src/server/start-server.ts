@@ -48,6 +48,7 @@ import { loggerOf, type DaemonLog } from '../logging.ts';
 import { KUBEVIRT_VERSION, VERSION } from '../version.ts';
 import { createAuditLog } from './audit-log.ts';
 import { deferredClient } from './deferred-client.ts';
+import { listenOnLink } from './link-listener.ts';
 import { uploadParts } from './uploads.ts';
 
 export interface ServerInput {
@@ -89,6 +90,9 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   const late: LateParts = {};
   const api = await createApi(input, store, nodes, log, late);
   const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
+  const linkListener =
+    config.link &&
+    listenOnLink({ api, clock: systemClock, log }, { host: config.link.hostV4, port: config.listenPort, tls }, signal);
   const manager = createManager(api, nodes, log, {
     caBundle: tls.clientCa,
     apiUrl: serverUrl(config),
@@ -97,7 +101,10 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   late.manager = manager;
   manager.start(signal);
   return {
-    renewTls: (renewed) => listener.renew(renewed),
+    renewTls(renewed) {
+      listener.renew(renewed);
+      linkListener?.renewTls(renewed);
+    },
     async close() {
       await manager.stopped();
       await api.close();

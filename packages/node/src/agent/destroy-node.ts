@@ -1,5 +1,5 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
-import { hostRunner, identifyProcess, removeCgroupTree, signalProcess } from '@slipway/hostapi';
+import { type CommandRunner, hostRunner, identifyProcess, removeCgroupTree, signalProcess } from '@slipway/hostapi';
 import { type Logger, systemClock } from '@slipway/runtime';
 import type { NodeConfig } from '../contracts.ts';
 import { createPodNetwork } from '../network/index.ts';
@@ -9,8 +9,11 @@ import { SandboxManager } from '../sandbox/index.ts';
 const UIDS_PER_NODE = 8192;
 const ROUNDS = 20;
 
-/** Removes everything that an agent with this configuration ever made on this host; no agent may be running. */
-export async function destroyNode(config: NodeConfig, log: Logger): Promise<void> {
+/**
+ * Removes everything that an agent with this configuration ever made on this host; no agent may be running. The runner works
+ * in the network namespace of the node.
+ */
+export async function destroyNode(config: NodeConfig, log: Logger, runner: CommandRunner = hostRunner): Promise<void> {
   const programs = { daemon: '', socketName: '', configName: '', qemuDriver: '', qemu: '' }; // nothing is started
   const sandboxes = new SandboxManager({
     ...{ config, runner: hostRunner, programs, isKvmUsable: false },
@@ -20,7 +23,7 @@ export async function destroyNode(config: NodeConfig, log: Logger): Promise<void
   await killProcessesOf(config);
   const network = createPodNetwork({
     config,
-    runner: hostRunner,
+    runner,
     log,
     clock: systemClock,
     resolveNetwork: async () => undefined,

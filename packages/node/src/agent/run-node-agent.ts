@@ -3,7 +3,14 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isNotFound } from '@slipway/apimachinery';
-import { KubeVirtKind, NetworkAttachmentDefinitionKind, type Pod, PodKind, VirtualMachineInstanceKind } from '@slipway/api';
+import {
+  KubeVirtKind,
+  NetworkAttachmentDefinitionKind,
+  NodeKind,
+  type Pod,
+  PodKind,
+  VirtualMachineInstanceKind,
+} from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { hostRunner } from '@slipway/hostapi';
 import {
@@ -31,7 +38,7 @@ import {
   readFirmware,
   startGuestHelpers,
 } from '../launcher/index.ts';
-import { createPodNetwork } from '../network/index.ts';
+import { createPodNetwork, NodePeers } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
 import { nodeVolumes, withExports, withUploads } from '../volumes/index.ts';
 import { followSettings } from './follow-settings.ts';
@@ -96,7 +103,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   const configNow = (): ClusterConfig => clusterConfig(kubeVirts.lister.list()[0]?.spec?.configuration ?? {});
   const settings = (): NodeSettings => nodeSettings(configNow());
   const events = new CoreEventRecorder({ client, clock, log, component: 'virt-handler', host: config.nodeName });
-  const network = podNetwork(options);
+  const network = podNetwork(options, informers);
   let launcherNow: LauncherRunner | undefined; // made when the host is known; the volumes are needed to make it
   const volumes = nodeVolumes({
     ...{ ...options, client, informers },
@@ -198,12 +205,17 @@ function podHandlers(
 export const consoleLogFile = (config: NodeConfig, podUid: string): string =>
   join(config.stateDir, 'logs', `${podUid}.console.log`);
 
-function podNetwork({ client, config, log, clock }: NodeAgentOptions): PodNetwork {
+function podNetwork({ client, config, log, clock }: NodeAgentOptions, informers: InformerFactory): PodNetwork {
+  const { link, nodeName } = config;
   return createPodNetwork({
     config,
     runner: hostRunner,
     log,
     clock,
+    // an only node has nobody to watch
+    ...(link && {
+      peers: new NodePeers({ nodeName, link, client, nodes: informers.for(NodeKind), runner: hostRunner, clock, log }),
+    }),
     resolveNetwork: async (key, signal) => {
       try {
         return (await client.get(NetworkAttachmentDefinitionKind, key, { signal })).spec?.config;

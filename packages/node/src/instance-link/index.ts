@@ -1,6 +1,5 @@
 export * from './instance-link.ts';
 export {
-  hostLinkAddresses,
   type InstanceLink,
   type LinkedNode,
   linkNames,

@@ -7,6 +7,9 @@ export interface InstanceLink {
   readonly networkV4: string;
   /** For example `fd10:245:7::/64`. */
   readonly networkV6: string;
+  /** Addresses of this machine on it: there the API listens for nodes. */
+  readonly hostV4: string;
+  readonly hostV6: string;
 }
 
 /** A node of this machine, as far as the link is concerned. */
@@ -62,23 +65,20 @@ export const portOf = (linkIndex: number): string => `n${linkIndex}`;
 export const nodeNamespace = ({ hostPrefix }: Pick<LinkedNode, 'hostPrefix'>): string => `${hostPrefix}-node`;
 
 export const NODE_DEVICE = 'eth0';
-const HOST_OFFSET = 1;
-const NODE_OFFSET = 10;
-
-const addressesAt = ({ networkV4, networkV6 }: InstanceLink, offset: number) => ({
-  v4: parseCidr(networkV4).addressAt(offset),
-  // written like the last part of the IPv4 address: ::11 beside .11
-  v6: parseCidr(networkV6).addressAt(Number.parseInt(String(offset), 16)),
-});
-
-/** Addresses of this machine on the link: there the API listens. */
-export const hostLinkAddresses = (link: InstanceLink) => addressesAt(link, HOST_OFFSET);
+const FIRST_NODE = 10;
 
 /** How a node of this installation is joined to the others. */
 export function nodeLink(id: string, link: InstanceLink, { linkIndex }: Pick<LinkedNode, 'linkIndex'>): NodeLink {
-  const { v4, v6 } = addressesAt(link, linkIndex === undefined ? HOST_OFFSET : NODE_OFFSET + linkIndex);
-  const device = linkIndex === undefined ? linkNames(id).host : NODE_DEVICE;
-  return { device, addressV4: v4, addressV6: v6, networks: [link.networkV4, link.networkV6] };
+  const networks = [link.networkV4, link.networkV6];
+  if (linkIndex === undefined) return { device: linkNames(id).host, addressV4: link.hostV4, addressV6: link.hostV6, networks };
+  const offset = FIRST_NODE + linkIndex;
+  return {
+    device: NODE_DEVICE,
+    addressV4: parseCidr(link.networkV4).addressAt(offset),
+    // written like the last part of the IPv4 address: ::11 beside .11
+    addressV6: parseCidr(link.networkV6).addressAt(Number.parseInt(String(offset), 16)),
+    networks,
+  };
 }
 
 /** Plans what is missing of the link, and sets again what may have been changed. Pure. */
@@ -86,7 +86,6 @@ export function planInstanceLink(inputs: InstanceLinkInputs): InstanceLinkPlan {
   const { id, link, nodes, mtu, namespaces, hostLinks, switchLinks } = inputs;
   const names = linkNames(id);
   const own = nodes.filter(({ linkIndex }) => linkIndex !== undefined);
-  const host = hostLinkAddresses(link);
   const wanted = [names.namespace, ...own.map(nodeNamespace)];
   return {
     create: wanted.filter((name) => !namespaces.has(name)).map((name) => `netns add ${name}`),
@@ -102,8 +101,8 @@ export function planInstanceLink(inputs: InstanceLinkInputs): InstanceLinkPlan {
       ...(hostLinks.has(names.host)
         ? []
         : [`link add ${names.host} mtu ${mtu} type veth peer name ${names.hostPort} mtu ${mtu} netns ${names.namespace}`]),
-      `addr replace ${host.v4}/${parseCidr(link.networkV4).prefix} dev ${names.host}`,
-      `addr replace ${host.v6}/${parseCidr(link.networkV6).prefix} dev ${names.host} nodad`,
+      `addr replace ${link.hostV4}/${parseCidr(link.networkV4).prefix} dev ${names.host}`,
+      `addr replace ${link.hostV6}/${parseCidr(link.networkV6).prefix} dev ${names.host} nodad`,
       `link set ${names.host} up`,
       // the node that has a pod answers for its address, see neighbour proxies in plan-pod-network.ts
       ...own.flatMap(({ podCidrV4, podCidrV6 }) => [
@@ -134,14 +133,13 @@ function portLines(node: LinkedNode, bridge: string, mtu: number, switchLinks: R
 
 function nodeLines(id: string, link: InstanceLink, node: LinkedNode): string[] {
   const { addressV4, addressV6, device } = nodeLink(id, link, node);
-  const gateway = hostLinkAddresses(link);
   return [
     'link set lo up',
     `addr replace ${addressV4}/${parseCidr(link.networkV4).prefix} dev ${device}`,
     `addr replace ${addressV6}/${parseCidr(link.networkV6).prefix} dev ${device} nodad`,
     `link set ${device} up`,
-    `route replace default via ${gateway.v4} dev ${device}`,
-    `route replace ::/0 via ${gateway.v6} dev ${device}`,
+    `route replace default via ${link.hostV4} dev ${device}`,
+    `route replace ::/0 via ${link.hostV6} dev ${device}`,
   ];
 }
 

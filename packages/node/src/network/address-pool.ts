@@ -21,20 +21,27 @@ export class AddressPool {
   readonly #path: string;
   readonly #v4: Cidr;
   readonly #v6: Cidr;
+  /** Whether another node uses an address of this pool, because its VM runs there. */
+  readonly #isElsewhere: (address: string) => boolean;
   /** In order of last use, oldest first. */
   #leases: Lease[] = [];
   readonly #inUse = new Map<string, string>();
   #saving: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, v4: Cidr, v6: Cidr) {
+  private constructor(path: string, v4: Cidr, v6: Cidr, isElsewhere: (address: string) => boolean) {
+    this.#isElsewhere = isElsewhere;
     this.#path = path;
     this.#v4 = v4;
     this.#v6 = v6;
   }
 
   /** Reads the file, if there is one. Throws when it cannot be understood, rather than handing out addresses twice. */
-  static async open(path: string, cidrs: { readonly v4: string; readonly v6: string }): Promise<AddressPool> {
-    const pool = new AddressPool(path, parseCidr(cidrs.v4), parseCidr(cidrs.v6));
+  static async open(
+    path: string,
+    cidrs: { readonly v4: string; readonly v6: string },
+    isElsewhere: (address: string) => boolean = () => false,
+  ): Promise<AddressPool> {
+    const pool = new AddressPool(path, parseCidr(cidrs.v4), parseCidr(cidrs.v6), isElsewhere);
     try {
       pool.#leases = parseLeases(await readFile(path, 'utf8'));
     } catch (error) {
@@ -56,6 +63,11 @@ export class AddressPool {
     return { v4: this.#v4.addressAt(offset), v6: this.#v6.addressAt(offset) };
   }
 
+  /** Offsets in the networks of the pool, by owner. */
+  leases(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#leases.map(({ owner, offset }) => [owner, offset]));
+  }
+
   /** Keeps the record but lets the address go to another owner when none is free. */
   release(podUid: string): void {
     for (const [owner, user] of this.#inUse) if (user === podUid) this.#inUse.delete(owner);
@@ -71,7 +83,9 @@ export class AddressPool {
     // 0 is the network, 1 the bridge of the node, the last one is for broadcasts.
     const last = Math.min(this.#v4.size, 65_536) - 2;
     for (let offset = 2; offset <= last; offset += 1) if (!taken.has(offset)) return offset;
-    const idle = this.#leases.find(({ owner }) => !this.#inUse.has(owner));
+    const idle = this.#leases.find(
+      ({ owner, offset }) => !this.#inUse.has(owner) && !this.#isElsewhere(this.#v4.addressAt(offset)),
+    );
     if (idle) return idle.offset;
     throw new Error(`All ${last - 1} pod addresses of ${this.#v4.text} are in use; delete VMs or give the node a larger range`);
   }

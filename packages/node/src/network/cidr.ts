@@ -9,6 +9,8 @@ export interface Cidr {
   readonly size: number;
   /** The address this far from the network address. */
   addressAt(offset: number): string;
+  /** Whether the address, of either family, is in it. */
+  contains(address: string): boolean;
 }
 
 /** Throws when the text is not an IPv4 or IPv6 network. */
@@ -28,6 +30,7 @@ export function parseCidr(text: string): Cidr {
     prefix,
     size: host > 32n ? 2 ** 32 : 2 ** Number(host),
     addressAt: (offset) => bigIntToAddress(network + BigInt(offset), family),
+    contains: (other) => isIPv4(other) === (family === 4) && (addressToBigInt(other) >> host) << host === network,
   };
 }
 

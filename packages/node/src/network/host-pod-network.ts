@@ -4,13 +4,16 @@ import type { Pod, VirtualMachineInstance } from '@slipway/api';
 import { type CommandRunner, ipCommand, type IpCommand, nftCommand, type NftCommand } from '@slipway/hostapi';
 import type { Logger, TimerClock } from '@slipway/runtime';
 import type { NodeConfig, PodNetwork, PodNetworkStatus, Sandbox } from '../contracts.ts';
-import { AddressPool } from './address-pool.ts';
+import { nodeNamespace } from '../instance-link/plan-instance-link.ts';
+import { AddressPool, type PodAddresses } from './address-pool.ts';
+import { parseCidr } from './cidr.ts';
 import { Cni, type CniAttachment, DEFAULT_PLUGIN_DIRS } from './cni.ts';
 import { autoconfiguredLinks, writeSysctl } from './forwarding.ts';
 import { GuestConfigurator } from './guest-configurator.ts';
 import { hostNames, type HostNames } from './host-names.ts';
 import { type Resolver, resolverOf } from './host-resolver.ts';
 import { networkStatusAnnotation } from './network-status.ts';
+import type { NodePeers } from './node-peers.ts';
 import { planNodeNetwork } from './plan-node-network.ts';
 import { planPodNetwork, type PodNetworkPlan, secondaryLinks } from './plan-pod-network.ts';
 import { PodLinks } from './pod-links.ts';
@@ -24,6 +27,8 @@ export interface PodNetworkDeps {
   readonly clock: TimerClock;
   /** `spec.config` of a NetworkAttachmentDefinition; undefined when there is none of that name. */
   resolveNetwork(key: { readonly namespace: string; readonly name: string }, signal: AbortSignal): Promise<string | undefined>;
+  /** The other nodes of the installation; absent when there are none. */
+  readonly peers?: Pick<NodePeers, 'start' | 'answerFor' | 'fallSilent' | 'addressFor' | 'isElsewhere' | 'publish'>;
   /** Where CNI plugins are looked for. Default: the usual places. */
   readonly cniPluginDirs?: readonly string[];
 }
@@ -87,6 +92,8 @@ class HostPodNetwork implements PodNetwork {
     await this.#nft.apply(plan.nft, signal);
     const pool = await this.#addresses();
     for (const record of await this.#records.list()) pool.reserve(record.owner, record.podUid);
+    this.#deps.peers?.start(signal);
+    await this.#publish();
     this.#guests.start();
     signal.addEventListener('abort', () => this.#guests.stop(), { once: true });
   }
@@ -110,7 +117,7 @@ class HostPodNetwork implements PodNetwork {
     sandbox: Sandbox,
   ): Promise<{ readonly plan: PodNetworkPlan; readonly owner: string }> {
     const owner = ownerOf(vmi, sandbox.podUid);
-    const addresses = await (await this.#addresses()).acquire(owner, sandbox.podUid);
+    const addresses = await this.#addressesOf(owner, sandbox.podUid, vmi);
     const { podCidrV4, podCidrV6 } = this.#deps.config;
     const plan = planPodNetwork({
       podUid: sandbox.podUid,
@@ -127,6 +134,27 @@ class HostPodNetwork implements PodNetwork {
       names: this.#names,
     });
     return { plan, owner };
+  }
+
+  /** What the VM has had on another node, or else what this node gives it. */
+  async #addressesOf(owner: string, podUid: string, vmi: VirtualMachineInstance | undefined): Promise<PodAddresses> {
+    const pool = await this.#addresses();
+    // a guest with the pod's own address has been told the router of the node it was on
+    const brought = hasBridge(vmi) ? undefined : await this.#deps.peers?.addressFor(owner, pool.leases()[owner] !== undefined);
+    return brought ?? pool.acquire(owner, podUid);
+  }
+
+  /** Tells the other nodes what is where. */
+  async #publish(): Promise<void> {
+    const { peers, config } = this.#deps;
+    if (peers === undefined) return;
+    const pool = await this.#addresses();
+    const here = (await this.#records.list()).flatMap(({ status }) => status?.podIPs ?? []);
+    const networks = [parseCidr(config.podCidrV4), parseCidr(config.podCidrV6)];
+    const visitors = here.filter((address) => !networks.some((network) => network.contains(address)));
+    // addresses of pods without a guest go with their pods
+    const ofVms = Object.entries(pool.leases()).filter(([owner]) => !owner.startsWith('pod/'));
+    peers.publish(Object.fromEntries(ofVms), visitors);
   }
 
   async adopt(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus> {
@@ -177,8 +205,10 @@ class HostPodNetwork implements PodNetwork {
     const record = await this.#records.read(podUid);
     if (record) await this.#disconnect(record, signal);
     await this.#links.remove(podUid, record?.netns, signal);
+    await this.#deps.peers?.fallSilent(record?.status?.podIPs ?? [], signal);
     (await this.#addresses()).release(podUid);
     await this.#records.remove(podUid);
+    await this.#publish();
   }
 
   async collectGarbage(livePodUids: ReadonlySet<string>): Promise<void> {
@@ -210,7 +240,10 @@ class HostPodNetwork implements PodNetwork {
         ...made
           .filter((name) => links.some(({ ifname }) => ifname === name) && !links.some(({ master }) => master === name))
           .map((name) => `link del ${name}`),
-        ...namespaces.filter((name) => name.startsWith(hostPrefix)).map((name) => `netns del ${name}`),
+        // that of the node itself belongs to the link of the nodes
+        ...namespaces
+          .filter((name) => name.startsWith(hostPrefix) && name !== nodeNamespace({ hostPrefix }))
+          .map((name) => `netns del ${name}`),
       ],
       signal,
     );
@@ -257,6 +290,8 @@ class HostPodNetwork implements PodNetwork {
       annotations: { 'k8s.v1.cni.cncf.io/network-status': networkStatusAnnotation(plan, attachments) },
     };
     await this.#records.write({ ...base, status, attachments });
+    await this.#deps.peers?.answerFor(plan.podIPs, signal);
+    await this.#publish();
     return status;
   }
 
@@ -317,7 +352,8 @@ class HostPodNetwork implements PodNetwork {
 
   #addresses(): Promise<AddressPool> {
     const { podCidrV4, podCidrV6 } = this.#deps.config;
-    this.#pool ??= AddressPool.open(join(this.#directory, 'addresses.json'), { v4: podCidrV4, v6: podCidrV6 });
+    const isElsewhere = (address: string): boolean => this.#deps.peers?.isElsewhere(address) ?? false;
+    this.#pool ??= AddressPool.open(join(this.#directory, 'addresses.json'), { v4: podCidrV4, v6: podCidrV6 }, isElsewhere);
     return this.#pool;
   }
 
@@ -339,6 +375,12 @@ function ownerOf(vmi: VirtualMachineInstance | undefined, podUid: string): strin
   const vm = vmi.metadata.ownerReferences?.find(({ controller, kind }) => controller && kind === 'VirtualMachine');
   return vm?.uid ?? vmi.metadata.uid ?? `pod/${podUid}`;
 }
+
+const hasBridge = (vmi: VirtualMachineInstance | undefined): boolean =>
+  vmi?.spec.domain.devices.interfaces?.some(({ name, bridge }) => {
+    const network = vmi.spec.networks?.find((one) => one.name === name);
+    return bridge !== undefined && network?.pod !== undefined;
+  }) ?? false;
 
 function networkKey(networkName: string, namespace: string): { readonly namespace: string; readonly name: string } {
   const slash = networkName.indexOf('/');
