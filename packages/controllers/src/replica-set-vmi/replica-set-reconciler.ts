@@ -1,6 +1,6 @@
 import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
 import { type ObjectKey } from '@slipway/apimachinery';
-import { done, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import { after, done, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { isDeleting, isFinal } from '../virtual-machine-instance/instance-state.ts';
 import type { GroupFailure, GroupMembers } from '../workload/guest-group.ts';
 import { isReady, memberOf, planReplicas, type ReplicaPlan } from './replica-set-plan.ts';
@@ -31,8 +31,9 @@ export class ReplicaSetReconciler implements Reconciler {
     members.reportPause(set);
     const failure = members.isSettled(set) ? await this.act(set, planReplicas(set, owned), signal) : undefined;
     const active = owned.filter((vmi) => !isFinal(vmi) && !isDeleting(vmi));
-    await members.store(set, { replicas: active.length, readyReplicas: active.filter(isReady).length }, failure, signal);
-    return done;
+    const counts = { replicas: active.length, readyReplicas: active.filter(isReady).length };
+    const quietMs = await members.store(set, counts, failure, signal);
+    return quietMs === undefined ? done : after(quietMs);
   }
 
   private async act(set: ReplicaSet, { create, remove }: ReplicaPlan, signal: AbortSignal): Promise<GroupFailure | undefined> {

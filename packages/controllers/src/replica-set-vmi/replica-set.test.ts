@@ -7,6 +7,7 @@ import {
 import { keyOf } from '@slipway/apimachinery';
 import { built, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { QUIET_START_MS } from '../workload/quiet-start.ts';
 import { replicaSetVmiController } from './index.ts';
 
 let world: TestWorld;
@@ -25,6 +26,12 @@ beforeEach(() => {
 });
 afterEach(() => world.close());
 
+/** The first status of a group waits a moment. */
+async function settleNew(): Promise<void> {
+  await world.settle();
+  await world.advance(QUIET_START_MS);
+}
+
 const members = () => world.list(VirtualMachineInstanceKind);
 const status = async () => (await world.get(VirtualMachineInstanceReplicaSetKind, KEY)).status;
 const change = async (spec: object): Promise<void> => {
@@ -37,9 +44,22 @@ const setStatus = async (vmi: VirtualMachineInstance, phase: string, ready: bool
 };
 
 describe('VirtualMachineInstanceReplicaSet', () => {
+  it('leaves a new one alone for a moment, so that its author can go on with what he got back', async () => {
+    const { object } = set({ replicas: 3 });
+    const created = await world.client.create(VirtualMachineInstanceReplicaSetKind, object);
+    await world.settle();
+    const updated = await world.client.update(VirtualMachineInstanceReplicaSetKind, {
+      ...created,
+      spec: { ...created.spec, replicas: 4 },
+    });
+    await settleNew();
+    expect(updated.metadata.generation).toBe(2);
+    expect((await status())?.replicas).toBe(4);
+  });
+
   it('makes the instances that are asked for, once', async () => {
     await world.with(set({ replicas: 3 }));
-    await world.settle();
+    await settleNew();
     const all = await members();
     expect(all).toHaveLength(3);
     expect(all.every(({ metadata }) => metadata.name?.startsWith('web') && metadata.labels?.['app'] === 'web')).toBe(true);
@@ -49,7 +69,7 @@ describe('VirtualMachineInstanceReplicaSet', () => {
 
   it('removes first what is not ready', async () => {
     await world.with(set({ replicas: 2 }));
-    await world.settle();
+    await settleNew();
     const [keep] = await members();
     if (keep === undefined) throw new Error('No member');
     await setStatus(keep, 'Running', true);
@@ -61,7 +81,7 @@ describe('VirtualMachineInstanceReplicaSet', () => {
 
   it('replaces an instance that has ended', async () => {
     await world.with(set({ replicas: 1 }));
-    await world.settle();
+    await settleNew();
     const [first] = await members();
     if (first === undefined) throw new Error('No member');
     await setStatus(first, 'Failed', false);
@@ -73,7 +93,7 @@ describe('VirtualMachineInstanceReplicaSet', () => {
 
   it('does nothing while paused, and says so', async () => {
     await world.with(set({ replicas: 2, paused: true }));
-    await world.settle();
+    await settleNew();
     expect(await members()).toEqual([]);
     expect((await status())?.conditions?.map(({ type }) => type)).toEqual(['ReplicaPaused']);
     await change({ paused: false });

@@ -64,8 +64,9 @@ export class PoolReconciler implements Reconciler {
     const { failure, retryInMs } = await this.sync(pool, owned, signal);
     const present = owned.filter((vm) => !isDeleting(vm));
     const readyReplicas = present.filter(({ status }) => status?.ready === true).length;
-    await members.store(pool, { replicas: present.length, readyReplicas }, failure, signal);
-    return retryInMs === undefined ? done : after(retryInMs);
+    const quietMs = await members.store(pool, { replicas: present.length, readyReplicas }, failure, signal);
+    const againMs = quietMs ?? retryInMs;
+    return againMs === undefined ? done : after(againMs);
   }
 
   private async sync(

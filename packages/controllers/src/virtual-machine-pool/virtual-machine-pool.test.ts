@@ -13,6 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { horizontalPodAutoscalerController } from '../horizontal-pod-autoscaler/index.ts';
 import { virtualMachinePoolController } from './index.ts';
 import { freeIndexes, memberSpec } from './pool-member.ts';
+import { QUIET_START_MS } from '../workload/quiet-start.ts';
 import { durationMs, type Member, planPool } from './pool-plan.ts';
 
 type Pool = kubevirt.VirtualMachinePool;
@@ -32,6 +33,12 @@ beforeEach(() => {
   world = testWorld({ api: 'server', controllers: [virtualMachinePoolController, horizontalPodAutoscalerController] });
 });
 afterEach(() => world.close());
+
+/** The first status of a group waits a moment. */
+async function settleNew(): Promise<void> {
+  await world.settle();
+  await world.advance(QUIET_START_MS);
+}
 
 const machines = async () => world.list(VirtualMachineKind);
 const names = async () => (await machines()).map(({ metadata }) => metadata.name ?? '').toSorted((a, b) => a.localeCompare(b));
@@ -57,9 +64,19 @@ async function run(name: string): Promise<void> {
 }
 
 describe('VirtualMachinePool', () => {
+  it('leaves a new one alone for a moment, so that its author can go on with what he got back', async () => {
+    const { object } = pool({ replicas: 3 });
+    const created = await world.client.create(VirtualMachinePoolKind, object);
+    await world.settle();
+    const updated = await world.client.update(VirtualMachinePoolKind, { ...created, spec: { ...created.spec, replicas: 4 } });
+    await settleNew();
+    expect(updated.metadata.generation).toBe(2);
+    expect((await status())?.replicas).toBe(4);
+  });
+
   it('fills the lowest free numbers and reports itself', async () => {
     await world.with(pool({ replicas: 3 }));
-    await world.settle();
+    await settleNew();
     expect(await names()).toEqual(['web-0', 'web-1', 'web-2']);
     expect(await status()).toEqual({ replicas: 3, readyReplicas: 0, labelSelector: 'app=web' });
     await world.client.delete(VirtualMachineKind, { namespace: 'default', name: 'web-1' });
@@ -70,7 +87,7 @@ describe('VirtualMachinePool', () => {
 
   it('lets a VM go whose labels no longer match, and takes another one', async () => {
     await world.with(pool({ replicas: 1 }));
-    await world.settle();
+    await settleNew();
     const labels = { metadata: { labels: { app: 'kept-for-inspection' } } };
     await world.client.patch(VirtualMachineKind, { namespace: 'default', name: 'web-0' }, labels, { type: 'merge' });
     await world.settle();
@@ -101,7 +118,7 @@ describe('VirtualMachinePool', () => {
 
   it('lets go of nothing while scale-in is unmanaged, and of stopped VMs alone while it is opportunistic', async () => {
     await world.with(pool({ replicas: 2, scaleInStrategy: { unmanaged: {} } }));
-    await world.settle();
+    await settleNew();
     await change({ replicas: 1 });
     expect(await names()).toHaveLength(2);
     await run('web-0');
@@ -137,7 +154,7 @@ describe('VirtualMachinePool', () => {
 
   it('brings its VMs to a new template and restarts guests that differ', async () => {
     await world.with(pool());
-    await world.settle();
+    await settleNew();
     await run('web-0');
     await change({ virtualMachineTemplate: { spec: { template: { spec: { hostname: 'shop' } } } } });
     const vm = await world.get(VirtualMachineKind, 'default/web-0');
@@ -148,7 +165,7 @@ describe('VirtualMachinePool', () => {
 
   it('leaves running guests alone while updates are opportunistic', async () => {
     await world.with(pool({ updateStrategy: { opportunistic: {} } }));
-    await world.settle();
+    await settleNew();
     await run('web-0');
     await change({ virtualMachineTemplate: { spec: { template: { spec: { hostname: 'shop' } } } } });
     const vm = await world.get(VirtualMachineKind, 'default/web-0');
@@ -158,7 +175,7 @@ describe('VirtualMachinePool', () => {
 
   it('does nothing while paused, and says so', async () => {
     await world.with(pool({ replicas: 2, paused: true }));
-    await world.settle();
+    await settleNew();
     expect(await names()).toEqual([]);
     expect((await status())?.conditions?.map(({ type }) => type)).toEqual(['ReplicaPaused']);
     await change({ paused: false });

@@ -12,10 +12,9 @@ import { hotplugController } from '../hotplug/index.ts';
 import { expandVm, InferenceError, pinTypes, resolveTypes, withInferredTypes } from '../instancetype/index.ts';
 import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
 import { networkResources } from '../virtual-machine-instance/network-resources.ts';
+import { QUIET_START_MS } from '../workload/quiet-start.ts';
 import { clusterFacts } from './cluster-facts.ts';
 import { virtualMachineController } from './index.ts';
-
-const QUIET_START_MS = 300;
 
 /** `expand` concerns VMs that have no records of their types yet, `expandAll` every VM. */
 function wantsExpansion({ spec, status }: VirtualMachine, policy: string | undefined): boolean {

@@ -20,7 +20,7 @@ import {
   withFinalizer,
 } from './instance-keeper.ts';
 import { planPower, type PowerPlan } from './power-plan.ts';
-import { QuietStart } from './quiet-start.ts';
+import { QuietStart } from '../workload/quiet-start.ts';
 import { runStrategyOf } from './run-strategy.ts';
 import { nextStartFailure } from './start-failure.ts';
 import { hasStopRequest } from './state-change-requests.ts';
@@ -170,7 +170,7 @@ export class VirtualMachineReconciler implements Reconciler {
 
   /** A VM that is being deleted takes its instance along, unless its owner wants to keep it (cascade orphan). */
   private async remove(vm: VirtualMachine, vmi: VirtualMachineInstance | undefined, signal: AbortSignal): Promise<Result> {
-    this.quietStart.forget(vm);
+    this.quietStart.forget(keyOf(vm));
     const isOrphaning = vm.metadata.finalizers?.includes('orphan') === true;
     const outcome: Outcome = { vmi, isStarting: false, isStopping: false, failure: undefined, requeueAfterMs: undefined };
     if (vmi !== undefined && !isOrphaning) {

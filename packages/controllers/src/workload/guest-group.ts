@@ -16,6 +16,7 @@ import type { Client } from '@slipway/client';
 import { type ControllerDeps, type EventRecorder, Expectations, type Lister } from '@slipway/runtime';
 import { transition } from '../virtual-machine-instance/instance-state.ts';
 import { claimObjects, selectorOfWorkload } from './claim-objects.ts';
+import { QUIET_START_MS, QuietStart } from './quiet-start.ts';
 import { writeStatus } from './write-status.ts';
 
 /** Keeps as many copies of a template as it asks for: a pool of VMs, or a replica set of instances. */
@@ -84,6 +85,7 @@ export class GroupMembers<O extends GuestGroup, M extends KubeObject> {
   private readonly ownerKind: ResourceKind<O>;
   private readonly memberKind: ResourceKind<M>;
   private readonly texts: GroupTexts<M>;
+  private readonly quietStart: QuietStart;
 
   constructor(deps: ControllerDeps, ownerKind: ResourceKind<O>, memberKind: ResourceKind<M>, texts: GroupTexts<M>) {
     const { client, events, clock, informers } = deps;
@@ -93,6 +95,7 @@ export class GroupMembers<O extends GuestGroup, M extends KubeObject> {
     this.ownerKind = ownerKind;
     this.memberKind = memberKind;
     this.texts = texts;
+    this.quietStart = new QuietStart(clock, QUIET_START_MS);
     this.expectations = new Expectations({ clock });
     const informer = informers.for(memberKind);
     this.members = informer.lister;
@@ -135,6 +138,7 @@ export class GroupMembers<O extends GuestGroup, M extends KubeObject> {
   /** The group is gone. */
   forget(key: ObjectKey): void {
     this.expectations.forget(keyString(key));
+    this.quietStart.forget(key);
   }
 
   /** Creates one member; a failure is an event and what is answered. */
@@ -195,15 +199,21 @@ export class GroupMembers<O extends GuestGroup, M extends KubeObject> {
     if (!isPaused && wasPaused) this.events.normal(owner, ...this.texts.resumed);
   }
 
-  /** Stores the status, and fails when something has failed, so that it is tried again. */
+  /**
+   * Stores the status, and fails when something has failed, so that it is tried again. The first status of a new group waits
+   * a moment: answers after how many milliseconds to come back for it.
+   */
   async store(
     owner: O,
     counts: { readonly replicas: number; readonly readyReplicas: number },
     failure: GroupFailure | undefined,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<number | undefined> {
+    const quietMs = owner.status?.replicas === undefined && failure === undefined ? this.quietStart.leftMs(owner) : 0;
+    if (quietMs > 0) return quietMs;
     const status = groupStatus(owner, counts, failure, formatTime(this.deps.clock.now()));
     await writeStatus(this.client, this.ownerKind, owner, status, signal);
     if (failure !== undefined) throw new Error(`${failure.reason}: ${failure.message}`);
+    return undefined;
   }
 }
