@@ -77,6 +77,15 @@ describe('the probes of a guest', () => {
     await guest.stop();
   });
 
+  it('tell of a failure that lasts once a minute, and of another answer at once', async () => {
+    const other = { ok: false, message: 'statuscode: 404' };
+    const guest = world({ readinessProbe: { tcpSocket: { port: 1 } } }, [...Array<ProbeAnswer>(8).fill(FAILED), other, FAILED]);
+    await guest.pass(10);
+    const told = guest.told.filter((line) => line.startsWith('Pod Unhealthy')).map((line) => line.split('failed: ')[1]);
+    expect(told).toEqual(['connection refused', 'connection refused', 'statuscode: 404', 'connection refused']);
+    await guest.stop();
+  });
+
   it('end it after three failures, once', async () => {
     const guest = world({ livenessProbe: { tcpSocket: { port: 1 } } }, [FAILED]);
     await guest.pass(6);

@@ -28,6 +28,7 @@ export interface GuestProbesDeps {
 
 /** Annotation with which backup tools keep probes through the guest agent from running. */
 const PAUSE_AGENT_PROBES = 'kubevirt.io/pause-guest-agent-probes';
+const TELL_AGAIN_MS = 60_000;
 const UNHEALTHY = 'Unhealthy';
 const KILLING = 'Killing';
 
@@ -55,6 +56,7 @@ async function runProbe(deps: GuestProbesDeps, spec: ProbeSpec, signal: AbortSig
   const { clock } = deps;
   const isReadiness = spec.kind === 'readiness';
   let state = initialState(spec.kind, wasReady(deps.pod()));
+  const tell = failureTeller(deps, spec);
   const startedMs = Date.parse(deps.pod().status?.startTime ?? '');
   const beginMs = (Number.isNaN(startedMs) ? clock.now() : startedMs) + spec.initialDelayMs;
   await sleep(clock, Math.max(0, beginMs - clock.now()), signal);
@@ -65,7 +67,7 @@ async function runProbe(deps: GuestProbesDeps, spec: ProbeSpec, signal: AbortSig
     if (answer === undefined || isExcused(deps.instance(), spec)) continue;
     const before = state.isPassing;
     state = nextState(state, answer.ok, spec);
-    if (!answer.ok) tell(deps, spec, answer.message);
+    tell(answer);
     if (isReadiness && state.isPassing !== before) await deps.setReady(state.isPassing);
     if (!isReadiness && !state.isPassing) {
       deps.events.normal(deps.pod(), KILLING, 'Container compute failed liveness probe');
@@ -75,12 +77,20 @@ async function runProbe(deps: GuestProbesDeps, spec: ProbeSpec, signal: AbortSig
   }
 }
 
-function tell({ events, pod, instance }: GuestProbesDeps, { kind }: ProbeSpec, message: string): void {
-  // part of it may be the guest's own words
-  const text = `${kind === 'readiness' ? 'Readiness' : 'Liveness'} probe failed: ${printable(message) ?? ''}`;
-  // a kubelet tells it of the pod; people look at the instance
-  events.warning(pod(), UNHEALTHY, text);
-  events.warning(instance(), UNHEALTHY, text);
+/** Tells of a failure that lasts once a minute: events are limited, and another answer must not be lost among equal ones. */
+function failureTeller({ events, pod, instance, clock }: GuestProbesDeps, { kind }: ProbeSpec): (answer: ProbeAnswer) => void {
+  let told: { readonly message: string; readonly atMs: number } | undefined;
+  return ({ ok, message }) => {
+    const isKnown = told?.message === message && clock.now() - told.atMs < TELL_AGAIN_MS;
+    if (ok) told = undefined;
+    if (ok || isKnown) return;
+    told = { message, atMs: clock.now() };
+    // part of it may be the guest's own words
+    const text = `${kind === 'readiness' ? 'Readiness' : 'Liveness'} probe failed: ${printable(message) ?? ''}`;
+    // a kubelet tells it of the pod; people look at the instance
+    events.warning(pod(), UNHEALTHY, text);
+    events.warning(instance(), UNHEALTHY, text);
+  };
 }
 
 /** The answer, or undefined when nothing was found out. */

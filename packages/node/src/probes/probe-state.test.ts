@@ -13,7 +13,8 @@ function verdicts(
 ): string {
   const [successThreshold, failureThreshold] = thresholds;
   let state = initialState(kind, known);
-  return [...answers]
+  return answers
+    .split('')
     .map((answer) => {
       state = nextState(state, answer === '+', { successThreshold, failureThreshold });
       return state.isPassing ? '+' : '-';
