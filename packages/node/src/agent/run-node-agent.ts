@@ -12,7 +12,7 @@ import {
   VirtualMachineInstanceKind,
 } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import { hostRunner } from '@slipway/hostapi';
+import { hostRunner, nftCommand } from '@slipway/hostapi';
 import {
   CoreEventRecorder,
   type Informer,
@@ -40,6 +40,7 @@ import {
 } from '../launcher/index.ts';
 import { createPodNetwork, NodePeers } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
+import { runServiceProxy } from '../services/index.ts';
 import { nodeVolumes, withExports, withUploads } from '../volumes/index.ts';
 import { followSettings } from './follow-settings.ts';
 import { collectGarbage } from './garbage.ts';
@@ -144,7 +145,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   const tools = new DiskToolsRunner({ client, sandboxes, claims: volumes.claims, clock, log });
   const pods = informers.for(PodKind);
   const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes, freezes, tools });
-  const background = [volumes.manager.run(signal), serve(options, client, handlers, signal)];
+  const background = [volumes.manager.run(signal), serve(options, client, handlers, signal), runPacketFilter(options, signal)];
   await Promise.all([
     pods.whenSynced(),
     vmis.whenSynced(),
@@ -225,6 +226,16 @@ function podNetwork({ client, config, log, clock }: NodeAgentOptions, informers:
       }
     },
   });
+}
+
+/** What is decided by addresses of other nodes too: it sees the whole cluster, and this node's part of the network. */
+async function runPacketFilter({ client, config, clock, random, log }: NodeAgentOptions, signal: AbortSignal): Promise<void> {
+  const informers = new InformerFactory({ client, clock, random, log });
+  const { serviceTable } = hostNames(config.hostPrefix);
+  const shared = { informers, nft: nftCommand(hostRunner), clock, log, nodeName: config.nodeName, podNetworks: POD_NETWORKS };
+  const running = runServiceProxy({ ...shared, table: serviceTable }, signal);
+  informers.start(signal);
+  await Promise.allSettled([running, informers.stopped()]);
 }
 
 /** Asks for a short-lived token of a service account. */

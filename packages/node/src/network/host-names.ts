@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 
 /** Names of everything this node makes on the host; link names have at most 15 characters. */
 export interface HostNames {
+  /** Link with the addresses that pods have for their gateway. */
   readonly bridge: string;
   /** nftables table, also distinguishable from tables of other programs. */
   readonly table: string;

@@ -88,7 +88,6 @@ class HostPodNetwork implements PodNetwork {
     });
     for (const sysctl of plan.sysctls) await writeSysctl(sysctl);
     await this.#ip.batch(plan.ip, signal);
-    for (const sysctl of plan.bridgeSysctls) await writeSysctl(sysctl);
     await this.#nft.apply(plan.nft, signal);
     const pool = await this.#addresses();
     for (const record of await this.#records.list()) pool.reserve(record.owner, record.podUid);
@@ -280,6 +279,7 @@ class HostPodNetwork implements PodNetwork {
     const base = { podUid, netns, owner: of.owner, guests: plan.guests };
     await this.#records.write({ ...base, attachments: [] });
     await this.#links.create({ podUid, netns }, plan.hostIp, signal);
+    await Promise.all(plan.hostSysctls.map(writeSysctl));
     await this.#ip.inNamespace(netns).batch(plan.podIp, signal);
     const serving = Promise.all(plan.guests.map((guest, index) => this.#guests.serve(guestId(podUid, index), netns, guest)));
     await Promise.all([serving, plan.podNft === '' ? undefined : this.#translate(netns, plan.podNft, signal)]);

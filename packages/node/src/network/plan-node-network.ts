@@ -1,6 +1,7 @@
 import { parseCidr } from './cidr.ts';
 import { forwardingSysctls, type Sysctl } from './forwarding.ts';
 import type { HostNames } from './host-names.ts';
+import { POD_NETWORKS } from './pod-networks.ts';
 
 export interface NodeNetworkPlan {
   /** Lines for `ip -batch`. */
@@ -9,8 +10,6 @@ export interface NodeNetworkPlan {
   readonly nft: string;
   /** Files below /proc/sys and their values. */
   readonly sysctls: readonly Sysctl[];
-  /** The same, of the bridge: they exist when the bridge does. */
-  readonly bridgeSysctls: readonly Sysctl[];
 }
 
 export interface NodeNetworkInputs {
@@ -23,7 +22,11 @@ export interface NodeNetworkInputs {
   readonly autoconfiguredLinks: readonly string[];
 }
 
-/** What a node needs once: the bridge of its pods with the gateway addresses, forwarding, and NAT towards the outside. */
+/**
+ * What a node needs once: a link with the gateway addresses, forwarding, and NAT towards the outside. Each pod is on a link
+ * of its own, so that whatever pods send each other is routed and passes the rules of Services and NetworkPolicies. On a
+ * bridge it would not, or half of it on hosts that pass bridged frames through the packet filter.
+ */
 export function planNodeNetwork(inputs: NodeNetworkInputs): NodeNetworkPlan {
   const { names, mtu } = inputs;
   const v4 = parseCidr(inputs.podCidrV4);
@@ -42,13 +45,6 @@ export function planNodeNetwork(inputs: NodeNetworkInputs): NodeNetworkPlan {
     ],
     nft: nodeRuleset(names, v4.text, v6.text),
     sysctls: forwardingSysctls(inputs.autoconfiguredLinks),
-    bridgeSysctls: [
-      // Pods see each other through this host alone, where Services and NetworkPolicies are decided: it answers for them.
-      { path: `net/ipv4/conf/${names.bridge}/proxy_arp_pvlan`, value: '1' },
-      { path: `net/ipv4/neigh/${names.bridge}/proxy_delay`, value: '0' },
-      // node ports of 127.0.0.1; what pods send there is dropped below
-      { path: `net/ipv4/conf/${names.bridge}/route_localnet`, value: '1' },
-    ],
   };
 }
 
@@ -57,28 +53,24 @@ function bridgeMac(name: string): string {
   return ['02', '53', ...bytes].join(':');
 }
 
-function nodeRuleset({ table, bridge }: HostNames, v4: string, v6: string): string {
+function nodeRuleset({ table, anyVethPrefix }: HostNames, v4: string, v6: string): string {
+  const pods = `"${anyVethPrefix}*"`;
   return `table inet ${table}
 delete table inet ${table}
 table inet ${table} {
   chain raw {
     type filter hook prerouting priority -300; policy accept;
-    iifname "${bridge}" ip daddr 127.0.0.0/8 drop
-  }
-  chain output {
-    type filter hook output priority 0; policy accept;
-    oifname "${bridge}" icmp type redirect drop
-    oifname "${bridge}" icmpv6 type nd-redirect drop
+    iifname ${pods} ip daddr 127.0.0.0/8 drop
   }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
-    ip saddr ${v4} oifname != "${bridge}" masquerade
-    ip6 saddr ${v6} oifname != "${bridge}" masquerade
+    ip saddr ${v4} ip daddr != ${POD_NETWORKS.v4} masquerade
+    ip6 saddr ${v6} ip6 daddr != ${POD_NETWORKS.v6} masquerade
   }
   chain forward {
     type filter hook forward priority 0; policy accept;
-    iifname "${bridge}" accept
-    oifname "${bridge}" accept
+    iifname ${pods} accept
+    oifname ${pods} accept
   }
 }
 `;

@@ -4,6 +4,7 @@ import { cpuTopology, podInterfaceName, stableMac, vcpuCount } from '@slipway/vi
 import type { PlannedTap } from '../contracts.ts';
 import type { PodAddresses } from './address-pool.ts';
 import { parseCidr } from './cidr.ts';
+import type { Sysctl } from './forwarding.ts';
 import type { GuestConfig } from './guest-config.ts';
 import type { HostNames } from './host-names.ts';
 import type { Resolver } from './host-resolver.ts';
@@ -32,6 +33,8 @@ export interface PodNetworkInputs {
 export interface PodNetworkPlan {
   /** Lines for `ip -batch` on the host. */
   readonly hostIp: readonly string[];
+  /** Settings of the host's end of the pod's link, which exist when the link does. */
+  readonly hostSysctls: readonly Sysctl[];
   /** Lines for `ip -batch` in the pod's namespace. */
   readonly podIp: readonly string[];
   /** nftables script for the pod's namespace; empty when nothing is translated. */
@@ -54,6 +57,8 @@ export interface Attachment {
 }
 
 const POD_LINK = 'eth0';
+/** The host, on every pod's link; another address than the pod itself has towards its guest. */
+const ROUTER_V6 = 'fe80::1:1';
 const BRIDGE_MAC = '02:00:00:00:00:00';
 /** Address of the in-pod bridge when the guest has the pod's own address; only the guest sees it. */
 const LINK_LOCAL_SERVER = '169.254.75.10';
@@ -69,8 +74,14 @@ export function planPodNetwork(inputs: PodNetworkInputs): PodNetworkPlan {
     hostIp: [
       `netns add ${netns}`,
       `link add ${veth} mtu ${mtu} type veth peer name ${POD_LINK} mtu ${mtu} netns ${netns}`,
-      `link set ${veth} master ${names.bridge} up`,
-      `link set ${veth} type bridge_slave isolated on`,
+      ...hostLinkLines(veth, inputs),
+    ],
+    hostSysctls: [
+      // a guest with the pod's own address takes other pods for neighbours: the host answers in their place
+      ...(guest?.keepsAddress === false ? [{ path: `net/ipv4/conf/${veth}/proxy_arp`, value: '1' }] : []),
+      ...(guest?.keepsAddress === false ? [{ path: `net/ipv4/neigh/${veth}/proxy_delay`, value: '0' }] : []),
+      // node ports of 127.0.0.1; what pods send there themselves is dropped
+      { path: `net/ipv4/conf/${veth}/route_localnet`, value: '1' },
     ],
     podIp: ['link set lo up', ...(guest?.keepsAddress === false ? [] : podAddressLines(inputs)), ...(guest?.ip ?? [])],
     podNft: guest?.nft ?? '',
@@ -81,17 +92,26 @@ export function planPodNetwork(inputs: PodNetworkInputs): PodNetworkPlan {
   };
 }
 
-function podAddressLines({ addresses, podCidrV4, podCidrV6 }: PodNetworkInputs): string[] {
-  const v4 = parseCidr(podCidrV4);
-  const v6 = parseCidr(podCidrV6);
+/** The host's end: the pod's router, and the one way to the pod's addresses. */
+function hostLinkLines(veth: string, { addresses, podCidrV4, podCidrV6 }: PodNetworkInputs): string[] {
+  const [v4, v6] = [parseCidr(podCidrV4), parseCidr(podCidrV6)];
   return [
-    `addr add ${addresses.v4}/${v4.prefix} dev ${POD_LINK}`,
-    // alone on its link: nobody answers for neighbours in IPv6, so that they are reached by way of the host
+    `addr add ${ROUTER_V6}/64 dev ${veth} nodad`,
+    `link set ${veth} up`,
+    `route replace ${addresses.v4}/32 dev ${veth} src ${v4.addressAt(1)}`,
+    `route replace ${addresses.v6}/128 dev ${veth} src ${v6.addressAt(1)}`,
+  ];
+}
+
+function podAddressLines({ addresses, podCidrV4 }: PodNetworkInputs): string[] {
+  const gateway = parseCidr(podCidrV4).addressAt(1);
+  return [
+    `addr add ${addresses.v4}/32 dev ${POD_LINK}`,
     `addr add ${addresses.v6}/128 dev ${POD_LINK} nodad`,
     `link set ${POD_LINK} up`,
-    `route add default via ${v4.addressAt(1)}`,
-    `route add ${v6.addressAt(1)}/128 dev ${POD_LINK}`,
-    `route add ::/0 via ${v6.addressAt(1)}`,
+    `route add ${gateway}/32 dev ${POD_LINK}`,
+    `route add default via ${gateway}`,
+    `route add ::/0 via ${ROUTER_V6} dev ${POD_LINK}`,
   ];
 }
 

@@ -179,6 +179,27 @@ describe('createPodNetwork', () => {
     expect(rules).toMatch(/iifname "eth0" udp dport 53 counter .* dnat to 10\.0\.2\.2/);
   });
 
+  it('lets pods, a guest with the address of its pod and this machine reach each other', async () => {
+    // with a list of ports the pod itself answers what is not in it
+    const listed = masquerade({ ports: [{ port: 80 }] });
+    const [one, two] = [
+      await network.setUp(pod('n1'), vmi('n1', listed), sandbox('n1'), signal),
+      await network.setUp(pod('n2'), vmi('n2', listed), sandbox('n2'), signal),
+    ];
+    const devices = { interfaces: [{ name: 'default', bridge: {}, macAddress: '02:aa:00:00:00:02' }] };
+    const three = await network.setUp(pod('n3'), vmi('n3', devices), sandbox('n3'), signal);
+    const client = await plugClient(`${PREFIX}-n3`, '02:aa:00:00:00:02');
+    await requestLease(client, stateDir);
+    const reaches = async (from: string, addresses: readonly string[]): Promise<void> => {
+      for (const address of addresses)
+        expect(await inPod(from, `busybox ping -c 1 -W 5 ${address}`), address).toContain('1 packets received');
+    };
+    await reaches(`${PREFIX}-n1`, [...two.podIPs, three.podIPs[0] ?? '', '10.197.3.1', 'fd97:3::1']);
+    await reaches(client, [one.podIPs[0] ?? '', two.podIPs[0] ?? '']);
+    for (const address of [...one.podIPs, three.podIPs[0]])
+      expect(await sh(`busybox ping -c 1 -W 5 ${address}`)).toContain('1 packets');
+  });
+
   it('connects a second interface to a bridge network, without a plugin', async () => {
     const devices = {
       interfaces: [

@@ -34,6 +34,8 @@ export interface ServicePort {
 type Spec = NonNullable<Service['spec']>;
 type Port = NonNullable<Spec['ports']>[number];
 
+const DEFAULT_AFFINITY_SECONDS = 10_800;
+
 /** Every port of a Service that this node answers for; none for headless ones and names of something external. */
 export function servicePorts(service: Service, slices: readonly EndpointSlice[], nodeName: string): ServicePort[] {
   const { spec } = service;
@@ -62,26 +64,37 @@ function portOf(
 ): ServicePort {
   const all = targetsOf(port, slices, nodeName);
   const local = all.filter(({ isLocal }) => isLocal);
-  const ingress = (service.status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => (ip ? [ip] : []));
   const isExternal = spec.type === 'NodePort' || spec.type === 'LoadBalancer';
   const keepsSource = isExternal && spec.externalTrafficPolicy === 'Local';
-  const affinity =
-    spec.sessionAffinity === 'ClientIP' ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800) : undefined;
-  const ranges = (spec.loadBalancerSourceRanges ?? []).filter((range) => isOf(family)(range));
   return {
     id: `${service.metadata.namespace}/${service.metadata.name}:${port.name ?? ''}`,
     family,
     protocol: protocolOf(port.protocol),
     port: port.port,
     clusterIPs,
-    externalIPs: [...new Set([...ingress, ...(spec.externalIPs ?? [])])].filter(isOf(family)),
+    externalIPs: externalAddresses(service).filter(isOf(family)),
     ...(isExternal && port.nodePort && { nodePort: port.nodePort }),
     targets: spec.internalTrafficPolicy === 'Local' ? local : all,
     externalTargets: keepsSource ? local : all,
     keepsSource,
-    ...(affinity !== undefined && { affinitySeconds: affinity }),
-    ...(ranges.length > 0 && { sourceRanges: ranges }),
+    ...affinityOf(spec),
+    ...rangesOf(spec, family),
   };
+}
+
+function externalAddresses({ spec, status }: Service): string[] {
+  const ingress = (status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => (ip ? [ip] : []));
+  return [...new Set([...ingress, ...(spec?.externalIPs ?? [])])];
+}
+
+function affinityOf({ sessionAffinity, sessionAffinityConfig }: Spec): Pick<ServicePort, 'affinitySeconds'> {
+  if (sessionAffinity !== 'ClientIP') return {};
+  return { affinitySeconds: sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS };
+}
+
+function rangesOf({ loadBalancerSourceRanges = [] }: Spec, family: 4 | 6): Pick<ServicePort, 'sourceRanges'> {
+  const ranges = loadBalancerSourceRanges.filter(isOf(family));
+  return ranges.length > 0 ? { sourceRanges: ranges } : {};
 }
 
 /** Ready endpoints; when there are none, those that still serve while they end. */
