@@ -54,7 +54,7 @@ export const linkNames = (id: string) => ({
   /** This machine's end. */
   host: `${id}up`,
   /** The other end of that, on the bridge. */
-  hostPort: 'up',
+  hostPort: 'host',
   table: `slipway_${id}`,
 });
 
