@@ -38,7 +38,7 @@ import {
   readFirmware,
   startGuestHelpers,
 } from '../launcher/index.ts';
-import { createPodNetwork, NodePeers } from '../network/index.ts';
+import { createPodNetwork, hostNames, NodePeers, POD_NETWORKS } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
 import { runServiceProxy } from '../services/index.ts';
 import { nodeVolumes, withExports, withUploads } from '../volumes/index.ts';
