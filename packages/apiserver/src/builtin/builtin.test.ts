@@ -111,6 +111,18 @@ describe('builtinResources', () => {
     ],
     [
       'PersistentVolumeClaim',
+      'one pod alone',
+      { spec: { accessModes: ['ReadWriteOncePod'], resources: { requests: { storage: '1Gi' } } } },
+      [],
+    ],
+    [
+      'PersistentVolumeClaim',
+      'one pod and others',
+      { spec: { accessModes: ['ReadWriteOnce', 'ReadWriteOncePod'], resources: { requests: { storage: '1Gi' } } } },
+      ['Forbidden spec.accessModes', 'NotSupported spec.accessModes'],
+    ],
+    [
+      'PersistentVolumeClaim',
       'no size and mode',
       { spec: {} },
       ['Required spec.accessModes', 'Required spec.resources[storage]'],

@@ -1,7 +1,7 @@
 import type { Node, Pod } from '@slipway/api';
 import { countUnwantedTaints, matchesNodeAffinity, nodePreference, untoleratedTaint } from './node-selection.ts';
 import { type PlacedPod, type PodFacts, podAffinityFilter, podPreference, topologySpreadFilter } from './pod-affinity.ts';
-import { type PodVolumes, volumeFilter } from './pod-volumes.ts';
+import { claimsTaken, type PodVolumes, volumeFilter } from './pod-volumes.ts';
 import { addAmounts, type Amounts, amountsOf, podRequests } from './resources.ts';
 
 export interface SchedulingFacts extends PodFacts {
@@ -36,6 +36,7 @@ export function explainScheduling(pod: Pod, facts: SchedulingFacts): SchedulingE
     podAffinityFilter(pod, facts),
     volumeFilter(volumes),
   ];
+  const taken = claimsTaken(pod, volumes, facts.placed);
   const preference = podPreference(pod, facts);
   const refusals: Refusal[] = [];
   const feasible: { node: string; score: number; pods: number }[] = [];
@@ -44,7 +45,7 @@ export function explainScheduling(pod: Pod, facts: SchedulingFacts): SchedulingE
     const placed = byNode.get(name) ?? [];
     const reason = firstReason(filters, node);
     const usage = usageOf(node, placed);
-    const missing = missingResources(podRequests(pod), usage);
+    const missing = [...taken, ...missingResources(podRequests(pod), usage)];
     if (reason !== undefined) refusals.push({ node: name, reasons: [reason], isForResources: false });
     else if (missing.length > 0) refusals.push({ node: name, reasons: missing, isForResources: true });
     else feasible.push({ node: name, score: preference(node) + scoreOf(pod, node, usage), pods: placed.length });

@@ -32,6 +32,8 @@ export interface PodVolumes {
   readonly isBinding?: boolean;
   readonly bound: readonly PersistentVolume[];
   readonly delayed: readonly DelayedClaim[];
+  /** Claims that no other pod may use: ReadWriteOncePod. */
+  readonly forOnePod?: readonly string[];
 }
 
 /** Names of the claims a pod mounts, generic ephemeral volumes included. */
@@ -45,12 +47,14 @@ export function claimNames(pod: Pod): readonly string[] {
 export function volumesOf(pod: Pod, facts: VolumeFacts): PodVolumes {
   const bound: PersistentVolume[] = [];
   const delayed: DelayedClaim[] = [];
+  const forOnePod: string[] = [];
   let error: string | undefined;
   let isBinding = false;
   for (const name of claimNames(pod)) {
     const claim = facts.claim(pod.metadata.namespace ?? '', name);
     const problem = claimProblem(name, claim);
     if (problem !== undefined || claim === undefined) return { error: problem ?? '', bound, delayed };
+    if (isForOnePod(claim)) forOnePod.push(name);
     const volume = boundVolume(claim, facts);
     const storageClass = facts.storageClass(claim.spec?.storageClassName ?? '');
     if (volume) bound.push(volume);
@@ -58,8 +62,10 @@ export function volumesOf(pod: Pod, facts: VolumeFacts): PodVolumes {
     else if (storageClass && isDelayed(claim, storageClass)) delayed.push(delayedClaim(claim, storageClass, facts));
     else error = 'pod has unbound immediate PersistentVolumeClaims';
   }
-  return { bound, delayed, isBinding, ...(error !== undefined && { error }) };
+  return { bound, delayed, isBinding, forOnePod, ...(error !== undefined && { error }) };
 }
+
+const isForOnePod = ({ spec }: PersistentVolumeClaim): boolean => spec?.accessModes?.includes('ReadWriteOncePod') ?? false;
 
 function claimProblem(name: string, claim: PersistentVolumeClaim | undefined): string | undefined {
   if (claim === undefined) return `persistentvolumeclaim "${name}" not found`;
@@ -88,6 +94,21 @@ function delayedClaim(claim: PersistentVolumeClaim, storageClass: StorageClass, 
 export function isReachable(volume: PersistentVolume, node: Node): boolean {
   const required = volume.spec?.nodeAffinity?.required;
   return required === undefined || matchesNodeSelector(required.nodeSelectorTerms, node);
+}
+
+/** Why claims that are for one pod keep this one from every node until the other pod ends, in Kubernetes' words. */
+export function claimsTaken(
+  { metadata }: Pod,
+  { forOnePod = [] }: PodVolumes,
+  placed: readonly { readonly pod: Pod }[],
+): readonly string[] {
+  const isTaken = placed.some(
+    ({ pod }) =>
+      pod.metadata.uid !== metadata.uid &&
+      pod.metadata.namespace === metadata.namespace &&
+      claimNames(pod).some((name) => forOnePod.includes(name)),
+  );
+  return isTaken ? ['node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode'] : [];
 }
 
 /** Why the pod's volumes keep it from a node. */

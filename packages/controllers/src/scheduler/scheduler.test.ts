@@ -50,6 +50,24 @@ describe('scheduler', () => {
     expect(await world.events(pod('a/web'))).toEqual(['Normal Scheduled Successfully assigned a/web to node2']);
   });
 
+  it('gives a claim that is for one pod to the next one when the first has ended', async () => {
+    const claim = (name: string, mode: string) =>
+      pvc(`a/${name}`, { spec: { accessModes: [mode], volumeName: 'pv1' }, status: { phase: 'Bound' } });
+    await schedule(
+      node('node1'),
+      pv('pv1'),
+      claim('once', 'ReadWriteOncePod'),
+      pod('a/first', { spec: { ...mounting('once'), nodeName: 'node1' }, status: { phase: 'Running' } }),
+      pod('a/second', { spec: mounting('once') }),
+    );
+    const reason = 'node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode';
+    const message = `0/1 nodes are available: 1 ${reason}. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.`;
+    expect(await scheduled('a/second')).toMatchObject({ status: 'False', reason: 'Unschedulable', message });
+    await world.client.delete(PodKind, { namespace: 'a', name: 'first' }, { gracePeriodSeconds: 0 });
+    await world.settle();
+    expect(await nodeOf('a/second')).toBe('node1');
+  });
+
   it('does not touch pods of another scheduler', async () => {
     await schedule(node('node1'), pod('a/other', { spec: { schedulerName: 'mine' } }));
     expect(await nodeOf('a/other')).toBeUndefined();

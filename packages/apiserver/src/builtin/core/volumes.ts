@@ -27,7 +27,10 @@ const SHORT_MODES: Readonly<Record<string, string>> = {
 function validateAccessModes(modes: readonly string[], path: string): FieldError[] {
   const errors: FieldError[] = [];
   if (modes.length === 0) errors.push(requiredValue(path, 'at least 1 access mode is required'));
-  for (const mode of modes) if (!ACCESS_MODES.includes(mode)) errors.push(unsupportedValue(path, mode, ACCESS_MODES));
+  // alone it is known, as in Kubernetes 1.27; beside others the answer is that of 1.26, which did not know it
+  const isSinglePod = modes.length === 1 && modes[0] === SINGLE_POD;
+  for (const mode of modes)
+    if (!ACCESS_MODES.includes(mode) && !isSinglePod) errors.push(unsupportedValue(path, mode, ACCESS_MODES));
   if (modes.length > 1 && modes.includes(SINGLE_POD)) {
     errors.push(forbiddenField(path, `may not use ${SINGLE_POD} with other access modes`));
   }
