@@ -74,7 +74,7 @@ export class LayerStore {
     signal: AbortSignal,
     name = DISK_NAME,
   ): Promise<void> {
-    for (const layer of chain) await this.linkLayer(layer.name, directory);
+    await this.linkAll(chain, directory);
     const [base] = chain;
     if (base === undefined) throw new VolumeError('InvalidVolume', 'An overlay needs a layer');
     const temporary = join(directory, `${name}.new`);
@@ -84,6 +84,11 @@ export class LayerStore {
       signal,
     );
     await rename(temporary, join(directory, name));
+  }
+
+  /** Gives all layers their names in the directory. */
+  async linkAll(chain: readonly Layer[], directory: string): Promise<void> {
+    for (const layer of chain) await this.linkLayer(layer.name, directory);
   }
 
   /** Removes layers that no volume reads. */

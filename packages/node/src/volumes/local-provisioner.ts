@@ -161,7 +161,7 @@ class ProvisionReconciler implements Reconciler {
       source.kind === 'VolumeSnapshot'
         ? await this.sourceSnapshot(source, signal)
         : volumeUidOf(await this.sourceVolume(source, signal));
-    return store.clone(directory, claim.metadata.uid ?? '', sizeBytes, signal);
+    return store[source.isCopy ? 'copy' : 'clone'](directory, claim.metadata.uid ?? '', sizeBytes, signal);
   }
 
   private async sourceSnapshot(source: CloneSource, signal: AbortSignal): Promise<string> {

@@ -11,6 +11,9 @@ export const PROVISIONER_FINALIZER = 'external-provisioner.volume.kubernetes.io/
 /** A request to fill a claim from a snapshot, `namespace/name`; set by the DataVolume controller, like CDI's own. */
 export const SNAPSHOT_REQUEST = 'slipway.dev/snapshot-request';
 
+/** CDI's strategy for a clone: `csi-clone`, `snapshot` or `copy`. */
+export const CLONE_TYPE = 'cdi.kubevirt.io/cloneType';
+
 /** Where a claim's first content comes from. */
 export interface CloneSource {
   readonly kind: 'PersistentVolumeClaim' | 'VolumeSnapshot';
@@ -18,6 +21,8 @@ export interface CloneSource {
   readonly name: string;
   /** The request alone proves nothing: the source's namespace must hold a grant for this claim. */
   readonly needsGrant: boolean;
+  /** All bytes are written anew: nothing is shared with the source. */
+  readonly isCopy?: boolean;
 }
 
 export type ProvisionPlan =
@@ -87,9 +92,14 @@ function planExpansion({
 function cloneSourceOf(claim: PersistentVolumeClaim): CloneSource | 'populator' | undefined {
   const namespace = claim.metadata.namespace ?? '';
   const annotations = claim.metadata.annotations ?? {};
+  const strategy = annotations[CLONE_TYPE];
   for (const [kind, annotation] of REQUESTS) {
     const [sourceNamespace = '', name = ''] = annotations[annotation]?.split('/') ?? [];
-    if (name !== '') return { kind, namespace: sourceNamespace, name, needsGrant: sourceNamespace !== namespace };
+    if (name === '') continue;
+    // the clone controller takes a snapshot of the claim first
+    if (kind === 'PersistentVolumeClaim' && strategy === 'snapshot') return 'populator';
+    const isCopy = strategy === 'copy';
+    return { kind, namespace: sourceNamespace, name, needsGrant: sourceNamespace !== namespace, ...(isCopy && { isCopy }) };
   }
   const source = dataSourceOf(claim.spec, namespace);
   // a population source of CDI: the worker that the annotations ask for fills a blank volume
@@ -100,8 +110,8 @@ function cloneSourceOf(claim: PersistentVolumeClaim): CloneSource | 'populator' 
 const FILLED_LATER = ['cdi.kubevirt.io/storage.import.source', 'cdi.kubevirt.io/storage.upload.target'];
 
 const REQUESTS = [
-  ['PersistentVolumeClaim', CLONE_REQUEST],
   ['VolumeSnapshot', SNAPSHOT_REQUEST],
+  ['PersistentVolumeClaim', CLONE_REQUEST],
 ] as const;
 
 function dataSourceOf(spec: PersistentVolumeClaim['spec'], namespace: string): CloneSource | 'populator' | undefined {

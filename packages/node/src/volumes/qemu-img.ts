@@ -14,6 +14,15 @@ export interface QemuImg {
     signal: AbortSignal,
   ): Promise<void>;
   resize(path: string, format: 'raw' | 'qcow2', sizeBytes: number, signal: AbortSignal): Promise<void>;
+  /** Writes what a chain of images shows, top first, into a raw file of zeros, as the user `uid`; holes stay holes. */
+  flatten(
+    copy: {
+      readonly chain: readonly { readonly path: string; readonly format: 'raw' | 'qcow2' }[];
+      readonly target: string;
+      readonly uid: number;
+    },
+    signal: AbortSignal,
+  ): Promise<void>;
   /** Writes an overlay into the image below it, as the user `uid`; the overlay stays as it is. */
   commit(
     overlay: {
@@ -37,12 +46,18 @@ export const hostQemuImg: QemuImg = {
     ),
   resize: (path, format, sizeBytes, signal) =>
     run([...LIMITS, 'qemu-img', 'resize', '-q', '-f', format, path, String(sizeBytes)], signal),
+  flatten: ({ chain, target, uid }, signal) => {
+    const convert = ['qemu-img', 'convert', '-q', '-n', '--target-is-zero', '-O', 'raw', '--image-opts'] as const;
+    return run([...asUser(uid), ...COPY_LIMITS, ...convert, imageOptions(chain), target], signal);
+  },
   commit: ({ path, chain, uid }, signal) => {
     const image = imageOptions([{ path, format: 'qcow2' }, ...chain]);
-    const user = ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs', '--'] as const;
-    return run([...user, ...COPY_LIMITS, 'qemu-img', 'commit', '-q', '-d', '--image-opts', image], signal);
+    return run([...asUser(uid), ...COPY_LIMITS, 'qemu-img', 'commit', '-q', '-d', '--image-opts', image], signal);
   },
 };
+
+const asUser = (uid: number) =>
+  ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs', '--'] as const;
 
 const COPY_LIMITS = ['prlimit', '--as=2147483648', '--core=0', '--'] as const;
 

@@ -2,7 +2,9 @@ import { constants } from 'node:fs';
 import { chmod, chown, copyFile, lstat, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { copyTree } from './copy-tree.ts';
-import type { LayerStore } from './layer-store.ts';
+import { flattenInto } from './flatten.ts';
+import type { LayeredVolume, LayerStore } from './layer-store.ts';
+import type { QemuImg } from './qemu-img.ts';
 import { settleVolume } from './settle-volume.ts';
 import { type LiveDisks, pivotGuest, snapshotDirectory } from './snapshot-volume.ts';
 import { VolumeError } from './volume-error.ts';
@@ -12,6 +14,9 @@ import { nameOf } from './writers.ts';
 
 export interface VolumeCopiesDeps {
   readonly layers: LayerStore;
+  readonly qemuImg: Pick<QemuImg, 'flatten'>;
+  /** User of the tool that reads images; nobody else runs as it. */
+  readonly toolUid?: number | undefined;
   /** A new UUID. */
   readonly uid: () => string;
   readonly directory: (volumeUid: string) => string;
@@ -35,31 +40,60 @@ export class VolumeCopies {
    * overlay over the source's disk, which becomes a layer that is never written again.
    */
   clone(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'reflink' | 'overlay'> {
-    const { layers, get, read, write, directory, locked } = this.deps;
+    const { layers, read, write, directory, locked } = this.deps;
     return locked(sourceUid, volumeUid, async () => {
-      const found = await get(sourceUid);
       if ((await read(volumeUid)) !== undefined) return 'overlay';
-      if (found.writer !== undefined)
-        throw new VolumeError(
-          'CloneSourceInUse',
-          `${nameOf(found.writer)} is using the source claim; the clone goes on when it has stopped`,
-        );
-      const volume = this.volume(sourceUid, found);
-      const source = await settleVolume(volume);
-      if (source.state === 'filling') throw new VolumeError('CloneSourceInUse', 'The source claim is still being filled');
-      if (source.virtualSizeBytes > sizeBytes)
-        throw new VolumeError(
-          'CloneValidationFailed',
-          `The claim has ${sizeBytes} bytes and the source ${source.virtualSizeBytes}: request more`,
-        );
+      const volume = await this.settledSource(sourceUid, sizeBytes);
       await makeDirectory(directory(volumeUid), 0o700);
       await this.copyFiles(sourceUid, volumeUid, signal);
-      if (await this.reflink(sourceUid, source, volumeUid, sizeBytes)) return 'reflink';
-      const chain = await layers.freeze({ ...volume, record: source });
+      if (await this.reflink(sourceUid, volume.record, volumeUid, sizeBytes)) return 'reflink';
+      const chain = await layers.freeze(volume);
       await layers.makeOverlay(directory(volumeUid), chain, sizeBytes, signal);
       await write(volumeUid, { format: 'qcow2', virtualSizeBytes: sizeBytes, chain, state: 'ready' });
       return 'overlay';
     });
+  }
+
+  /**
+   * Makes a volume whose bytes are all its own, sparse. The source is free again as soon as its present content is a
+   * layer. A crash begins anew.
+   */
+  async copy(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'copy'> {
+    const { layers, read, write, directory, locked } = this.deps;
+    const to = directory(volumeUid);
+    const chain = await locked(sourceUid, volumeUid, async () => {
+      if ((await read(volumeUid)) !== undefined) return undefined;
+      const volume = await this.settledSource(sourceUid, sizeBytes);
+      await makeDirectory(to, 0o700);
+      await this.copyFiles(sourceUid, volumeUid, signal);
+      const frozen = await layers.freeze(volume);
+      await layers.linkAll(frozen, to);
+      return frozen;
+    });
+    if (chain === undefined) return 'copy';
+    const { qemuImg, toolUid } = this.deps;
+    await flattenInto({ directory: to, chain, sizeBytes, qemuImg, toolUid }, signal);
+    await write(volumeUid, { format: 'raw', virtualSizeBytes: sizeBytes, chain: [], state: 'ready' });
+    return 'copy';
+  }
+
+  /** The source of a clone with nobody at work on it. */
+  private async settledSource(sourceUid: string, sizeBytes: number): Promise<LayeredVolume> {
+    const found = await this.deps.get(sourceUid);
+    if (found.writer !== undefined)
+      throw new VolumeError(
+        'CloneSourceInUse',
+        `${nameOf(found.writer)} is using the source claim; the clone goes on when it has stopped`,
+      );
+    const volume = this.volume(sourceUid, found);
+    const record = await settleVolume(volume);
+    if (record.state === 'filling') throw new VolumeError('CloneSourceInUse', 'The source claim is still being filled');
+    if (record.virtualSizeBytes > sizeBytes)
+      throw new VolumeError(
+        'CloneValidationFailed',
+        `The claim has ${sizeBytes} bytes and the source ${record.virtualSizeBytes}: request more`,
+      );
+    return { ...volume, record };
   }
 
   /**

@@ -61,7 +61,7 @@ export class VolumeStore {
     const { qemuImg, toolUid } = deps;
     this.merger = toolUid === undefined ? undefined : new LayerMerger({ layers: this.layers, qemuImg, toolUid });
     this.copies = new VolumeCopies({
-      layers: this.layers,
+      ...{ layers: this.layers, qemuImg, toolUid },
       uid: deps.uid,
       directory: (volumeUid) => this.directory(volumeUid),
       read: (volumeUid) => this.read(volumeUid),
@@ -130,6 +130,11 @@ export class VolumeStore {
   /** See VolumeCopies. */
   clone(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'reflink' | 'overlay'> {
     return this.copies.clone(sourceUid, volumeUid, sizeBytes, signal);
+  }
+
+  /** See VolumeCopies. */
+  copy(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'copy'> {
+    return this.copies.copy(sourceUid, volumeUid, sizeBytes, signal);
   }
 
   /** See VolumeCopies. */
