@@ -6,6 +6,7 @@ type Request = kubevirt.VirtualMachineStateChangeRequest;
 
 const NOW = Date.parse('2026-05-01T12:00:00Z');
 const START: Request = { action: 'Start' };
+const PAUSED_START: Request = { action: 'Start', data: { paused: 'true' } };
 const STOP: Request = { action: 'Stop', uid: 'vmi-1' };
 
 const machine = (power: Partial<VirtualMachine['spec']>, status: VirtualMachine['status'] = {}): VirtualMachine => ({
@@ -56,7 +57,12 @@ describe('planPower', () => {
     ['Halted', 'Running', [], 'stop', []],
     ['Halted', 'Running deleting', [], 'none', []],
     ['Halted', 'Succeeded', [], 'stop', []],
-    ['Halted', 'none', [START], 'patchSpec', [START]],
+    ['Halted', 'none', [PAUSED_START], 'patchSpec', [PAUSED_START]],
+    ['Halted', 'Succeeded', [PAUSED_START], 'patchSpec', [PAUSED_START]],
+    ['Halted', 'Running', [STOP, START], 'stop', []],
+    ['Halted', 'Running deleting', [STOP, START], 'none', []],
+    ['Halted', 'none', [STOP, START], 'none', []],
+    ['Halted', 'none', [START], 'none', []],
     ['Once', 'none', [], 'start', []],
     ['Once', 'Running', [], 'none', []],
     ['Once', 'Succeeded', [], 'none', []],

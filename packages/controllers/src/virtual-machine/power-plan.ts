@@ -40,11 +40,16 @@ const STOP: PowerAction = { action: 'stop' };
  * up to date. Pure: the reconciler performs the action.
  */
 export function planPower(vm: VirtualMachine, vmi: VirtualMachineInstance | undefined, nowMs: number): PowerPlan {
-  const requests = pendingRequests(vm.status?.stateChangeRequests ?? [], vmi);
+  const runStrategy = runStrategyOf(vm);
+  const pending = pendingRequests(vm.status?.stateChangeRequests ?? [], vmi);
+  const requests = runStrategy === 'Halted' ? pending.filter(isPausedStart) : pending;
   const input = { vm, vmi, requests, nowMs };
-  const { power, enqueueStart = false } = STRATEGIES[runStrategyOf(vm)](input);
+  const { power, enqueueStart = false } = STRATEGIES[runStrategy](input);
   return { power, requests: enqueueStart ? [...requests, { action: 'Start' }] : requests };
 }
+
+/** The one request that a halted VM obeys: a restart from before it was halted must not run it again. */
+const isPausedStart = ({ action, data }: Request): boolean => action === 'Start' && data?.['paused'] === 'true';
 
 interface Decision {
   readonly power: PowerAction;
