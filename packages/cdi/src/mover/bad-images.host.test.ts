@@ -39,7 +39,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 const run = async (body: Buffer): Promise<MoverOutcome> => {
   server.files.set('/disk', { body });
   const argv = ['--target', target, '--work', work, '--size', String(SIZE), '--allow-address', '127.0.0.0/8'];
-  const io = { tools, clock: systemClock, random: Math.random, progress: () => {}, log: () => {} };
+  const io = { tools, clock: systemClock, random: Math.random, bootId: 'boot', progress: () => {}, log: () => {} };
   return runMover(argv, { IMPORTER_ENDPOINT: `${server.url}/disk` }, io, signal);
 };
 

@@ -53,7 +53,7 @@ async function run(url: string, env: MoverEnv = {}): Promise<MoverOutcome> {
     ...['--stall-ms', '5000', '--retry-base-ms', '1', '--retry-attempts', '3'],
   ];
   const tools = { run: none, filter: none };
-  const io = { tools, clock: systemClock, random: Math.random, progress: () => {}, log: () => {} };
+  const io = { tools, clock: systemClock, random: Math.random, bootId: 'boot', progress: () => {}, log: () => {} };
   return runMover(argv, { IMPORTER_ENDPOINT: url, ...env }, io, new AbortController().signal);
 }
 

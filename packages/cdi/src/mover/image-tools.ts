@@ -192,7 +192,12 @@ function refuseForeignFiles(info: ImageInfo, path: string): void {
 export async function convertToRaw(
   source: { readonly path: string; readonly format: ImageFormat },
   target: string,
-  options: { readonly onPercent: (percent: number) => void; readonly preallocates: boolean },
+  options: {
+    readonly onPercent: (percent: number) => void;
+    readonly preallocates: boolean;
+    /** The target's file system can go without the page cache. */
+    readonly isDirect: boolean;
+  },
   tools: ImageTools,
   signal: AbortSignal,
 ): Promise<void> {
@@ -203,7 +208,9 @@ export async function convertToRaw(
     file: { driver: 'file', filename: source.path },
   });
   const sparse = options.preallocates ? ['-S', '0'] : ['--target-is-zero'];
-  const argv = ['qemu-img', 'convert', '-p', '-n', ...sparse, '-W', '-m', '8', '-O', 'raw', `json:${image}`, target] as const;
+  // the target is written out of order, which costs a raw image nothing; the source was received a moment ago and is cached
+  const how = ['-p', '-n', ...sparse, ...(options.isDirect ? ['-t', 'none'] : []), '-W', '-m', '8'];
+  const argv = ['qemu-img', 'convert', ...how, '-O', 'raw', `json:${image}`, target] as const;
   const onOutput = (text: string): void => {
     const percent = [...text.matchAll(/\((\d+\.\d+)\/100%\)/g)].at(-1)?.[1];
     if (percent !== undefined) options.onPercent(Number(percent));

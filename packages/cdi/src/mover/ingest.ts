@@ -1,6 +1,8 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { TimerClock } from '@slipway/runtime';
 import { ingestAppliance } from './appliance.ts';
+import { BulkFile, canBeDirect } from './bulk-file.ts';
 import {
   checkQcow2Header,
   type Compression,
@@ -34,6 +36,9 @@ export interface IngestDeps {
   readonly workDir: string;
   readonly tools: ImageTools;
   readonly progress: ProgressReporter;
+  readonly clock: TimerClock;
+  /** Changes when the machine starts again, which takes its page cache with it. */
+  readonly bootId: string;
   /** Name of the disk to take from an appliance. */
   readonly member?: string;
   /** The bytes come from an appliance already. */
@@ -140,7 +145,11 @@ export async function convertImage(
   await convertToRaw(
     image,
     destination.path,
-    { onPercent: (percent) => progress.convert(percent, virtualBytes), preallocates: destination.preallocates },
+    {
+      onPercent: (percent) => progress.convert(percent, virtualBytes),
+      preallocates: destination.preallocates,
+      isDirect: await canBeDirect(destination.path),
+    },
     tools,
     signal,
   );
@@ -154,17 +163,17 @@ async function writeStream(
   options: { limit: number; isClaim: boolean },
   destination?: Destination,
 ): Promise<number> {
-  const file = await open(path, options.isClaim ? 'r+' : 'w', 0o600);
+  const target = await BulkFile.open(path, options.isClaim ? 'r+' : 'w', { isCached: destination === undefined });
   try {
-    if (options.isClaim) await clearFile(file, options.limit);
-    const writer = new SparseWriter(file, { limit: options.limit, isDense: destination?.preallocates ?? false });
+    if (options.isClaim) await clearFile(target.file, options.limit);
+    const writer = new SparseWriter(target, { limit: options.limit, isDense: destination?.preallocates ?? false });
     for await (const chunk of stream) await writer.write(chunk);
-    await writer.sync();
+    await writer.finish();
     return writer.position;
   } catch (error) {
     throw explainWriteError(error);
   } finally {
-    await file.close();
+    await target.close();
   }
 }
 

@@ -1,32 +1,44 @@
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileVersion } from './download.ts';
 
-/** Where a transfer stands; written only after the bytes it speaks of are on disk. */
+/** Where a transfer stands; written only after the bytes it speaks of are in their file. */
 export interface Journal {
   /** Digest of what was asked for: another request starts from the beginning. */
   readonly request: string;
   readonly version: FileVersion;
   /** `target`: received bytes are the disk itself. `scratch`: they are kept in the scratch file. */
   readonly layout: 'target' | 'scratch';
-  /** Bytes from the beginning that are on disk. */
+  /** Bytes from the beginning that are there. */
   readonly bytes: number;
 }
 
-const NAME = 'journal.json';
+/** An entry about bytes on disk, which a loss of power leaves there. */
+const DURABLE = 'journal.json';
+/**
+ * A newer entry about bytes that may still be in the page cache: they survive every process, but not the machine. It is
+ * cheap, so it is written often, and counts for the boot that it names.
+ */
+const PRESENT = 'position.json';
 
 /** Undefined when there is none, or none that can be read. */
-export async function readJournal(workDir: string): Promise<Journal | undefined> {
+export async function readJournal(workDir: string, bootId: string): Promise<Journal | undefined> {
+  const present = await read(join(workDir, PRESENT));
+  return present?.bootId === bootId ? present : read(join(workDir, DURABLE));
+}
+
+async function read(path: string): Promise<(Journal & { readonly bootId?: string }) | undefined> {
   try {
-    const value: unknown = JSON.parse(await readFile(join(workDir, NAME), 'utf8'));
+    const value: unknown = JSON.parse(await readFile(path, 'utf8'));
     return isJournal(value) ? value : undefined;
   } catch {
-    return undefined; // absent or torn: the transfer starts from the beginning
+    return undefined; // absent or torn: an older entry counts, or the transfer starts from the beginning
   }
 }
 
-export async function writeJournal(workDir: string, journal: Journal): Promise<void> {
-  const temporary = join(workDir, `${NAME}.new`);
+/** For bytes that are on disk. */
+export async function writeJournal(workDir: string, journal: Journal, bootId: string): Promise<void> {
+  const temporary = join(workDir, `${DURABLE}.new`);
   const file = await open(temporary, 'w', 0o600);
   try {
     await file.writeFile(JSON.stringify(journal));
@@ -34,11 +46,20 @@ export async function writeJournal(workDir: string, journal: Journal): Promise<v
   } finally {
     await file.close();
   }
-  await rename(temporary, join(workDir, NAME));
+  await rename(temporary, join(workDir, DURABLE));
+  await notePosition(workDir, journal, bootId);
+}
+
+/** For bytes that were written, whether or not they are on disk yet. */
+export async function notePosition(workDir: string, journal: Journal, bootId: string): Promise<void> {
+  const temporary = join(workDir, `${PRESENT}.new`);
+  await writeFile(temporary, JSON.stringify({ ...journal, bootId }), { mode: 0o600 });
+  await rename(temporary, join(workDir, PRESENT));
 }
 
 export async function removeJournal(workDir: string): Promise<void> {
-  await rm(join(workDir, NAME), { force: true });
+  await rm(join(workDir, PRESENT), { force: true });
+  await rm(join(workDir, DURABLE), { force: true });
 }
 
 function isJournal(value: unknown): value is Journal {

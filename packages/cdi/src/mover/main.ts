@@ -28,6 +28,8 @@ export interface MoverIo {
   readonly tools: ImageTools;
   readonly clock: TimerClock;
   readonly random: () => number;
+  /** Of the running machine. */
+  readonly bootId: string;
   /** Receives lines of JSON, at most two a second. */
   readonly progress: (line: string) => void;
   readonly log: (line: string) => void;
@@ -62,9 +64,11 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
     workDir: task.workDir,
     tools: io.tools,
     progress: new ProgressReporter(io.clock, io.progress),
+    clock: io.clock,
+    bootId: io.bootId,
   };
   if (task.intake !== undefined)
-    return receiveUploads(task.intake, { ...deps, clock: io.clock, log: io.log, discard: () => discard(task) }, signal);
+    return receiveUploads(task.intake, { ...deps, log: io.log, discard: () => discard(task) }, signal);
   switch (task.source.kind) {
     case 'http':
     case 's3':
@@ -76,7 +80,6 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
         {
           ...deps,
           download,
-          clock: io.clock,
           insecureRegistries: task.insecureRegistries,
           architecture: task.architecture,
           isArchitectureChosen: task.isArchitectureChosen,

@@ -346,7 +346,7 @@ describe('the process', () => {
     const body = encoded(disk);
     truncateSync(target, 128 * MiB);
     server.files.set('/disk', { body, pace: 60 * MiB });
-    const journal = join(work, 'journal.json');
+    const journal = join(work, 'position.json');
     for (let round = 0; round < 2; round++) {
       const before = existsSync(journal) ? readFileSync(journal, 'utf8') : '';
       const { child } = start();

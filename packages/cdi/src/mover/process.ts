@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { systemClock } from '@slipway/runtime';
 import { hostImageTools } from './host-image-tools.ts';
 import { runMover } from './main.ts';
@@ -18,6 +19,7 @@ export async function moverProcess(argv: readonly string[], env: NodeJS.ProcessE
     tools: await hostImageTools(log, stop.signal),
     clock: systemClock,
     random: Math.random,
+    bootId: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
     progress: (line: string) => void process.stdout.write(`${line}\n`),
     log,
   };

@@ -1,5 +1,7 @@
-import { type FileHandle, open, rm } from 'node:fs/promises';
+import { type FileHandle, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { BulkFile } from './bulk-file.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { type Checksum, ChecksumVerifier } from './checksum.ts';
 import { type FileVersion, isResumable } from './download.ts';
 import { emptyTree, unpackArchive } from './archive.ts';
@@ -16,7 +18,7 @@ import {
   scratchLimit,
   unpack,
 } from './ingest.ts';
-import { type Journal, readJournal, removeJournal, writeJournal } from './journal.ts';
+import { type Journal, readJournal, removeJournal } from './journal.ts';
 import { SparseWriter } from './sparse-writer.ts';
 
 /** The bytes of one file, in order. */
@@ -38,15 +40,12 @@ export interface Reception {
   open(known: FileVersion | undefined): ByteSource;
 }
 
-/** Bytes between two entries of the journal: what a kill may cost. */
-const CHECKPOINT_BYTES = 16 * 1024 * 1024;
-
 /**
  * Brings a file of any known format to the destination. A run that is killed leaves a journal from which the next one goes
  * on; raw images are written straight to the disk, everything else by way of the work directory.
  */
 export async function receive(reception: Reception, deps: IngestDeps, signal: AbortSignal): Promise<IngestResult> {
-  const found = await readJournal(deps.workDir);
+  const found = await readJournal(deps.workDir, deps.bootId);
   const journal = found?.request === reception.request ? found : undefined;
   const source = reception.open(journal?.version);
   const context = { reception, deps, source, verifier: new ChecksumVerifier(reception.checksum) };
@@ -74,23 +73,25 @@ interface Context {
 async function receiveRaw(stream: AsyncIterable<Buffer>, offset: number, context: Context): Promise<IngestResult> {
   const { deps, verifier } = context;
   const { destination } = deps;
-  const file = await open(destination.path, destination.isClaim || offset > 0 ? 'r+' : 'w+', 0o600);
+  const target = await BulkFile.open(destination.path, destination.isClaim || offset > 0 ? 'r+' : 'w+');
+  const { file } = target;
   try {
     // what lies beyond the journal's mark may be anything
     await file.truncate(offset);
     if (destination.isClaim) await file.truncate(destination.maxBytes);
     if (verifier.isNeeded) for await (const chunk of readPrefix(file, offset)) verifier.update(chunk);
-    const writer = new SparseWriter(file, { limit: destination.maxBytes, position: offset, isDense: destination.preallocates });
+    const writer = new SparseWriter(target, { limit: destination.maxBytes, position: offset, isDense: destination.preallocates });
+    const checkpoints = checkpointsOf(writer, 'target', target.isDirect, context);
     for await (const chunk of checkSize(stream, context)) {
       verifier.update(chunk);
       await writer.write(chunk);
-      await checkpoint(writer, 'target', context);
+      advance(writer, checkpoints, context);
     }
-    await lastCheckpoint(writer, 'target', context);
+    await finish(writer, checkpoints, context);
     verifier.verify();
     return { format: 'raw', virtualBytes: await finishRaw(destination, writer.position) };
   } finally {
-    await file.close();
+    await target.close();
   }
 }
 
@@ -118,7 +119,8 @@ async function receiveScratch(
 ): Promise<IngestResult> {
   const { deps, verifier } = context;
   const path = join(deps.workDir, 'received');
-  const file = await open(path, offset > 0 ? 'r+' : 'w+', 0o600);
+  // it is read again at once, and then deleted
+  const file = await BulkFile.open(path, offset > 0 ? 'r+' : 'w+', { isCached: true });
   try {
     const received = keep(stream, file, offset, context);
     if (deps.destination.filesPath !== undefined)
@@ -172,41 +174,45 @@ async function receiveImage(
 }
 
 /** Yields the bytes that are on disk already and then those that arrive, which it writes down. */
-async function* keep(stream: AsyncIterable<Buffer>, file: FileHandle, offset: number, context: Context): AsyncGenerator<Buffer> {
+async function* keep(stream: AsyncIterable<Buffer>, target: BulkFile, offset: number, context: Context): AsyncGenerator<Buffer> {
   const { deps, verifier } = context;
-  for await (const chunk of readPrefix(file, offset)) {
+  for await (const chunk of readPrefix(target.file, offset)) {
     verifier.update(chunk);
     yield chunk;
   }
-  const writer = new SparseWriter(file, { limit: scratchLimit(deps.destination.maxBytes), position: offset });
+  const writer = new SparseWriter(target, { limit: scratchLimit(deps.destination.maxBytes), position: offset });
+  const checkpoints = checkpointsOf(writer, 'scratch', target.isDirect, context);
   // bytes beyond the journal's mark may be anything
-  await file.truncate(offset);
+  await target.file.truncate(offset);
   for await (const chunk of stream) {
     verifier.update(chunk);
     await writer.write(chunk);
-    await checkpoint(writer, 'scratch', context);
+    advance(writer, checkpoints, context);
     yield chunk;
   }
-  await file.truncate(writer.position);
-  await lastCheckpoint(writer, 'scratch', context);
+  await finish(writer, checkpoints, context);
+  await target.file.truncate(writer.position);
 }
 
-async function checkpoint(writer: SparseWriter, layout: Journal['layout'], context: Context): Promise<void> {
+function checkpointsOf(writer: SparseWriter, layout: Journal['layout'], isDirect: boolean, context: Context): Checkpoints {
   const { deps, reception, source } = context;
-  const { version } = source;
-  deps.progress.download(writer.position, version?.totalBytes);
-  if (version === undefined || !isResumable(version)) return;
-  if (writer.position - writer.syncedPosition < CHECKPOINT_BYTES) return;
-  await writer.sync();
-  await writeJournal(deps.workDir, { request: reception.request, version, layout, bytes: writer.syncedPosition });
+  const entry = (bytes: number): Journal | undefined => {
+    const { version } = source;
+    if (version === undefined || !isResumable(version) || bytes === 0) return undefined;
+    return { request: reception.request, version, layout, bytes };
+  };
+  return new Checkpoints({ ...deps, writer, isDirect, entry });
 }
 
-/** The last byte is on disk. A source that cannot be asked again must be able to end without it. */
-async function lastCheckpoint(writer: SparseWriter, layout: Journal['layout'], context: Context): Promise<void> {
-  const { deps, reception, source } = context;
-  await writer.sync();
-  if (!reception.keepsAll || source.version === undefined) return;
-  await writeJournal(deps.workDir, { request: reception.request, version: source.version, layout, bytes: writer.position });
+function advance(writer: SparseWriter, checkpoints: Checkpoints, { deps, source }: Context): void {
+  deps.progress.download(writer.position, source.version?.totalBytes);
+  checkpoints.note();
+}
+
+/** A source that cannot be asked again must be able to end without it, also after a loss of power. */
+async function finish(writer: SparseWriter, checkpoints: Checkpoints, { reception, source }: Context): Promise<void> {
+  const isWhole = source.version?.totalBytes === writer.position;
+  await (isWhole ? checkpoints.finish(reception.keepsAll === true) : checkpoints.close());
 }
 
 async function* readPrefix(file: FileHandle, length: number): AsyncGenerator<Buffer> {

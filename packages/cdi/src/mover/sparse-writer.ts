@@ -1,9 +1,11 @@
-import type { FileHandle } from 'node:fs/promises';
-import { explainWriteError, ImportError } from './import-error.ts';
+import { alignedBuffers } from './aligned-memory.ts';
+import type { BulkFile } from './bulk-file.ts';
+import { ImportError } from './import-error.ts';
 
 /** Granularity of holes: a block of this size that is all zero is not written. */
 const BLOCK = 32 * 1024;
 const BUFFER = 1024 * 1024;
+const BUFFERS = 4;
 const ZERO_BLOCK = Buffer.alloc(BLOCK);
 
 /** A part of a buffer, by offsets, that has to be written. */
@@ -29,85 +31,84 @@ export function dataExtents(data: Buffer, position: number): Extent[] {
 
 /**
  * Writes a stream of bytes to a file whose content is holes from `position` on, leaving holes where the stream has zeros.
- * Memory is bounded by two buffers: one is filled while the other is written.
+ * Memory is bounded by a few buffers: one is filled while the others are written.
  */
 export class SparseWriter {
-  private buffer = Buffer.allocUnsafe(BUFFER);
-  private spare = Buffer.allocUnsafe(BUFFER);
+  private readonly slots: { readonly buffer: Buffer; done: Promise<void> }[];
+  private current = 0;
   private filled = 0;
-  private written: number;
-  private synced: number;
-  private inFlight: Promise<void> = Promise.resolve();
+  private given: number;
 
-  private readonly file: FileHandle;
+  private readonly target: BulkFile;
   private readonly limit: number;
   private readonly isDense: boolean;
 
   /** `limit`: size of the claim; more bytes are an `ImageTooLarge` error. */
-  constructor(file: FileHandle, options: { limit: number; position?: number; isDense?: boolean }) {
-    this.file = file;
+  constructor(target: BulkFile, options: { limit: number; position?: number; isDense?: boolean }) {
+    this.target = target;
     this.limit = options.limit;
-    this.written = options.position ?? 0;
-    this.synced = this.written;
+    this.given = options.position ?? 0;
     this.isDense = options.isDense ?? false;
+    this.slots = alignedBuffers(BUFFERS, BUFFER).map((buffer) => ({ buffer, done: Promise.resolve() }));
   }
 
   /** Bytes taken so far, holes included. */
   get position(): number {
-    return this.written + this.filled;
-  }
-
-  /** Bytes that are known to be on disk. */
-  get syncedPosition(): number {
-    return this.synced;
+    return this.given + this.filled;
   }
 
   async write(chunk: Buffer): Promise<void> {
     if (this.position + chunk.length > this.limit) throw tooLarge(this.limit);
     for (let taken = 0; taken < chunk.length; ) {
-      const count = chunk.copy(this.buffer, this.filled, taken);
+      const { buffer } = this.slot();
+      const count = chunk.copy(buffer, this.filled, taken);
       taken += count;
       this.filled += count;
-      if (this.filled === this.buffer.length) await this.flushBuffer();
+      if (this.filled === BUFFER) await this.flush();
     }
   }
 
-  /** Everything taken so far is on disk afterwards. */
-  async sync(): Promise<void> {
-    await this.flushBuffer();
-    await this.inFlight;
-    await this.file.datasync();
-    this.synced = this.written;
+  /** Waits until what was given to the file by now is in it; answers how far that is. */
+  async landed(): Promise<number> {
+    const mark = this.given;
+    await Promise.all(this.slots.map(({ done }) => done));
+    return mark;
   }
 
-  private async flushBuffer(): Promise<void> {
-    await this.inFlight;
-    if (this.filled === 0) return;
-    const data = this.buffer.subarray(0, this.filled);
-    const position = this.written;
-    [this.buffer, this.spare] = [this.spare, this.buffer];
-    this.written += this.filled;
+  /** Like `landed`, and it survives a loss of power. */
+  async durable(): Promise<number> {
+    const mark = await this.landed();
+    await this.target.file.datasync();
+    return mark;
+  }
+
+  /** Everything taken so far is in the file afterwards. */
+  async finish(): Promise<void> {
+    if (this.filled > 0) await this.flush();
+    await this.landed();
+  }
+
+  private slot() {
+    const slot = this.slots[this.current];
+    if (slot === undefined) throw new Error('a writer without buffers');
+    return slot;
+  }
+
+  /** Resolves when the next buffer is free. */
+  private async flush(): Promise<void> {
+    const slot = this.slot();
+    slot.done = this.writeExtents(slot.buffer.subarray(0, this.filled), this.given);
+    // reported by the next await of it; without this line Node would call it unhandled in between
+    slot.done.catch(() => {});
+    this.given += this.filled;
     this.filled = 0;
-    this.inFlight = this.writeExtents(data, position);
-    // reported by the next await of inFlight; without this line Node would call it unhandled in between
-    this.inFlight.catch(() => {});
+    this.current = (this.current + 1) % this.slots.length;
+    await this.slot().done;
   }
 
   private async writeExtents(data: Buffer, position: number): Promise<void> {
     const extents = this.isDense ? [{ start: 0, end: data.length }] : dataExtents(data, position);
-    for (const { start, end } of extents) await writeFully(this.file, data.subarray(start, end), position + start);
-  }
-}
-
-/** Throws `NoSpace` for a full file system. */
-export async function writeFully(file: FileHandle, data: Buffer, position: number): Promise<void> {
-  try {
-    for (let done = 0; done < data.length; ) {
-      const { bytesWritten } = await file.write(data, done, data.length - done, position + done);
-      done += bytesWritten;
-    }
-  } catch (error) {
-    throw explainWriteError(error);
+    for (const { start, end } of extents) await this.target.write(data.subarray(start, end), position + start);
   }
 }
 

@@ -92,7 +92,7 @@ class UploadServer {
 
   /** Goes on with what a killed run has left: a complete file is used, a part is kept for its client. */
   async resume(): Promise<void> {
-    const journal = await readJournal(this.deps.workDir);
+    const journal = await readJournal(this.deps.workDir, this.deps.bootId);
     // without a journal nothing has begun: whatever the claim holds stays until something comes
     if (journal === undefined) return;
     const { totalBytes, etag = '' } = journal.version;
