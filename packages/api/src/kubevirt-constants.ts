@@ -110,6 +110,8 @@ export const VmCondition = {
   failure: 'Failure',
   restartRequired: 'RestartRequired',
   manualRecoveryRequired: 'ManualRecoveryRequired',
+  /** A volume moves to another claim. */
+  volumesChange: 'VolumesChange',
   paused: 'Paused',
   /** Ours. */
   suspended: 'Suspended',

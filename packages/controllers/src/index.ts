@@ -6,6 +6,7 @@ import { daemonSetController } from './daemon-set/index.ts';
 import { deploymentController } from './deployment/index.ts';
 import { disruptionController } from './disruption/index.ts';
 import { endpointSliceController, endpointsController } from './endpoints/index.ts';
+import { fencingController } from './fencing/index.ts';
 import { garbageCollectorController } from './garbage-collector/index.ts';
 import { horizontalPodAutoscalerController } from './horizontal-pod-autoscaler/index.ts';
 import { jobController } from './job/index.ts';
@@ -26,6 +27,7 @@ import { resourceQuotaController } from './resource-quota/index.ts';
 import { schedulerController } from './scheduler/index.ts';
 import { serviceAccountController } from './service-account/index.ts';
 import { serviceAccountTokenController } from './service-account-token/index.ts';
+import { serviceLoadBalancerController } from './service-load-balancer/index.ts';
 import { statefulSetController } from './stateful-set/index.ts';
 import { taintEvictionController } from './taint-eviction/index.ts';
 import { virtualMachinePoolController } from './virtual-machine-pool/index.ts';
@@ -34,6 +36,7 @@ import { vmExportController } from './vm-export/index.ts';
 import { vmRestoreController } from './vm-restore/index.ts';
 import { vmSnapshotContentController, vmSnapshotController } from './vm-snapshot/index.ts';
 import { vmSuspendController } from './vm-suspend/index.ts';
+import { volumeMigrationController } from './volume-migration/index.ts';
 import { volumeSnapshotController } from './volume-snapshot/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
@@ -63,11 +66,13 @@ export const controllers: readonly ControllerRegistration[] = [
   namespaceController(),
   serviceAccountController,
   nodeLifecycleController,
+  fencingController,
   podGcController,
   endpointSliceController,
   endpointsController,
   clusterRoleAggregationController,
   serviceAccountTokenController,
+  serviceLoadBalancerController,
   disruptionController,
   resourceQuotaController,
   replicaSetController,
@@ -95,4 +100,5 @@ export const controllers: readonly ControllerRegistration[] = [
   virtualMachinePoolController,
   memoryDumpController,
   vmSuspendController,
+  volumeMigrationController,
 ];

@@ -6,6 +6,7 @@ import { migrationHandler } from './migration-handler.ts';
 import { createShapeCheck } from './shape-check.ts';
 import { simpleHandlers } from './simple-handlers.ts';
 import { cloneHandler, restoreHandler } from './snapshot-handlers.ts';
+import { volumeMigrationHandler } from '../volume-migration/volume-migration-admission.ts';
 import { poolHandler, virtualMachineHandler } from './virtual-machine-handler.ts';
 
 export { cachedPresets } from './cached-presets.ts';
@@ -17,6 +18,7 @@ export function virtAdmissionHandlers(deps: AdmissionDeps): readonly AdmissionHa
   return [
     instanceHandler(deps, checkShape),
     virtualMachineHandler(deps, checkShape),
+    volumeMigrationHandler(deps),
     poolHandler(deps),
     migrationHandler(deps, checkShape),
     restoreHandler(deps),

@@ -1,6 +1,7 @@
 import type { DataVolume, kubevirt, PersistentVolumeClaim, VirtualMachine } from '@slipway/api';
 import { Annotation, Label } from '@slipway/api';
 import { controllerOf, type ObjectMeta } from '@slipway/apimachinery';
+import { destinations } from '../volume-migration/migration-record.ts';
 import { ownerReferenceTo } from './start-revision.ts';
 
 export interface DataVolumePlan {
@@ -28,8 +29,13 @@ export function planDataVolumes(
   }));
   const existing = templates.flatMap((entry) => (entry.existing === undefined ? [] : [entry.existing]));
   // a claim without DataVolume was populated earlier, or restored: it is used as it is
+  // what is moved to another claim is made, and filled, by the migration of volumes
+  const pending = new Set(destinations(vm).values());
   const missing = templates.filter(
-    (entry) => entry.existing === undefined && claimOf(entry.template.metadata.name ?? '') === undefined,
+    (entry) =>
+      !pending.has(entry.template.metadata.name ?? '') &&
+      entry.existing === undefined &&
+      claimOf(entry.template.metadata.name ?? '') === undefined,
   );
   return {
     // a restore may have taken the old disk away and not yet put the other one in its place
@@ -41,7 +47,7 @@ export function planDataVolumes(
       ({ metadata }) => metadata.deletionTimestamp === undefined && controllerOf({ metadata }) === undefined,
     ),
     failed: existing.filter(({ status }) => status?.phase === 'Failed'),
-    areReady: missing.length === 0 && existing.every(({ status }) => READY.includes(status?.phase ?? '')),
+    areReady: pending.size === 0 && missing.length === 0 && existing.every(({ status }) => READY.includes(status?.phase ?? '')),
   };
 }
 

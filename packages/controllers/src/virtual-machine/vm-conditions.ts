@@ -11,6 +11,7 @@ const OWN: readonly string[] = [
   VmCondition.restartRequired,
   VmCondition.manualRecoveryRequired,
   VmCondition.suspended,
+  VmCondition.volumesChange,
 ];
 
 export interface SyncFailure {
@@ -62,6 +63,8 @@ export function vmConditions({ vm, vmi, failure, restartReason, now }: VmConditi
   if (recovery !== undefined) own.push(recovery);
   const suspended = previous(VmCondition.suspended);
   if (suspended !== undefined) own.push(suspended);
+  const moved = previous(VmCondition.volumesChange);
+  if (moved !== undefined) own.push(moved);
 
   const copied =
     vmi === undefined

@@ -1,0 +1,174 @@
+import type { DataVolume, PersistentVolumeClaim, VirtualMachine } from '@slipway/api';
+import { compareQuantities, type ObjectMeta, tryParseQuantity } from '@slipway/apimachinery';
+import { ownerReferenceTo } from '../virtual-machine/start-revision.ts';
+import { MIGRATED_FROM, type MovedVolume, type ReplacedVolume } from './migration-record.ts';
+
+const CLONE_REQUEST = 'k8s.io/CloneRequest';
+const CREATED_BY = 'kubevirt.io/created-by';
+
+export interface MoveFacts {
+  readonly vm: VirtualMachine;
+  readonly volume: string;
+  readonly moved: MovedVolume;
+  readonly destination: string;
+  readonly source: PersistentVolumeClaim | undefined;
+  readonly claim: PersistentVolumeClaim | undefined;
+  readonly dataVolume: DataVolume | undefined;
+  /** Names of pods that use the destination. */
+  readonly users: readonly string[];
+  /** The same for the source, whose content may change as long as there are any. */
+  readonly sourceUsers: readonly string[];
+  /** Node that holds the source, when it is bound to one. */
+  readonly sourceNode: string | undefined;
+}
+
+export type MovePlan =
+  | { readonly action: 'done' }
+  /** Somebody else works. */
+  | { readonly action: 'wait'; readonly message: string }
+  /** A person has to do something. */
+  | { readonly action: 'refuse'; readonly message: string }
+  /** Writes down what the clone takes over before its blank predecessor goes. */
+  | { readonly action: 'remember'; readonly replaced: ReplacedVolume }
+  | { readonly action: 'remove'; readonly dataVolume?: DataVolume; readonly claim?: PersistentVolumeClaim }
+  | { readonly action: 'create'; readonly dataVolume: DataVolume }
+  /** Asks for a clone into a plain claim that has no volume yet. */
+  | { readonly action: 'fill'; readonly annotations: Readonly<Record<string, string>> };
+
+const wait = (message: string): MovePlan => ({ action: 'wait', message });
+const refuse = (message: string): MovePlan => ({ action: 'refuse', message });
+
+/** The next step that brings one volume of a stopped VM into its new claim. Nothing here touches the old claim. */
+export function planMove(facts: MoveFacts): MovePlan {
+  const { dataVolume, claim } = facts;
+  if (dataVolume !== undefined) return planDataVolume(facts, dataVolume);
+  if (facts.moved.replaced !== undefined) return planReplacement(facts, facts.moved.replaced);
+  if (claim !== undefined) return planClaim(facts, claim);
+  const template = facts.vm.spec.dataVolumeTemplates?.find(({ metadata }) => metadata.name === facts.destination);
+  if (template === undefined)
+    return wait(`claim ${facts.destination} does not exist yet: create it, or a DataVolume of that name`);
+  const { labels, annotations } = template.metadata;
+  return create(
+    facts,
+    {
+      labels: { ...labels, [CREATED_BY]: facts.vm.metadata.uid ?? '' },
+      ...(annotations && { annotations }),
+      ownerReferences: [ownerReferenceTo(facts.vm)],
+    },
+    template.spec as DataVolume['spec'], // both kinds carry CDI's spec; the generator typed it once per group
+  );
+}
+
+function planDataVolume(facts: MoveFacts, dataVolume: DataVolume): MovePlan {
+  const { destination, moved } = facts;
+  const { spec, metadata } = dataVolume;
+  if (metadata.deletionTimestamp !== undefined) return wait(`DataVolume ${destination} is on its way out`);
+  const { pvc, blank } = spec.source ?? {};
+  if (pvc?.namespace === metadata.namespace && pvc?.name === moved.from) return planClone(dataVolume);
+  if (blank === undefined)
+    return refuse(
+      `DataVolume ${destination} has content of its own: make it with "source: {pvc: {namespace: ${metadata.namespace}, name: ${moved.from}}}" or "source: {blank: {}}", or set updateVolumesStrategy to Replacement to use it as it is`,
+    );
+  if (moved.replaced?.uid === metadata.uid) return { action: 'remove', dataVolume };
+  if (facts.users.length > 0) return refuse(`claim ${destination} is used by pod ${facts.users.join(', ')}`);
+  return obstacle(facts) ?? { action: 'remember', replaced: replacedBy(dataVolume) };
+}
+
+function planClone(dataVolume: DataVolume): MovePlan {
+  const { phase = '', progress = 'N/A' } = dataVolume.status ?? {};
+  const { name } = dataVolume.metadata;
+  if (phase === 'Succeeded') return { action: 'done' };
+  if (phase === 'Failed') return refuse(`DataVolume ${name} has failed${detailOf(dataVolume)}`);
+  return wait(`DataVolume ${name} is ${phase || 'waiting'}, ${progress}${detailOf(dataVolume)}`);
+}
+
+/** Why nothing is begun, as far as it can be known before. */
+function obstacle({ source, moved, volume, claim, destination, sourceUsers }: MoveFacts): MovePlan | undefined {
+  if (source === undefined) return refuse(`claim ${moved.from}, which holds the content of volume ${volume}, does not exist`);
+  if (source.status?.phase !== 'Bound') return wait(`claim ${moved.from} is not bound yet`);
+  if (sourceUsers.length > 0) return wait(`claim ${moved.from} is used by pod ${sourceUsers.join(', ')}`);
+  const [has, needs] = [sizeOf(claim), tryParseQuantity(source.status.capacity?.['storage'])];
+  if (has !== undefined && needs !== undefined && compareQuantities(has, needs) < 0)
+    return refuse(
+      `claim ${destination} is smaller than ${moved.from}: it must have at least ${source.status.capacity?.['storage']}`,
+    );
+  return undefined;
+}
+
+const sizeOf = (claim: PersistentVolumeClaim | undefined) => tryParseQuantity(claim?.spec?.resources?.requests?.['storage']);
+
+/** What CDI says when it does not get on. */
+function detailOf({ status }: DataVolume): string {
+  const message = status?.conditions?.find(({ type, status: is }) => type !== 'Ready' && is === 'False')?.message;
+  return message ? `: ${message}` : '';
+}
+
+function planReplacement(facts: MoveFacts, { uid, metadata, spec }: ReplacedVolume): MovePlan {
+  const { claim, destination } = facts;
+  const isLeftOver = claim?.metadata.ownerReferences?.some((owner) => owner.uid === uid) === true;
+  if (claim !== undefined && isLeftOver && claim.metadata.deletionTimestamp === undefined) return { action: 'remove', claim };
+  if (claim !== undefined) return wait(`the blank claim ${destination} is on its way out`);
+  return create(facts, metadata, spec);
+}
+
+function create(facts: MoveFacts, metadata: ObjectMeta, spec: DataVolume['spec']): MovePlan {
+  const { vm, destination, moved } = facts;
+  const blocked = obstacle(facts);
+  if (blocked !== undefined) return blocked;
+  const { namespace = '' } = vm.metadata;
+  const { source: _, sourceRef: __, ...rest } = spec;
+  return {
+    action: 'create',
+    dataVolume: {
+      apiVersion: 'cdi.kubevirt.io/v1beta1',
+      kind: 'DataVolume',
+      metadata: {
+        ...metadata,
+        name: destination,
+        namespace,
+        annotations: { ...metadata.annotations, [MIGRATED_FROM]: moved.from },
+      },
+      spec: { ...rest, source: { pvc: { namespace, name: moved.from } } },
+    },
+  };
+}
+
+function planClaim(facts: MoveFacts, claim: PersistentVolumeClaim): MovePlan {
+  const { moved, destination, sourceNode } = facts;
+  const phase = claim.status?.phase ?? 'Pending';
+  if (claim.metadata.deletionTimestamp !== undefined) return wait(`claim ${destination} is on its way out`);
+  const source = cloneSourceOf(claim);
+  if (source === moved.from) return phase === 'Bound' ? { action: 'done' } : wait(`claim ${destination} is ${phase}`);
+  if (phase === 'Bound' || source !== undefined)
+    return refuse(
+      `claim ${destination} has a volume of its own: make it with "dataSource: {kind: PersistentVolumeClaim, name: ${moved.from}}", or set updateVolumesStrategy to Replacement to use it as it is`,
+    );
+  return (
+    obstacle(facts) ?? {
+      action: 'fill',
+      annotations: {
+        [CLONE_REQUEST]: `${claim.metadata.namespace}/${moved.from}`,
+        ...(sourceNode !== undefined && { 'volume.kubernetes.io/selected-node': sourceNode }),
+      },
+    }
+  );
+}
+
+/** Name of the claim that this one is made from; something else for content from elsewhere. */
+function cloneSourceOf({ metadata, spec }: PersistentVolumeClaim): string | undefined {
+  const asked = metadata.annotations?.[CLONE_REQUEST];
+  if (asked !== undefined) return asked.startsWith(`${metadata.namespace}/`) ? asked.slice(asked.indexOf('/') + 1) : `/${asked}`;
+  const source = spec?.dataSourceRef ?? spec?.dataSource;
+  if (source === undefined) return undefined;
+  return source.kind === 'PersistentVolumeClaim' ? source.name : `/${source.kind}/${source.name}`;
+}
+
+const DROPPED_ANNOTATIONS: readonly string[] = ['kubectl.kubernetes.io/last-applied-configuration', 'slipway.dev/requester'];
+
+function replacedBy({ metadata, spec }: DataVolume): ReplacedVolume {
+  const { uid = '', labels, annotations = {}, ownerReferences } = metadata;
+  const kept = Object.fromEntries(
+    Object.entries(annotations).filter(([key]) => !DROPPED_ANNOTATIONS.includes(key) && !key.startsWith('cdi.kubevirt.io/')),
+  );
+  return { uid, metadata: { ...(labels && { labels }), annotations: kept, ...(ownerReferences && { ownerReferences }) }, spec };
+}
