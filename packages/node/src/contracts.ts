@@ -14,6 +14,8 @@ export interface NodeConfig {
   readonly podCidrV6: string;
   /** First uid of the range from which sandboxes and data movers get theirs. */
   readonly uidBase: number;
+  /** Addresses of Services: they are in packet filters alone and need a route to be sent to at all. Absent: none. */
+  readonly serviceNetworks?: readonly string[];
   /** Absent for the only node of an installation. */
   readonly link?: NodeLink;
 }

@@ -47,6 +47,10 @@ export interface PlatformSettings {
   readonly apiUrl?: string;
   /** False for an installation whose KubeVirt and CDI objects an administrator writes; the default is true. */
   readonly withHyperConverged?: boolean;
+  /** What Services of type LoadBalancer get; absent: nothing, somebody else gives them theirs. */
+  readonly loadBalancerAddresses?: readonly string[];
+  /** After so many seconds of silence a node is not known to be alive; default 40. */
+  readonly nodeMonitorGraceSeconds?: number;
   /** Version of the platform, shown in the status of its operators. */
   readonly version: string;
 }

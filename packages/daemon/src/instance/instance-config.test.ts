@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { planInstance } from './instance-config.ts';
+import { loadBalancerAddresses, planInstance } from './instance-config.ts';
 
 const request = {
   dataDir: '/var/lib/slipway',
@@ -24,6 +24,23 @@ describe('planInstance', () => {
     const second = planInstance({ ...request, routedNetworks: [first] }).nodes[0]?.podCidrV4;
     expect(second).not.toBe(first);
     expect(() => planInstance({ ...request, routedNetworks: ['10.0.0.0/8'] })).toThrow(/No free \/24/);
+  });
+
+  it.each([
+    [[], '10.0.0.0/16'],
+    [['10.0.7.0/24'], '10.96.0.0/16'],
+    [['10.0.0.0/15', '10.96.0.0/16'], '10.97.0.0/16'],
+  ])('takes addresses of Services beside %j', (routedNetworks, clusterV4) => {
+    expect(planInstance({ ...request, routedNetworks }).services?.clusterV4).toBe(clusterV4);
+  });
+
+  it('takes a range for load balancers that nobody routes', () => {
+    const range = (routedNetworks: readonly string[]) => planInstance({ ...request, routedNetworks }).services;
+    const first = range([]);
+    expect(first && loadBalancerAddresses(first).slice(0, 2)).toEqual(
+      [1, 2].map((last) => first?.loadBalancersV4.replace('0/24', `${last}`)),
+    );
+    expect(range([first?.loadBalancersV4 ?? ''])?.loadBalancersV4).not.toBe(first?.loadBalancersV4);
   });
 
   it('keeps the uids of nodes and of the server apart and below 2^31', () => {

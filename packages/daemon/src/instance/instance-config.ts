@@ -17,9 +17,19 @@ export interface InstanceConfig {
   readonly leaving?: readonly NodeInstance[];
   /** What joins the nodes; absent as long as there has been one alone. */
   readonly link?: InstanceLink;
+  /** Addresses of Services; absent in installations from before Services were served. */
+  readonly services?: ServiceNetworks;
   readonly createdAt: string;
   /** What `up` was told about the server; absent: nothing. */
   readonly server?: ServerOptions;
+}
+
+/** Networks that exist in packet filters alone: no link has an address of them. */
+export interface ServiceNetworks {
+  /** Cluster addresses, for example `10.0.0.0/16`. */
+  readonly clusterV4: string;
+  /** Addresses of load balancers, a /24. */
+  readonly loadBalancersV4: string;
 }
 
 export interface NodeInstance {
@@ -70,6 +80,7 @@ export function planInstance(request: InstanceRequest): InstanceConfig {
     listenHost: request.listenHost,
     listenPort: request.listenPort,
     serverUid: uidBase,
+    services: serviceNetworks(id, request.routedNetworks),
     createdAt: request.createdAt,
     nodes: [],
   };
@@ -127,6 +138,26 @@ function linkOf(id: string, routed: readonly string[]): InstanceLink {
     hostV6: `${v6}1`,
   };
 }
+
+const LOAD_BALANCER_NETWORKS = '10.246';
+/** The first is what a Kubernetes API server has when nobody says otherwise. */
+const CLUSTER_NETWORKS = ['10.0', ...Array.from({ length: 16 }, (_, index) => `10.${96 + index}`), '172.30'];
+
+function serviceNetworks(id: string, routed: readonly string[]): ServiceNetworks {
+  const taken = routed.map(parseCidr);
+  const isFree = (range: string): boolean => !taken.some((network) => overlaps(network, parseCidr(`${range}.0.0/16`)));
+  const range = CLUSTER_NETWORKS.find(isFree);
+  if (range === undefined)
+    throw new Error(
+      'No free /16 is left for Services in 10.0.0.0/16, 10.96.0.0/12 and 172.30.0.0/16; remove routes of one of them',
+    );
+  const [network = 0] = freeNetworks(LOAD_BALANCER_NETWORKS, id, 1, routed);
+  return { clusterV4: `${range}.0.0/16`, loadBalancersV4: `${LOAD_BALANCER_NETWORKS}.${network}.0/24` };
+}
+
+/** The addresses of load balancers, one by one. */
+export const loadBalancerAddresses = ({ loadBalancersV4 }: ServiceNetworks): readonly string[] =>
+  Array.from({ length: 254 }, (_, index) => loadBalancersV4.replace(/\d+\/24$/, String(index + 1)));
 
 const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 6);
 

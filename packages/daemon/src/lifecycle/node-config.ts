@@ -5,7 +5,7 @@ import type { InstancePaths } from '../instance/paths.ts';
 /** What the node package needs to know of one node of this installation. */
 export function nodeConfig(
   node: NodeInstance,
-  { config, paths }: { readonly config: Pick<InstanceConfig, 'id' | 'link'>; readonly paths: InstancePaths },
+  { config, paths }: { readonly config: Pick<InstanceConfig, 'id' | 'link' | 'services'>; readonly paths: InstancePaths },
 ): NodeConfig {
   return {
     nodeName: node.name,
@@ -14,6 +14,7 @@ export function nodeConfig(
     podCidrV4: node.podCidrV4,
     podCidrV6: node.podCidrV6,
     uidBase: node.uidBase,
+    serviceNetworks: config.services ? [config.services.clusterV4, config.services.loadBalancersV4] : [],
     ...(config.link && { link: nodeLink(config.id, config.link, node) }),
   };
 }

@@ -40,7 +40,7 @@ import { openStore, openStoreDirectory } from '@slipway/store';
 import { type ClusterConfig, clusterConfig } from '@slipway/virt';
 import { checkToken } from '../access/platform-token.ts';
 import { serverUrl } from '../instance/credentials.ts';
-import type { InstanceConfig } from '../instance/instance-config.ts';
+import { type InstanceConfig, loadBalancerAddresses } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import { auditPolicyOf, auditRotationOf } from '../instance/audit-options.ts';
 import { oidcIssuersOf } from '../instance/server-options.ts';
@@ -97,6 +97,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
     caBundle: tls.clientCa,
     apiUrl: serverUrl(config),
     withHyperConverged: config.server?.withHyperConverged ?? true,
+    ...(config.services && { loadBalancerAddresses: loadBalancerAddresses(config.services) }),
   });
   late.manager = manager;
   manager.start(signal);
@@ -134,7 +135,7 @@ async function createApi(
   const uploads = uploadParts(uploadClient, nodes, INSTALL_NAMESPACE);
   const api = await createApiServer({
     store,
-    definitions: builtinResources(),
+    definitions: builtinResources(instance.services && { serviceCidr: instance.services.clusterV4 }),
     bundledCrds: bundledCustomResourceDefinitions(),
     fieldConverters: new Map([['hco.kubevirt.io/HyperConverged', convertHyperConverged]]),
     components: componentRights([...REGISTRATIONS, { name: 'virt-api', rules: virtApiRules }, uploadServer]).map((component) => ({
@@ -211,7 +212,7 @@ function createManager(
   api: ApiServer,
   nodes: TunnelServer,
   log: Logger,
-  facts: Pick<PlatformSettings, 'caBundle' | 'apiUrl' | 'withHyperConverged'>,
+  facts: Pick<PlatformSettings, 'caBundle' | 'apiUrl' | 'withHyperConverged' | 'loadBalancerAddresses'>,
 ): ControllerManager {
   const manager = new ControllerManager({
     clientFor: (name) => api.client(componentUser(INSTALL_NAMESPACE, name), name),

@@ -83,6 +83,7 @@ class HostPodNetwork implements PodNetwork {
       podCidrV4,
       podCidrV6,
       mtu: this.#mtu,
+      serviceNetworks: this.#deps.config.serviceNetworks ?? [],
       bridgeExists: links.some(({ ifname }) => ifname === this.#names.bridge),
       autoconfiguredLinks: await autoconfiguredLinks(),
     });

@@ -96,6 +96,7 @@ describe('planNodeNetwork', () => {
       names: hostNames('abc123'),
       podCidrV4: '10.244.0.0/24',
       podCidrV6: 'fd10:244::/64',
+      serviceNetworks: ['10.0.0.0/16'],
       mtu: 1500,
       autoconfiguredLinks: ['eth0'],
     };

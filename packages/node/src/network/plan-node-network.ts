@@ -17,6 +17,8 @@ export interface NodeNetworkInputs {
   readonly podCidrV4: string;
   readonly podCidrV6: string;
   readonly mtu: number;
+  /** Networks of Services. */
+  readonly serviceNetworks: readonly string[];
   readonly bridgeExists: boolean;
   /** Links that learn their IPv6 routes from advertisements; forwarding would switch that off. */
   readonly autoconfiguredLinks: readonly string[];
@@ -42,6 +44,8 @@ export function planNodeNetwork(inputs: NodeNetworkInputs): NodeNetworkPlan {
       `addr replace ${v4.addressAt(1)}/${v4.prefix} dev ${names.bridge}`,
       `addr replace ${v6.addressAt(1)}/${v6.prefix} dev ${names.bridge} nodad`,
       `link set ${names.bridge} up`,
+      // a machine without a default route could not send to Services else; what no Service has goes nowhere
+      ...inputs.serviceNetworks.map((network) => `route replace ${network} dev ${names.bridge} src ${v4.addressAt(1)}`),
     ],
     nft: nodeRuleset(names, v4.text, v6.text),
     sysctls: forwardingSysctls(inputs.autoconfiguredLinks),
