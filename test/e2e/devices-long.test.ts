@@ -15,7 +15,11 @@ const WAIT_MS = 240_000;
 
 interface Vmi {
   metadata: { uid: string };
-  status?: { phase?: string; conditions?: { type: string; status: string; reason?: string; message?: string }[] };
+  status?: {
+    phase?: string;
+    reason?: string;
+    conditions?: { type: string; status: string; reason?: string; message?: string }[];
+  };
 }
 const condition = (vmi: Vmi, type: string) => vmi.status?.conditions?.find((entry) => entry.type === type);
 
@@ -183,7 +187,8 @@ describe.runIf(isLong)('devices that need a boot of their own', () => {
       'slipway.disc=1',
     );
     await guest.run('(sleep 1; busybox watchdog -T 1 -t 100 /dev/watchdog) >/dev/null 2>&1 &');
-    await platform.until<Vmi>('vmi disc', ({ status }) => status?.phase === 'Succeeded' || status?.phase === 'Failed', WAIT_MS);
+    const dead = await platform.until<Vmi>('vmi disc', ({ status }) => status?.phase === 'Failed', WAIT_MS);
+    expect(dead.status?.reason).toBe('GuestWatchdogExpired');
     await remove('disc');
     await platform.apply(withShare('reader', { volumes: [{ name: 'shared', dataVolume: { name: 'shared' } }] }));
     const reader = await guestShell(platform, 'reader', '', WAIT_MS);

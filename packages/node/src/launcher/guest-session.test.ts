@@ -92,6 +92,19 @@ async function settled(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
+describe('a guest that its watchdog ends', () => {
+  it.each([
+    [3, { ...ended('Failed', 'its watchdog expired and switched it off'), statusReason: 'GuestWatchdogExpired' }],
+    [2, ended('Failed', 'QEMU ended unexpectedly')], // it was only reset
+  ])('by action %i', async (action, end) => {
+    const { session, events, emit } = world();
+    await session.start(NAME, '<domain/>', false);
+    emit({ type: 'watchdog', domain: NAME, action });
+    emit({ type: 'lifecycle', domain: NAME, event: LIFECYCLE.stopped, detail: STOPPED.failed });
+    expect(events).toEqual([end]);
+  });
+});
+
 describe('a guest that libvirt has lost sight of', () => {
   it('counts as destroyed when it is off already and libvirt never said so', async () => {
     const { session, set, events } = world(running);

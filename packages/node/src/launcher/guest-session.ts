@@ -19,6 +19,7 @@ import {
   type LibvirtConnection,
   LibvirtError,
   STOPPED,
+  WATCHDOG_POWEROFF,
 } from '../libvirt/index.ts';
 import { connectLibvirt, type HostPrograms, type RunningSandbox } from '../sandbox/index.ts';
 import { SERIAL_SOCKET, USB_SOCKETS, VNC_SOCKET } from './domain-facts.ts';
@@ -70,6 +71,8 @@ const DOUBT_MS = [200, 1_000, 5_000, 15_000, 60_000] as const;
 const CRASHED_PANICKED = 0;
 /** `status.reason` of an instance whose guest has panicked. */
 const GUEST_PANICKED = 'GuestPanicked';
+/** `status.reason` of an instance that its watchdog has switched off. */
+const WATCHDOG_EXPIRED = 'GuestWatchdogExpired';
 const SCROLLBACK_BYTES = 64 * 1024;
 /** A daemon that does not live longer than this is connected to ever more seldom. */
 const SHORT_LIFE_MS = 10_000;
@@ -127,6 +130,8 @@ export class GuestSession {
   private shortLives = 0;
   /** Forced off by us; then the guest did not end by itself. */
   private isForced = false;
+  /** The watchdog switches the guest off: its QEMU exits right after saying so. */
+  private isWatchdogOff = false;
 
   constructor(deps: GuestSessionDeps) {
     this.deps = deps;
@@ -342,6 +347,7 @@ export class GuestSession {
     if (event.type === 'agent') agent.offer('agent', event);
     else if (event.type.startsWith('device-')) device.offer(deviceKey(event), { type: 'device', event });
     else if (event.type === 'reboot') this.countReset();
+    else if (event.type === 'watchdog') this.isWatchdogOff ||= event.action === WATCHDOG_POWEROFF;
     if (event.type !== 'lifecycle') return;
     if (event.event === LIFECYCLE.stopped) this.stopped(event.detail);
     else if (event.event === LIFECYCLE.crashed) this.crashed(event.detail);
@@ -377,6 +383,7 @@ export class GuestSession {
     if (detail === STOPPED.shutdown || detail === STOPPED.saved || detail === STOPPED.fromSnapshot)
       this.ended(true, 'it shut down');
     else if (detail === STOPPED.destroyed) this.ended(false, this.isForced ? 'it was forced off' : 'it was destroyed');
+    else if (this.isWatchdogOff) this.ended(false, 'its watchdog expired and switched it off', WATCHDOG_EXPIRED);
     else this.ended(false, 'QEMU ended unexpectedly');
   }
 

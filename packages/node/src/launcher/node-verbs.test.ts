@@ -2,6 +2,7 @@ import { PassThrough } from 'node:stream';
 import { NodeVerb } from '@slipway/api';
 import { fakeClock } from '@slipway/testkit';
 import { describe, expect, it } from 'vitest';
+import { DOMAIN_STATE } from '../libvirt/index.ts';
 import { FreezeTimers } from './freeze-timers.ts';
 import type { Launch } from './launch.ts';
 import { launcherHandlers } from './node-verbs.ts';
@@ -9,14 +10,27 @@ import { launcherHandlers } from './node-verbs.ts';
 const signal = new AbortController().signal;
 const domain = { name: 'default_vm', uuid: Buffer.alloc(16), id: 1 };
 
+interface WorldOptions {
+  readonly isStarted?: boolean;
+  readonly hasConsoles?: boolean;
+  readonly agentFails?: boolean;
+  /** Resuming fails, and this is why. */
+  readonly isRunning?: boolean;
+}
+
 /** A guest whose libvirt notes what it is asked. */
-function world({ isStarted = true, hasConsoles = true, agentFails = false } = {}) {
+function world({ isStarted = true, hasConsoles = true, agentFails = false, isRunning }: WorldOptions = {}) {
   const calls: string[] = [];
   const note = (name: string) => async () => {
     calls.push(name);
   };
   const libvirt = {
-    ...{ suspend: note('suspend'), resume: note('resume'), reset: note('reset') },
+    state: async () => ({ state: isRunning ? DOMAIN_STATE.running : DOMAIN_STATE.paused, reason: 0 }),
+    ...{ suspend: note('suspend'), reset: note('reset') },
+    resume: async () => {
+      calls.push('resume');
+      if (isRunning !== undefined) throw new Error('cannot resume');
+    },
     reboot: async (_domain: unknown, by: string) => {
       calls.push(`reboot by ${by}`);
       if (by === 'agent' && agentFails) throw new Error('no agent');
@@ -57,6 +71,13 @@ describe('calls about a guest', () => {
     expect(await call(verb)).toEqual({});
     expect(calls).toEqual(expected);
     expect(found).toEqual([['default', 'vm', 'u']]);
+  });
+
+  it('say of a guest that goes on already that it is not paused', async () => {
+    await expect(world({ isRunning: true }).call(NodeVerb.unpause)).rejects.toMatchObject({
+      ...{ code: 409, message: 'VMI is not paused' },
+    });
+    await expect(world({ isRunning: false }).call(NodeVerb.unpause)).rejects.toThrow('cannot resume');
   });
 
   it('press the power button of a guest without an agent to restart it', async () => {

@@ -3,7 +3,7 @@ import { NodeVerb } from '@slipway/api';
 import { badRequest, StatusError } from '@slipway/apimachinery';
 import type { NodeCall, NodeHandlers } from '@slipway/runtime';
 import { openForward, parseForward } from '../console/index.ts';
-import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+import { DOMAIN_STATE, type DomainRef, type LibvirtConnection } from '../libvirt/index.ts';
 import type { FreezeTimers } from './freeze-timers.ts';
 import { GuestAgent } from './guest-agent.ts';
 import type { Launch } from './launch.ts';
@@ -28,6 +28,16 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
 const notRunning = (): StatusError =>
   new StatusError({ code: 409, reason: 'Conflict', message: 'The virtual machine is not running on this node' });
 
+/** The condition from which the server has seen that the guest is paused may be older than its end. */
+async function unpause(libvirt: LibvirtConnection, domain: DomainRef): Promise<void> {
+  try {
+    await libvirt.resume(domain);
+  } catch (error) {
+    if ((await libvirt.state(domain)).state !== DOMAIN_STATE.running) throw error;
+    throw new StatusError({ code: 409, reason: 'Conflict', message: 'VMI is not paused' }, error);
+  }
+}
+
 /** Answers what the server asks about guests of this node. */
 export function launcherHandlers({ find, freezes }: NodeVerbDeps): NodeHandlers {
   const launchOf = ({ params }: NodeCall): { launch: Launch; session: GuestControl } => {
@@ -38,7 +48,7 @@ export function launcherHandlers({ find, freezes }: NodeVerbDeps): NodeHandlers 
 
   const calls: Readonly<Record<string, CallHandler>> = {
     [NodeVerb.pause]: ({ libvirt, domain }) => libvirt.suspend(domain),
-    [NodeVerb.unpause]: ({ libvirt, domain }) => libvirt.resume(domain),
+    [NodeVerb.unpause]: ({ libvirt, domain }) => unpause(libvirt, domain),
     [NodeVerb.reset]: ({ libvirt, domain }) => libvirt.reset(domain),
     [NodeVerb.softreboot]: ({ libvirt, domain }) => libvirt.reboot(domain, 'agent').catch(() => libvirt.reboot(domain, 'acpi')),
     [NodeVerb.memoryDump]: ({ launch, libvirt, domain }, params) => launch.dumpMemory(libvirt, domain, text(params['claimName'])),

@@ -12,6 +12,7 @@ export interface DomainRef {
 export type DomainEvent =
   | { readonly type: 'lifecycle'; readonly domain: string; readonly event: number; readonly detail: number }
   | { readonly type: 'reboot'; readonly domain: string }
+  | { readonly type: 'watchdog'; readonly domain: string; readonly action: number }
   | { readonly type: 'agent'; readonly domain: string; readonly connected: boolean }
   | { readonly type: 'io-error'; readonly domain: string; readonly disk: string; readonly reason: string }
   | {
@@ -34,6 +35,8 @@ export function decodeEvent(procedure: number, body: XdrReader): DomainEvent | u
       return { type: 'lifecycle', domain: readDomain(body).name, event: body.int(), detail: body.int() };
     case EVENT.reboot.procedure:
       return { type: 'reboot', domain: readDomain(body).name };
+    case EVENT.watchdog.procedure:
+      return { type: 'watchdog', domain: readDomain(body).name, action: body.int() };
     case EVENT.agentLifecycle.procedure:
       return { type: 'agent', domain: readDomain(body).name, connected: body.int() === 1 };
     case EVENT.ioErrorReason.procedure: {

@@ -66,6 +66,7 @@ export const QEMU = { monitorCommand: 1, agentCommand: 3 } as const;
 export const EVENT = {
   lifecycle: { id: 0, procedure: 318 },
   reboot: { id: 1, procedure: 319 },
+  watchdog: { id: 4, procedure: 321 },
   ioErrorReason: { id: 6, procedure: 324 },
   deviceRemoved: { id: 15, procedure: 333 },
   agentLifecycle: { id: 18, procedure: 348 },
@@ -101,6 +102,9 @@ export const LIFECYCLE = {
 
 /** virDomainEventStoppedDetailType. */
 export const STOPPED = { shutdown: 0, destroyed: 1, crashed: 2, migrated: 3, saved: 4, failed: 5, fromSnapshot: 6 } as const;
+
+/** virDomainEventWatchdogAction, as far as anybody asks. */
+export const WATCHDOG_POWEROFF = 3;
 
 /** virErrorNumber values that callers tell apart. */
 export const ERROR_CODE = { internal: 1, noDomain: 42, operationInvalid: 55, agentUnresponsive: 86, agentUnsynced: 97 } as const;
