@@ -11,7 +11,8 @@ interface Trouble {
 }
 
 const FIRST_DELAY_MS = 5_000;
-const MAX_DELAY_MS = 300_000;
+/** A guest that has come up or has unmounted a disk meanwhile is not kept waiting, nor is the claim that its pod holds. */
+const MAX_DELAY_MS = 60_000;
 /** A guest that works lets a device go within this time. */
 const DETACH_PATIENCE_MS = 20_000;
 
