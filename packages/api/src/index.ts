@@ -1,9 +1,12 @@
 export * as cdi from './generated/cdi.ts';
 export type * from './core.ts';
 export * from './endpoint-slices.ts';
+export type * from './host-path-provisioner.ts';
 export * from './kinds.ts';
 export * from './kubevirt-constants.ts';
+export * from './local-provisioners.ts';
 export * from './node-verbs.ts';
+export * from './storage-pool-reports.ts';
 export * from './volume-snapshots.ts';
 export * as kubevirt from './generated/kubevirt.ts';
 export type {

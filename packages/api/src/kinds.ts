@@ -3,6 +3,7 @@ import type * as core from './core.ts';
 import type { EndpointSlice } from './endpoint-slices.ts';
 import type * as cdi from './generated/cdi.ts';
 import type * as kubevirt from './generated/kubevirt.ts';
+import type { HostPathProvisioner } from './host-path-provisioner.ts';
 import type { VolumeSnapshot, VolumeSnapshotClass, VolumeSnapshotContent } from './volume-snapshots.ts';
 
 function kind<T extends KubeObject>(apiVersion: string, name: string, plural: string, namespaced = true): ResourceKind<T> {
@@ -181,7 +182,7 @@ export const OpenstackVolumePopulatorKind = kind<cdi.OpenstackVolumePopulator>(
 );
 export const HyperConvergedKind = kind('hco.kubevirt.io/v1beta1', 'HyperConverged', 'hyperconvergeds');
 export const SSPKind = kind('ssp.kubevirt.io/v1beta3', 'SSP', 'ssps');
-export const HostPathProvisionerKind = kind(
+export const HostPathProvisionerKind = kind<HostPathProvisioner>(
   'hostpathprovisioner.kubevirt.io/v1beta1',
   'HostPathProvisioner',
   'hostpathprovisioners',

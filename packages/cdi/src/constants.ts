@@ -85,5 +85,4 @@ export const CronLabel = {
 export const PROPAGATED_LABEL = /^([\w.]+\.kubevirt\.io|kubevirt\.io)\/[\w.-]+$/;
 
 export const DEFAULT_OVERHEAD = 0.06;
-export const LOCAL_PROVISIONER = 'local.slipway.dev';
 export const MIB = 1024 * 1024;

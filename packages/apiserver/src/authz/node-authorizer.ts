@@ -1,4 +1,4 @@
-import { parseLocalHandle } from '@slipway/api';
+import { isLocalProvisioner, parseLocalHandle } from '@slipway/api';
 import { type UnstructuredObject, isObject } from '@slipway/apimachinery';
 import { type AuthorizationRequest, type Authorizer, NO_OPINION } from './authorizer.ts';
 import type { RbacSource } from './rbac.ts';
@@ -89,6 +89,7 @@ const RULES: readonly NodeRule[] = [
   },
   { group: 'certificates.k8s.io', resources: ['certificatesigningrequests'], verbs: ['create'], scope: 'any' },
   { group: 'certificates.k8s.io', resources: ['certificatesigningrequests'], verbs: READ, scope: 'own-request' },
+  { group: 'hostpathprovisioner.kubevirt.io', resources: ['hostpathprovisioners'], verbs: READ, scope: 'any' },
   { group: 'k8s.cni.cncf.io', resources: ['network-attachment-definitions'], verbs: READ, scope: 'any' },
   { group: 'node.slipway.dev', resources: ['nodes/tunnel', 'nodes/streams'], verbs: ['get', 'create'], scope: 'own-name' },
 ];
@@ -156,7 +157,6 @@ function fieldOf(part: unknown, name: string): string | undefined {
   return isObject(part) && typeof part[name] === 'string' ? part[name] : undefined;
 }
 
-const LOCAL_PROVISIONER = 'local.slipway.dev';
 const HOSTNAME_LABEL = 'kubernetes.io/hostname';
 
 /** The one node on which a volume can be used; undefined when there may be more or when it is bound to none. */
@@ -174,7 +174,7 @@ function nodeOfVolume(spec: unknown): string | undefined {
 
 /** Node whose provisioner keeps a snapshot: its handle says so. */
 function nodeOfSnapshot(spec: unknown): string | undefined {
-  if (!isObject(spec) || spec['driver'] !== LOCAL_PROVISIONER) return undefined;
+  if (!isObject(spec) || !isLocalProvisioner(fieldOf(spec, 'driver'))) return undefined;
   const handle = fieldOf(spec['source'], 'volumeHandle') ?? fieldOf(spec['source'], 'snapshotHandle');
   return parseLocalHandle(handle)?.node;
 }

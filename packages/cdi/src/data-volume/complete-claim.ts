@@ -1,7 +1,14 @@
-import type { cdi, DataVolume, PersistentVolumeClaim, StorageClass, StorageProfile } from '@slipway/api';
+import {
+  type cdi,
+  type DataVolume,
+  isLocalProvisioner,
+  type PersistentVolumeClaim,
+  type StorageClass,
+  type StorageProfile,
+} from '@slipway/api';
 import { formatQuantity, parseQuantity, quantityOf, quantityValue, tryParseQuantity } from '@slipway/apimachinery';
 import type { StrategyPlan } from '../clone/clone-strategy.ts';
-import { Annotation, DEFAULT_OVERHEAD, LOCAL_PROVISIONER, MIB } from '../constants.ts';
+import { Annotation, DEFAULT_OVERHEAD, MIB } from '../constants.ts';
 import { claimPropertySets, defaultClass } from '../storage-profile/storage-profile.ts';
 
 export type ClaimSpec = NonNullable<PersistentVolumeClaim['spec']>;
@@ -131,7 +138,7 @@ export function overheadOf(storageClass: StorageClass | undefined, config: cdi.C
   const asked = config?.spec.filesystemOverhead;
   const askedForClass = asked?.storageClass?.[className];
   if (askedForClass !== undefined) return Number(askedForClass);
-  if (storageClass?.provisioner === LOCAL_PROVISIONER) return 0;
+  if (isLocalProvisioner(storageClass?.provisioner)) return 0;
   return Number(asked?.global ?? config?.status?.filesystemOverhead?.global ?? DEFAULT_OVERHEAD);
 }
 

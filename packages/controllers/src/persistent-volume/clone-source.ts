@@ -1,4 +1,5 @@
 import {
+  isLocalProvisioner,
   type PersistentVolume,
   type PersistentVolumeClaim,
   parseLocalHandle,
@@ -6,8 +7,6 @@ import {
   type VolumeSnapshot,
   type VolumeSnapshotContent,
 } from '@slipway/api';
-
-const LOCAL_PROVISIONER = 'local.slipway.dev';
 
 /** CDI's request to fill a claim from another one, `namespace/name`. */
 export const CLONE_REQUEST = 'k8s.io/CloneRequest';
@@ -36,7 +35,7 @@ export function nodesOfCloneSource(claim: PersistentVolumeClaim, facts: SourceFa
 function nodesOfSnapshot({ namespace, name }: SourceKey, facts: SourceFacts): readonly string[] | undefined {
   const contentName = facts.snapshot?.(namespace, name)?.status?.boundVolumeSnapshotContentName;
   const content = contentName === undefined ? undefined : facts.snapshotContent?.(contentName);
-  const node = content?.spec.driver === LOCAL_PROVISIONER ? parseLocalHandle(content.status?.snapshotHandle)?.node : undefined;
+  const node = isLocalProvisioner(content?.spec.driver) ? parseLocalHandle(content?.status?.snapshotHandle)?.node : undefined;
   return node === undefined ? undefined : [node];
 }
 

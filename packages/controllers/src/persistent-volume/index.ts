@@ -17,7 +17,6 @@ import { BY_USED_CLAIM, claimProtection, volumeProtection } from './protection.t
 import { VolumeReconciler } from './volume-reconciler.ts';
 
 export * from './claim-annotations.ts';
-export { LOCAL_PROVISIONER } from './plan-claim.ts';
 export { CLAIM_PROTECTION, VOLUME_PROTECTION } from './protection.ts';
 
 /** Binds claims to volumes and asks provisioners for what is missing. */

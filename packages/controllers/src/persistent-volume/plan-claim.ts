@@ -1,11 +1,14 @@
-import type { Node, PersistentVolume, PersistentVolumeClaim, StorageClass } from '@slipway/api';
+import {
+  isLocalProvisioner,
+  type Node,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  type StorageClass,
+} from '@slipway/api';
 import { matchesNodeSelector, untoleratedTaint } from '../scheduler/node-selection.ts';
 import { BIND_COMPLETED, SELECTED_NODE, STORAGE_PROVISIONER } from './claim-annotations.ts';
 import { CLONE_REQUEST } from './clone-source.ts';
 import { bestVolume, refersTo } from './volume-match.ts';
-
-/** Provisioner of the node agents. It acts only on claims that name its node. */
-export const LOCAL_PROVISIONER = 'local.slipway.dev';
 
 export interface ClaimFacts {
   readonly storageClass: StorageClass | undefined;
@@ -79,8 +82,9 @@ function planProvisioning(claim: PersistentVolumeClaim, { storageClass, nodes, s
   const candidates = nodes.filter(({ metadata }) => sourceNodes?.includes(metadata.name ?? '') ?? true);
   const node =
     annotations[SELECTED_NODE] ??
-    (provisioner === LOCAL_PROVISIONER ? chooseNode(storageClass, candidates, volumesOn) : undefined);
-  if (provisioner === LOCAL_PROVISIONER && node === undefined) {
+    // the agents act only on claims that name their node
+    (isLocalProvisioner(provisioner) ? chooseNode(storageClass, candidates, volumesOn) : undefined);
+  if (isLocalProvisioner(provisioner) && node === undefined) {
     return waitWith(
       'warning',
       'ProvisioningFailed',

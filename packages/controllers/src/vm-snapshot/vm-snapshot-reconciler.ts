@@ -2,6 +2,7 @@ import {
   type ControllerRevision,
   ControllerRevisionKind,
   type DataVolume,
+  isLocalProvisioner,
   type kubevirt,
   type PersistentVolumeClaim,
   type Pod,
@@ -59,7 +60,6 @@ export interface VmSnapshotDeps extends StorageFacts {
 }
 
 const RECHECK_MS = 2_000;
-const LOCAL_DRIVER = 'local.slipway.dev';
 /** Creation times are whole seconds. */
 const PATIENCE_MS = 3_000;
 
@@ -236,7 +236,7 @@ export class VmSnapshotReconciler implements Reconciler {
   private mustPause(snapshot: VmSnapshot, backups: readonly kubevirt.VolumeBackup[]): boolean {
     const isLocal = ({ persistentVolumeClaim }: kubevirt.VolumeBackup): boolean => {
       const name = this.classOf(snapshot, persistentVolumeClaim.metadata?.name);
-      return this.deps.classes.get({ namespace: '', name })?.driver === LOCAL_DRIVER;
+      return isLocalProvisioner(this.deps.classes.get({ namespace: '', name })?.driver);
     };
     return backups.length > 1 && backups.every(isLocal);
   }

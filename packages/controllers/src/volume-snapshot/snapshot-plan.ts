@@ -1,5 +1,6 @@
 import {
   DEFAULT_SNAPSHOT_CLASS,
+  isLocalProvisioner,
   localHandle,
   type PersistentVolume,
   type PersistentVolumeClaim,
@@ -11,18 +12,18 @@ import {
 import { formatQuantity, formatTime, quantityOf } from '@slipway/apimachinery';
 import { nodesOf } from '../persistent-volume/clone-source.ts';
 
-const LOCAL_PROVISIONER = 'local.slipway.dev';
 const PROVISIONED_BY = 'pv.kubernetes.io/provisioned-by';
 
 /** Driver and handle of a volume, as a VolumeSnapshotContent names them; undefined when it can have no snapshots. */
 export function volumeIdentity(volume: PersistentVolume): { readonly driver: string; readonly handle: string } | undefined {
   const { csi, local } = volume.spec ?? {};
   if (csi !== undefined) return { driver: csi.driver, handle: csi.volumeHandle };
-  if (volume.metadata.annotations?.[PROVISIONED_BY] !== LOCAL_PROVISIONER || local === undefined) return undefined;
+  const driver = volume.metadata.annotations?.[PROVISIONED_BY];
+  if (driver === undefined || !isLocalProvisioner(driver) || local === undefined) return undefined;
   const [node] = nodesOf(volume);
   return node === undefined
     ? undefined
-    : { driver: LOCAL_PROVISIONER, handle: localHandle(node, local.path.slice(local.path.lastIndexOf('/') + 1)) };
+    : { driver, handle: localHandle(node, local.path.slice(local.path.lastIndexOf('/') + 1)) };
 }
 
 /** The class a snapshot that names none gets: the default of its driver, else the only one. */

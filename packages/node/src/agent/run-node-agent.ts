@@ -41,7 +41,7 @@ import {
 import { createPodNetwork, hostNames, NodePeers, POD_NETWORKS } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
 import { runServiceProxy } from '../services/index.ts';
-import { nodeVolumes, withExports, withUploads } from '../volumes/index.ts';
+import { nodeVolumes, type NodeVolumes, withExports, withUploads } from '../volumes/index.ts';
 import { followSettings } from './follow-settings.ts';
 import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
@@ -115,7 +115,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   const networkStarted = network.start(signal);
   networkStarted.catch(() => {});
   const report = (problem: string): Promise<void> => writeNode({ ...options, settings }, { ...UNKNOWN, problem }, signal);
-  const examined = retried({ ...options, report }, signal, () => examineHost(options, signal));
+  const examined = retried({ ...options, report }, signal, () => examineHost(options, () => volumes.diskDirectories(), signal));
   examined.catch(() => {});
   const isComplete = await registerEarly({ ...options, settings }, examined, signal);
   options.onReady?.();
@@ -253,6 +253,7 @@ function tokenSource(client: Client) {
 
 async function examineHost(
   { config }: NodeAgentOptions,
+  diskDirectories: NodeVolumes['diskDirectories'],
   signal: AbortSignal,
 ): Promise<{ facts: NodeFacts; sandboxes: SandboxManager }> {
   const { stateDir } = config;
@@ -264,7 +265,10 @@ async function examineHost(
   ]);
   const isKvmUsable = kvm.state === 'usable';
   let capabilities: string | undefined;
-  const sandboxes = new SandboxManager({ config, runner: hostRunner, programs, isKvmUsable, capabilities: () => capabilities });
+  const sandboxes = new SandboxManager({
+    ...{ config, runner: hostRunner, programs, isKvmUsable, diskDirectories },
+    capabilities: () => capabilities,
+  });
   const seeded = await seedCapabilities({ stateDir, programs, isKvmUsable, sandboxes }, signal);
   capabilities = seeded.directory;
   return { facts: { kvm, host: seeded.host, programs, firmware, memoryBytes: totalmem() }, sandboxes };

@@ -9,8 +9,8 @@ export const DISK_DIRECTORIES = ['volumes', 'podvolumes'] as const;
 
 /**
  * Runs as root and PID 1 inside new mount, pid, ipc and uts namespaces and the pod's network namespace; arguments: private
- * directory, uid, host name, 1 when /dev/kvm works, path of the daemon, its configuration file, state directory of the node, and files
- * of the control groups to join.
+ * directory, uid, host name, 1 when /dev/kvm works, path of the daemon, its configuration file, state directory of the node, further
+ * directories of disks between spaces, and files of the control groups to join.
  *
  * It builds a root of its own: programs and configuration of the host to read, a small /dev, the private directory and
  * the disks, and nothing else of the host. Then it drops every privilege and is the reaping init that keeps the daemon
@@ -19,8 +19,8 @@ export const DISK_DIRECTORIES = ['volumes', 'podvolumes'] as const;
 export const ENTER_SCRIPT = `
 set -eu
 umask 022
-dir=$1 uid=$2 host=$3 kvm=$4 daemon=$5 config=$6 state=$7
-shift 7
+dir=$1 uid=$2 host=$3 kvm=$4 daemon=$5 config=$6 state=$7 pools=$8
+shift 8
 for group; do echo 0 > "$group" || :; done
 echo "$host" > /proc/sys/kernel/hostname
 root=$dir/root
@@ -63,6 +63,10 @@ mount -t tmpfs -o nosuid,nodev,noexec,mode=700,uid="$uid",gid="$uid",size=1m tmp
 for name in ${DISK_DIRECTORIES.join(' ')}; do
   mkdir -p "./$state/$name"
   mount -o bind,nosuid,nodev,noexec "$state/$name" "./$state/$name"
+done
+for pool in $pools; do
+  # a pool that has just gone is missed by the guest that needs it, and by no other
+  { mkdir -p "./$pool" && mount -o bind,nosuid,nodev,noexec "$pool" "./$pool"; } || :
 done
 pivot_root . host
 cd ${INSIDE}

@@ -48,6 +48,8 @@ export interface SandboxManagerDeps {
   readonly isKvmUsable: boolean;
   /** Seeded capability cache of libvirt. */
   readonly capabilities: () => string | undefined;
+  /** Directories of disks outside the state directory, without spaces in their names; none unless given. */
+  readonly diskDirectories?: () => Promise<readonly string[]>;
 }
 
 /** Sandboxes take uids from here; the data movers' lie below. */
@@ -98,13 +100,21 @@ export class SandboxManager {
         .then(() => onNamespace?.({ podUid, uid, netns, dir })),
       writeSandboxFiles({ dir, uid, hostname, programs, capabilities: capabilities() }),
     ]);
+    const pools = (await this.deps.diskDirectories?.()) ?? [];
     const enter = ['-c', ENTER_SCRIPT, 'sandbox', dir, String(uid), hostname, isKvmUsable ? '1' : '0', programs.daemon];
     const parent = await startSession(
       {
         argv: [
           ...(['nsenter', `--net=/run/netns/${netns}`] as const),
           ...['unshare', '--mount', '--pid', '--ipc', '--uts', '--fork', '--propagation', 'private'],
-          ...['sh', ...enter, `${INSIDE}/etc/libvirt/${programs.configName}`, config.stateDir, ...group.membershipFiles],
+          ...[
+            'sh',
+            ...enter,
+            `${INSIDE}/etc/libvirt/${programs.configName}`,
+            config.stateDir,
+            pools.join(' '),
+            ...group.membershipFiles,
+          ],
         ],
         logFile: join(this.root, `${podUid}.log`),
       },

@@ -1,6 +1,6 @@
 import type { Pod } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import { volumeUidOf } from './local-provisioner.ts';
+import { volumeUidOf } from './local-volume.ts';
 import { boundVolume } from './mover-pod-runner.ts';
 import { VolumeError } from './volume-error.ts';
 import type { VolumeStore } from './volume-store.ts';

@@ -1,6 +1,6 @@
 import { DataVolumeKind, type PersistentVolumeClaim } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import { volumeUidOf } from './local-provisioner.ts';
+import { volumeUidOf } from './local-volume.ts';
 import { boundVolume } from './mover-pod-runner.ts';
 import { ignoreNotFound } from './object-writes.ts';
 import { VolumeError } from './volume-error.ts';

@@ -6,8 +6,10 @@ import { makeHole, syncDirectory } from './volume-files.ts';
 import { DISK_NAME, type Layer } from './volume-record.ts';
 
 export interface FlattenTask {
-  /** Holds the layers by their names, and gets the disk. */
+  /** Gets the disk. */
   readonly directory: string;
+  /** Holds the layers by their names; it is gone afterwards when it is another directory. */
+  readonly from: string;
   /** Top first. */
   readonly chain: readonly Layer[];
   readonly sizeBytes: number;
@@ -20,7 +22,7 @@ export interface FlattenTask {
  * whoever opens them has the rights of nobody. Repeatable after a crash.
  */
 export async function flattenInto(
-  { directory, chain, sizeBytes, qemuImg, toolUid: uid }: FlattenTask,
+  { directory, from, chain, sizeBytes, qemuImg, toolUid: uid }: FlattenTask,
   signal: AbortSignal,
 ): Promise<void> {
   if (uid === undefined) throw new VolumeError('CloneValidationFailed', 'This node has no user that could copy images');
@@ -29,9 +31,11 @@ export async function flattenInto(
   await makeHole(target, sizeBytes);
   try {
     await chown(target, uid, uid);
-    await chown(directory, 0, uid);
-    await chmod(directory, 0o710);
-    const images = chain.map(({ name, format }) => ({ path: join(directory, name), format }));
+    for (const entered of new Set([directory, from])) {
+      await chown(entered, 0, uid);
+      await chmod(entered, 0o710);
+    }
+    const images = chain.map(({ name, format }) => ({ path: join(from, name), format }));
     await qemuImg.flatten({ chain: images, target, uid }, signal);
     await chown(target, 0, 0);
     await rename(target, join(directory, DISK_NAME));
@@ -39,7 +43,8 @@ export async function flattenInto(
     await rm(target, { force: true });
     await chown(directory, 0, 0);
     await chmod(directory, 0o700);
-    for (const { name } of chain) await rm(join(directory, name), { force: true });
+    for (const { name } of chain) await rm(join(from, name), { force: true });
+    if (from !== directory) await rm(from, { recursive: true, force: true });
   }
   await syncDirectory(directory);
 }

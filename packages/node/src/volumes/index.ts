@@ -1,5 +1,4 @@
 export { ALLOWED_ADDRESSES_ANNOTATION, PROGRESS_ANNOTATION } from './mover-pod-runner.ts';
-export { LOCAL_PROVISIONER } from './provision-plan.ts';
 export { VolumeError } from './volume-error.ts';
 export { nodeVolumes, type NodeVolumes, type VolumeManagerDeps } from './volume-manager.ts';
 export type { LiveDisks } from './snapshot-volume.ts';

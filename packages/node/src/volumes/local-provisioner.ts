@@ -1,4 +1,5 @@
 import {
+  isLocalProvisioner,
   parseLocalHandle,
   type PersistentVolume,
   type PersistentVolumeClaim,
@@ -22,17 +23,10 @@ import {
   type Result,
   watchOf,
 } from '@slipway/runtime';
+import { isMine, volumeUidOf } from './local-volume.ts';
 import { dropFinalizer, ignoreNotFound } from './object-writes.ts';
-import {
-  type CloneSource,
-  LOCAL_PROVISIONER,
-  nodeOf,
-  planProvision,
-  type ProvisionPlan,
-  PROVISIONED_BY,
-  PROVISIONER_FINALIZER,
-  volumeFor,
-} from './provision-plan.ts';
+import { type DeclaredPools, nodePools } from './pools/node-pools.ts';
+import { type CloneSource, planProvision, type ProvisionPlan, PROVISIONER_FINALIZER, volumeFor } from './provision-plan.ts';
 import { VolumeError } from './volume-error.ts';
 import type { VolumeStore } from './volume-store.ts';
 
@@ -48,6 +42,8 @@ interface ReconcilerDeps extends ProvisionerDeps {
   readonly claims: Lister<PersistentVolumeClaim>;
   readonly volumes: Lister<PersistentVolume>;
   readonly classes: Lister<StorageClass>;
+  /** What is declared for this node now. */
+  readonly declaredPools: DeclaredPools;
 }
 
 /** Makes, clones and grows the node-local volumes of claims that were given to this node. */
@@ -69,6 +65,7 @@ export const localProvisioner = (deps: ProvisionerDeps): ControllerRegistration 
       claims: informers.lister(PersistentVolumeClaimKind),
       volumes: informers.lister(PersistentVolumeKind),
       classes: informers.lister(StorageClassKind),
+      declaredPools: nodePools({ client, informers }, deps.nodeName),
     }),
   }),
 });
@@ -134,10 +131,11 @@ class ProvisionReconciler implements Reconciler {
   ): Promise<void> {
     const { store, client, events, nodeName } = this.deps;
     const uid = claim.metadata.uid ?? '';
+    if (plan.pool !== undefined) await store.pools.declare(await this.deps.declaredPools(signal));
+    await store.pools.place(uid, plan.pool);
     const how = plan.clone && (await this.clone(plan.clone, claim, plan.sizeBytes, signal));
     if (how === undefined) await store.create(uid, plan.sizeBytes);
-    const directory = store.directory(uid);
-    const volume = volumeFor(claim, { nodeName, directory, sizeBytes: plan.sizeBytes, reclaimPolicy: plan.reclaimPolicy });
+    const volume = volumeFor(claim, { ...plan, nodeName, directory: store.directory(uid) });
     await client.create(PersistentVolumeKind, volume, { signal }).catch((error: unknown) => {
       if (!isAlreadyExists(error)) throw error; // made by an attempt that did not see its answer
     });
@@ -175,7 +173,7 @@ class ProvisionReconciler implements Reconciler {
         : await client.get(VolumeSnapshotContentKind, { namespace: '', name }, { signal }).catch(ignoreNotFound);
     if (content === undefined || content.spec.volumeSnapshotRef.uid !== snapshot.metadata.uid)
       throw new VolumeError('CloneWithoutSource', `The source snapshot ${source.name} is not ready yet`);
-    const handle = content.spec.driver === LOCAL_PROVISIONER ? parseLocalHandle(content.status?.snapshotHandle) : undefined;
+    const handle = isLocalProvisioner(content.spec.driver) ? parseLocalHandle(content.status?.snapshotHandle) : undefined;
     if (handle?.node === nodeName) return handle.directory;
     throw new VolumeError(
       'CloneValidationFailed',
@@ -220,12 +218,6 @@ class ProvisionReconciler implements Reconciler {
   }
 }
 
-/** Name of the volume's directory, which is the uid of the claim it was made for. */
-export function volumeUidOf(volume: PersistentVolume): string {
-  const path = volume.spec?.local?.path ?? '';
-  return path.slice(path.lastIndexOf('/') + 1);
-}
-
 /** Removes the volumes of this node whose claims are gone, as their reclaim policy says. */
 export const localReclaimer = (deps: ProvisionerDeps): ControllerRegistration => ({
   name: 'local-reclaimer',
@@ -257,9 +249,6 @@ async function reclaim(
     await dropFinalizer(client, PersistentVolumeKind, volume, PROVISIONER_FINALIZER, signal);
   return done;
 }
-
-const isMine = (volume: PersistentVolume, nodeName: string): boolean =>
-  volume.metadata.annotations?.[PROVISIONED_BY] === LOCAL_PROVISIONER && nodeOf(volume) === nodeName;
 
 async function removeDirectory(volume: PersistentVolume, store: VolumeStore, events: EventRecorder): Promise<void> {
   try {

@@ -1,4 +1,5 @@
 import {
+  isLocalProvisioner,
   localHandle,
   parseLocalHandle,
   SnapshotFinalizer,
@@ -9,7 +10,6 @@ import { formatTime, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Clock, type ControllerRegistration, done, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { dropFinalizer, ignoreNotFound } from './object-writes.ts';
-import { LOCAL_PROVISIONER } from './provision-plan.ts';
 import type { LiveDisks } from './snapshot-volume.ts';
 import type { VolumeStore } from './volume-store.ts';
 
@@ -35,7 +35,7 @@ export type SnapshotPlan =
 /** Decides what this node's snapshotter has to do for a content. Pure. */
 export function planSnapshot(content: VolumeSnapshotContent, nodeName: string): SnapshotPlan {
   const { spec, status, metadata } = content;
-  if (spec.driver !== LOCAL_PROVISIONER) return { action: 'none' };
+  if (!isLocalProvisioner(spec.driver)) return { action: 'none' };
   const volume = parseLocalHandle(spec.source.volumeHandle);
   const snapshot = parseLocalHandle(status?.snapshotHandle ?? spec.source.snapshotHandle);
   if ((volume ?? snapshot)?.node !== nodeName) return { action: 'none' };

@@ -1,5 +1,6 @@
 import {
   CDIConfigKind,
+  isLocalProvisioner,
   type PersistentVolume,
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
@@ -14,8 +15,8 @@ import type { PodRunner } from '../contracts.ts';
 import { moverEnvironment } from './mover-input.ts';
 import type { MoverLauncher, MoverOutcome, MoverRecord } from './mover-launcher.ts';
 import { moverPodStatus, type MoverState } from './mover-status.ts';
-import { LOCAL_PROVISIONER, PROVISIONED_BY } from './provision-plan.ts';
-import { volumeUidOf } from './local-provisioner.ts';
+import { PROVISIONED_BY } from './provision-plan.ts';
+import { volumeUidOf } from './local-volume.ts';
 import type { UploadIntakes } from './upload-intake.ts';
 import { VolumeError } from './volume-error.ts';
 import type { VolumeStore } from './volume-store.ts';
@@ -241,10 +242,10 @@ export async function boundVolume(
   const volume = await client.get(PersistentVolumeKind, { namespace: '', name }, { signal });
   if (volume.spec?.claimRef?.uid !== claim.metadata.uid)
     throw new VolumeError('FailedMount', `volume "${name}" belongs to another claim`);
-  if (volume.metadata.annotations?.[PROVISIONED_BY] !== LOCAL_PROVISIONER)
+  if (!isLocalProvisioner(volume.metadata.annotations?.[PROVISIONED_BY]))
     throw new VolumeError(
       'FailedMount',
-      `volume "${name}" is not one of provisioner ${LOCAL_PROVISIONER}, the only one this node can use`,
+      `volume "${name}" is of no provisioner of node-local volumes, the only ones this node can use`,
     );
   return { claim, volume };
 }

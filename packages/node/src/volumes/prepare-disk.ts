@@ -1,5 +1,5 @@
 import { chmod, chown, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { kubevirt, PersistentVolumeClaim, VirtualMachineInstance } from '@slipway/api';
 import { writeIso } from '@slipway/virt';
 import type { PreparedVolume, Sandbox } from '../contracts.ts';
@@ -10,7 +10,7 @@ import { type FilledVolume, filledVolume } from './filled-volume.ts';
 import type { ImageStore } from './image-store.ts';
 import { bytesOf } from './provision-plan.ts';
 import { VolumeError } from './volume-error.ts';
-import { exists } from './volume-files.ts';
+import { exists, sandboxDirectory } from './volume-files.ts';
 import { DISK_NAME } from './volume-record.ts';
 import type { VolumeStore } from './volume-store.ts';
 
@@ -79,9 +79,10 @@ async function claimDisk(deps: DiskDeps, use: ClaimUse, place: DiskPlace, signal
 }
 
 async function readOnlyDisk(deps: DiskDeps, { claim, volumeUid, record }: FilledVolume, place: DiskPlace): Promise<PreparedDisk> {
-  await deps.store.linkReadOnly(volumeUid, place.directory);
+  const directory = await directoryNear(deps.store, volumeUid, place);
+  await deps.store.linkReadOnly(volumeUid, directory);
   return {
-    path: join(place.directory, DISK_NAME),
+    path: join(directory, DISK_NAME),
     format: record.format,
     readOnly: true,
     sizeBytes: record.virtualSizeBytes,
@@ -93,9 +94,10 @@ async function writableDisk(
   { store, isPodGone }: DiskDeps,
   { claim, volumeUid }: FilledVolume,
   isShared: boolean,
-  { vmi, podUid, sandbox, directory }: DiskPlace,
+  place: DiskPlace,
   signal: AbortSignal,
 ): Promise<PreparedDisk> {
+  const { vmi, podUid, sandbox } = place;
   const { namespace, name } = vmi.metadata;
   const holder = `virtual machine instance ${namespace}/${name}`;
   const attachment = { podUid, uid: sandbox.uid, holder, ...(isShared && { isShared }) };
@@ -103,7 +105,9 @@ async function writableDisk(
     throw multiAttach(claim, error);
   });
   return {
-    path: isShared ? await store.linkShared(volumeUid, directory) : store.activePath(volumeUid, attached),
+    path: isShared
+      ? await store.linkShared(volumeUid, await directoryNear(store, volumeUid, place))
+      : store.activePath(volumeUid, attached),
     format: attached.format,
     readOnly: false,
     sizeBytes: attached.virtualSizeBytes,
@@ -117,16 +121,22 @@ async function ephemeralDisk(deps: DiskDeps, claimName: string, place: DiskPlace
     { namespace: place.vmi.metadata.namespace ?? '', name: claimName },
     signal,
   );
-  if (!(await exists(join(place.directory, DISK_NAME)))) await deps.store.overlayOnVolume(volumeUid, place.directory, signal);
-  await give(join(place.directory, DISK_NAME), place.sandbox);
+  const directory = await directoryNear(deps.store, volumeUid, place);
+  const path = join(directory, DISK_NAME);
+  if (!(await exists(path))) await deps.store.overlayOnVolume(volumeUid, directory, signal);
+  await give(path, place.sandbox);
   return {
-    path: join(place.directory, DISK_NAME),
+    path,
     format: 'qcow2',
     readOnly: false,
     sizeBytes: record.virtualSizeBytes,
     claim: claimFacts(claim),
   };
 }
+
+/** A link to a file is on the file system of the file. */
+const directoryNear = (store: VolumeStore, volumeUid: string, { podUid, directory, sandbox }: DiskPlace): Promise<string> =>
+  sandboxDirectory(store.podDirectory(volumeUid, podUid), basename(directory), sandbox);
 
 async function imageDisk(
   deps: DiskDeps,

@@ -1,8 +1,14 @@
-import { type PersistentVolume, type PersistentVolumeClaim, SNAPSHOT_GROUP, type StorageClass } from '@slipway/api';
+import {
+  HOSTPATH_PROVISIONERS,
+  isLocalProvisioner,
+  type PersistentVolume,
+  type PersistentVolumeClaim,
+  SNAPSHOT_GROUP,
+  type StorageClass,
+} from '@slipway/api';
 import { quantityValue, tryParseQuantity } from '@slipway/apimachinery';
+import { poolOfClass } from './pools/pool.ts';
 
-/** Provisioner of node-local volumes; a class that names it is an alias of `local`. */
-export const LOCAL_PROVISIONER = 'local.slipway.dev';
 export const PROVISIONED_BY = 'pv.kubernetes.io/provisioned-by';
 export const SELECTED_NODE = 'volume.kubernetes.io/selected-node';
 export const CLONE_REQUEST = 'k8s.io/CloneRequest';
@@ -25,9 +31,19 @@ export interface CloneSource {
   readonly isCopy?: boolean;
 }
 
+/** A volume to be made. */
+export interface VolumePlan {
+  readonly sizeBytes: number;
+  readonly clone?: CloneSource;
+  readonly reclaimPolicy: string;
+  readonly provisioner: string;
+  /** Undefined: in the node's own directory. */
+  readonly pool?: string;
+}
+
 export type ProvisionPlan =
   | { readonly action: 'none' }
-  | { readonly action: 'create'; readonly sizeBytes: number; readonly clone?: CloneSource; readonly reclaimPolicy: string }
+  | ({ readonly action: 'create' } & VolumePlan)
   | { readonly action: 'expand'; readonly sizeBytes: number; readonly volumeName: string }
   | { readonly action: 'refuse'; readonly reason: string; readonly message: string };
 
@@ -52,22 +68,37 @@ export function planProvision({ nodeName, claim, storageClass, volume }: Provisi
   const sizeBytes = bytesOf(spec?.resources?.requests?.storage);
   if (volume !== undefined) return planExpansion({ nodeName, claim, volume, sizeBytes });
   if (!isForNode({ nodeName, claim, storageClass })) return { action: 'none' };
-  const complaint = complaintAbout(spec, sizeBytes);
+  const complaint = complaintAbout(spec, sizeBytes, storageClass?.provisioner);
   if (complaint !== undefined) return { action: 'refuse', reason: 'ProvisioningFailed', message: complaint };
   const clone = cloneSourceOf(claim);
   if (clone === 'populator') return { action: 'none' };
-  return { action: 'create', sizeBytes, reclaimPolicy: storageClass?.reclaimPolicy ?? 'Delete', ...(clone && { clone }) };
+  const pool = poolOfClass(storageClass);
+  const { reclaimPolicy = 'Delete', provisioner = '' } = storageClass ?? {};
+  return {
+    action: 'create',
+    sizeBytes,
+    reclaimPolicy,
+    provisioner,
+    ...(clone && { clone }),
+    ...(pool !== undefined && { pool }),
+  };
 }
 
 const isForNode = ({ nodeName, claim, storageClass }: Omit<ProvisionFacts, 'volume'>): boolean =>
-  storageClass?.provisioner === LOCAL_PROVISIONER &&
+  isLocalProvisioner(storageClass?.provisioner) &&
   !claim.spec?.volumeName &&
   claim.metadata.annotations?.[SELECTED_NODE] === nodeName;
 
-function complaintAbout(spec: PersistentVolumeClaim['spec'], sizeBytes: number): string | undefined {
+function complaintAbout(
+  spec: PersistentVolumeClaim['spec'],
+  sizeBytes: number,
+  provisioner: string | undefined,
+): string | undefined {
   if (spec?.selector !== undefined) return 'claim.spec.selector is not supported: leave it out';
   if (spec?.accessModes?.includes('ReadWriteMany'))
     return 'class "local" keeps volumes on one node and cannot offer ReadWriteMany: ask for ReadWriteOnce, or use a shared class';
+  if (spec?.volumeMode === 'Block' && HOSTPATH_PROVISIONERS.some((name) => name === provisioner))
+    return `provisioner ${provisioner} has no block volumes: leave volumeMode out, or use a class of local.slipway.dev with parameter pool`;
   return sizeBytes <= 0 ? 'the claim requests no storage' : undefined;
 }
 
@@ -81,7 +112,7 @@ function planExpansion({
   sizeBytes: number;
 }): ProvisionPlan {
   const isMine =
-    volume.metadata.annotations?.[PROVISIONED_BY] === LOCAL_PROVISIONER &&
+    isLocalProvisioner(volume.metadata.annotations?.[PROVISIONED_BY]) &&
     nodeOf(volume) === nodeName &&
     volume.spec?.claimRef?.uid === claim.metadata.uid;
   if (!isMine || sizeBytes <= bytesOf(volume.spec?.capacity?.storage)) return { action: 'none' };
@@ -140,7 +171,10 @@ export function nodeOf(volume: PersistentVolume): string | undefined {
 /** The volume object for a directory of this node, already meant for the claim. */
 export function volumeFor(
   claim: PersistentVolumeClaim,
-  facts: { readonly nodeName: string; readonly directory: string; readonly sizeBytes: number; readonly reclaimPolicy: string },
+  facts: Pick<VolumePlan, 'sizeBytes' | 'reclaimPolicy' | 'provisioner'> & {
+    readonly nodeName: string;
+    readonly directory: string;
+  },
 ): PersistentVolume {
   const { metadata, spec } = claim;
   return {
@@ -148,7 +182,7 @@ export function volumeFor(
     kind: 'PersistentVolume',
     metadata: {
       name: `pvc-${metadata.uid}`,
-      annotations: { [PROVISIONED_BY]: LOCAL_PROVISIONER },
+      annotations: { [PROVISIONED_BY]: facts.provisioner },
       finalizers: [PROVISIONER_FINALIZER],
     },
     spec: {

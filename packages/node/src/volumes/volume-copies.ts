@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { copyTree } from './copy-tree.ts';
 import { flattenInto } from './flatten.ts';
 import type { LayeredVolume, LayerStore } from './layer-store.ts';
+import type { PoolSet } from './pools/pool-set.ts';
 import type { QemuImg } from './qemu-img.ts';
 import { settleVolume } from './settle-volume.ts';
 import { type LiveDisks, pivotGuest, snapshotDirectory } from './snapshot-volume.ts';
@@ -13,7 +14,11 @@ import { DISK_NAME, FILES_DIRECTORY, type VolumeRecord } from './volume-record.t
 import { nameOf } from './writers.ts';
 
 export interface VolumeCopiesDeps {
-  readonly layers: LayerStore;
+  readonly pools: PoolSet;
+  /** Layers of the pool that has the volume. */
+  readonly layers: (volumeUid: string) => LayerStore;
+  /** Directory in the source's pool for what is copied into another one. */
+  readonly staging: (sourceUid: string, volumeUid: string) => string;
   readonly qemuImg: Pick<QemuImg, 'flatten'>;
   /** User of the tool that reads images; nobody else runs as it. */
   readonly toolUid?: number | undefined;
@@ -27,6 +32,9 @@ export interface VolumeCopiesDeps {
   readonly locked: <T>(firstUid: string, secondUid: string, action: () => Promise<T>) => Promise<T>;
 }
 
+/** How a clone got its content. */
+export type CloneMethod = 'reflink' | 'overlay' | 'copy';
+
 /** Clones and snapshots of volumes. */
 export class VolumeCopies {
   private readonly deps: VolumeCopiesDeps;
@@ -36,10 +44,12 @@ export class VolumeCopies {
   }
 
   /**
-   * Makes a volume with the content of another one, in constant time: a reflink where the file system has it, else an
-   * overlay over the source's disk, which becomes a layer that is never written again.
+   * Makes a volume with the content of another one in its pool, in constant time: a reflink where the file system has it,
+   * else an overlay over the source's disk, which becomes a layer that is never written again. Into another pool it is a
+   * copy.
    */
-  clone(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'reflink' | 'overlay'> {
+  clone(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<CloneMethod> {
+    if (!this.isNear(sourceUid, volumeUid)) return this.copy(sourceUid, volumeUid, sizeBytes, signal);
     const { layers, read, write, directory, locked } = this.deps;
     return locked(sourceUid, volumeUid, async () => {
       if ((await read(volumeUid)) !== undefined) return 'overlay';
@@ -47,8 +57,8 @@ export class VolumeCopies {
       await makeDirectory(directory(volumeUid), 0o700);
       await this.copyFiles(sourceUid, volumeUid, signal);
       if (await this.reflink(sourceUid, volume.record, volumeUid, sizeBytes)) return 'reflink';
-      const chain = await layers.freeze(volume);
-      await layers.makeOverlay(directory(volumeUid), chain, sizeBytes, signal);
+      const chain = await layers(sourceUid).freeze(volume);
+      await layers(volumeUid).makeOverlay(directory(volumeUid), chain, sizeBytes, signal);
       await write(volumeUid, { format: 'qcow2', virtualSizeBytes: sizeBytes, chain, state: 'ready' });
       return 'overlay';
     });
@@ -61,20 +71,27 @@ export class VolumeCopies {
   async copy(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'copy'> {
     const { layers, read, write, directory, locked } = this.deps;
     const to = directory(volumeUid);
+    const from = this.isNear(sourceUid, volumeUid) ? to : this.deps.staging(sourceUid, volumeUid);
     const chain = await locked(sourceUid, volumeUid, async () => {
       if ((await read(volumeUid)) !== undefined) return undefined;
       const volume = await this.settledSource(sourceUid, sizeBytes);
       await makeDirectory(to, 0o700);
       await this.copyFiles(sourceUid, volumeUid, signal);
-      const frozen = await layers.freeze(volume);
-      await layers.linkAll(frozen, to);
+      const frozen = await layers(sourceUid).freeze(volume);
+      await makeDirectory(from, 0o700);
+      await layers(sourceUid).linkAll(frozen, from);
       return frozen;
     });
     if (chain === undefined) return 'copy';
     const { qemuImg, toolUid } = this.deps;
-    await flattenInto({ directory: to, chain, sizeBytes, qemuImg, toolUid }, signal);
+    await flattenInto({ directory: to, from, chain, sizeBytes, qemuImg, toolUid }, signal);
     await write(volumeUid, { format: 'raw', virtualSizeBytes: sizeBytes, chain: [], state: 'ready' });
     return 'copy';
+  }
+
+  private isNear(firstUid: string, secondUid: string): boolean {
+    const { pools } = this.deps;
+    return pools.poolOf(firstUid) === pools.poolOf(secondUid);
   }
 
   /** The source of a clone with nobody at work on it. */
@@ -101,8 +118,9 @@ export class VolumeCopies {
    * Repeatable after a crash: the snapshot is complete when this resolves. Returns its size.
    */
   snapshot(volumeUid: string, snapshotUid: string, live: LiveDisks, signal: AbortSignal): Promise<number> {
-    const { layers, get, read, locked } = this.deps;
+    const { layers, get, read, locked, pools } = this.deps;
     return locked(volumeUid, snapshotUid, async () => {
+      await pools.placeBeside(snapshotUid, volumeUid);
       const done = await read(snapshotUid);
       if (done !== undefined) return done.virtualSizeBytes;
       const source = await get(volumeUid);
@@ -113,7 +131,7 @@ export class VolumeCopies {
       if (await this.snapshotOfGuest(volumeUid, source, snapshotUid, live, signal)) return virtualSizeBytes;
       const volume = this.volume(volumeUid, source);
       const settled = await settleVolume(volume);
-      const [top, ...chain] = await layers.freeze({ ...volume, record: settled });
+      const [top, ...chain] = await layers(volumeUid).freeze({ ...volume, record: settled });
       if (top !== undefined) await this.keep(snapshotUid, { ...settled, format: top.format, chain }, top.name);
       return virtualSizeBytes;
     });
@@ -202,9 +220,9 @@ export class VolumeCopies {
     const directory = this.deps.directory(volumeUid);
     const pivoted = await pivotGuest(
       {
-        ...{ volumeUid, writer, directory, layers: layers.root, live, newUid: uid },
+        ...{ volumeUid, writer, directory, layers: layers(volumeUid).root, live, newUid: uid },
         write: (record) => write(volumeUid, record),
-        makeOverlay: (name, chain) => layers.makeOverlay(directory, chain, source.virtualSizeBytes, signal, name),
+        makeOverlay: (name, chain) => layers(volumeUid).makeOverlay(directory, chain, source.virtualSizeBytes, signal, name),
       },
       source,
     );
@@ -218,7 +236,7 @@ export class VolumeCopies {
   /** Makes a layer the disk of a volume directory that nobody writes. */
   private async keep(snapshotUid: string, record: VolumeRecord, layer: string): Promise<void> {
     const { directory, layers, write } = this.deps;
-    await snapshotDirectory({ directory: directory(snapshotUid), layers: layers.root, layer, chain: record.chain });
+    await snapshotDirectory({ directory: directory(snapshotUid), layers: layers(snapshotUid).root, layer, chain: record.chain });
     const { format, virtualSizeBytes, chain, isSpent } = record;
     const kept = { format, virtualSizeBytes, chain, ...(isSpent && { isSpent }) };
     await write(snapshotUid, { ...kept, state: 'ready', isFrozen: true });

@@ -12,6 +12,16 @@ export async function makeDirectory(path: string, mode: number): Promise<void> {
   await chmod(path, mode);
 }
 
+/** A directory of a pod, and one in it, that root alone can change and the sandbox alone can look into. */
+export async function sandboxDirectory(root: string, name: string, { uid }: { readonly uid: number }): Promise<string> {
+  const directory = join(root, name);
+  for (const path of [root, directory]) {
+    await makeDirectory(path, 0o710);
+    await chown(path, 0, uid);
+  }
+  return directory;
+}
+
 /** Replaces the file so that a crash leaves the old or the new text. */
 export async function writeDurably(path: string, text: string): Promise<void> {
   const temporary = `${path}.new`;

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chown, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type kubevirt, type Pod, PodKind, type VirtualMachineInstance } from '@slipway/api';
 import type { Client } from '@slipway/client';
@@ -13,15 +13,19 @@ import { filledVolume } from './filled-volume.ts';
 import { type GuestFilesDeps, isShared, prepareGuestFiles } from './guest-files.ts';
 import { ImageStore } from './image-store.ts';
 import { localSnapshotter } from './local-snapshotter.ts';
-import { localProvisioner, localReclaimer, volumeUidOf } from './local-provisioner.ts';
+import { localProvisioner, localReclaimer } from './local-provisioner.ts';
+import { volumeUidOf } from './local-volume.ts';
 import { MoverLauncher } from './mover-launcher.ts';
 import { boundVolume, MoverPodRunner } from './mover-pod-runner.ts';
+import { poolReporter } from './pools/pool-reporter.ts';
+import { PoolSet } from './pools/pool-set.ts';
 import { prepareDisk } from './prepare-disk.ts';
 import { hostQemuImg } from './qemu-img.ts';
 import type { LiveDisks } from './snapshot-volume.ts';
 import { UploadIntakes } from './upload-intake.ts';
 import { VolumeError } from './volume-error.ts';
 import { checkedUid, DISK_NAME } from './volume-record.ts';
+import { sandboxDirectory } from './volume-files.ts';
 import { makeDirectory, VolumeStore } from './volume-store.ts';
 
 export interface VolumeManagerDeps extends ConfigDiskDeps {
@@ -58,6 +62,8 @@ export interface NodeVolumes {
   readonly uploads: UploadIntakes;
   /** For pods that run programs of this host on the disks of their claims. */
   readonly claims: PodClaims;
+  /** Directories outside the node's state that guests reach: where the storage pools keep disks. */
+  diskDirectories(): Promise<readonly string[]>;
   /** Log of a mover's pod. */
   logTail(podUid: string): Promise<string>;
 }
@@ -67,7 +73,8 @@ export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
   const { config, client, clock, random, log } = deps;
   const { stateDir } = config;
   const toolUid = config.uidBase + TOOL_UID_OFFSET;
-  const store = new VolumeStore({ stateDir, qemuImg: hostQemuImg, uid: randomUUID, toolUid });
+  const pools = new PoolSet({ stateDir, hostPrefix: config.hostPrefix, uid: randomUUID });
+  const store = new VolumeStore({ stateDir, qemuImg: hostQemuImg, uid: randomUUID, toolUid, pools });
   const launcher = new MoverLauncher({ stateDir, program: deps.moverProgram, uidBase: config.uidBase + MOVER_UID_OFFSET, clock });
   const images = new ImageStore({ stateDir, launcher, client, allowedAddresses: deps.allowedImportAddresses });
   const pods = deps.informers.for(PodKind);
@@ -77,11 +84,16 @@ export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
   const exporter = new ExportPodRunner({ client, launcher, store, clock, log, isPodGone });
   const uploads = new UploadIntakes();
   const uploadRunner = new MoverPodRunner(UPLOAD_IMAGE, { ...shared, uploads });
+  const manager = new LocalVolumeManager({ ...deps, store, launcher, images, isPodGone });
   return {
     exporter,
     uploads,
     claims: podClaims({ client, store, isPodGone }),
-    manager: new LocalVolumeManager({ ...deps, store, launcher, images, isPodGone }),
+    diskDirectories: async () => {
+      await manager.open(); // asked for before anything has been opened
+      return pools.diskDirectories();
+    },
+    manager,
     podRunners: [...MOVER_IMAGES.map((image) => new MoverPodRunner(image, shared)), uploadRunner, exporter],
     logTail: (podUid) => launcher.logTail(checkedUid(podUid)),
   };
@@ -115,12 +127,13 @@ class LocalVolumeManager implements VolumeManager {
       log,
       random,
       uid: randomUUID,
-      // neither of the two controllers asks a node or reads a platform setting
+      // none of the controllers asks a node or reads a platform setting
       nodes: { call: unreachable, open: unreachable },
       settings: { installNamespace: '', osImagesNamespace: '', caBundle: '', version: '' },
     });
     manager.register(localProvisioner(provisioner));
     manager.register(localReclaimer(provisioner));
+    manager.register(poolReporter({ nodeName: config.nodeName, pools: store.pools }));
     manager.register(localSnapshotter({ ...provisioner, live: this.liveDisks() }));
     manager.start(signal);
     await Promise.all([manager.stopped(), this.mergeLayers(signal)]);
@@ -156,7 +169,6 @@ class LocalVolumeManager implements VolumeManager {
     await this.open();
     const podUid = checkedUid(pod.metadata.uid);
     const root = join(this.podRoot, podUid);
-    await this.makeShared(root, sandbox);
     const prepared: PreparedVolume[] = [];
     for (const volume of vmi.spec.volumes ?? []) {
       // hotplugged ones come when the guest runs; shared ones are no disks
@@ -171,9 +183,7 @@ class LocalVolumeManager implements VolumeManager {
   async prepareFiles(vmi: VirtualMachineInstance, pod: Pod, sandbox: Sandbox, signal: AbortSignal): Promise<PreparedFiles> {
     await this.open();
     const directory = async (podUid: string, name: string, owner: Sandbox): Promise<string> => {
-      const root = join(this.podRoot, checkedUid(podUid));
-      await this.makeShared(root, owner);
-      return this.volumeDirectory(root, name, owner);
+      return this.volumeDirectory(join(this.podRoot, checkedUid(podUid)), name, owner);
     };
     const claim: GuestFilesDeps['claim'] = (namespace, name, aborting) => filledVolume(this.deps, { namespace, name }, aborting);
     return prepareGuestFiles({ ...this.deps, directory, claim }, vmi, pod, sandbox, signal);
@@ -201,7 +211,8 @@ class LocalVolumeManager implements VolumeManager {
   ): Promise<void> {
     await this.open();
     const { client, store } = this.deps;
-    if (VOLUME_NAME.test(name)) await rm(join(this.podRoot, checkedUid(podUid), name), { recursive: true, force: true });
+    if (VOLUME_NAME.test(name))
+      for (const root of await store.podDirectories(podUid)) await rm(join(root, name), { recursive: true, force: true });
     if (claimName === undefined) return;
     const { volume } = await boundVolume(client, { namespace, name: claimName }, signal);
     await store.detach(volumeUidOf(volume), podUid);
@@ -217,12 +228,12 @@ class LocalVolumeManager implements VolumeManager {
     await this.open();
     const { store } = this.deps;
     const podUid = checkedUid(pod.metadata.uid);
-    const directory = await this.volumeDirectory(join(this.podRoot, podUid), 'memory-state', sandbox);
     const { volumeUid, record } = await filledVolume(
       this.deps,
       { namespace: vmi.metadata.namespace ?? '', name: claimName },
       signal,
     );
+    const directory = await this.volumeDirectory(store.podDirectory(volumeUid, podUid), 'memory-state', sandbox);
     const forget = (): Promise<void> => rm(directory, { recursive: true, force: true });
     if (record.isSpent) {
       await forget();
@@ -243,7 +254,7 @@ class LocalVolumeManager implements VolumeManager {
     await this.open();
     const { store } = this.deps;
     for (const volumeUid of await store.list()) await store.detach(volumeUid, podUid);
-    await rm(join(this.podRoot, checkedUid(podUid)), { recursive: true, force: true });
+    for (const root of await store.podDirectories(podUid)) await rm(root, { recursive: true, force: true });
   }
 
   private liveDisks(): LiveDisks {
@@ -253,12 +264,10 @@ class LocalVolumeManager implements VolumeManager {
 
   private async volumeDirectory(root: string, name: string, sandbox: Sandbox): Promise<string> {
     if (!VOLUME_NAME.test(name)) throw new VolumeError('FailedMount', `Volume name "${name}" is not a DNS label`);
-    const directory = join(root, name);
-    await this.makeShared(directory, sandbox);
-    return directory;
+    return sandboxDirectory(root, name, sandbox);
   }
 
-  private open(): Promise<void> {
+  open(): Promise<void> {
     this.opening ??= this.openAll();
     return this.opening;
   }
@@ -269,12 +278,6 @@ class LocalVolumeManager implements VolumeManager {
     await store.open();
     await images.open();
     await launcher.open();
-  }
-
-  /** A directory that root alone can change and the sandbox alone can look into. */
-  private async makeShared(directory: string, { uid }: Sandbox): Promise<void> {
-    await makeDirectory(directory, 0o710);
-    await chown(directory, 0, uid);
   }
 }
 

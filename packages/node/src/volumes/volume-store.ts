@@ -1,14 +1,14 @@
-import { chmod, chown, mkdir, readdir, readFile, rm, statfs } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf } from './error-code.ts';
-import { LayerMerger } from './layer-merger.ts';
-import { LayerStore } from './layer-store.ts';
 import { checkNothingLeft } from './left-writers.ts';
+import { type PoolLayers, poolLayers } from './pools/pool-layers.ts';
+import { PoolSet } from './pools/pool-set.ts';
 import type { QemuImg } from './qemu-img.ts';
 import { settleVolume } from './settle-volume.ts';
 import { VolumeError } from './volume-error.ts';
 import type { LiveDisks } from './snapshot-volume.ts';
-import { VolumeCopies } from './volume-copies.ts';
+import { type CloneMethod, VolumeCopies } from './volume-copies.ts';
 import { otherWriters, withoutWriter, withWriter, writersOf } from './writers.ts';
 import { makeDirectory, makeHole, ownDirectory, ownFile, relink, resizeRaw, writeDurably } from './volume-files.ts';
 import {
@@ -34,6 +34,8 @@ export interface VolumeStoreDeps {
   readonly uid: () => string;
   /** User that merges layers; without it they stay apart. */
   readonly toolUid?: number;
+  /** Where volumes are; in the state directory alone unless given. */
+  readonly pools?: PoolSet;
 }
 
 /**
@@ -41,8 +43,8 @@ export interface VolumeStoreDeps {
  * turned into a link by a guest or a data mover; the one user of a disk reaches it by the group of the directory.
  */
 export class VolumeStore {
-  readonly root: string;
-  private readonly layers: LayerStore;
+  readonly pools: PoolSet;
+  private readonly layersIn: (root: string) => PoolLayers;
   private readonly copies: VolumeCopies;
   private readonly deps: VolumeStoreDeps;
   /** Writes of one volume's record and files happen one after another. */
@@ -50,18 +52,18 @@ export class VolumeStore {
   /** Who has or waits for the lock of a volume, and the merges that make way for them. */
   private readonly waiting = new Map<string, number>();
   private readonly merges = new Map<string, AbortController>();
-  private readonly merger: LayerMerger | undefined;
   private hasReleased = true;
   private onRelease = (): void => {};
 
   constructor(deps: VolumeStoreDeps) {
     this.deps = deps;
-    this.root = join(deps.stateDir, 'volumes');
-    this.layers = new LayerStore(deps);
-    const { qemuImg, toolUid } = deps;
-    this.merger = toolUid === undefined ? undefined : new LayerMerger({ layers: this.layers, qemuImg, toolUid });
+    this.pools = deps.pools ?? new PoolSet({ ...deps, hostPrefix: '' });
+    this.layersIn = poolLayers(deps);
     this.copies = new VolumeCopies({
-      ...{ layers: this.layers, qemuImg, toolUid },
+      pools: this.pools,
+      layers: (volumeUid) => this.layersOf(volumeUid).layers,
+      staging: (sourceUid, volumeUid) => this.podDirectory(sourceUid, volumeUid),
+      ...{ qemuImg: deps.qemuImg, toolUid: deps.toolUid },
       uid: deps.uid,
       directory: (volumeUid) => this.directory(volumeUid),
       read: (volumeUid) => this.read(volumeUid),
@@ -72,8 +74,9 @@ export class VolumeStore {
   }
 
   async open(): Promise<void> {
-    await makeDirectory(this.root, 0o711);
-    await this.layers.open();
+    await this.pools.open();
+    await makeDirectory(join(this.deps.stateDir, 'volumes'), 0o711);
+    for (const pool of await this.pools.usable()) await this.layersIn(this.pools.rootOf(pool)).layers.open();
     for (const volumeUid of await this.list())
       await this.finishMerge(volumeUid).catch((error: unknown) => {
         if (!(error instanceof VolumeError)) throw error; // a damaged volume is reported to whoever wants it
@@ -81,7 +84,22 @@ export class VolumeStore {
   }
 
   directory(volumeUid: string): string {
-    return join(this.root, checkedUid(volumeUid));
+    return join(this.pools.rootOf(this.pools.poolOf(volumeUid)), 'volumes', checkedUid(volumeUid));
+  }
+
+  /** Directory for the files of a pod that are links to those of the volume. */
+  podDirectory(volumeUid: string, podUid: string): string {
+    return join(this.pools.rootOf(this.pools.poolOf(volumeUid)), 'podvolumes', checkedUid(podUid));
+  }
+
+  /** The same in each pool that can be used now. */
+  async podDirectories(podUid: string): Promise<readonly string[]> {
+    const pools = await this.pools.usable();
+    return pools.map((pool) => join(this.pools.rootOf(pool), 'podvolumes', checkedUid(podUid)));
+  }
+
+  private layersOf(volumeUid: string): PoolLayers {
+    return this.layersIn(this.pools.rootOf(this.pools.poolOf(volumeUid)));
   }
 
   diskPath(volumeUid: string): string {
@@ -93,8 +111,11 @@ export class VolumeStore {
     return join(this.directory(volumeUid), activeName(record));
   }
 
+  /** Volumes in the pools that can be used now. */
   async list(): Promise<readonly string[]> {
-    return (await readdir(this.root)).filter((name) => /^[0-9a-f-]{36}$/.test(name));
+    const pools = await this.pools.usable();
+    const names = await Promise.all(pools.map((pool) => readdir(join(this.pools.rootOf(pool), 'volumes'))));
+    return names.flat().filter((name) => /^[0-9a-f-]{36}$/.test(name));
   }
 
   /** Undefined when there is no such volume. */
@@ -102,8 +123,9 @@ export class VolumeStore {
     try {
       return parseRecord(await readFile(join(this.directory(volumeUid), RECORD_NAME), 'utf8'));
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined;
-      throw error;
+      if (codeOf(error) !== 'ENOENT') throw error;
+      await this.pools.check(this.pools.poolOf(volumeUid)); // gone, or its pool is not here
+      return undefined;
     }
   }
 
@@ -119,7 +141,7 @@ export class VolumeStore {
   async create(volumeUid: string, sizeBytes: number): Promise<void> {
     await this.locked(volumeUid, async () => {
       if ((await this.read(volumeUid)) !== undefined) return;
-      await this.checkSpace(sizeBytes);
+      await this.checkSpace(volumeUid, sizeBytes);
       const directory = this.directory(volumeUid);
       await makeDirectory(directory, 0o700);
       await makeHole(join(directory, DISK_NAME), sizeBytes);
@@ -128,7 +150,7 @@ export class VolumeStore {
   }
 
   /** See VolumeCopies. */
-  clone(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<'reflink' | 'overlay'> {
+  clone(sourceUid: string, volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<CloneMethod> {
     return this.copies.clone(sourceUid, volumeUid, sizeBytes, signal);
   }
 
@@ -159,7 +181,9 @@ export class VolumeStore {
       const isInUse = others.length > 0 || writersOf(found).some(({ podUid }) => podUid === attachment.podUid);
       // a guest may be running: then the names that its QEMU knows stay
       const record = isInUse ? found : await settleVolume(this.volume(volumeUid, found));
-      const writable = record.isFrozen ? await this.layers.thaw(this.volume(volumeUid, record), signal) : record;
+      const writable = record.isFrozen
+        ? await this.layersOf(volumeUid).layers.thaw(this.volume(volumeUid, record), signal)
+        : record;
       const attached = withWriter(writable, attachment, others);
       await this.write(volumeUid, attached);
       await (attachment.isShared ? this.share(volumeUid, attached) : this.giveTo(volumeUid, attached, attachment.uid));
@@ -205,7 +229,9 @@ export class VolumeStore {
       if (sizeBytes <= record.virtualSizeBytes) return;
       if (record.state === 'filling') throw new VolumeError('VolumeInUse', 'The disk is being filled; it grows afterwards');
       if (record.pivot !== undefined) throw new VolumeError('VolumeInUse', 'A snapshot is being made; the disk grows afterwards');
-      const writable = record.isFrozen ? await this.layers.thaw(this.volume(volumeUid, record), signal) : record;
+      const writable = record.isFrozen
+        ? await this.layersOf(volumeUid).layers.thaw(this.volume(volumeUid, record), signal)
+        : record;
       const path = this.diskPath(volumeUid);
       if (writable.format === 'raw') await resizeRaw(path, sizeBytes);
       else if (writable.writer !== undefined) throw new VolumeError('VolumeInUse', 'A cloned disk grows when its VM is stopped');
@@ -220,7 +246,8 @@ export class VolumeStore {
       // no process of the mover's user is left by now, and rm does not follow links
       await rm(this.directory(volumeUid), { recursive: true, force: true });
     });
-    await this.layers.collect();
+    await this.layersOf(volumeUid).layers.collect();
+    await this.pools.forget(volumeUid);
     this.noteRelease();
   }
 
@@ -242,7 +269,7 @@ export class VolumeStore {
     signal: AbortSignal,
   ): Promise<void> {
     await relink(base.path, join(directory, base.layer.name));
-    await this.layers.makeOverlay(directory, [base.layer], base.sizeBytes, signal);
+    await this.layersIn(this.pools.rootOf(undefined)).layers.makeOverlay(directory, [base.layer], base.sizeBytes, signal);
   }
 
   /** A throw-away overlay above a volume that nobody may write meanwhile. */
@@ -253,7 +280,7 @@ export class VolumeStore {
       const name = `layer-${checkedUid(volumeUid)}.img`;
       await relink(this.activePath(volumeUid, record), join(directory, name));
       for (const layer of record.chain) await relink(join(source, layer.name), join(directory, layer.name));
-      await this.layers.makeOverlay(
+      await this.layersOf(volumeUid).layers.makeOverlay(
         directory,
         [{ name, format: record.format }, ...record.chain],
         record.virtualSizeBytes,
@@ -294,11 +321,12 @@ export class VolumeStore {
     for (let isShorter = true; isShorter; ) {
       isShorter = await this.locked(volumeUid, async () => {
         const record = await this.read(volumeUid);
-        if (this.merger === undefined || record === undefined || (this.waiting.get(volumeUid) ?? 0) > 1) return false;
+        const { merger } = this.layersOf(volumeUid);
+        if (merger === undefined || record === undefined || (this.waiting.get(volumeUid) ?? 0) > 1) return false;
         const stop = new AbortController();
         this.merges.set(volumeUid, stop);
         try {
-          const merged = await this.merger.mergeOnce(this.volume(volumeUid, record), AbortSignal.any([signal, stop.signal]));
+          const merged = await merger.mergeOnce(this.volume(volumeUid, record), AbortSignal.any([signal, stop.signal]));
           return merged !== undefined;
         } catch (error) {
           if (stop.signal.aborted) return false;
@@ -308,13 +336,13 @@ export class VolumeStore {
         }
       });
     }
-    await this.layers.collect();
+    await this.layersOf(volumeUid).layers.collect();
   }
 
   private async finishMerge(volumeUid: string): Promise<void> {
     await this.locked(volumeUid, async () => {
       const record = await this.read(volumeUid);
-      if (record?.merging !== undefined) await this.merger?.finish(this.volume(volumeUid, record));
+      if (record?.merging !== undefined) await this.layersOf(volumeUid).merger?.finish(this.volume(volumeUid, record));
     });
   }
 
@@ -364,12 +392,13 @@ export class VolumeStore {
     return directory;
   }
 
-  private async checkSpace(sizeBytes: number): Promise<void> {
-    const { blocks, bsize } = await statfs(this.root);
-    if (sizeBytes > blocks * bsize)
+  private async checkSpace(volumeUid: string, sizeBytes: number): Promise<void> {
+    const pool = this.pools.poolOf(volumeUid);
+    const { totalBytes } = await this.pools.space(pool);
+    if (sizeBytes > totalBytes)
       throw new VolumeError(
         'ProvisioningFailed',
-        `The claim asks for ${sizeBytes} bytes, the file system of this node has ${blocks * bsize} in all: request less`,
+        `The claim asks for ${sizeBytes} bytes, the file system of ${pool === undefined ? 'this node' : `storage pool "${pool}"`} has ${totalBytes} in all: request less`,
       );
   }
 
@@ -377,7 +406,11 @@ export class VolumeStore {
     this.merges.get(volumeUid)?.abort(new Error('The volume is wanted'));
     this.waiting.set(volumeUid, (this.waiting.get(volumeUid) ?? 0) + 1);
     const before = this.locks.get(volumeUid) ?? Promise.resolve();
-    const run = before.then(action, action);
+    const checked = async (): Promise<T> => {
+      await this.pools.check(this.pools.poolOf(volumeUid));
+      return action();
+    };
+    const run = before.then(checked, checked);
     const settled = run.catch(() => {});
     this.locks.set(volumeUid, settled);
     try {
