@@ -1,7 +1,8 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StatusReport } from '@slipway/daemon';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { checkDiskWriters } from './src/disk-writers.ts';
 import { idleVm } from './src/manifests.ts';
 import { type Platform, startPlatform } from './src/platform.ts';
 
@@ -20,6 +21,7 @@ describe('the end of guests', () => {
   beforeAll(async () => {
     platform = await startPlatform();
   });
+  afterEach(() => checkDiskWriters(platform.dataDir));
   afterAll(() => platform?.destroy());
 
   const running = (name: string) => platform.until<Vmi>(`vmi ${name}`, (vmi) => vmi.status?.phase === 'Running');

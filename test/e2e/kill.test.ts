@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StatusReport } from '@slipway/daemon';
+import { checkDiskWriters } from './src/disk-writers.ts';
 import { type HostSnapshot, leftovers, takeHostSnapshot } from './src/host-snapshot.ts';
 import { idleVm } from './src/manifests.ts';
 import { type Platform, startPlatform } from './src/platform.ts';
@@ -123,6 +124,7 @@ describe(`kill -9 at random moments (seed ${SEED}, ${ROUNDS} rounds)`, () => {
         if (pid !== undefined) kill(pid);
         await changing;
         await converge();
+        await checkDiskWriters(platform.dataDir);
         const now = qemuPids(await status());
         for (const [name, qemu] of untouched) {
           if (!wanted.has(name) || (victim === 'qemu' && name === guest) || qemu === undefined) continue;

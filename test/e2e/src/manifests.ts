@@ -1,5 +1,9 @@
 /** A small VM whose disk is imported over HTTP; the manifest a user would write. */
-export function importedVm(name: string, imageUrl: string, options: { runStrategy?: string; memory?: string } = {}): object {
+export function importedVm(
+  name: string,
+  imageUrl: string,
+  options: { runStrategy?: string; memory?: string; storage?: object } = {},
+): object {
   return {
     apiVersion: 'kubevirt.io/v1',
     kind: 'VirtualMachine',
@@ -9,7 +13,10 @@ export function importedVm(name: string, imageUrl: string, options: { runStrateg
       dataVolumeTemplates: [
         {
           metadata: { name: `${name}-root` },
-          spec: { source: { http: { url: imageUrl } }, storage: { resources: { requests: { storage: '128Mi' } } } },
+          spec: {
+            source: { http: { url: imageUrl } },
+            storage: { resources: { requests: { storage: '128Mi' } }, ...options.storage },
+          },
         },
       ],
       template: {
