@@ -36,13 +36,14 @@ const withServerOptions = (command: Command): Command =>
     .option('--audit-policy-file <file>', "what the audit log records, as audit.k8s.io/v1 Policy; '' no longer")
     .option('--audit-level <level>', 'without a policy, of changes and refusals: Metadata, or Request with what was sent')
     .option('--audit-log-maxsize <megabytes>', 'size at which the audit log is rotated (default 16)', parseCount)
-    .option('--audit-log-maxbackup <count>', 'older audit logs to keep (default 4)', parseCount);
+    .option('--audit-log-maxbackup <count>', 'older audit logs to keep (default 4)', parseCount)
+    .option('--node-monitor-grace-period <seconds>', 'silence after which a node counts as lost (default 40)', parseCount);
 
 function addLifecycleCommands(program: Command): void {
   withServerOptions(withDataDir(program.command('up')))
     .description('start the platform; returns when it is ready')
     .option('--listen <address:port>', `where the API listens (default ${DEFAULT_LISTEN})`, parseListen)
-    .option('--nodes <count>', 'node agents on this machine', parseCount)
+    .option('--nodes <count>', 'nodes on this machine (default 1); more or fewer at any later start', parseCount)
     .option('--no-hyperconverged', 'first start: KubeVirt and CDI objects of your own, without the operator above them')
     .option('--foreground', 'stay, and stop the platform on Ctrl+C')
     .option('--allow-loopback-imports', 'let image imports reach addresses of this machine')

@@ -59,6 +59,7 @@ await runNodeAgent(
     addresses: nodeAddresses(networkInterfaces(), defaultLinks(routes)),
     moverProgram: [process.execPath, join(import.meta.dirname, 'mover.mjs')],
     allowedImportAddresses: settings.allowedImportAddresses,
+    ...(config.server?.nodeMonitorGraceSeconds !== undefined && { leaseSeconds: config.server.nodeMonitorGraceSeconds }),
     onReady: () => {
       announceReady();
       log.info({ node: node.name }, 'node agent ready');

@@ -8,6 +8,7 @@ export * from './defaults/render-instance.ts';
 export { derivedUuid, firmwareUuid, IDENTITY_ANNOTATION, identityOf, stableMac } from './defaults/stable-ids.ts';
 export * from './dev/index.ts';
 export * from './domain/index.ts';
+export * from './fencing.ts';
 export * from './hotplug/index.ts';
 export { applyInstancetype, instancetypeConflicts } from './instancetype/apply.ts';
 export { applyPreference } from './instancetype/preference.ts';

@@ -1,15 +1,17 @@
 import { deepEqual, formatTime, type ObjectKey } from '@slipway/apimachinery';
 import { LeaseKind, type Node, NodeKind } from '@slipway/api';
 import { allow, after, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
-import { GRACE_MS, type Heartbeat, heartbeat, taintsFor, unknownConditions } from './node-health.ts';
+import { NODE_MONITOR_GRACE_SECONDS } from '@slipway/virt';
+import { type Heartbeat, heartbeat, taintsFor, unknownConditions } from './node-health.ts';
 
 const LEASE_NAMESPACE = 'kube-node-lease';
 
-/** Marks nodes whose agent fell silent, and keeps new pods from nodes that are not ready. Never evicts: guests outlive agents. */
+/** Marks nodes whose agent fell silent, and keeps new pods from nodes that are not ready. */
 export const nodeLifecycleController: ControllerRegistration = {
   name: 'node-lifecycle-controller',
   rules: [...allow('update', NodeKind, [NodeKind, 'status'])],
-  create({ client, events, clock, informers }) {
+  create({ client, events, clock, informers, settings }) {
+    const graceMs = (settings.nodeMonitorGraceSeconds ?? NODE_MONITOR_GRACE_SECONDS) * 1000;
     const nodes = informers.lister(NodeKind);
     const leases = informers.lister(LeaseKind);
     const heartbeats = new Map<string, Heartbeat>();
@@ -41,12 +43,12 @@ export const nodeLifecycleController: ControllerRegistration = {
           const silentMs = clock.now() - beat.seenMs;
           const ready = node.status?.conditions?.find(({ type }) => type === 'Ready');
           // without a Ready condition the agent has not registered yet
-          if (silentMs >= GRACE_MS && ready && ready.status !== 'Unknown') node = await markUnknown(node, signal);
-          const taints = taintsFor(node);
+          if (silentMs >= graceMs && ready && ready.status !== 'Unknown') node = await markUnknown(node, signal);
+          const taints = taintsFor(node, formatTime(clock.now()));
           if (ready && !deepEqual(taints, node.spec?.taints ?? [])) {
             await client.update(NodeKind, { ...node, spec: { ...node.spec, taints: [...taints] } }, { signal });
           }
-          return silentMs >= GRACE_MS ? done : after(GRACE_MS - silentMs);
+          return silentMs >= graceMs ? done : after(graceMs - silentMs);
         },
       },
     };

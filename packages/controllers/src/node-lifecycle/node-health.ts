@@ -1,8 +1,6 @@
 import type { Lease, Node } from '@slipway/api';
 import { setCondition } from '@slipway/apimachinery';
-
-/** A node that did not renew its lease for this long is not known to be alive. */
-export const GRACE_MS = 40_000;
+import { ARMED, FencingAnnotation, UNREACHABLE_TAINT } from '@slipway/virt';
 
 type Conditions = Parameters<typeof setCondition>[0];
 type Taint = NonNullable<NonNullable<Node['spec']>['taints']>[number];
@@ -35,13 +33,21 @@ export function unknownConditions(node: Node, now: string): Conditions {
 }
 
 const NOT_READY = 'node.kubernetes.io/not-ready';
-const UNREACHABLE = 'node.kubernetes.io/unreachable';
 
-/** The taints that a node's Ready condition asks for, beside those of others. */
-export function taintsFor(node: Node): readonly Taint[] {
+/**
+ * The taints that a node's Ready condition asks for, beside those of others. Pods are ended for it only where another node
+ * could run them: the guests of an only node outlive its agent.
+ */
+export function taintsFor(node: Node, now: string): readonly Taint[] {
   const ready = node.status?.conditions?.find(({ type }) => type === 'Ready');
-  const others = (node.spec?.taints ?? []).filter(({ key }) => key !== NOT_READY && key !== UNREACHABLE);
+  const others = (node.spec?.taints ?? []).filter(({ key }) => key !== NOT_READY && key !== UNREACHABLE_TAINT);
   if (ready?.status === 'True') return others;
-  const key = ready?.status === 'Unknown' ? UNREACHABLE : NOT_READY;
-  return [...others, (node.spec?.taints ?? []).find((taint) => taint.key === key) ?? { key, effect: 'NoSchedule' }];
+  const key = ready?.status === 'Unknown' ? UNREACHABLE_TAINT : NOT_READY;
+  const isFenced = node.metadata.annotations?.[FencingAnnotation.node] === ARMED;
+  const present = (effect: Taint['effect']) => node.spec?.taints?.find((taint) => taint.key === key && taint.effect === effect);
+  return [
+    ...others,
+    present('NoSchedule') ?? { key, effect: 'NoSchedule' },
+    ...(isFenced ? [present('NoExecute') ?? { key, effect: 'NoExecute' as const, timeAdded: now }] : []),
+  ];
 }

@@ -9,6 +9,7 @@ import {
   type InformerEvent,
   watchOf,
 } from '@slipway/runtime';
+import { FencingAnnotation, UNREACHABLE_TAINT } from '@slipway/virt';
 import { isTolerated } from '../scheduler/node-selection.ts';
 import { isFinished } from '../scheduler/resources.ts';
 
@@ -26,7 +27,7 @@ export const taintEvictionController: ControllerRegistration = {
     /** When a pod was first seen with a taint, by key: most taints do not say when they came. */
     const since = new Map<string, number>();
     const taintedOf = (pod: Pod): readonly core.Taint[] =>
-      noExecuteTaints(nodes.get({ namespace: '', name: pod.spec?.nodeName ?? '' }));
+      taintsForPod(pod, nodes.get({ namespace: '', name: pod.spec?.nodeName ?? '' }));
     return {
       kind: PodKind,
       // nearly every pod is on a node without such taints
@@ -52,6 +53,17 @@ export const taintEvictionController: ControllerRegistration = {
     };
   },
 };
+
+/**
+ * Only what a lost node has promised to end can be started elsewhere. The rest would be ended when the node comes back, for
+ * nothing: disks that only this node has, for example.
+ */
+function taintsForPod(pod: Pod, node: Node | undefined): readonly core.Taint[] {
+  const taints = noExecuteTaints(node);
+  const isOurs = node?.metadata.annotations?.[FencingAnnotation.node] !== undefined;
+  if (!isOurs || pod.metadata.annotations?.[FencingAnnotation.pod] !== undefined) return taints;
+  return taints.filter(({ key }) => key !== UNREACHABLE_TAINT);
+}
 
 const noExecuteTaints = (node: Node | undefined): readonly core.Taint[] =>
   (node?.spec?.taints ?? []).filter(({ effect }) => effect === 'NoExecute');

@@ -2,7 +2,7 @@ import type { kubevirt, Node, Pod, VirtualMachineInstance } from '@slipway/api';
 import { deepEqual, formatTime, type ObjectMeta } from '@slipway/apimachinery';
 import { Annotation, Finalizer, Label, Reason, VmiPhase } from '@slipway/api';
 import { type ExistingStorage, type StorageState, storageState, volumeStatuses } from './claims.ts';
-import { instanceConditions, type SyncProblem } from './instance-conditions.ts';
+import { instanceConditions, isUnready, type SyncProblem } from './instance-conditions.ts';
 import { isDeleting, isFinal } from './instance-state.ts';
 import { canTakeGuest, currentPod, imageProblem, isGoingDown, podCondition } from './launcher-pod-state.ts';
 
@@ -38,8 +38,6 @@ export interface InstancePlan {
 
 /** A start that gets a ready pod within this time skips the separate write of phase Scheduling. */
 const QUIET_START_MS = 1_000;
-/** Without a heartbeat for this long a node is given up. */
-const NODE_GRACE_MS = 5 * 60_000;
 
 const WAITING: readonly string[] = [VmiPhase.unset, VmiPhase.pending, VmiPhase.scheduling];
 
@@ -69,7 +67,7 @@ export function planInstance(input: InstanceInput): InstancePlan {
     // the pod that is being created brings the next pass, and with it something worth writing
     update: hasChanged && quietMs === 0 && !createPod ? next : undefined,
     isNodeLost,
-    retryInMs: quietMs > 0 ? quietMs : nodeCheckMs(input),
+    retryInMs: quietMs > 0 ? quietMs : undefined,
   };
 }
 
@@ -128,26 +126,16 @@ function podsToDelete(vmi: VirtualMachineInstance, pods: readonly Pod[], phase: 
   return pods.filter((pod) => !isDeleting(pod));
 }
 
-function hasLostNode({ vmi, pods, node, nowMs }: InstanceInput): boolean {
+/**
+ * The pod is gone although nobody on its node can have said so: the fencing controller knows that the guest has ended, or an
+ * administrator does. KubeVirt-compat: upstream gives the instance up five minutes after the node's last heartbeat, whether
+ * or not its guest still runs.
+ */
+function hasLostNode({ vmi, pods, node }: InstanceInput): boolean {
   const phase = vmi.status?.phase;
   if (phase !== VmiPhase.scheduled && phase !== VmiPhase.running) return false;
-  const isPodGone = pods.every(isGoingDown);
-  if (vmi.status?.nodeName === undefined || !isPodGone) return false;
-  return node === undefined ? pods.length === 0 : silentSinceMs(node) + NODE_GRACE_MS <= nowMs;
-}
-
-/** When the node stopped answering; infinity while it answers. */
-function silentSinceMs(node: Node): number {
-  const ready = (node.status?.conditions ?? []).find((condition) => condition.type === 'Ready');
-  if (ready === undefined || ready.status === 'True') return Number.POSITIVE_INFINITY;
-  const since = Date.parse(ready.lastTransitionTime ?? '');
-  return Number.isNaN(since) ? Number.POSITIVE_INFINITY : since;
-}
-
-function nodeCheckMs({ vmi, node, nowMs }: InstanceInput): number | undefined {
-  if (node === undefined || isFinal(vmi)) return undefined;
-  const since = silentSinceMs(node);
-  return since === Number.POSITIVE_INFINITY ? undefined : Math.max(1_000, since + NODE_GRACE_MS - nowMs);
+  if (vmi.status?.nodeName === undefined || pods.length > 0) return false;
+  return node === undefined || isUnready(node);
 }
 
 function nextObject(

@@ -11,6 +11,8 @@ export interface ServerOptions {
   readonly audit?: AuditOptions;
   /** False when KubeVirt and CDI are installed without HyperConverged; chosen at the first start. */
   readonly withHyperConverged?: boolean;
+  /** Silence after which a node is not known to be alive. */
+  readonly nodeMonitorGraceSeconds?: number;
 }
 
 /** The options as the command line has them. */
@@ -25,6 +27,8 @@ export interface ServerFlags extends AuditFlags {
   readonly oidcSigningAlgs?: string;
   readonly oidcCaFile?: string;
   readonly authenticationConfig?: string;
+  /** Seconds. */
+  readonly nodeMonitorGracePeriod?: number;
 }
 
 /** What is remembered, with what the flags say anew. Throws UserError for flags that make no sense. */
@@ -33,6 +37,7 @@ export function withServerFlags(remembered: ServerOptions, flags: ServerFlags): 
   const next: ServerOptions = {
     ...(Object.keys(audit).length > 0 && { audit }),
     ...optional('withHyperConverged', remembered.withHyperConverged),
+    ...optional('nodeMonitorGraceSeconds', flags.nodeMonitorGracePeriod ?? remembered.nodeMonitorGraceSeconds),
     ...optional('oidc', flags.oidcIssuerUrl === undefined ? remembered.oidc : oidcOf(flags)),
     ...optional(
       'authenticationConfiguration',

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { nodeNamespace } from '@slipway/node';
+import { fenceDirectory, nodeNamespace, WATCHDOG_PROGRAM } from '@slipway/node';
 import type { InstanceConfig, NodeInstance } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import type { ComponentSpec } from './component.ts';
@@ -53,6 +53,20 @@ export function nodeSpec(node: NodeInstance, paths: InstancePaths, files: Progra
         : ['nsenter', `--net=/run/netns/${nodeNamespace(node)}`, files.node, ...agent],
     logFile: join(paths.logs, `${node.name}.out`),
     cwd: paths.node(node.name).stateDir,
+    env: ENVIRONMENT,
+  };
+}
+
+/** Name of what ends a node's guests when the node is lost. */
+export const watchdogName = ({ name }: Pick<NodeInstance, 'name'>): string => `${name}.watchdog`;
+
+export function watchdogSpec(node: NodeInstance, paths: InstancePaths): ComponentSpec {
+  const { stateDir } = paths.node(node.name);
+  return {
+    name: watchdogName(node),
+    argv: ['perl', '-e', WATCHDOG_PROGRAM, fenceDirectory(stateDir)],
+    logFile: join(paths.logs, `${node.name}.out`),
+    cwd: stateDir,
     env: ENVIRONMENT,
   };
 }

@@ -4,6 +4,7 @@ import { createProgress } from '../progress.ts';
 import { SERVER } from './component-specs.ts';
 import { findComponent, stopComponent } from './component.ts';
 import { stopAllGuests } from './guests.ts';
+import { stopNode } from './stop-node.ts';
 
 /** `slipway down`: agents first, so that the server hears their last words; guests keep running unless asked otherwise. */
 export async function down(options: { dataDir: string; guests?: boolean }): Promise<void> {
@@ -14,7 +15,8 @@ export async function down(options: { dataDir: string; guests?: boolean }): Prom
   );
   for (const node of allNodes(config)) {
     progress.step(`stopping the agent of ${node.name}`);
-    await stopComponent(paths, node.name);
+    if (!(await stopNode(paths, node)))
+      progress.step(`${node.name} could not tell the server: its guests end in time unless it is started again`);
   }
   progress.step('stopping the server');
   await stopComponent(paths, SERVER);

@@ -11,8 +11,8 @@ import { saveInstance } from '../instance/instance-store.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import type { Progress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
-import { stopComponent } from './component.ts';
 import { nodeConfig } from './node-config.ts';
+import { stopNodeForGood } from './stop-node.ts';
 
 interface Installation {
   readonly config: InstanceConfig;
@@ -67,7 +67,7 @@ export async function removeLeavingNodes({ config, paths }: Installation, progre
       progress.step(`removing node ${node.name}`);
       await cordon(client, node.name);
       await requireEmptyNodes([node], { config, paths });
-      await stopComponent(paths, node.name);
+      await stopNodeForGood(paths, node);
       await remove(NodeKind, '', node.name);
       await remove(LeaseKind, LEASE_NAMESPACE, node.name);
       await removeNode(node, { config, paths });

@@ -9,6 +9,7 @@ import { UserError } from '../report-failure.ts';
 import { stopComponent } from './component.ts';
 import { SERVER } from './component-specs.ts';
 import { removeNode } from './leaving-nodes.ts';
+import { stopNodeForGood } from './stop-node.ts';
 
 /** `slipway reset`: ends and removes everything that belongs to the installation; safe to repeat after an interruption. */
 export async function reset(options: { dataDir: string; yes?: boolean }): Promise<void> {
@@ -23,7 +24,7 @@ export async function reset(options: { dataDir: string; yes?: boolean }): Promis
   const { config, paths } = instance;
   for (const node of allNodes(config)) {
     progress.step(`stopping the agent of ${node.name}`);
-    await stopComponent(paths, node.name);
+    await stopNodeForGood(paths, node);
   }
   progress.step('stopping the server');
   await stopComponent(paths, SERVER);

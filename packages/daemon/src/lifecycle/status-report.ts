@@ -8,6 +8,9 @@ export interface StatusReport {
     readonly name: string;
     /** What the names of this node's links, network namespaces and nftables tables on the host begin with. */
     readonly hostPrefix: string;
+    /** On the link between nodes, when there are several. */
+    readonly linkAddress?: string;
+    readonly isLinkUp?: boolean;
     readonly accelerator: 'kvm' | 'tcg' | 'unknown';
     readonly acceleratorReason: string;
   })[];

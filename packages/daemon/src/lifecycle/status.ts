@@ -2,15 +2,15 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHttpClient, loadKubeconfigs, resolveKubeconfig } from '@slipway/client';
 import { NodeKind } from '@slipway/api';
-import { childPids, pssBytes } from '@slipway/hostapi';
-import { listGuests } from '@slipway/node';
+import { childPids, hostRunner, pssBytes } from '@slipway/hostapi';
+import { connectedNodes, listGuests, nodeLink } from '@slipway/node';
 import { serverUrl } from '../instance/credentials.ts';
 import type { InstanceConfig, NodeInstance } from '../instance/instance-config.ts';
 import { requireInstance } from '../instance/instance-store.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import { VERSION } from '../version.ts';
 import { componentPid, findComponent } from './component.ts';
-import { SERVER } from './component-specs.ts';
+import { SERVER, watchdogName } from './component-specs.ts';
 import type { GuestReport, ProcessReport, StatusReport } from './status-report.ts';
 
 const API_TIMEOUT_MS = 3000;
@@ -28,13 +28,19 @@ async function gatherStatus(config: InstanceConfig, paths: InstancePaths): Promi
   const server = processReport(paths, SERVER);
   const accelerators = await askAccelerators(paths);
   const guests = (await Promise.all(config.nodes.map((node) => guestReports(node, paths)))).flat();
+  const connected = config.link && (await connectedNodes(config.id, hostRunner, new AbortController().signal));
   const nodes = config.nodes.map((node) => ({
     name: node.name,
     hostPrefix: node.hostPrefix,
+    ...(config.link && {
+      linkAddress: nodeLink(config.id, config.link, node).addressV4,
+      isLinkUp: node.linkIndex === undefined || connected?.has(node.linkIndex) === true,
+    }),
     ...processReport(paths, node.name),
     ...(accelerators?.get(node.name) ?? ({ accelerator: 'unknown', acceleratorReason: 'the API does not answer' } as const)),
   }));
-  const supervisors = [SERVER, ...config.nodes.map((node) => node.name)].flatMap((name) => findComponent(paths, name)?.pid ?? []);
+  const components = [SERVER, ...config.nodes.flatMap((node) => [node.name, watchdogName(node)])];
+  const supervisors = components.flatMap((name) => findComponent(paths, name)?.pid ?? []);
   const management = [server, ...nodes].map((process) => process.pssBytes ?? 0);
   return {
     version: VERSION,
@@ -60,7 +66,9 @@ function hostHelpers(config: InstanceConfig, paths: InstancePaths, guests: reado
     const supervisor = findComponent(paths, node.name);
     const agent = supervisor && componentPid(supervisor);
     const children = agent === undefined ? [] : descendantsOf(agent);
-    return children.filter((pid) => !inGuests.has(pid)).map(pssBytes);
+    const watchdog = findComponent(paths, watchdogName(node));
+    const helpers = [...children.filter((pid) => !inGuests.has(pid)), ...(watchdog ? descendantsOf(watchdog.pid) : [])];
+    return helpers.map(pssBytes);
   });
 }
 
@@ -113,6 +121,9 @@ async function askAccelerators(paths: InstancePaths): Promise<Map<string, Accele
   }
 }
 
+const linkText = ({ linkAddress, isLinkUp }: StatusReport['nodes'][number]): string =>
+  linkAddress === undefined ? '' : `, ${linkAddress}${isLinkUp ? '' : ' cut off'}`;
+
 function formatStatus(report: StatusReport): string {
   const mib = (bytes: number | undefined) => `${((bytes ?? 0) / MIB).toFixed(1)} MiB`;
   const line = (name: string, process: ProcessReport, more: string) =>
@@ -122,7 +133,7 @@ function formatStatus(report: StatusReport): string {
     line('server', report.server, report.server.ready ? `, answers at ${report.server.url}` : ', does not answer'),
     ...report.nodes.map(
       (node) =>
-        `${line(`node ${node.name}`, node, `, ${node.accelerator}, ${node.hostPrefix}… on the host`)}\n${' '.repeat(27)}${node.acceleratorReason}`,
+        `${line(`node ${node.name}`, node, `${linkText(node)}, ${node.accelerator}, ${node.hostPrefix}… on the host`)}\n${' '.repeat(27)}${node.acceleratorReason}`,
     ),
     ...report.guests.map(
       (guest) =>

@@ -16,8 +16,9 @@ import { type ServerFlags, withServerFlags } from '../instance/server-options.ts
 import { createProgress, type Progress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
 import { type ComponentSpec, findComponent, startComponent, stopComponent } from './component.ts';
-import { nodeSpec, SERVER, serverSpec } from './component-specs.ts';
+import { nodeSpec, SERVER, serverSpec, watchdogSpec } from './component-specs.ts';
 import { removeLeavingNodes, requireEmptyNodes } from './leaving-nodes.ts';
+import { stopNode } from './stop-node.ts';
 import { installProgramFiles } from './program-files.ts';
 
 export interface UpOptions extends ServerFlags {
@@ -50,12 +51,12 @@ export async function startPlatform(
 ): Promise<{ config: InstanceConfig; paths: InstancePaths }> {
   if (process.getuid?.() !== 0) throw new UserError('Guests need namespaces, taps and nftables; run it with sudo');
   await ensureHostPackages(RUN_PACKAGES, { yes: options.yes ?? false, progress });
-  const { config, paths, hasNewServerOptions, isJoined } = await loadOrPlan(options);
+  const { config, paths, hasNewServerOptions, hasNewAgentOptions } = await loadOrPlan(options);
   const leaving = config.leaving ?? [];
   await requireEmptyNodes(leaving, { config, paths });
   if (hasNewServerOptions && (await stopComponent(paths, SERVER))) progress.step('restarting the server with its new options');
-  // an agent that has been alone looks for other nodes from now on
-  if (isJoined) for (const node of config.nodes) await stopComponent(paths, node.name);
+  // one that has been alone looks for other nodes from now on; leases may be shorter
+  if (hasNewAgentOptions) for (const node of config.nodes) await stopComponent(paths, node.name);
   if (findComponent(paths, SERVER) === undefined) await requireFreePort(config);
   saveInstance(config, paths);
   if (config.link !== undefined) {
@@ -71,6 +72,10 @@ export async function startPlatform(
   await startTogether(paths, [
     { spec: serverSpec(config, paths, files), readyMs: SERVER_READY_MS },
     ...config.nodes.map((node) => ({ spec: nodeSpec(node, paths, files, settings), readyMs: NODE_READY_MS })),
+    // guests of an only node could run nowhere else: nobody has to end them
+    ...(config.link === undefined
+      ? []
+      : config.nodes.map((node) => ({ spec: watchdogSpec(node, paths), readyMs: NODE_READY_MS }))),
   ]);
   return { config: await removeLeavingNodes({ config, paths }, progress), paths };
 }
@@ -97,8 +102,8 @@ interface Plan {
   readonly paths: InstancePaths;
   /** The server must be started again to learn of them. */
   readonly hasNewServerOptions: boolean;
-  /** The installation has become one of several nodes. */
-  readonly isJoined: boolean;
+  /** And so must the agents. */
+  readonly hasNewAgentOptions: boolean;
 }
 
 async function loadOrPlan(options: UpOptions): Promise<Plan> {
@@ -106,8 +111,10 @@ async function loadOrPlan(options: UpOptions): Promise<Plan> {
   if (existing !== undefined) {
     const config = await adjusted(existing.config, existing.paths, options);
     const isJoined = config.link !== undefined && existing.config.link === undefined;
+    const grace = ({ server }: InstanceConfig): number | undefined => server?.nodeMonitorGraceSeconds;
+    const hasNewAgentOptions = isJoined || grace(config) !== grace(existing.config);
     const hasNewServerOptions = isJoined || !deepEqual(config.server ?? {}, existing.config.server ?? {});
-    return { ...existing, config, hasNewServerOptions, isJoined };
+    return { ...existing, config, hasNewServerOptions, hasNewAgentOptions };
   }
   const remembered = options.hyperconverged === false ? { withHyperConverged: false } : {};
   const server = withServerFlags(remembered, serverFlags(options));
@@ -125,13 +132,13 @@ async function loadOrPlan(options: UpOptions): Promise<Plan> {
     config: { ...config, ...(Object.keys(server).length > 0 && { server }) },
     paths: instancePaths(dataDir),
     hasNewServerOptions: false,
-    isJoined: false,
+    hasNewAgentOptions: false,
   };
 }
 
 /** The flags of the server among those of the command. */
 function serverFlags(options: UpOptions): ServerFlags {
-  return Object.fromEntries(Object.entries(options).filter(([name]) => /^(?:oidc|authentication|audit)/.test(name)));
+  return Object.fromEntries(Object.entries(options).filter(([name]) => /^(?:oidc|authentication|audit|nodeMonitor)/.test(name)));
 }
 
 /** What may change between two starts of an installation: its nodes, where it listens and whom it believes. */
@@ -176,6 +183,6 @@ async function stayInForeground(config: InstanceConfig, paths: InstancePaths): P
   const alive = setInterval(() => {}, 2 ** 30);
   await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
   clearInterval(alive);
-  for (const node of config.nodes) await stopComponent(paths, node.name);
+  for (const node of config.nodes) await stopNode(paths, node);
   await stopComponent(paths, SERVER);
 }

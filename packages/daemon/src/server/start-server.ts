@@ -97,6 +97,9 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
     caBundle: tls.clientCa,
     apiUrl: serverUrl(config),
     withHyperConverged: config.server?.withHyperConverged ?? true,
+    ...(config.server?.nodeMonitorGraceSeconds !== undefined && {
+      nodeMonitorGraceSeconds: config.server.nodeMonitorGraceSeconds,
+    }),
     ...(config.services && { loadBalancerAddresses: loadBalancerAddresses(config.services) }),
   });
   late.manager = manager;
@@ -212,7 +215,10 @@ function createManager(
   api: ApiServer,
   nodes: TunnelServer,
   log: Logger,
-  facts: Pick<PlatformSettings, 'caBundle' | 'apiUrl' | 'withHyperConverged' | 'loadBalancerAddresses'>,
+  facts: Pick<
+    PlatformSettings,
+    'caBundle' | 'apiUrl' | 'withHyperConverged' | 'nodeMonitorGraceSeconds' | 'loadBalancerAddresses'
+  >,
 ): ControllerManager {
   const manager = new ControllerManager({
     clientFor: (name) => api.client(componentUser(INSTALL_NAMESPACE, name), name),

@@ -1,9 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { isSameProcess } from '@slipway/hostapi';
 import { DOMAIN_STATE, LIFECYCLE } from '../libvirt/index.ts';
 import type { NodeConfig } from '../contracts.ts';
-import { connectLibvirt, findHostPrograms, type RunningSandbox, sandboxProcesses } from '../sandbox/index.ts';
+import { connectLibvirt, findHostPrograms, readSandboxRecords, type RunningSandbox, sandboxProcesses } from '../sandbox/index.ts';
 
 /** A sandbox that runs on this node, whether or not its agent does. */
 export interface Guest {
@@ -16,25 +14,10 @@ export interface Guest {
 
 const POWER_BUTTON_EVERY_MS = 5_000;
 
-async function sandboxes({ stateDir }: Pick<NodeConfig, 'stateDir'>): Promise<readonly RunningSandbox[]> {
-  const root = join(stateDir, 'sandboxes');
-  const names = await readdir(root).catch(() => []);
-  const records: RunningSandbox[] = [];
-  for (const name of names.filter((entry) => entry.endsWith('.json') && !entry.startsWith('.'))) {
-    try {
-      // written by SandboxManager
-      records.push(JSON.parse(await readFile(join(root, name), 'utf8')) as RunningSandbox);
-    } catch {
-      // removed meanwhile
-    }
-  }
-  return records.filter(({ init }) => isSameProcess(init));
-}
-
 /** Guests of a node, from its state directory and the process table alone. */
 export async function listGuests(config: Pick<NodeConfig, 'stateDir'>): Promise<readonly Guest[]> {
   const guests: Guest[] = [];
-  for (const { init, guest } of await sandboxes(config)) {
+  for (const { init, guest } of await readSandboxRecords(config.stateDir)) {
     if (guest === undefined) continue; // it examines the host, or its pod is only being made
     const { libvirtdPid, qemuPids } = await sandboxProcesses(init.pid);
     guests.push({ ...guest, initPid: init.pid, libvirtdPid, qemuPid: qemuPids[0] });
@@ -44,7 +27,7 @@ export async function listGuests(config: Pick<NodeConfig, 'stateDir'>): Promise<
 
 /** Shuts every guest of the node down, by force after `graceMs`; no agent may be running meanwhile. */
 export async function stopGuests(config: Pick<NodeConfig, 'stateDir'>, graceMs: number, signal: AbortSignal): Promise<void> {
-  const running = await sandboxes(config);
+  const running = await readSandboxRecords(config.stateDir);
   await Promise.all(running.map((sandbox) => stopGuest(sandbox, graceMs, signal)));
 }
 

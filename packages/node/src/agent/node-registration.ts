@@ -3,6 +3,7 @@ import { isAlreadyExists, isConflict, isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { NodeSettings } from '@slipway/virt';
 import { type Logger, sleep, type TimerClock } from '@slipway/runtime';
+import { uptimeMs } from '../fencing/index.ts';
 import { type NodeCapabilities, mergedLabels, type NodeIdentity, newNode, nodeLabels, nodeStatus } from './node-object.ts';
 
 export interface NodeRegistrationDeps {
@@ -13,13 +14,17 @@ export interface NodeRegistrationDeps {
   readonly settings: () => NodeSettings;
   readonly clock: TimerClock;
   readonly log: Logger;
+  /** After so many seconds of silence the server calls the node lost. */
+  readonly leaseSeconds: number;
+  /** The lease was renewed by a request sent at this time since the machine started. */
+  readonly onRenewed?: (sentMs: number, signal: AbortSignal) => Promise<void>;
 }
 
 const LEASE_NAMESPACE = 'kube-node-lease';
-const LEASE_SECONDS = 40;
-const RENEW_MS = 10_000;
-/** Well below the lease's length. */
-const SILENCE_MS = 25_000;
+const MAX_RENEW_MS = 10_000;
+/** Of the lease: renewed so often, and a silence of so long may have been noticed. */
+const RENEW_SHARE = 1 / 4;
+const SILENCE_SHARE = 5 / 8;
 /** KubeVirt-compat: its handler writes the heartbeat annotation every minute or so. */
 const HEARTBEAT_MS = 60_000;
 const RETRY_MS = 200;
@@ -58,13 +63,16 @@ async function writeNode({ client, identity, host, settings, clock }: NodeRegist
 
 /** Renews the lease, and now and then the heartbeat annotation, until aborted. Failures are retried at the next beat. */
 export async function keepHeartbeat(deps: NodeRegistrationDeps, signal: AbortSignal): Promise<void> {
+  const leaseMs = deps.leaseSeconds * 1000;
   let lastAnnotationMs = deps.clock.now();
   let lastRenewalMs = deps.clock.now();
   while (!signal.aborted) {
     try {
+      const sentMs = await uptimeMs();
       await renewLease(deps, signal);
+      await deps.onRenewed?.(sentMs, signal);
       // after a silence the server has marked the node Unknown, and only its agent can say that it is back
-      if (deps.clock.now() - lastRenewalMs >= SILENCE_MS) await writeNode(deps, signal);
+      if (deps.clock.now() - lastRenewalMs >= leaseMs * SILENCE_SHARE) await writeNode(deps, signal);
       lastRenewalMs = deps.clock.now();
       if (deps.clock.now() - lastAnnotationMs >= HEARTBEAT_MS) {
         lastAnnotationMs = deps.clock.now();
@@ -73,15 +81,15 @@ export async function keepHeartbeat(deps: NodeRegistrationDeps, signal: AbortSig
     } catch (error) {
       if (!signal.aborted && !isConflict(error)) deps.log.warn({ error: String(error) }, 'heartbeat failed');
     }
-    await sleep(deps.clock, RENEW_MS, signal).catch(() => {});
+    await sleep(deps.clock, Math.min(MAX_RENEW_MS, leaseMs * RENEW_SHARE), signal).catch(() => {});
   }
 }
 
-async function renewLease({ client, identity, clock }: NodeRegistrationDeps, signal: AbortSignal): Promise<void> {
+async function renewLease({ client, identity, clock, leaseSeconds }: NodeRegistrationDeps, signal: AbortSignal): Promise<void> {
   const key = { namespace: LEASE_NAMESPACE, name: identity.nodeName };
   // MicroTime has exactly six digits
   const renewTime = new Date(clock.now()).toISOString().replace('Z', '000Z');
-  const spec = { holderIdentity: identity.nodeName, leaseDurationSeconds: LEASE_SECONDS, renewTime };
+  const spec = { holderIdentity: identity.nodeName, leaseDurationSeconds: leaseSeconds, renewTime };
   try {
     await client.patch(LeaseKind, key, { spec }, { type: 'merge', signal });
   } catch (error) {

@@ -23,10 +23,11 @@ import {
   sleep,
   type TimerClock,
 } from '@slipway/runtime';
-import { type ClusterConfig, clusterConfig, type NodeSettings, nodeSettings } from '@slipway/virt';
+import { type ClusterConfig, clusterConfig, NODE_MONITOR_GRACE_SECONDS, type NodeSettings, nodeSettings } from '@slipway/virt';
 import { readTimedLog } from '../console/index.ts';
 import type { NodeConfig, PodNetwork } from '../contracts.ts';
 import { DiskToolsRunner } from '../disk-tools/index.ts';
+import { FenceKeeper } from '../fencing/index.ts';
 import { AttachmentRunner } from '../hotplug/index.ts';
 import { probeKvm } from '../kvm/index.ts';
 import {
@@ -67,12 +68,15 @@ export interface NodeAgentOptions {
   readonly moverProgram: readonly [string, ...string[]];
   /** Addresses that importers may reach although they are loopback or link-local. */
   readonly allowedImportAddresses: readonly string[];
+  /** After so many seconds of silence the server calls the node lost; default 40. */
+  readonly leaseSeconds?: number;
   /** Called when the node is registered and takes pods. */
   readonly onReady?: () => void;
 }
 
 const RETRY_MS = 3_000;
 const TOKEN_SECONDS = 3600;
+const STAND_DOWN_MS = 3_000;
 /** A host that was examined at an earlier start is known within this time. */
 const PATIENCE_MS = 200;
 const BEING_EXAMINED: NodeFacts['kvm'] = { state: 'absent', reason: 'this host is being examined' };
@@ -153,7 +157,9 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     (isComplete && isNetworkReady) || writeNode({ ...options, settings }, facts, signal),
   ]);
   const registered = registration({ ...options, settings }, facts);
-  keepHeartbeat(registered, signal).catch(() => {});
+  const fence = fenceKeeper(options, client, pods);
+  const onRenewed = (sentMs: number, aborting: AbortSignal) => fence?.renewed(sentMs, aborting) ?? Promise.resolve();
+  keepHeartbeat({ ...registered, onRenewed }, signal).catch(() => {});
   followSettings({ kubeVirts, settings, write: () => registerNode(registered, signal) });
   new PodDispatcher({
     ...{ client, pods, events, clock, random, log },
@@ -163,8 +169,22 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     log.warn({ error: String(error) }, 'remains of earlier pods not removed');
   });
   await aborted(signal);
+  await fence?.standDown(AbortSignal.timeout(STAND_DOWN_MS)).catch((error: unknown) => {
+    log.warn({ error: String(error) }, 'the server was not told that guests go on without this agent: the watchdog stays');
+  });
   launcher.abandon();
   await Promise.allSettled([...background, informers.stopped(), events.flush()]);
+}
+
+/** A node that is alone has nobody that could start its guests elsewhere. */
+function fenceKeeper(
+  { config, log, leaseSeconds }: NodeAgentOptions,
+  client: Client,
+  pods: Informer<Pod>,
+): FenceKeeper | undefined {
+  const { link, nodeName, stateDir } = config;
+  if (link === undefined) return undefined;
+  return new FenceKeeper({ client, nodeName, stateDir, pods, leaseSeconds: leaseSeconds ?? NODE_MONITOR_GRACE_SECONDS, log });
 }
 
 interface PodParts {
@@ -301,7 +321,9 @@ function registration(options: RegistrationOptions, { kvm, host, problem }: Host
     ...readNodeCapabilities({ stateDir, agentVersion, kvm, qemu: host }),
     ...(problem !== undefined && { problem }),
   };
-  return { client, clock, log, settings, host: capabilities, identity: { nodeName, podCidrV4, podCidrV6, addresses } };
+  const { leaseSeconds = NODE_MONITOR_GRACE_SECONDS } = options;
+  const identity = { nodeName, podCidrV4, podCidrV6, addresses };
+  return { client, clock, log, settings, leaseSeconds, host: capabilities, identity };
 }
 
 function serve({ config, clock, random, log }: NodeAgentOptions, client: Client, handlers: NodeHandlers, signal: AbortSignal) {

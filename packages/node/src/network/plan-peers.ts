@@ -59,7 +59,7 @@ export function annotationsOf(
   return {
     [PeerAnnotation.link]: `${link.addressV4},${link.addressV6}`,
     [PeerAnnotation.leases]: JSON.stringify(sorted),
-    [PeerAnnotation.visitors]: [...visitors].sort().join(','),
+    [PeerAnnotation.visitors]: [...visitors].sort((a, b) => a.localeCompare(b)).join(','),
   };
 }
 

@@ -5,3 +5,4 @@ export * from './host-programs.ts';
 export { connectLibvirt } from './libvirt-socket.ts';
 export * from './sandbox-manager.ts';
 export * from './sandbox-processes.ts';
+export { readSandboxRecords } from './sandbox-records.ts';
