@@ -19,7 +19,8 @@ export async function downloadDeps(task: SourceTask, io: Pick<MoverIo, 'clock' |
     stallMs: task.stallMs,
   };
   const { clock, random, log } = io;
-  return { http: await authorized(task, http, io), clock, random, retry: task.retry, log };
+  const { retry, connections } = task;
+  return { http: await authorized(task, http, io), clock, random, retry, log, ...(connections !== undefined && { connections }) };
 }
 
 async function authorized(

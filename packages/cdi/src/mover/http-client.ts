@@ -1,5 +1,5 @@
-import { type IncomingMessage, request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import { type Agent, type IncomingMessage, request as httpRequest } from 'node:http';
+import { type Agent as TlsAgent, request as httpsRequest } from 'node:https';
 import type { AddressGuard } from './address-guard.ts';
 import { codeOf, ImportError } from './import-error.ts';
 import { readAll } from './read-all.ts';
@@ -26,6 +26,8 @@ export interface HttpOptions {
   readonly insecureSkipVerify?: boolean;
   /** A connection without a byte for this long is given up. */
   readonly stallMs: number;
+  /** Keep connections for the next request; absent: each request has one of its own. */
+  readonly agents?: { readonly http: Agent; readonly https: TlsAgent };
 }
 
 export interface HttpAnswer {
@@ -102,7 +104,7 @@ function send(url: URL, options: HttpOptions, { headers, body: content }: Outgoi
       headers: { 'User-Agent': USER_AGENT, 'Accept-Encoding': 'identity', ...headers },
       lookup: options.guard.lookup,
       signal,
-      agent: false,
+      agent: (isTls ? options.agents?.https : options.agents?.http) ?? false,
       ...(isTls && options.ca && options.ca.length > 0 && { ca: [...options.ca] }),
       ...(isTls && options.insecureSkipVerify && { rejectUnauthorized: false }),
     };

@@ -17,12 +17,14 @@ const MAX_RESTARTS = 5;
 
 /** Fetches a file over HTTP into the destination; a run that is killed is continued by the next one. */
 export async function importHttp(source: HttpImport, deps: HttpImportDeps, signal: AbortSignal): Promise<IngestResult> {
+  let restarts = 0;
   const reception: Reception = {
     request: createHash('sha256').update(source.url.href).digest('hex'),
     ...(source.checksum && { checksum: source.checksum }),
-    open: (known) => new Download(source.url, deps.download, known),
+    // servers that disagree among themselves about a file are asked once
+    open: (known) => new Download(source.url, { ...deps.download, ...(restarts > 0 && { connections: 1 }) }, known),
   };
-  for (let restarts = 0; ; restarts++) {
+  for (; ; restarts++) {
     try {
       return await receive(reception, deps, signal);
     } catch (error) {

@@ -150,6 +150,45 @@ describe('servers', () => {
     expect(server.requests.map(({ range }) => range !== undefined)).toEqual([false, true, true]);
   });
 
+  describe('over several connections', () => {
+    const large = diskImage(23 * MiB + 512);
+    const hash = `sha256:${createHash('sha256').update(large).digest('hex')}`;
+    const several = (): Promise<MoverOutcome> =>
+      run({ argv: [...argumentsOf(24 * MiB), '--connections', '3'], env: { IMPORTER_CHECKSUM: hash } });
+    beforeEach(() => truncateSync(target, 24 * MiB));
+
+    it('fetches parts at the same time, each once', async () => {
+      server.files.set('/disk', { body: large });
+      expect(await several()).toMatchObject({ exitCode: 0 });
+      expectDisk(large, 24 * MiB);
+      const parts = server.requests.flatMap(({ range }) => (range === undefined ? [] : [range]));
+      expect(parts.length).toBeGreaterThan(4);
+      expect(new Set(parts).size).toBe(parts.length);
+    });
+
+    it('goes on over one when a part breaks off', async () => {
+      // the first connection is left for the parts
+      server.files.set('/disk', { body: large, cuts: [large.length, 4 * MiB, MiB] });
+      expect(await several()).toMatchObject({ exitCode: 0 });
+      expectDisk(large, 24 * MiB);
+      expect(server.requests.at(-1)?.range).toMatch(/^bytes=\d+-$/);
+    });
+
+    it('takes one when the server has no ranges', async () => {
+      server.files.set('/disk', { body: large, ignoresRange: true });
+      expect(await several()).toMatchObject({ exitCode: 0 });
+      expectDisk(large, 24 * MiB);
+      expect(server.requests).toHaveLength(1);
+    });
+
+    it('asks for no parts of a file that has no version', async () => {
+      server.files.set('/disk', { body: large, etag: '' });
+      expect(await several()).toMatchObject({ exitCode: 0 });
+      expectDisk(large, 24 * MiB);
+      expect(server.requests).toHaveLength(1);
+    });
+  });
+
   it('reads again what it knows when the server has no ranges', async () => {
     server.files.set('/disk', { body: disk, cuts: [MiB], ignoresRange: true });
 

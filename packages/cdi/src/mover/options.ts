@@ -36,6 +36,8 @@ export interface SourceTask {
   readonly allowedAddresses: readonly string[];
   readonly insecureRegistries: readonly string[];
   readonly stallMs: number;
+  /** Of a download; absent: as many as pay. */
+  readonly connections?: number;
   readonly retry: { readonly baseMs: number; readonly maxMs: number; readonly attempts: number };
 }
 
@@ -60,6 +62,7 @@ const ARGUMENTS = {
   'stall-ms': { type: 'string' },
   'retry-base-ms': { type: 'string' },
   'retry-attempts': { type: 'string' },
+  connections: { type: 'string' },
 } as const;
 
 /** Throws ImportError for a request that cannot be understood. What a tenant writes arrives in `env` alone. */
@@ -104,6 +107,7 @@ export async function readSource(argv: readonly string[], env: MoverEnv): Promis
     allowedAddresses: values['allow-address'] ?? [],
     insecureRegistries: values['insecure-registry'] ?? [],
     stallMs: Number(values['stall-ms'] ?? 60_000),
+    ...(values.connections !== undefined && { connections: Number(values.connections) }),
     retry: { baseMs: Number(values['retry-base-ms'] ?? 500), maxMs: 30_000, attempts: Number(values['retry-attempts'] ?? 8) },
   };
 }

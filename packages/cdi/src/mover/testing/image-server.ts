@@ -85,15 +85,25 @@ function serve(file: ServedFile, request: IncomingMessage, response: ServerRespo
 /** Writes status and headers; returns what the body has to be. */
 function answerHead(file: ServedFile, request: IncomingMessage, response: ServerResponse): Buffer {
   const etag = file.etag ?? `"${createHash('sha1').update(file.body).digest('hex')}"`;
-  const ifRange = request.headers['if-range'];
-  const wanted = /^bytes=(\d+)-$/.exec(request.headers.range ?? '');
-  const start = wanted && !file.ignoresRange && (ifRange === undefined || ifRange === etag) ? Number(wanted[1]) : undefined;
-  const body = file.body.subarray(start ?? 0);
-  const headers: Record<string, string | number> = { ...(etag !== '' && { ETag: etag }) };
+  const range = rangeOf(file, etag, request);
+  const [start, last] = range ?? [0, file.body.length - 1];
+  const body = file.body.subarray(start, last + 1);
+  const headers: Record<string, string | number> = {
+    ...(etag !== '' && { ETag: etag }),
+    ...(!file.ignoresRange && { 'Accept-Ranges': 'bytes' }),
+  };
   if (!file.hasNoLength) headers['Content-Length'] = body.length;
-  if (start !== undefined) headers['Content-Range'] = `bytes ${start}-${file.body.length - 1}/${file.body.length}`;
-  response.writeHead(start === undefined ? 200 : 206, headers);
+  if (range !== undefined) headers['Content-Range'] = `bytes ${start}-${last}/${file.body.length}`;
+  response.writeHead(range === undefined ? 200 : 206, headers);
   return body;
+}
+
+/** First and last byte of the part that is wanted and may be given. */
+function rangeOf(file: ServedFile, etag: string, { headers }: IncomingMessage): readonly [number, number] | undefined {
+  const wanted = /^bytes=(\d+)-(\d*)$/.exec(headers.range ?? '');
+  const ifRange = headers['if-range'];
+  if (wanted === null || file.ignoresRange || (ifRange !== undefined && ifRange !== etag)) return undefined;
+  return [Number(wanted[1]), wanted[2] ? Number(wanted[2]) : file.body.length - 1];
 }
 
 const PIECE = 256 * 1024;
