@@ -1,4 +1,12 @@
-import { CDIKind, KubeVirtKind, NamespaceKind, StorageClassKind, VirtualMachineKind } from '@slipway/api';
+import {
+  CDIKind,
+  ClusterRoleBindingKind,
+  KubeVirtKind,
+  NamespaceKind,
+  ServiceAccountKind,
+  StorageClassKind,
+  VirtualMachineKind,
+} from '@slipway/api';
 import { built, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { KUBEVIRT_FINALIZER } from './components/kubevirt-operator.ts';
@@ -58,6 +66,12 @@ describe('the platform operators', () => {
       `SSP/${SSP_NAME}`,
     ]);
     expect((await world.get(KubeVirtKind, KUBEVIRT)).status?.phase).toBe('Deployed');
+    for (const name of ['kubevirt-apiserver', 'kubevirt-controller', 'kubevirt-handler', 'kubevirt-operator']) {
+      expect(await world.exists(ServiceAccountKind, `openshift-cnv/${name}`)).toBe(true);
+      expect(await world.get(ClusterRoleBindingKind, name)).toMatchObject({
+        ...{ roleRef: { kind: 'ClusterRole', name }, subjects: [{ kind: 'ServiceAccount', name, namespace: 'openshift-cnv' }] },
+      });
+    }
     expect((await world.get(CDIKind, CDI_NAME)).status?.phase).toBe('Deployed');
     expect((await world.get(SspKind, `openshift-cnv/${SSP_NAME}`)).status?.phase).toBe('Deployed');
     expect(await world.exists(NamespaceKind, 'openshift-virtualization-os-images')).toBe(true);

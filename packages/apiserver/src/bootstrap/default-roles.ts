@@ -13,6 +13,7 @@ import {
   KUBEVIRT_OPERATOR,
   KUBEVIRT_VIEW,
 } from './virtualization-roles.ts';
+import { KUBEVIRT_ACCOUNT_ROLES } from './kubevirt-account-roles.ts';
 
 const API_VERSION = `${RBAC_GROUP}/v1`;
 const BOOTSTRAP = { 'kubernetes.io/bootstrapping': 'rbac-defaults' };
@@ -222,6 +223,7 @@ export function defaultClusterRoles(): UnstructuredObject[] {
     clusterRole('cdi.kubevirt.io:admin', CDI_EDIT, aggregate('admin')),
     clusterRole('cdi.kubevirt.io:config-reader', CDI_CONFIG_READER),
     clusterRole('cdi.kubevirt.io:clone-sourcer', CDI_CLONE_SOURCER),
+    ...KUBEVIRT_ACCOUNT_ROLES.map(([name, rules]) => clusterRole(name, rules)),
   ];
 }
 

@@ -37,6 +37,7 @@ import {
 import { PriorityClassKind } from '../kinds.ts';
 import { type ComponentStatus, healthy } from './component-status.ts';
 import { createOnce } from './create-once.ts';
+import { ACCOUNT_RULES, createAccounts, deleteAccounts } from './kubevirt-accounts.ts';
 
 export const KUBEVIRT_FINALIZER = 'foregroundDeleteKubeVirt';
 
@@ -72,6 +73,8 @@ export interface KubeVirtDeps {
 /** Reports the virtualization controllers, which run beside it, as deployed; takes the guests along when it goes. */
 export class KubeVirtReconciler implements Reconciler {
   private readonly deps: KubeVirtDeps;
+  /** Uid of the object whose accounts are there. */
+  private hasAccounts = '';
 
   constructor(deps: KubeVirtDeps) {
     this.deps = deps;
@@ -84,6 +87,10 @@ export class KubeVirtReconciler implements Reconciler {
     await createOnce(this.deps.client, PriorityClassKind, PRIORITY_CLASS, signal);
     const held = await this.withFinalizer(kubevirt, signal);
     await this.write(held, this.deployed(held), signal);
+    const { uid = '', namespace = '' } = held.metadata;
+    // nobody waits for them, and nobody takes them away meanwhile
+    if (this.hasAccounts !== uid) await createAccounts(this.deps.client, namespace, signal);
+    this.hasAccounts = uid;
     return done;
   }
 
@@ -125,6 +132,7 @@ export class KubeVirtReconciler implements Reconciler {
       for (const { kind, object } of remaining) await this.remove(kubevirt, kind, object, signal);
       return after(RECHECK_MS);
     }
+    await deleteAccounts(this.deps.client, kubevirt.metadata.namespace ?? '', signal);
     const last = await this.write(kubevirt, { conditions: deleting(0).conditions, fields: { phase: 'Deleted' } }, signal);
     const finalizers = (last.metadata.finalizers ?? []).filter((finalizer) => finalizer !== KUBEVIRT_FINALIZER);
     const metadata = { ...last.metadata, finalizers };
@@ -181,6 +189,7 @@ export const kubeVirtOperator: ControllerRegistration = {
     ...allow('update', KubeVirtKind, [KubeVirtKind, 'status']),
     ...allow('get create', PriorityClassKind),
     ...allow('delete', ...WORKLOADS),
+    ...ACCOUNT_RULES,
   ],
   create({ client, clock, events, informers, settings }) {
     return {
