@@ -2,7 +2,7 @@ import { createGunzip } from 'node:zlib';
 import { Readable } from 'node:stream';
 import type { Compression, ImageFormat } from './image-format.ts';
 import { checkVirtualSize } from './image-format.ts';
-import { codeOf, ImportError } from './import-error.ts';
+import { codeOf, ImportError, noSpace } from './import-error.ts';
 
 /** Runs the programs that read untrusted images: unprivileged, without network, under limits and a deadline. */
 export interface ImageTools {
@@ -220,12 +220,7 @@ export async function convertToRaw(
   } catch (error) {
     signal.throwIfAborted();
     const cause = error instanceof Error ? error.message : String(error);
-    if (/No space left|quota/i.test(cause))
-      throw new ImportError(
-        'NoSpace',
-        'no space left on device: the file system that holds the volumes of this node is full. Free space or enlarge it; the import starts again by itself',
-        { cause: error },
-      );
+    if (/No space left|quota/i.test(cause)) throw noSpace(error);
     throw new ImportError(
       'InvalidImage',
       `Unable to convert source data to target format: ${cause}. The image may be corrupt: publish it again`,

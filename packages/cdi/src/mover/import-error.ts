@@ -50,14 +50,16 @@ export function codeOf(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** The file system is full; what people can do about it. */
+export const noSpace = (cause: unknown): ImportError =>
+  new ImportError(
+    'NoSpace',
+    'no space left on device: the file system that holds the volumes of this node is full. Free space or enlarge it; the import starts again by itself',
+    { cause },
+  );
+
 /** Turns a full file system into the error people can act on; every other error stays as it is. */
 export function explainWriteError(error: unknown): unknown {
   const code = codeOf(error);
-  if (code === 'ENOSPC' || code === 'EDQUOT')
-    return new ImportError(
-      'NoSpace',
-      'no space left on device: the file system that holds the volumes of this node is full. Free space or enlarge it; the import starts again by itself',
-      { cause: error },
-    );
-  return error;
+  return code === 'ENOSPC' || code === 'EDQUOT' ? noSpace(error) : error;
 }

@@ -8,6 +8,7 @@ import type { ImageTools } from './image-tools.ts';
 import { explainWriteError, formatBytes, ImportError } from './import-error.ts';
 import { clearFile, type IngestDeps, type IngestResult } from './ingest.ts';
 import { type MoverEnv, type MoverTask, readTask } from './options.ts';
+import { preallocate } from './preallocate.ts';
 import { ProgressReporter } from './progress.ts';
 import { importRegistryFiles } from './registry-files.ts';
 import { importRegistry } from './registry-import.ts';
@@ -44,7 +45,9 @@ export async function runMover(argv: readonly string[], env: MoverEnv, io: Mover
   try {
     task = await readTask(argv, env);
     await mkdir(task.workDir, { recursive: true, mode: 0o700 });
-    const { labels = {}, ...result } = await transfer(task, io, AbortSignal.any([signal, ending.signal]));
+    const either = AbortSignal.any([signal, ending.signal]);
+    const { labels = {}, ...result } = await transfer(task, io, either);
+    await preallocate(task.destination, io.tools, either);
     await emptyDirectory(task.workDir);
     io.log(`done: ${result.format}, ${formatBytes(result.virtualBytes)}`);
     return { exitCode: 0, message: successMessage(task, labels), result };

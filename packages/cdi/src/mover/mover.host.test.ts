@@ -131,6 +131,17 @@ describe('formats', () => {
     expect(statSync(target).blocks * 512).toBeLessThan(MiB);
   });
 
+  it.each<[string, () => Buffer, MoverEnv]>([
+    ['raw', () => disk, {}],
+    ['qcow2', () => qemuImage('qcow2', disk), {}],
+    ['blank', () => disk, { IMPORTER_SOURCE: 'none' }],
+  ])('takes the whole space for a %s disk where that is asked for', async (_, body, env) => {
+    server.files.set('/disk', { body: body() });
+    expect(await run({ env: { ...env, PREALLOCATION: 'true' } })).toMatchObject({ exitCode: 0 });
+    expect(statSync(target).blocks * 512).toBeGreaterThanOrEqual(8 * MiB);
+    expectDisk(env.IMPORTER_SOURCE === 'none' ? Buffer.alloc(0) : disk);
+  });
+
   it('makes a blank disk', async () => {
     expect(await run({ env: { IMPORTER_SOURCE: 'none' } })).toMatchObject({ exitCode: 0 });
     expectEmptyDisk();
