@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomInt, randomUUID } from 'node:crypto';
 import type { Client } from '@slipway/client';
-import type { AdmissionHandler, AggregatedApi, NodeConnector, OpenRoute, UserInfo } from '@slipway/runtime';
+import type { AdmissionHandler, AggregatedApi, MetricFamily, NodeConnector, OpenRoute, UserInfo } from '@slipway/runtime';
 import type { Store } from '@slipway/store';
 import { createAdmissionChain, type AdmissionPlugin } from './admission/admission-chain.ts';
 import { policyAdmission } from './admission/policies/policy-admission.ts';
@@ -92,6 +92,8 @@ export interface ApiServerOptions {
   /** What is recorded of a request; absent: who did what, of all that changes something or is refused. */
   readonly auditPolicy?: AuditPolicy;
   readonly audit?: (event: AuditEvent) => void;
+  /** What `GET /metrics` shows beside the server's own figures. */
+  readonly metrics?: () => readonly MetricFamily[];
   readonly logError?: (error: unknown, what: string) => void;
   readonly nowMs?: () => number;
 }
@@ -135,7 +137,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
       return () => clearTimeout(timer);
     },
   });
-  const metrics = createServerMetrics({ registry, requests, flow });
+  const metrics = createServerMetrics({ registry, requests, flow, ...(options.metrics && { others: options.metrics }) });
   const rbac = new RbacIndex(registry);
   const context: ServerContext = {
     registry,

@@ -4,6 +4,7 @@ import { dataImportCronController } from './data-import-cron/index.ts';
 import { dataSourceController } from './data-source/data-source-controller.ts';
 import { dataVolumeController } from './data-volume/data-volume-controller.ts';
 import { importController } from './import/import-controller.ts';
+import { cdiMetrics } from './metrics/index.ts';
 import { storageProfileController } from './storage-profile/storage-profile-controller.ts';
 import { populatorController } from './populator/populator-controller.ts';
 import { uploadController } from './upload/index.ts';
@@ -28,4 +29,5 @@ export const cdiControllers: readonly ControllerRegistration[] = [
   dataSourceController,
   dataImportCronController,
   storageProfileController,
+  cdiMetrics,
 ];

@@ -8,6 +8,7 @@ import { CoreEventRecorder } from './event-recorder.ts';
 import type { Informer, InformerEvent } from './informer.ts';
 import { InformerFactory, trackingInformers } from './informer-factory.ts';
 import type { Logger } from './logger.ts';
+import type { MetricFamily } from './metric-family.ts';
 import type { NodeConnector } from './node-connector.ts';
 import type { Reconciler } from './reconciler.ts';
 import { WorkQueue } from './work-queue.ts';
@@ -102,6 +103,11 @@ export class ControllerManager {
 
   metrics(): readonly ControllerMetrics[] {
     return [...this.counters.values()];
+  }
+
+  /** Metrics of all controllers, for the server to show. */
+  metricFamilies(): readonly MetricFamily[] {
+    return this.hosted.flatMap(({ controller }) => controller.metrics?.() ?? []);
   }
 
   /** How many keys wait or are worked on, per controller. */

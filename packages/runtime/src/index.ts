@@ -11,6 +11,7 @@ export { deepFreeze } from './freeze.ts';
 export * from './informer.ts';
 export * from './informer-factory.ts';
 export * from './logger.ts';
+export * from './metric-family.ts';
 export * from './node-connector.ts';
 export * from './open-route.ts';
 export * from './node-tunnel/index.ts';

@@ -1,9 +1,6 @@
-export interface MetricFamily {
-  readonly name: string;
-  readonly help: string;
-  readonly type: 'counter' | 'gauge';
-  readonly samples: readonly { readonly labels?: Readonly<Record<string, string>>; readonly value: number }[];
-}
+import type { MetricFamily } from '@slipway/runtime';
+
+export type { MetricFamily };
 
 /** One family in Prometheus' text format. */
 export function renderFamily({ name, help, type, samples }: MetricFamily): string {

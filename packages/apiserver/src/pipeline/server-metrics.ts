@@ -19,6 +19,8 @@ export interface MetricSources {
   readonly registry: Registry;
   readonly requests: RequestMetrics;
   readonly flow: { families(): MetricFamily[] };
+  /** Of the controllers that run beside the server. */
+  readonly others?: () => readonly MetricFamily[];
 }
 
 export function createServerMetrics(deps: MetricSources): ServerMetrics {
@@ -27,7 +29,8 @@ export function createServerMetrics(deps: MetricSources): ServerMetrics {
     render() {
       watch.note(); // who scrapes wants to know what comes now
       const { delays } = watch;
-      const families = [...storeFamilies(deps.registry), ...deps.flow.families(), ...loopFamilies(delays), ...processFamilies()];
+      const own = [...storeFamilies(deps.registry), ...deps.flow.families(), ...loopFamilies(delays), ...processFamilies()];
+      const families = [...own, ...(deps.others?.() ?? [])];
       delays.reset();
       return deps.requests.render() + families.map(renderFamily).join('');
     },

@@ -176,6 +176,7 @@ async function createApi(
     logRefusal: (fields, reason) => log.warn({ ...fields, reason }, 'bearer token refused'),
     tokenAuthenticators: [async (token) => checkToken(token, tokenKey, Date.now())],
     auditPolicy: auditPolicyOf(instance.server ?? {}),
+    metrics: () => late.manager?.metricFamilies() ?? [],
     audit: createAuditLog(join(paths.server, 'audit.log'), auditRotationOf(instance.server ?? {})),
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
   });
