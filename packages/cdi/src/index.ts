@@ -4,7 +4,11 @@ import { dataImportCronController } from './data-import-cron/index.ts';
 import { dataSourceController } from './data-source/data-source-controller.ts';
 import { dataVolumeController } from './data-volume/data-volume-controller.ts';
 import { importController } from './import/import-controller.ts';
+<<<<<<< Updated upstream
 import { cdiMetrics } from './metrics/index.ts';
+=======
+import { transferController } from './object-transfer/transfer-controller.ts';
+>>>>>>> Stashed changes
 import { storageProfileController } from './storage-profile/storage-profile-controller.ts';
 import { populatorController } from './populator/populator-controller.ts';
 import { uploadController } from './upload/index.ts';
@@ -12,6 +16,7 @@ import { uploadController } from './upload/index.ts';
 export { dataImportCronAdmission } from './data-import-cron/index.ts';
 export { claimAdmission } from './data-volume/claim-admission.ts';
 export { dataVolumeAdmission } from './data-volume/data-volume-admission.ts';
+export { objectTransferAdmission } from './object-transfer/transfer-admission.ts';
 export { clusterUploadTokens, uploadProxy, uploadServer, uploadTokenApi } from './upload/index.ts';
 export { hostImageTools } from './mover/host-image-tools.ts';
 export type { ImageTools, ToolLimits } from './mover/image-tools.ts';
@@ -26,6 +31,7 @@ export const cdiControllers: readonly ControllerRegistration[] = [
   uploadController,
   populatorController,
   cloneController,
+  transferController,
   dataSourceController,
   dataImportCronController,
   storageProfileController,

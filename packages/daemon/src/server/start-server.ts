@@ -8,7 +8,14 @@ import {
 } from '@slipway/api';
 import { isNotFound } from '@slipway/apimachinery';
 import { type ApiServer, builtinResources, createApiServer, type ListenOptions, toYaml } from '@slipway/apiserver';
-import { cdiControllers, claimAdmission, dataImportCronAdmission, dataVolumeAdmission, uploadServer } from '@slipway/cdi';
+import {
+  cdiControllers,
+  claimAdmission,
+  dataImportCronAdmission,
+  dataVolumeAdmission,
+  objectTransferAdmission,
+  uploadServer,
+} from '@slipway/cdi';
 import type { Client } from '@slipway/client';
 import {
   type AdmissionDeps,
@@ -162,6 +169,7 @@ async function createApi(
       }),
       cdiAdmission({ client }),
       dataImportCronAdmission,
+      objectTransferAdmission,
       claimAdmission({ client }),
       dataVolumeAdmission({ client, findClaim: (namespace, name) => findClaim(client, namespace, name) }),
     ],
