@@ -4,11 +4,8 @@ import { dataImportCronController } from './data-import-cron/index.ts';
 import { dataSourceController } from './data-source/data-source-controller.ts';
 import { dataVolumeController } from './data-volume/data-volume-controller.ts';
 import { importController } from './import/import-controller.ts';
-<<<<<<< Updated upstream
 import { cdiMetrics } from './metrics/index.ts';
-=======
 import { transferController } from './object-transfer/transfer-controller.ts';
->>>>>>> Stashed changes
 import { storageProfileController } from './storage-profile/storage-profile-controller.ts';
 import { populatorController } from './populator/populator-controller.ts';
 import { uploadController } from './upload/index.ts';
