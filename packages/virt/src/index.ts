@@ -12,7 +12,7 @@ export * from './fencing.ts';
 export * from './hotplug/index.ts';
 export { applyInstancetype, instancetypeConflicts } from './instancetype/apply.ts';
 export { applyPreference } from './instancetype/preference.ts';
-export { preferredTopology } from './instancetype/topology.ts';
+export { preferenceWarnings, preferredTopology } from './instancetype/topology.ts';
 export { type NodeSettings, nodeSettings } from './node-settings.ts';
 export * from './pod/index.ts';
 export * from './quantity.ts';

@@ -52,6 +52,9 @@ export const KUBEVIRT_ACCOUNT_ROLES: readonly (readonly [account: string, rules:
     'kubevirt-handler',
     [
       rule(['kubevirt.io'], INSTANCES, CHANGE),
+      // more than upstream: recorded cases of admission have the states of other objects set up by this account
+      rule(['kubevirt.io'], ['virtualmachines/status'], CHANGE),
+      rule(['snapshot.kubevirt.io'], ['virtualmachinesnapshots/status', 'virtualmachinerestores/status'], CHANGE),
       rule(['kubevirt.io'], ['virtualmachineinstancemigrations', 'kubevirts'], READ),
       rule(['migrations.kubevirt.io'], ['migrationpolicies'], READ),
       rule([''], ['nodes', 'nodes/status'], CHANGE),

@@ -3,6 +3,7 @@ import type { UnstructuredObject } from '@slipway/apimachinery';
 import type { AdmissionHandler } from '@slipway/runtime';
 import {
   type Cause,
+  preferenceWarnings,
   validateExport,
   validateImmutable,
   validateInstancetype,
@@ -25,6 +26,8 @@ interface Declaration {
   /** Put on when the object is created, so that it is never without; the controller takes it off. */
   readonly finalizer?: string;
   readonly causes: (object: UnstructuredObject, deps: AdmissionDeps) => readonly Cause[];
+  /** For the client, when nothing is wrong. */
+  readonly warnings?: (object: UnstructuredObject) => readonly string[];
   readonly updateCauses?: (object: UnstructuredObject, old: UnstructuredObject) => readonly Cause[];
 }
 
@@ -41,6 +44,7 @@ const DECLARATIONS: readonly Declaration[] = [
     group: 'instancetype.kubevirt.io',
     resources: ['virtualmachinepreferences', 'virtualmachineclusterpreferences'],
     causes: (object) => validatePreference(object as unknown as kubevirt.VirtualMachinePreference),
+    warnings: (object) => preferenceWarnings(object as unknown as kubevirt.VirtualMachinePreference),
   },
   {
     webhook: 'migration-policy-validator.kubevirt.io',
@@ -99,7 +103,7 @@ function handlerOf(declaration: Declaration, deps: AdmissionDeps): AdmissionHand
       // Objects that may not change are checked against their old self only.
       if (oldObject !== undefined && declaration.updateCauses) refuseFor(webhook, declaration.updateCauses(object, oldObject));
       else refuseFor(webhook, declaration.causes(object, deps));
-      return [];
+      return declaration.warnings?.(object) ?? [];
     },
   };
 }

@@ -3,17 +3,37 @@ import type { CpuTopology } from '../domain/shape.ts';
 
 const DEFAULT_RATIO = 2;
 
-/** The current name of a topology value; older names carry a prefix. */
+/** Older names carry a prefix. */
+const ALIASES: Readonly<Record<string, string>> = {
+  preferSockets: 'sockets',
+  preferCores: 'cores',
+  preferThreads: 'threads',
+  preferSpread: 'spread',
+  preferAny: 'any',
+};
+
+/** The current name of a topology value. */
 export function topologyName(name: string | undefined): string {
-  const aliases: Readonly<Record<string, string>> = {
-    preferSockets: 'sockets',
-    preferCores: 'cores',
-    preferThreads: 'threads',
-    preferSpread: 'spread',
-    preferAny: 'any',
-  };
-  return name === undefined || name === '' ? 'sockets' : (aliases[name] ?? name);
+  return name === undefined || name === '' ? 'sockets' : (ALIASES[name] ?? name);
 }
+
+/** What the author of a preference should write instead of an older name. */
+export function preferenceWarnings({ spec }: Pick<kubevirt.VirtualMachinePreference, 'spec'>): readonly string[] {
+  const topology = spec?.cpu?.preferredCPUTopology;
+  const current = topology === undefined ? undefined : ALIASES[topology];
+  const { preferredUseEfi, preferredUseSecureBoot } = spec?.firmware ?? {};
+  return [
+    ...(current === undefined ? [] : [`spec.cpu.preferredCPUTopology ${topology} is deprecated, please use ${current} instead.`]),
+    ...(preferredUseEfi === undefined ? [] : [deprecated('preferredUseEfi')]),
+    ...(preferredUseSecureBoot === undefined ? [] : [deprecated('preferredUseSecureBoot')]),
+    ...(spec?.preferSpreadSocketToCoreRatio
+      ? ['spec.preferSpreadSocketToCoreRatio is deprecated, please use spec.cpu.spreadOptions instead.']
+      : []),
+  ];
+}
+
+const deprecated = (field: string): string =>
+  `spec.firmware.${field} is deprecated, please use spec.firmware.preferredEfi instead.`;
 
 function spread(guest: number, preference: kubevirt.VirtualMachinePreferenceSpec): CpuTopology {
   const options = preference.cpu?.spreadOptions;
