@@ -4,6 +4,7 @@ import type { EndpointSlice } from './endpoint-slices.ts';
 import type * as cdi from './generated/cdi.ts';
 import type * as kubevirt from './generated/kubevirt.ts';
 import type { HostPathProvisioner } from './host-path-provisioner.ts';
+import type { NetworkPolicy } from './network-policies.ts';
 import type { VolumeSnapshot, VolumeSnapshotClass, VolumeSnapshotContent } from './volume-snapshots.ts';
 
 function kind<T extends KubeObject>(apiVersion: string, name: string, plural: string, namespaced = true): ResourceKind<T> {
@@ -220,7 +221,7 @@ export const ResourceQuotaKind = kind<core.ResourceQuota>('v1', 'ResourceQuota',
 export const PodDisruptionBudgetKind = kind<core.PodDisruptionBudget>('policy/v1', 'PodDisruptionBudget', 'poddisruptionbudgets');
 export const PriorityClassKind = kind('scheduling.k8s.io/v1', 'PriorityClass', 'priorityclasses', false);
 export const EndpointSliceKind = kind<EndpointSlice>('discovery.k8s.io/v1', 'EndpointSlice', 'endpointslices');
-export const NetworkPolicyKind = kind('networking.k8s.io/v1', 'NetworkPolicy', 'networkpolicies');
+export const NetworkPolicyKind = kind<NetworkPolicy>('networking.k8s.io/v1', 'NetworkPolicy', 'networkpolicies');
 export const CSIDriverKind = kind('storage.k8s.io/v1', 'CSIDriver', 'csidrivers', false);
 export const VolumeAttachmentKind = kind('storage.k8s.io/v1', 'VolumeAttachment', 'volumeattachments', false);
 export const CustomResourceDefinitionKind = kind(

@@ -41,6 +41,7 @@ import {
 } from '../launcher/index.ts';
 import { createPodNetwork, hostNames, NodePeers, POD_NETWORKS } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
+import { runPolicyFilter } from '../policies/index.ts';
 import { runServiceProxy } from '../services/index.ts';
 import { nodeVolumes, type NodeVolumes, withExports, withUploads } from '../volumes/index.ts';
 import { followSettings } from './follow-settings.ts';
@@ -251,11 +252,12 @@ function podNetwork({ client, config, log, clock }: NodeAgentOptions, informers:
 /** What is decided by addresses of other nodes too: it sees the whole cluster, and this node's part of the network. */
 async function runPacketFilter({ client, config, clock, random, log }: NodeAgentOptions, signal: AbortSignal): Promise<void> {
   const informers = new InformerFactory({ client, clock, random, log });
-  const { serviceTable } = hostNames(config.hostPrefix);
+  const { serviceTable, policyTable } = hostNames(config.hostPrefix);
   const shared = { informers, nft: nftCommand(hostRunner), clock, log, nodeName: config.nodeName, podNetworks: POD_NETWORKS };
-  const running = runServiceProxy({ ...shared, table: serviceTable }, signal);
+  const services = runServiceProxy({ ...shared, table: serviceTable }, signal);
+  const policies = runPolicyFilter({ ...shared, table: policyTable }, signal);
   informers.start(signal);
-  await Promise.allSettled([running, informers.stopped()]);
+  await Promise.allSettled([services, policies, informers.stopped()]);
 }
 
 /** Asks for a short-lived token of a service account. */

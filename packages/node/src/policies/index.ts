@@ -1,0 +1,1 @@
+export { type PolicyFilterDeps, runPolicyFilter } from './policy-filter.ts';

@@ -1,0 +1,143 @@
+import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, Pod } from '@slipway/api';
+import { matchesLabels, selectorOf, type LabelSelectorObject } from '@slipway/apimachinery';
+
+/** One side of the traffic that is let through. */
+export interface Allowance {
+  /** Absent: everybody. */
+  readonly peers?: {
+    /** Addresses of pods and networks, of both families. */
+    readonly addresses: readonly string[];
+    readonly blocks: readonly { readonly cidr: string; readonly except: readonly string[] }[];
+  };
+  /** Absent: every port of every protocol. */
+  readonly ports?: readonly PortRange[];
+}
+
+export interface PortRange {
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  /** Absent: every port. */
+  readonly first?: number;
+  readonly last?: number;
+}
+
+/** What one pod of this node may receive and send; absent: anything. */
+export interface PodRules {
+  readonly uid: string;
+  readonly addresses: readonly string[];
+  readonly ingress?: readonly Allowance[];
+  readonly egress?: readonly Allowance[];
+}
+
+export interface PolicyInputs {
+  readonly policies: readonly NetworkPolicy[];
+  /** Of the whole cluster. */
+  readonly pods: readonly Pod[];
+  /** Labels of namespaces by name. */
+  readonly namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>;
+  readonly nodeName: string;
+}
+
+/** The rules of every pod of this node that a policy selects. A pod may do what any of its policies allows. */
+export function podRules(inputs: PolicyInputs): PodRules[] {
+  const { policies, pods, nodeName } = inputs;
+  const local = pods.filter((pod) => pod.spec?.nodeName === nodeName && addressesOf(pod).length > 0);
+  return local.flatMap((pod) => {
+    const own = policies.filter(
+      ({ metadata, spec }) => metadata.namespace === pod.metadata.namespace && selects(spec?.podSelector, pod.metadata.labels),
+    );
+    const ingress = own.filter((policy) => typesOf(policy).includes('Ingress'));
+    const egress = own.filter((policy) => typesOf(policy).includes('Egress'));
+    if (ingress.length === 0 && egress.length === 0) return [];
+    return [
+      {
+        uid: pod.metadata.uid ?? '',
+        addresses: addressesOf(pod),
+        ...(ingress.length > 0 && { ingress: ingress.flatMap((policy) => ingressOf(policy, pod, inputs)) }),
+        ...(egress.length > 0 && { egress: egress.flatMap((policy) => egressOf(policy, inputs)) }),
+      },
+    ];
+  });
+}
+
+/** KubeVirt-compat: what the API server would have written, for policies that came without. */
+function typesOf({ spec }: NetworkPolicy): readonly string[] {
+  if (spec?.policyTypes !== undefined && spec.policyTypes.length > 0) return spec.policyTypes;
+  return spec?.egress !== undefined && spec.egress.length > 0 ? ['Ingress', 'Egress'] : ['Ingress'];
+}
+
+function ingressOf({ spec, metadata }: NetworkPolicy, pod: Pod, inputs: PolicyInputs): Allowance[] {
+  return (spec?.ingress ?? []).flatMap(({ from, ports }) => {
+    const ranges = rangesOf(ports, pod);
+    if (ranges?.length === 0) return []; // ports by names that the pod has not
+    return [allowance(peersOf(from, metadata.namespace ?? '', inputs), ranges)];
+  });
+}
+
+/** A port that is named is a number of each destination's own, so that each of these has an allowance of its own. */
+function egressOf({ spec, metadata }: NetworkPolicy, inputs: PolicyInputs): Allowance[] {
+  const namespace = metadata.namespace ?? '';
+  return (spec?.egress ?? []).flatMap(({ to, ports }) => {
+    const named = (ports ?? []).filter(({ port }) => typeof port === 'string');
+    const numbered = (ports ?? []).filter(({ port }) => typeof port !== 'string');
+    const hasPorts = ports !== undefined && ports.length > 0;
+    const direct =
+      hasPorts && numbered.length === 0 ? [] : [allowance(peersOf(to, namespace, inputs), rangesOf(numbered, undefined))];
+    if (named.length === 0) return direct;
+    const destinations = to === undefined || to.length === 0 ? inputs.pods : podsOf(to, namespace, inputs);
+    const byName = destinations.flatMap((pod) => {
+      const ranges = rangesOf(named, pod) ?? [];
+      return ranges.length === 0 ? [] : [allowance({ addresses: addressesOf(pod), blocks: [] }, ranges)];
+    });
+    return [...direct, ...byName];
+  });
+}
+
+function allowance(peers: Allowance['peers'], ports: readonly PortRange[] | undefined): Allowance {
+  return { ...(peers && { peers }), ...(ports && { ports }) };
+}
+
+function peersOf(peers: readonly NetworkPolicyPeer[] | undefined, namespace: string, inputs: PolicyInputs): Allowance['peers'] {
+  if (peers === undefined || peers.length === 0) return undefined;
+  return {
+    addresses: [...new Set(podsOf(peers, namespace, inputs).flatMap(addressesOf))].sort(),
+    blocks: peers.flatMap(({ ipBlock }) => (ipBlock ? [{ cidr: ipBlock.cidr, except: ipBlock.except ?? [] }] : [])),
+  };
+}
+
+function podsOf(peers: readonly NetworkPolicyPeer[], namespace: string, { pods, namespaces }: PolicyInputs): readonly Pod[] {
+  const selectors = peers.filter(({ ipBlock }) => ipBlock === undefined);
+  return pods.filter(({ metadata }) =>
+    selectors.some(({ podSelector, namespaceSelector }) => {
+      const isInNamespace = namespaceSelector
+        ? selects(namespaceSelector, namespaces.get(metadata.namespace ?? ''))
+        : metadata.namespace === namespace;
+      return isInNamespace && selects(podSelector, metadata.labels);
+    }),
+  );
+}
+
+/** Absent: all ports. Empty: none, since the pod has no port of such a name. */
+function rangesOf(ports: readonly NetworkPolicyPort[] | undefined, pod: Pod | undefined): PortRange[] | undefined {
+  if (ports === undefined || ports.length === 0) return undefined;
+  return ports.flatMap(({ protocol = 'TCP', port, endPort }) => {
+    const wanted = protocol.toLowerCase() as PortRange['protocol']; // one of three by the API's schema
+    if (port === undefined) return [{ protocol: wanted }];
+    const first = typeof port === 'number' ? port : numberOf(pod, port, protocol);
+    return first === undefined ? [] : [{ protocol: wanted, first, last: endPort ?? first }];
+  });
+}
+
+function numberOf(pod: Pod | undefined, name: string, protocol: string): number | undefined {
+  const ports = (pod?.spec?.containers ?? []).flatMap((container) => container.ports ?? []);
+  return ports.find((port) => port.name === name && (port.protocol ?? 'TCP') === protocol)?.containerPort;
+}
+
+function selects(selector: LabelSelectorObject | undefined, labels: Readonly<Record<string, string>> | undefined): boolean {
+  return matchesLabels(selectorOf(selector ?? {}) ?? [], labels ?? {});
+}
+
+/** Of a pod that has its own network and lives. */
+export function addressesOf({ spec, status }: Pod): readonly string[] {
+  if (spec?.hostNetwork === true || status?.phase === 'Succeeded' || status?.phase === 'Failed') return [];
+  return (status?.podIPs ?? []).flatMap(({ ip }) => (ip ? [ip] : []));
+}

@@ -1,0 +1,58 @@
+import { NamespaceKind, NetworkPolicyKind, PodKind } from '@slipway/api';
+import type { NftCommand } from '@slipway/hostapi';
+import type { Informers, Logger, TimerClock } from '@slipway/runtime';
+import { Settler } from '../services/settler.ts';
+import { podRules } from './pod-rules.ts';
+import { policyRuleset } from './policy-ruleset.ts';
+
+export interface PolicyFilterDeps {
+  readonly informers: Informers;
+  readonly nft: NftCommand;
+  readonly clock: TimerClock;
+  readonly log: Logger;
+  readonly nodeName: string;
+  readonly table: string;
+}
+
+/** Keeps this node's packet filter equal to the NetworkPolicies, until aborted. Without policies nothing else is watched. */
+export async function runPolicyFilter(deps: PolicyFilterDeps, signal: AbortSignal): Promise<void> {
+  const { informers, nft, clock, log, nodeName, table } = deps;
+  const policies = informers.for(NetworkPolicyKind);
+  let peers: ReturnType<typeof watchPeers> | undefined;
+  let last: string | undefined;
+  const settler = new Settler({ clock, log, what: 'NetworkPolicies' }, async () => {
+    if (!policies.hasSynced) return;
+    if (policies.lister.size === 0) {
+      // once at the start too: an earlier agent may have left some
+      if (last !== '') await nft.deleteTable({ family: 'inet', name: table }, signal);
+      last = '';
+      return;
+    }
+    peers ??= watchPeers(informers, () => settler.request());
+    if (!peers.every(({ hasSynced }) => hasSynced)) return;
+    const [pods, namespaces] = peers;
+    const rules = podRules({
+      policies: policies.lister.list(),
+      pods: pods.lister.list(),
+      namespaces: new Map(namespaces.lister.list().map(({ metadata }) => [metadata.name ?? '', metadata.labels ?? {}])),
+      nodeName,
+    });
+    const script = policyRuleset({ table, pods: rules });
+    if (script === last) return;
+    await nft.apply(script, signal);
+    last = script;
+  });
+  const changed = (): void => settler.request();
+  policies.addHandler(changed);
+  void policies.whenSynced().then(changed);
+  await settler.run(signal);
+}
+
+function watchPeers(informers: Informers, changed: () => void) {
+  const pods = informers.for(PodKind);
+  const namespaces = informers.for(NamespaceKind);
+  pods.addHandler(changed);
+  namespaces.addHandler(changed);
+  void Promise.all([pods.whenSynced(), namespaces.whenSynced()]).then(changed);
+  return [pods, namespaces] as const;
+}
