@@ -260,6 +260,9 @@ describe('the platform operators', () => {
     await world.client.patch(VirtualMachineKind, held, { metadata: { finalizers: null } }, { type: 'merge' });
     await world.advance(1_000);
     expect(await world.exists(KubeVirtKind, 'kubevirt/kubevirt')).toBe(false);
+    // nor is anything left for whoever makes the namespace anew
+    expect(await world.exists(ServiceAccountKind, 'kubevirt/kubevirt-handler')).toBe(false);
+    expect(await world.exists(ClusterRoleBindingKind, 'kubevirt-handler')).toBe(false);
   });
 
   it('keep the storage classes and the CDI configuration', async () => {
