@@ -1,3 +1,4 @@
+import { ingestImageArchive, isImageArchive } from './image-archive.ts';
 import { ImportError } from './import-error.ts';
 import { ingest, type IngestDeps, type IngestResult } from './ingest.ts';
 import { readAll } from './read-all.ts';
@@ -8,15 +9,18 @@ const TOO_LARGE = 'The OVF document of the appliance is too large';
 
 /**
  * Imports the disk of a virtual appliance (OVA): a tar archive that begins with an OVF document, whose disks are members.
- * One with several disks needs `deps.member`, the name of one. Throws ImportError for any other archive.
+ * One with several disks needs `deps.member`, the name of one. Also the disk of a containerDisk that comes as an archive of
+ * its image. Throws ImportError for any other archive.
  */
 export async function ingestAppliance(tar: AsyncIterable<Buffer>, deps: IngestDeps, signal: AbortSignal): Promise<IngestResult> {
   let disks: readonly string[] | undefined;
   let result: IngestResult | undefined;
-  for await (const entry of tarEntries(tar)) {
+  const entries = tarEntries(tar);
+  for await (const entry of entries) {
     const { name, type } = entry.header;
     const isFile = type === 'file' || type === 'contiguous-file';
     if (isFile && disks === undefined) {
+      if (isImageArchive(name)) return await ingestImageArchive(entry, entries, deps, signal);
       if (!/\.ovf$/i.test(name)) break;
       const document = await readAll(entry as AsyncIterable<Buffer>, MAX_DESCRIPTOR_BYTES, TOO_LARGE);
       disks = disksOf(document.toString('utf8'));

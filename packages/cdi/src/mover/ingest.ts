@@ -41,6 +41,8 @@ export interface IngestDeps {
   readonly bootId: string;
   /** Name of the disk to take from an appliance. */
   readonly member?: string;
+  /** OCI name of the architecture whose disk is taken from an image of several. */
+  readonly architecture?: string;
   /** The bytes come from an appliance already. */
   readonly isMember?: boolean;
   /** Called when the whole image is here and passed every check, before it is converted. */

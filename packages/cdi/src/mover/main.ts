@@ -7,9 +7,11 @@ import { importHttp } from './http-import.ts';
 import type { ImageTools } from './image-tools.ts';
 import { explainWriteError, formatBytes, ImportError } from './import-error.ts';
 import { clearFile, type IngestDeps, type IngestResult } from './ingest.ts';
+import { importLocalImage, isLocalImage, type LocalImageDeps } from './local-image.ts';
 import { type MoverEnv, type MoverTask, readTask } from './options.ts';
 import { preallocate } from './preallocate.ts';
 import { ProgressReporter } from './progress.ts';
+import type { RegistryDeps } from './registry-client.ts';
 import { importRegistryFiles } from './registry-files.ts';
 import { importRegistry } from './registry-import.ts';
 import { receiveUploads } from './upload/upload-server.ts';
@@ -66,6 +68,7 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
     destination: task.destination,
     workDir: task.workDir,
     tools: io.tools,
+    architecture: task.architecture,
     progress: new ProgressReporter(io.clock, io.progress),
     clock: io.clock,
     bootId: io.bootId,
@@ -83,6 +86,7 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
         {
           ...deps,
           download,
+          allowedDirectories: task.allowedDirectories,
           insecureRegistries: task.insecureRegistries,
           architecture: task.architecture,
           isArchitectureChosen: task.isArchitectureChosen,
@@ -98,11 +102,12 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
 /** What follows `#` is for the importer: servers do not see it. */
 const memberOf = ({ hash }: URL): { member?: string } => (hash.length > 1 ? { member: decodeURIComponent(hash.slice(1)) } : {});
 
-const pull = (
-  { reference, files }: MoverTask['source'] & { readonly kind: 'registry' },
-  deps: Parameters<typeof importRegistry>[1],
-  signal: AbortSignal,
-) => (files === undefined ? importRegistry(reference, deps, signal) : importRegistryFiles(reference, files, deps, signal));
+type RegistryTask = MoverTask['source'] & { readonly kind: 'registry' };
+
+function pull({ reference, files }: RegistryTask, deps: LocalImageDeps & RegistryDeps, signal: AbortSignal) {
+  if (files !== undefined) return importRegistryFiles(reference, files, deps, signal);
+  return isLocalImage(reference) ? importLocalImage(reference, deps, signal) : importRegistry(reference, deps, signal);
+}
 
 async function makeBlank({ destination }: MoverTask): Promise<IngestResult> {
   await wipe(destination);

@@ -5,6 +5,7 @@ import { type Checksum, parseChecksum } from './checksum.ts';
 import { gcsObject } from './gcs.ts';
 import { ImportError } from './import-error.ts';
 import type { Destination } from './ingest.ts';
+import { isLocalImage } from './local-image.ts';
 import type { Credentials } from './registry-client.ts';
 import { registryCredentials } from './registry-credentials.ts';
 import { parseImageReference } from './registry-reference.ts';
@@ -34,6 +35,8 @@ export interface SourceTask {
   readonly architecture: string;
   readonly isArchitectureChosen: boolean;
   readonly allowedAddresses: readonly string[];
+  /** Directories of the node that images may be read from. */
+  readonly allowedDirectories: readonly string[];
   readonly insecureRegistries: readonly string[];
   readonly stallMs: number;
   /** Of a download; absent: as many as pay. */
@@ -58,6 +61,7 @@ const ARGUMENTS = {
   intake: { type: 'string' },
   file: { type: 'string', multiple: true },
   'allow-address': { type: 'string', multiple: true },
+  'allow-directory': { type: 'string', multiple: true },
   'insecure-registry': { type: 'string', multiple: true },
   'stall-ms': { type: 'string' },
   'retry-base-ms': { type: 'string' },
@@ -105,6 +109,7 @@ export async function readSource(argv: readonly string[], env: MoverEnv): Promis
     architecture: env.IMPORTER_REGISTRY_IMAGE_ARCHITECTURE || hostArchitecture(process.arch),
     isArchitectureChosen: Boolean(env.IMPORTER_REGISTRY_IMAGE_ARCHITECTURE),
     allowedAddresses: values['allow-address'] ?? [],
+    allowedDirectories: values['allow-directory'] ?? [],
     insecureRegistries: values['insecure-registry'] ?? [],
     stallMs: Number(values['stall-ms'] ?? 60_000),
     ...(values.connections !== undefined && { connections: Number(values.connections) }),
@@ -162,7 +167,9 @@ function unsupported(kind: string): string {
 function credentialsOf(env: MoverEnv, source: MoverSource): Credentials | undefined {
   const { IMPORTER_ACCESS_KEY_ID: username, IMPORTER_SECRET_KEY: password, IMPORTER_REGISTRY_CONFIG: config } = env;
   if (username) return { username, password: password ?? '' };
-  return config && source.kind === 'registry' ? registryCredentials(config, parseImageReference(source.reference)) : undefined;
+  return config && source.kind === 'registry' && !isLocalImage(source.reference)
+    ? registryCredentials(config, parseImageReference(source.reference))
+    : undefined;
 }
 
 const basicAuth = (credentials: Credentials | undefined): Record<string, string> =>

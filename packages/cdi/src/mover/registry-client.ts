@@ -30,7 +30,7 @@ export interface Descriptor {
   readonly size: number;
 }
 
-interface Manifest {
+export interface Manifest {
   readonly mediaType?: string;
   readonly config?: Descriptor;
   readonly layers?: readonly Descriptor[];
@@ -73,8 +73,9 @@ export class RegistryClient {
   /** Chooses the manifest of this platform. Throws ImportError with what the registry said. */
   async resolve(signal: AbortSignal): Promise<ResolvedImage> {
     const top = await this.manifest(this.image.reference, signal);
-    const choice = top.manifest.manifests?.find(
-      ({ platform }) => platform?.architecture === this.deps.architecture && (platform.os ?? 'linux') === 'linux',
+    const choice = chooseManifest(
+      top.manifest.manifests?.filter(({ platform }) => platform !== undefined),
+      this.deps.architecture,
     );
     if (choice !== undefined && !isDescriptor(choice)) throw this.notAnImage();
     if (top.manifest.manifests !== undefined && choice === undefined)
@@ -257,8 +258,17 @@ export function readManifest(text: string): Manifest | undefined {
   return isList(layers, isObject) && isList(manifests, hasPlatform) ? (value as Manifest) : undefined;
 }
 
-const isDescriptor = ({ digest, size }: Descriptor): boolean =>
+export const isDescriptor = ({ digest, size }: Descriptor): boolean =>
   typeof digest === 'string' && isDigest(digest) && Number.isSafeInteger(size) && size >= 0;
+
+/** The entry of an index for an architecture; one that names none may be of any. */
+export const chooseManifest = (
+  manifests: Manifest['manifests'],
+  architecture: string,
+): NonNullable<Manifest['manifests']>[number] | undefined =>
+  manifests?.find(
+    ({ platform }) => platform === undefined || (platform.architecture === architecture && (platform.os ?? 'linux') === 'linux'),
+  );
 
 /** A token that can stand in a header; registries use both names. */
 export function readToken(text: string): string | undefined {

@@ -24,26 +24,42 @@ export async function importRegistry(
   const resolved = await client.resolve(signal);
   const { layers, digest } = resolved;
   const labels = deps.destination.isClaim ? await client.labels(resolved, signal) : {};
+  return { ...(await importDisk({ name: reference, layers }, client, deps, signal)), imageDigest: digest, labels };
+}
+
+/** Where the layers of an image come from. */
+export interface Blobs {
+  /** The end throws unless the bytes are those that the descriptor names. */
+  blob(descriptor: Descriptor, signal: AbortSignal): AsyncIterable<Buffer>;
+}
+
+/** Imports the one file below `/disk` of an image whose layers are known. */
+export async function importDisk(
+  { name, layers }: { readonly name: string; readonly layers: readonly Descriptor[] },
+  blobs: Blobs,
+  deps: IngestDeps,
+  signal: AbortSignal,
+): Promise<IngestResult> {
   // the topmost layer that has the file wins, unless a layer above it has deleted it
   for (const layer of [...layers].reverse()) {
-    const found = await importLayer(layer, client, deps, signal);
+    const found = await importLayer(layer, blobs, deps, signal);
     if (found === 'deleted') break;
-    if (found !== undefined) return { ...found, imageDigest: digest, labels };
+    if (found !== undefined) return found;
   }
   throw new ImportError(
     'InvalidImage',
-    `Failed to pull image: ${reference} holds no disk image in directory /disk: it is not a containerDisk`,
+    `Failed to pull image: ${name} holds no disk image in directory /disk: it is not a containerDisk`,
   );
 }
 
 async function importLayer(
   layer: Descriptor,
-  client: RegistryClient,
-  deps: IngestDeps & RegistryDeps,
+  blobs: Blobs,
+  deps: IngestDeps,
   signal: AbortSignal,
 ): Promise<IngestResult | 'deleted' | undefined> {
   let result: IngestResult | 'deleted' | undefined;
-  for await (const entry of layerEntries(layer, client, deps, signal)) {
+  for await (const entry of layerEntries(layer, blobs, deps, signal)) {
     const path = normalizedPath(entry.header.name);
     if (isWhiteout(path)) result ??= 'deleted';
     const isDisk = entry.header.type === 'file' && /^disk\/[^/]+$/.test(path) && !path.startsWith('disk/.wh.');
@@ -57,11 +73,11 @@ async function importLayer(
 /** Entries of a layer's archive; each must be read or resumed. When it ends, the layer's digest has been checked. */
 export async function* layerEntries(
   layer: Descriptor,
-  client: RegistryClient,
+  blobs: Blobs,
   deps: IngestDeps,
   signal: AbortSignal,
 ): AsyncGenerator<TarEntry, void> {
-  const { header, stream } = await peek(counted(client.blob(layer, signal), layer.size, deps));
+  const { header, stream } = await peek(counted(blobs.blob(layer, signal), layer.size, deps));
   const compression = detectCompression(header);
   const tar = compression === undefined ? stream : decompress(compression, stream, deps.tools, signal);
   // to the last byte, because only then the digest has been checked

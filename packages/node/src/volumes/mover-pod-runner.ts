@@ -25,6 +25,8 @@ import type { VolumeStore } from './volume-store.ts';
 export const PROGRESS_ANNOTATION = 'slipway.dev/progress';
 /** On CDIConfig `config`: addresses that imports may reach although they are loopback, link-local or metadata. */
 export const ALLOWED_ADDRESSES_ANNOTATION = 'slipway.dev/allowed-import-addresses';
+/** On CDIConfig `config`: directories of the node whose images may be imported. */
+export const ALLOWED_DIRECTORIES_ANNOTATION = 'slipway.dev/allowed-import-directories';
 
 export interface MoverRunnerDeps {
   readonly client: Client;
@@ -220,9 +222,11 @@ export class MoverPodRunner implements PodRunner {
 /** Arguments from CDIConfig and from the node's own settings. */
 export async function moverPolicy(client: Client, allowedAddresses: readonly string[], signal: AbortSignal): Promise<string[]> {
   const config = await client.get(CDIConfigKind, { namespace: '', name: 'config' }, { signal }).catch(ignoreNotFound);
-  const annotated = (config?.metadata.annotations?.[ALLOWED_ADDRESSES_ANNOTATION] ?? '').split(',').map((text) => text.trim());
-  const addresses = [...allowedAddresses, ...annotated].filter((text) => text !== '');
+  const listed = (annotation: string): string[] =>
+    (config?.metadata.annotations?.[annotation] ?? '').split(',').flatMap((text) => text.trim() || []);
+  const addresses = [...allowedAddresses, ...listed(ALLOWED_ADDRESSES_ANNOTATION)];
   return [
+    ...listed(ALLOWED_DIRECTORIES_ANNOTATION).flatMap((directory) => ['--allow-directory', directory]),
     ...addresses.flatMap((address) => ['--allow-address', address]),
     ...(config?.spec.insecureRegistries ?? []).flatMap((registry) => ['--insecure-registry', registry]),
   ];
