@@ -147,7 +147,7 @@ function sourceEnvironment(annotations: Readonly<Record<string, string>>): core.
     ...variable('IMPORTER_UUID', annotations[Annotation.importUuid]),
     ...variable('IMPORTER_BACKING_FILE', annotations[Annotation.importBackingFile]),
     ...variable('IMPORTER_THUMBPRINT', annotations[Annotation.importThumbprint]),
-    ...variable('PREALLOCATION', annotations[Annotation.preallocation] ?? 'false'),
+    ...variable('PREALLOCATION', annotations[Annotation.preallocation]),
     ...(secret === undefined ? [] : secretEnvironment(secret, annotations[Annotation.importSource])),
     ...numbered(annotations, Annotation.importExtraHeader).flatMap((line, index) =>
       variable(`IMPORTER_EXTRA_HEADER_${index}`, line),

@@ -14,6 +14,7 @@ export const uploadPodName = (claimName: string): string => `cdi-upload-${claimN
 export function uploadPod(claim: PersistentVolumeClaim): Pod {
   const { name = '', namespace = '', annotations = {}, labels = {}, uid = '' } = claim.metadata;
   const size = tryParseQuantity(claim.spec?.resources?.requests?.['storage']);
+  const preallocation = annotations[Annotation.preallocation];
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -48,7 +49,7 @@ export function uploadPod(claim: PersistentVolumeClaim): Pod {
             { name: 'IMPORTER_SOURCE', value: 'none' },
             { name: 'IMPORTER_CONTENTTYPE', value: annotations[Annotation.contentType] || 'kubevirt' },
             ...(size === undefined ? [] : [{ name: 'UPLOAD_IMAGE_SIZE', value: String(quantityValue(size)) }]),
-            { name: 'PREALLOCATION', value: annotations[Annotation.preallocation] ?? 'false' },
+            ...(preallocation === undefined ? [] : [{ name: 'PREALLOCATION', value: preallocation }]),
           ],
           resources: { requests: { cpu: '100m', memory: '60M' }, limits: { cpu: '750m', memory: '600M' } },
           volumeMounts: [{ name: 'cdi-data-vol', mountPath: '/data' }],

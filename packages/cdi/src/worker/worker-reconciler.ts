@@ -1,4 +1,6 @@
 import {
+  CDIConfigKind,
+  CDIKind,
   type core,
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
@@ -14,6 +16,7 @@ import {
   type ControllerRegistration,
   done,
   type EventRecorder,
+  type Informers,
   type Lister,
   owned,
   type Reconciler,
@@ -21,6 +24,7 @@ import {
 } from '@slipway/runtime';
 import { Annotation, PROPAGATED_LABEL } from '../constants.ts';
 import { kindOf, waitsForConsumer } from '../data-volume/data-volume-status.ts';
+import { type WorkerSettings, withSettings } from './worker-settings.ts';
 
 type ContainerStatus = core.ContainerStatus;
 
@@ -49,9 +53,20 @@ export const workerController = (name: string, work: Work): ControllerRegistrati
       claims: informers.lister(PersistentVolumeClaimKind),
       pods: informers.lister(PodKind),
       classes: informers.lister(StorageClassKind),
+      settings: workerSettings(informers),
     }),
   }),
 });
+
+/** Reads what the administrator says now. */
+function workerSettings(informers: Informers): () => WorkerSettings {
+  const configs = informers.lister(CDIConfigKind);
+  const cdis = informers.lister(CDIKind);
+  return () => ({
+    config: configs.get({ namespace: '', name: 'config' }),
+    placement: cdis.list().find(({ status }) => status?.phase !== 'Error')?.spec.workload,
+  });
+}
 
 interface WorkerDeps {
   readonly client: Client;
@@ -59,6 +74,7 @@ interface WorkerDeps {
   readonly claims: Lister<PersistentVolumeClaim>;
   readonly pods: Lister<Pod>;
   readonly classes: Lister<StorageClass>;
+  readonly settings: () => WorkerSettings;
 }
 
 // KubeVirt-compat: who names one of the four has chosen all of them
@@ -97,7 +113,7 @@ class WorkerReconciler implements Reconciler {
 
   private async createPod(claim: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
     if (!this.mayStart(claim)) return;
-    const pod = this.work.podFor(claim);
+    const pod = withSettings(this.work.podFor(claim), this.deps.settings());
     await this.deps.client.create(PodKind, pod, { signal }).catch((error: unknown) => {
       if (!isAlreadyExists(error)) throw error;
     });
