@@ -47,7 +47,7 @@ export const cdiConfigController: ControllerRegistration = {
           const current = configs.get(CONFIG_KEY);
           // the kinds of CDI have no status subresource: one write carries both
           const next: cdi.CDIConfig = { ...(current ?? newConfig()), spec };
-          next.status = { ...configStatus(next, classes.list()), ...uploadProxy(settings) };
+          next.status = { ...configStatus(next, classes.list()), ...uploadProxy(settings, spec.uploadProxyURLOverride) };
           if (current === undefined) await client.create(CDIConfigKind, next, { signal });
           else if (!deepEqual(next, current)) await client.update(CDIConfigKind, next, { signal });
           return done;
@@ -65,13 +65,17 @@ const newConfig = (): cdi.CDIConfig => ({
 });
 
 /** Uploads are taken at the address of the API itself, whose authority clients can check. */
-function uploadProxy({ apiUrl, caBundle }: PlatformSettings): { uploadProxyURL?: string; uploadProxyCA?: string } {
+function uploadProxy(
+  { apiUrl, caBundle }: PlatformSettings,
+  override: string | undefined,
+): { uploadProxyURL?: string; uploadProxyCA?: string } {
+  if (override) return { uploadProxyURL: override, ...(caBundle !== '' && { uploadProxyCA: caBundle }) };
   if (apiUrl === undefined) return {};
   // KubeVirt-compat: without a scheme, which clients put in front
   return { uploadProxyURL: apiUrl.replace(/^https:\/\//, ''), ...(caBundle !== '' && { uploadProxyCA: caBundle }) };
 }
 
-function configStatus({ spec, status }: cdi.CDIConfig, classes: readonly StorageClass[]): NonNullable<cdi.CDIConfig['status']> {
+function configStatus({ spec }: cdi.CDIConfig, classes: readonly StorageClass[]): NonNullable<cdi.CDIConfig['status']> {
   const global = spec.filesystemOverhead?.global ?? FILESYSTEM_OVERHEAD;
   const names = classes.map(({ metadata }) => metadata.name ?? '').sort();
   // node-local volumes are directories: nothing is taken away from what was asked for
@@ -82,7 +86,6 @@ function configStatus({ spec, status }: cdi.CDIConfig, classes: readonly Storage
     spec.filesystemOverhead?.storageClass?.[name] ?? (withoutOverhead.has(name) ? '0' : global);
   const scratch = names.find((name) => name === spec.scratchSpaceStorageClass);
   return {
-    ...status,
     defaultPodResourceRequirements: spec.podResourceRequirements ?? {
       limits: { cpu: '750m', memory: '600M' },
       requests: { cpu: '100m', memory: '60M' },
