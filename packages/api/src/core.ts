@@ -26,6 +26,7 @@ export type PersistentVolumeClaim = Served<core.PersistentVolumeClaim>;
 export type CoreEvent = Served<core.Event>;
 export type Lease = Served<coordination.Lease>;
 export type StorageClass = Served<storage.StorageClass>;
+export type CSIStorageCapacity = Served<storage.CSIStorageCapacity>;
 export type ControllerRevision = Served<apps.ControllerRevision>;
 export type ClusterRole = Served<rbac.ClusterRole>;
 export type ClusterRoleBinding = Served<rbac.ClusterRoleBinding>;

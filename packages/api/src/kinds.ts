@@ -223,6 +223,11 @@ export const PriorityClassKind = kind('scheduling.k8s.io/v1', 'PriorityClass', '
 export const EndpointSliceKind = kind<EndpointSlice>('discovery.k8s.io/v1', 'EndpointSlice', 'endpointslices');
 export const NetworkPolicyKind = kind<NetworkPolicy>('networking.k8s.io/v1', 'NetworkPolicy', 'networkpolicies');
 export const CSIDriverKind = kind('storage.k8s.io/v1', 'CSIDriver', 'csidrivers', false);
+export const CSIStorageCapacityKind = kind<core.CSIStorageCapacity>(
+  'storage.k8s.io/v1',
+  'CSIStorageCapacity',
+  'csistoragecapacities',
+);
 export const VolumeAttachmentKind = kind('storage.k8s.io/v1', 'VolumeAttachment', 'volumeattachments', false);
 export const CustomResourceDefinitionKind = kind(
   'apiextensions.k8s.io/v1',

@@ -1,10 +1,12 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { cdiOperator } from './cdi/index.ts';
 import { kubeVirtOperator, sspOperator } from './components/index.ts';
+import { hostPathOperator, storageCapacityController } from './host-path/index.ts';
 import { hyperConvergedController } from './hyperconverged/index.ts';
 import { cdiConfigController, storageClassController } from './storage/index.ts';
 
 export { cdiAdmission } from './cdi/cdi-admission.ts';
+export { hostPathAdmission } from './host-path/index.ts';
 export { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 export * from './kinds.ts';
 
@@ -14,6 +16,8 @@ export const operators: readonly ControllerRegistration[] = [
   kubeVirtOperator,
   cdiOperator,
   sspOperator,
+  hostPathOperator,
+  storageCapacityController,
   storageClassController,
   cdiConfigController,
 ];

@@ -32,7 +32,7 @@ import {
   virtApiRules,
   virtualMachineSubresources,
 } from '@slipway/controllers';
-import { cdiAdmission, convertHyperConverged, operators } from '@slipway/operators';
+import { cdiAdmission, convertHyperConverged, hostPathAdmission, operators } from '@slipway/operators';
 import {
   componentRights,
   componentUser,
@@ -168,6 +168,7 @@ async function createApi(
         isPlatform: platformUserIn([INSTALL_NAMESPACE], () => facts()?.kubeVirtNamespace()),
       }),
       cdiAdmission({ client }),
+      hostPathAdmission,
       dataImportCronAdmission,
       objectTransferAdmission,
       claimAdmission({ client }),

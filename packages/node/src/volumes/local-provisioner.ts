@@ -26,7 +26,15 @@ import {
 import { isMine, volumeUidOf } from './local-volume.ts';
 import { dropFinalizer, ignoreNotFound } from './object-writes.ts';
 import { type DeclaredPools, nodePools } from './pools/node-pools.ts';
-import { type CloneSource, planProvision, type ProvisionPlan, PROVISIONER_FINALIZER, volumeFor } from './provision-plan.ts';
+import { PoolRoom } from './pools/pool-room.ts';
+import {
+  type CloneSource,
+  planProvision,
+  type ProvisionPlan,
+  PROVISIONER_FINALIZER,
+  volumeFor,
+  type VolumePlan,
+} from './provision-plan.ts';
 import { VolumeError } from './volume-error.ts';
 import type { VolumeStore } from './volume-store.ts';
 
@@ -76,9 +84,13 @@ const GRANT_DELAY_MS = 4000;
 
 class ProvisionReconciler implements Reconciler {
   private readonly deps: ReconcilerDeps;
+  private readonly room: PoolRoom;
 
   constructor(deps: ReconcilerDeps) {
     this.deps = deps;
+    const { nodeName, store, volumes, claims } = deps;
+    const isClaimed = (uid: string): boolean => claims.list().some(({ metadata }) => metadata.uid === uid);
+    this.room = new PoolRoom({ nodeName, pools: store.pools, volumes: () => volumes.list(), isClaimed });
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Result> {
@@ -133,6 +145,7 @@ class ProvisionReconciler implements Reconciler {
     const uid = claim.metadata.uid ?? '';
     if (plan.pool !== undefined) await store.pools.declare(await this.deps.declaredPools(signal));
     await store.pools.place(uid, plan.pool);
+    await this.promise(uid, plan.pool, plan);
     const how = plan.clone && (await this.clone(plan.clone, claim, plan.sizeBytes, signal));
     if (how === undefined) await store.create(uid, plan.sizeBytes);
     const volume = volumeFor(claim, { ...plan, nodeName, directory: store.directory(uid) });
@@ -141,6 +154,21 @@ class ProvisionReconciler implements Reconciler {
     });
     const source = how === undefined ? '' : ` as a clone of ${plan.clone?.namespace}/${plan.clone?.name} (${how})`;
     events.normal(claim, 'ProvisioningSucceeded', `Successfully provisioned volume ${volume.metadata.name}${source}`);
+  }
+
+  /** A volume that cannot be promised is not remembered either. */
+  private async promise(
+    uid: string,
+    pool: string | undefined,
+    { sizeBytes, overcommit }: Pick<VolumePlan, 'sizeBytes' | 'overcommit'>,
+  ): Promise<void> {
+    const { store } = this.deps;
+    try {
+      await this.room.promise(uid, pool, sizeBytes, overcommit);
+    } catch (error) {
+      if ((await store.read(uid)) === undefined) await store.pools.forget(uid);
+      throw error;
+    }
   }
 
   private async clone(
@@ -210,7 +238,9 @@ class ProvisionReconciler implements Reconciler {
     const { store, client, events } = this.deps;
     const volume = this.volumeOf(claim);
     if (volume === undefined) return;
-    await store.expand(volumeUidOf(volume), plan.sizeBytes, signal);
+    const volumeUid = volumeUidOf(volume);
+    await this.promise(volumeUid, store.pools.poolOf(volumeUid), plan);
+    await store.expand(volumeUid, plan.sizeBytes, signal);
     const storage = claim.spec?.resources?.requests?.storage;
     const patch = { spec: { capacity: { storage } } };
     await client.patch(PersistentVolumeKind, { namespace: '', name: plan.volumeName }, patch, { type: 'merge', signal });

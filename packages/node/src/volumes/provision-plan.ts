@@ -39,12 +39,14 @@ export interface VolumePlan {
   readonly provisioner: string;
   /** Undefined: in the node's own directory. */
   readonly pool?: string;
+  /** How often the file system may be promised; as often as you like unless given. */
+  readonly overcommit?: number;
 }
 
 export type ProvisionPlan =
   | { readonly action: 'none' }
   | ({ readonly action: 'create' } & VolumePlan)
-  | { readonly action: 'expand'; readonly sizeBytes: number; readonly volumeName: string }
+  | ({ readonly action: 'expand'; readonly volumeName: string } & Pick<VolumePlan, 'sizeBytes' | 'overcommit'>)
   | { readonly action: 'refuse'; readonly reason: string; readonly message: string };
 
 /** Bytes of a quantity; 0 when it is none. */
@@ -66,9 +68,9 @@ export function planProvision({ nodeName, claim, storageClass, volume }: Provisi
   const { spec, metadata } = claim;
   if (metadata.deletionTimestamp !== undefined) return { action: 'none' };
   const sizeBytes = bytesOf(spec?.resources?.requests?.storage);
-  if (volume !== undefined) return planExpansion({ nodeName, claim, volume, sizeBytes });
+  if (volume !== undefined) return planExpansion({ nodeName, claim, storageClass, volume, sizeBytes });
   if (!isForNode({ nodeName, claim, storageClass })) return { action: 'none' };
-  const complaint = complaintAbout(spec, sizeBytes, storageClass?.provisioner);
+  const complaint = complaintAbout(spec, sizeBytes, storageClass);
   if (complaint !== undefined) return { action: 'refuse', reason: 'ProvisioningFailed', message: complaint };
   const clone = cloneSourceOf(claim);
   if (clone === 'populator') return { action: 'none' };
@@ -81,6 +83,7 @@ export function planProvision({ nodeName, claim, storageClass, volume }: Provisi
     provisioner,
     ...(clone && { clone }),
     ...(pool !== undefined && { pool }),
+    ...overcommitOf(storageClass),
   };
 }
 
@@ -92,22 +95,36 @@ const isForNode = ({ nodeName, claim, storageClass }: Omit<ProvisionFacts, 'volu
 function complaintAbout(
   spec: PersistentVolumeClaim['spec'],
   sizeBytes: number,
-  provisioner: string | undefined,
+  storageClass: StorageClass | undefined,
 ): string | undefined {
+  const { provisioner, parameters = {} } = storageClass ?? {};
   if (spec?.selector !== undefined) return 'claim.spec.selector is not supported: leave it out';
   if (spec?.accessModes?.includes('ReadWriteMany'))
     return 'class "local" keeps volumes on one node and cannot offer ReadWriteMany: ask for ReadWriteOnce, or use a shared class';
   if (spec?.volumeMode === 'Block' && HOSTPATH_PROVISIONERS.some((name) => name === provisioner))
     return `provisioner ${provisioner} has no block volumes: leave volumeMode out, or use a class of local.slipway.dev with parameter pool`;
+  const overcommit = parameters[OVERCOMMIT_PARAMETER];
+  if (overcommit !== undefined && !OVERCOMMIT.test(overcommit))
+    return `parameter ${OVERCOMMIT_PARAMETER} of the class is "${overcommit}": say how often the file system may be promised, for example "1.5"`;
   return sizeBytes <= 0 ? 'the claim requests no storage' : undefined;
+}
+
+/** Parameter of a class; without it volumes are promised as long as each fits by itself. */
+const OVERCOMMIT_PARAMETER = 'overcommit';
+const OVERCOMMIT = /^\d{1,4}(\.\d{1,3})?$/;
+
+function overcommitOf(storageClass: StorageClass | undefined): { readonly overcommit?: number } {
+  const text = storageClass?.parameters?.[OVERCOMMIT_PARAMETER];
+  return text !== undefined && OVERCOMMIT.test(text) ? { overcommit: Number(text) } : {};
 }
 
 function planExpansion({
   nodeName,
   claim,
+  storageClass,
   volume,
   sizeBytes,
-}: Pick<ProvisionFacts, 'nodeName' | 'claim'> & {
+}: Omit<ProvisionFacts, 'volume'> & {
   volume: PersistentVolume;
   sizeBytes: number;
 }): ProvisionPlan {
@@ -116,7 +133,7 @@ function planExpansion({
     nodeOf(volume) === nodeName &&
     volume.spec?.claimRef?.uid === claim.metadata.uid;
   if (!isMine || sizeBytes <= bytesOf(volume.spec?.capacity?.storage)) return { action: 'none' };
-  return { action: 'expand', sizeBytes, volumeName: volume.metadata.name ?? '' };
+  return { action: 'expand', sizeBytes, volumeName: volume.metadata.name ?? '', ...overcommitOf(storageClass) };
 }
 
 /** Kubernetes' own data source, or CDI's request; a data source of another kind is somebody else's to fill. */

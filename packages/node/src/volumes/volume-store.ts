@@ -137,11 +137,10 @@ export class VolumeStore {
     return record;
   }
 
-  /** Makes a blank disk of one hole; does nothing when the volume exists. Throws `NoSpace` when it can never be filled. */
+  /** Makes a blank disk of one hole; does nothing when the volume exists. */
   async create(volumeUid: string, sizeBytes: number): Promise<void> {
     await this.locked(volumeUid, async () => {
       if ((await this.read(volumeUid)) !== undefined) return;
-      await this.checkSpace(volumeUid, sizeBytes);
       const directory = this.directory(volumeUid);
       await makeDirectory(directory, 0o700);
       await makeHole(join(directory, DISK_NAME), sizeBytes);
@@ -390,16 +389,6 @@ export class VolumeStore {
     for (const name of await readdir(directory)) await ownFile(join(directory, name), uid);
     await chown(directory, uid, uid);
     return directory;
-  }
-
-  private async checkSpace(volumeUid: string, sizeBytes: number): Promise<void> {
-    const pool = this.pools.poolOf(volumeUid);
-    const { totalBytes } = await this.pools.space(pool);
-    if (sizeBytes > totalBytes)
-      throw new VolumeError(
-        'ProvisioningFailed',
-        `The claim asks for ${sizeBytes} bytes, the file system of ${pool === undefined ? 'this node' : `storage pool "${pool}"`} has ${totalBytes} in all: request less`,
-      );
   }
 
   private async locked<T>(volumeUid: string, action: () => Promise<T>): Promise<T> {

@@ -1,6 +1,8 @@
 import { deepEqual, isAlreadyExists } from '@slipway/apimachinery';
 import {
   type cdi,
+  isLocalProvisioner,
+  LOCAL_PROVISIONER,
   CDIKind,
   type StorageClass,
   StorageClassKind,
@@ -21,7 +23,6 @@ import { activeCdi, CONFIG_AUTHORITY } from '../cdi/active-cdi.ts';
 import { CDIConfigKind } from '../kinds.ts';
 
 const RETRY_MS = 250;
-const LOCAL = 'local.slipway.dev';
 const CONFIG_KEY = { namespace: '', name: 'config' };
 /** Share of a file system volume that is kept back for the file system itself. */
 const FILESYSTEM_OVERHEAD = '0.06';
@@ -80,7 +81,7 @@ function configStatus({ spec }: cdi.CDIConfig, classes: readonly StorageClass[])
   const names = classes.map(({ metadata }) => metadata.name ?? '').sort();
   // node-local volumes are directories: nothing is taken away from what was asked for
   const withoutOverhead = new Set(
-    classes.filter(({ provisioner }) => provisioner === LOCAL).map(({ metadata }) => metadata.name),
+    classes.filter(({ provisioner }) => isLocalProvisioner(provisioner)).map(({ metadata }) => metadata.name),
   );
   const overheadOf = (name: string): string =>
     spec.filesystemOverhead?.storageClass?.[name] ?? (withoutOverhead.has(name) ? '0' : global);
@@ -115,7 +116,7 @@ function localClass(name: string, volumeBindingMode: string, annotations: Record
     apiVersion: 'storage.k8s.io/v1',
     kind: 'StorageClass',
     metadata: { name, annotations },
-    provisioner: LOCAL,
+    provisioner: LOCAL_PROVISIONER,
     reclaimPolicy: 'Delete',
     volumeBindingMode,
     allowVolumeExpansion: true,
@@ -127,7 +128,7 @@ const SNAPSHOT_CLASS: VolumeSnapshotClass = {
   apiVersion: 'snapshot.storage.k8s.io/v1',
   kind: 'VolumeSnapshotClass',
   metadata: { name: 'local', annotations: { [DEFAULT_SNAPSHOT_CLASS]: 'true' } },
-  driver: LOCAL,
+  driver: LOCAL_PROVISIONER,
   deletionPolicy: 'Delete',
 };
 

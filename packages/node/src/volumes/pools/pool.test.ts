@@ -1,8 +1,9 @@
-import type { HostPathProvisioner } from '@slipway/api';
-import { built, storageClass } from '@slipway/testkit';
-import { HostPathProvisionerKind } from '@slipway/api';
+import { type HostPathProvisioner, HostPathProvisionerKind, type PersistentVolume } from '@slipway/api';
+import { built, pvc, storageClass } from '@slipway/testkit';
 import { describe, expect, it } from 'vitest';
 import { isFor } from './node-pools.ts';
+import { volumeFor } from '../provision-plan.ts';
+import { complaintAboutRoom, PoolRoom } from './pool-room.ts';
 import { complaintAboutPool, declaredPools, poolOfClass } from './pool.ts';
 import { isNews } from './pool-reporter.ts';
 
@@ -82,5 +83,46 @@ describe('a report is news', () => {
     ['it is gone', { problem: 'gone' }, true],
   ])('when %s', (_, change, expected) => {
     expect(isNews([report], [{ ...report, ...change }])).toBe(expected);
+  });
+});
+
+describe('room in a pool of 100 with 90 promised', () => {
+  it.each<[string, number, number | undefined, string | undefined]>([
+    ['is thin', 80, undefined, undefined],
+    ['is not for one that is larger than all', 101, undefined, 'request less'],
+    ['is counted when the class says so', 11, 1, 'allows 1 times as much'],
+    ['is all given away', 10, 1, undefined],
+    ['is promised one and a half times', 60, 1.5, undefined],
+    ['is promised not more often', 61, 1.5, 'raise parameter overcommit'],
+  ])('%s', (_, sizeBytes, overcommit, complaint) => {
+    const limit = overcommit !== undefined && { overcommit };
+    const found = complaintAboutRoom({ pool: 'fast', sizeBytes, totalBytes: 100, promisedBytes: 90, ...limit });
+    if (complaint === undefined) expect(found).toBeUndefined();
+    else expect(found).toContain(complaint);
+  });
+
+  const volumeOf = (claimUid: string, sizeBytes: number): PersistentVolume => {
+    const facts = { nodeName: 'node1', provisioner: 'local.slipway.dev', reclaimPolicy: 'Delete', sizeBytes };
+    const volume = volumeFor(pvc('a/x').object, { ...facts, directory: `/pool/volumes/${claimUid}` });
+    return { ...volume, spec: { ...volume.spec, capacity: { storage: String(sizeBytes) } } };
+  };
+
+  it('is not promised twice before the first volume is seen, and is free again with its claim', async () => {
+    const volumes = [volumeOf('old', 50)];
+    const claims = new Set(['one', 'two']);
+    const room = new PoolRoom({
+      nodeName: 'node1',
+      pools: { space: () => Promise.resolve({ totalBytes: 100, freeBytes: 100 }), poolOf: () => undefined },
+      volumes: () => volumes,
+      isClaimed: (uid) => claims.has(uid),
+    });
+    await room.promise('one', undefined, 30, 1);
+    await room.promise('one', undefined, 30, 1); // tried again
+    await expect(room.promise('two', undefined, 30, 1)).rejects.toThrow('80 of the 100');
+    volumes.push(volumeOf('one', 30));
+    await expect(room.promise('two', undefined, 30, 1)).rejects.toThrow('80 of the 100');
+    await room.promise('two', undefined, 20, 1);
+    claims.delete('two');
+    await room.promise('one', undefined, 50, 1); // it grows
   });
 });
