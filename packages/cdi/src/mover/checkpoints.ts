@@ -19,12 +19,14 @@ export interface CheckpointDeps {
   readonly entry: (bytes: number) => Journal | undefined;
 }
 
-/** Writes down how far a transfer is, one entry at a time, while the transfer goes on. */
+/** Writes down how far a transfer is, while the transfer goes on. */
 export class Checkpoints {
   private noted: number;
   private durable: number;
   private durableMs: number;
-  private writing: Promise<void> | undefined;
+  private noting: Promise<void> | undefined;
+  private syncing: Promise<void> | undefined;
+  private isStopped = false;
   private failure: { readonly error: unknown } | undefined;
 
   private readonly deps: CheckpointDeps;
@@ -38,21 +40,19 @@ export class Checkpoints {
 
   /** To be called after every write. Throws what went wrong with an earlier entry. */
   note(): void {
-    if (this.failure !== undefined) throw this.failure.error;
-    if (this.writing !== undefined || this.deps.writer.position - this.noted < NOTE_BYTES) return;
-    this.writing = this.write()
-      .catch((error: unknown) => {
-        this.failure = { error };
-      })
-      .finally(() => {
-        this.writing = undefined;
-      });
+    this.throwIfFailed();
+    if (this.isStopped || this.noting !== undefined || this.deps.writer.position - this.noted < NOTE_BYTES) return;
+    this.noting = this.watched(this.writeNote()).finally(() => (this.noting = undefined));
+    // apart from the notes: a slow disk must not let them wait
+    if (this.syncing === undefined && this.isSyncDue())
+      this.syncing = this.watched(this.writeDurably()).finally(() => (this.syncing = undefined));
   }
 
   /** After the last byte. */
   async close(): Promise<void> {
-    await this.writing;
-    if (this.failure !== undefined) throw this.failure.error;
+    await this.noting;
+    await this.syncing;
+    this.throwIfFailed();
     await this.deps.writer.finish();
   }
 
@@ -60,26 +60,52 @@ export class Checkpoints {
   async finish(isDurable: boolean): Promise<void> {
     await this.close();
     const { writer, entry, workDir, bootId } = this.deps;
-    if (isDurable) await writer.durable();
     const journal = entry(writer.position);
-    if (journal !== undefined) await (isDurable ? writeJournal : notePosition)(workDir, journal, bootId);
+    if (journal === undefined) return;
+    if (isDurable) {
+      await writer.durable();
+      await writeJournal(workDir, journal);
+    }
+    await notePosition(workDir, journal, bootId);
   }
 
-  private async write(): Promise<void> {
-    const { writer, entry, workDir, bootId, clock } = this.deps;
-    if (entry(writer.position) === undefined) return;
-    const isDurable = this.isDurableDue();
-    this.noted = await (isDurable ? writer.durable() : writer.landed());
-    const journal = entry(this.noted);
-    if (journal === undefined) return;
-    await (isDurable ? writeJournal : notePosition)(workDir, journal, bootId);
-    if (!isDurable) return;
-    this.durable = this.noted;
+  /** No entry is written any more afterwards: what it would speak of may be wiped. */
+  async stop(): Promise<void> {
+    this.isStopped = true;
+    await this.noting;
+    await this.syncing;
+  }
+
+  private async writeNote(): Promise<void> {
+    const { writer, entry, workDir, bootId } = this.deps;
+    const bytes = await writer.landed();
+    const journal = entry(bytes);
+    if (journal !== undefined) await notePosition(workDir, journal, bootId);
+    this.noted = bytes;
+  }
+
+  private async writeDurably(): Promise<void> {
+    const { writer, entry, workDir, clock } = this.deps;
+    const bytes = await writer.durable();
+    const journal = entry(bytes);
+    if (journal !== undefined) await writeJournal(workDir, journal);
+    this.durable = bytes;
     this.durableMs = clock.now();
   }
 
-  private isDurableDue(): boolean {
-    const { writer, isDirect, clock } = this.deps;
+  private isSyncDue(): boolean {
+    const { writer, entry, isDirect, clock } = this.deps;
+    if (entry(writer.position) === undefined) return false;
     return (isDirect && writer.position - this.durable >= DURABLE_BYTES) || clock.now() - this.durableMs >= DURABLE_MS;
+  }
+
+  private watched(writing: Promise<void>): Promise<void> {
+    return writing.catch((error: unknown) => {
+      this.failure ??= { error };
+    });
+  }
+
+  private throwIfFailed(): void {
+    if (this.failure !== undefined) throw this.failure.error;
   }
 }

@@ -5,6 +5,9 @@ import type { ImageTools, ToolLimits } from './image-tools.ts';
 /** Puts a program into a network namespace of its own, where nothing is reachable. */
 const WITHOUT_NETWORK = ['unshare', '--map-root-user', '--net', '--'];
 
+/** A tool that outlived a killed mover would write a disk that somebody else writes by then. */
+const WITH_THE_MOVER = ['setpriv', '--pdeathsig=KILL', '--'];
+
 /**
  * Image tools as child processes with limits. The mover that starts them is unprivileged already; where the kernel allows
  * it, they lose the network too. Where it does not, the image rules alone keep an image from naming anything remote.
@@ -15,7 +18,7 @@ export async function hostImageTools(log: (line: string) => void, signal: AbortS
     () => false,
   );
   if (!canUnshare) log('user namespaces are not available: image tools run without a network namespace of their own');
-  const isolation = canUnshare ? WITHOUT_NETWORK : [];
+  const isolation = [...(canUnshare ? WITHOUT_NETWORK : []), ...WITH_THE_MOVER];
   return {
     run: (argv, limits, runSignal) => runLimited([...limitArguments(limits), ...isolation, ...argv], limits, runSignal),
     filter: (argv, input, filterSignal) =>

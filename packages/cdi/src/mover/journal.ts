@@ -37,7 +37,7 @@ async function read(path: string): Promise<(Journal & { readonly bootId?: string
 }
 
 /** For bytes that are on disk. */
-export async function writeJournal(workDir: string, journal: Journal, bootId: string): Promise<void> {
+export async function writeJournal(workDir: string, journal: Journal): Promise<void> {
   const temporary = join(workDir, `${DURABLE}.new`);
   const file = await open(temporary, 'w', 0o600);
   try {
@@ -47,7 +47,6 @@ export async function writeJournal(workDir: string, journal: Journal, bootId: st
     await file.close();
   }
   await rename(temporary, join(workDir, DURABLE));
-  await notePosition(workDir, journal, bootId);
 }
 
 /** For bytes that were written, whether or not they are on disk yet. */

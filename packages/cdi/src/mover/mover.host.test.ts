@@ -1,22 +1,9 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import {
-  closeSync,
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type MoverOutcome, runMover } from './main.ts';
 import type { MoverEnv } from './options.ts';
@@ -353,67 +340,5 @@ describe('bad input', () => {
     } finally {
       execFileSync('umount', [small]);
     }
-  });
-});
-
-describe('the process', () => {
-  let bundle: string;
-  beforeAll(async () => {
-    bundle = join(mkdtempSync(join(tmpdir(), 'slipmover-bundle-')), 'mover.mjs');
-    await build({
-      stdin: {
-        contents: `import { moverProcess } from './process.ts'; await moverProcess(process.argv.slice(2), process.env);`,
-        resolveDir: import.meta.dirname,
-      },
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      target: 'node20.19',
-      outfile: bundle,
-      banner: { js: "import { createRequire as r } from 'node:module'; const require = r(import.meta.url);" },
-    });
-  });
-  afterAll(() => rmSync(join(bundle, '..'), { recursive: true, force: true }));
-
-  /** It has no stall to survive: the server's own pauses on a loaded machine must not end it. */
-  function start(): { child: ReturnType<typeof spawn>; outcome: () => MoverOutcome } {
-    const outcomeFile = join(dir, 'outcome');
-    const fd = openSync(outcomeFile, 'w');
-    const child = spawn(process.execPath, [bundle, ...argumentsOf(128 * MiB), '--stall-ms', '60000'], {
-      env: { PATH: process.env.PATH, IMPORTER_ENDPOINT: `${server.url}/disk` },
-      stdio: ['ignore', 'ignore', 'ignore', fd],
-    });
-    closeSync(fd);
-    return { child, outcome: () => JSON.parse(readFileSync(outcomeFile, 'utf8')) as MoverOutcome };
-  }
-
-  it.each([
-    ['raw', (disk: Buffer) => disk],
-    ['gzip', (disk: Buffer) => gzipSync(disk, { level: 1 })],
-    ['qcow2', (disk: Buffer) => qemuImage('qcow2', disk)],
-  ])('goes on with a %s download after kill -9', async (_, encoded) => {
-    const disk = randomBytes(100 * MiB);
-    const body = encoded(disk);
-    truncateSync(target, 128 * MiB);
-    server.files.set('/disk', { body, pace: 60 * MiB });
-    const journal = join(work, 'position.json');
-    for (let round = 0; round < 2; round++) {
-      const before = existsSync(journal) ? readFileSync(journal, 'utf8') : '';
-      const { child } = start();
-      const ended = once(child, 'exit');
-      while (!existsSync(journal) || readFileSync(journal, 'utf8') === before) {
-        expect(child.exitCode, 'it ended before it wrote down how far it got').toBeNull();
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
-      child.kill('SIGKILL');
-      await ended;
-    }
-    const { child, outcome } = start();
-    await once(child, 'exit');
-
-    expect(outcome()).toMatchObject({ exitCode: 0, result: { format: 'raw' } });
-    expectDisk(disk, 128 * MiB);
-    // each kill may cost what was received since the last entry of the journal, and what was on the wire
-    expect(server.sentBytes).toBeLessThan(body.length + 2 * 32 * MiB);
   });
 });

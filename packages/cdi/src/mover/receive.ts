@@ -75,13 +75,13 @@ async function receiveRaw(stream: AsyncIterable<Buffer>, offset: number, context
   const { destination } = deps;
   const target = await BulkFile.open(destination.path, destination.isClaim || offset > 0 ? 'r+' : 'w+');
   const { file } = target;
+  const writer = new SparseWriter(target, { limit: destination.maxBytes, position: offset, isDense: destination.preallocates });
+  const checkpoints = checkpointsOf(writer, 'target', target.isDirect, context);
   try {
     // what lies beyond the journal's mark may be anything
     await file.truncate(offset);
     if (destination.isClaim) await file.truncate(destination.maxBytes);
     if (verifier.isNeeded) for await (const chunk of readPrefix(file, offset)) verifier.update(chunk);
-    const writer = new SparseWriter(target, { limit: destination.maxBytes, position: offset, isDense: destination.preallocates });
-    const checkpoints = checkpointsOf(writer, 'target', target.isDirect, context);
     for await (const chunk of checkSize(stream, context)) {
       verifier.update(chunk);
       await writer.write(chunk);
@@ -91,6 +91,7 @@ async function receiveRaw(stream: AsyncIterable<Buffer>, offset: number, context
     verifier.verify();
     return { format: 'raw', virtualBytes: await finishRaw(destination, writer.position) };
   } finally {
+    await checkpoints.stop();
     await target.close();
   }
 }
@@ -120,9 +121,11 @@ async function receiveScratch(
   const { deps, verifier } = context;
   const path = join(deps.workDir, 'received');
   // it is read again at once, and then deleted
-  const file = await BulkFile.open(path, offset > 0 ? 'r+' : 'w+', { isCached: true });
+  const target = await BulkFile.open(path, offset > 0 ? 'r+' : 'w+', { isCached: true });
+  const writer = new SparseWriter(target, { limit: scratchLimit(deps.destination.maxBytes), position: offset });
+  const checkpoints = checkpointsOf(writer, 'scratch', target.isDirect, context);
   try {
-    const received = keep(stream, file, offset, context);
+    const received = keep(stream, { file: target.file, writer, checkpoints }, context);
     if (deps.destination.filesPath !== undefined)
       return await receiveArchive(received, deps.destination.filesPath, context, signal);
     const { header, stream: bytes } = await peek(received);
@@ -135,7 +138,8 @@ async function receiveScratch(
     verifier.verify();
     return result;
   } finally {
-    await file.close();
+    await checkpoints.stop();
+    await target.close();
     await rm(join(deps.workDir, 'image'), { force: true });
   }
 }
@@ -173,17 +177,23 @@ async function receiveImage(
   return convertImage({ path: image.path, format }, deps, signal);
 }
 
-/** Yields the bytes that are on disk already and then those that arrive, which it writes down. */
-async function* keep(stream: AsyncIterable<Buffer>, target: BulkFile, offset: number, context: Context): AsyncGenerator<Buffer> {
-  const { deps, verifier } = context;
-  for await (const chunk of readPrefix(target.file, offset)) {
+interface Scratch {
+  readonly file: FileHandle;
+  readonly writer: SparseWriter;
+  readonly checkpoints: Checkpoints;
+}
+
+/** Yields the bytes that are in the file already and then those that arrive, which it writes down. */
+async function* keep(stream: AsyncIterable<Buffer>, scratch: Scratch, context: Context): AsyncGenerator<Buffer> {
+  const { file, writer, checkpoints } = scratch;
+  const { verifier } = context;
+  const offset = writer.position;
+  for await (const chunk of readPrefix(file, offset)) {
     verifier.update(chunk);
     yield chunk;
   }
-  const writer = new SparseWriter(target, { limit: scratchLimit(deps.destination.maxBytes), position: offset });
-  const checkpoints = checkpointsOf(writer, 'scratch', target.isDirect, context);
   // bytes beyond the journal's mark may be anything
-  await target.file.truncate(offset);
+  await file.truncate(offset);
   for await (const chunk of stream) {
     verifier.update(chunk);
     await writer.write(chunk);
@@ -191,7 +201,7 @@ async function* keep(stream: AsyncIterable<Buffer>, target: BulkFile, offset: nu
     yield chunk;
   }
   await finish(writer, checkpoints, context);
-  await target.file.truncate(writer.position);
+  await file.truncate(writer.position);
 }
 
 function checkpointsOf(writer: SparseWriter, layout: Journal['layout'], isDirect: boolean, context: Context): Checkpoints {

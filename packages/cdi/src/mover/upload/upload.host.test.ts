@@ -1,24 +1,13 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { createHash, randomBytes, randomInt } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { isObject } from '@slipway/apimachinery';
-import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type MoverOutcome, runMover } from '../main.ts';
+import { moverProgram, type MoverProgram, type StartedMover } from '../testing/mover-process.ts';
 import { startUploadPeer, type UploadPeer } from '../testing/upload-peer.ts';
 import { testIo } from '../testing/test-io.ts';
 
@@ -188,74 +177,13 @@ describe('an upload', () => {
 
 describe('a mover that is killed', () => {
   const BIG = 64 * MiB;
-  const KILLS = process.env['SLIPWAY_E2E_LONG'] === '1' ? 50 : 3;
-  let bundle: string;
+  let program: MoverProgram;
   beforeAll(async () => {
-    bundle = join(mkdtempSync(join(tmpdir(), 'slipup-bundle-')), 'mover.mjs');
-    await build({
-      stdin: {
-        contents: `import { moverProcess } from '../process.ts'; await moverProcess(process.argv.slice(2), process.env);`,
-        resolveDir: import.meta.dirname,
-      },
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      target: 'node20.19',
-      outfile: bundle,
-      banner: { js: "import { createRequire as r } from 'node:module'; const require = r(import.meta.url);" },
-    });
+    program = await moverProgram();
   });
-  afterAll(() => rmSync(join(bundle, '..'), { recursive: true, force: true }));
+  afterAll(() => program?.remove());
 
-  interface Started {
-    kill(): Promise<void>;
-    readonly ended: Promise<unknown>;
-    outcome(): unknown;
-  }
-
-  function start(): Started {
-    const file = join(dir, 'outcome');
-    const fd = openSync(file, 'w');
-    const child = spawn(process.execPath, [bundle, ...argumentsOf(BIG)], {
-      env: { PATH: process.env['PATH'], IMPORTER_SOURCE: 'none' },
-      stdio: ['ignore', 'ignore', 'ignore', fd],
-    });
-    closeSync(fd);
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    const kill = async (): Promise<void> => {
-      child.kill('SIGKILL');
-      await ended;
-    };
-    return { kill, ended, outcome: () => JSON.parse(readFileSync(file, 'utf8') || 'null') as unknown };
-  }
-
-  it('lets a named upload go on, whenever it was killed, and the disk is byte-equal', async () => {
-    const body = randomBytes(48 * MiB);
-    truncateSync(target, BIG);
-    const offer = { id: 'long', totalBytes: body.length, isAsync: true };
-    let mover = start();
-    let kills = 0;
-    for (;;) {
-      const at = kills < KILLS ? randomInt(body.length) : body.length;
-      const { offset = 0, id } = await peer.status();
-      const from = id === 'long' ? offset : 0;
-      // pieces are asked for ahead: a late call must not end the mover that comes next, for which nobody would wait
-      const current = mover;
-      const before = async (sent: number): Promise<void> => {
-        if (from + sent < at || kills >= KILLS || current !== mover) return;
-        kills++;
-        await current.kill();
-      };
-      const answer = await peer.upload(body.subarray(from), { ...offer, offset: from }, { before }).catch(() => undefined);
-      if (answer?.status === 200) break;
-      mover = start();
-    }
-    await mover.ended;
-    expect(mover.outcome()).toMatchObject({ exitCode: 0, result: { format: 'raw' } });
-    expectDisk(body, BIG);
-    // each kill may cost what came since the last entry of the journal, and what was on the way
-    expect(peer.sentBytes).toBeLessThan(body.length + KILLS * 20 * MiB);
-  }, 600_000);
+  const start = (): StartedMover => program.start(argumentsOf(BIG), { IMPORTER_SOURCE: 'none' });
 
   it.each([
     ['raw', (disk: Buffer) => disk],
