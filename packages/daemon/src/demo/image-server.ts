@@ -9,8 +9,8 @@ export interface ImageServer {
   close(): Promise<void>;
 }
 
-/** Serves files on loopback with Range support; the keys are URL paths. */
-export async function serveImages(files: Readonly<Record<string, string>>): Promise<ImageServer> {
+/** Serves files with Range support, on loopback unless said otherwise; the keys are URL paths. */
+export async function serveImages(files: Readonly<Record<string, string>>, host = '127.0.0.1'): Promise<ImageServer> {
   const requests: string[] = [];
   const server: Server = createServer((request, response) => {
     const path = request.url ?? '/';
@@ -34,11 +34,11 @@ export async function serveImages(files: Readonly<Record<string, string>>): Prom
     if (request.method === 'HEAD') response.end();
     else createReadStream(file, { start, end }).pipe(response);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('The image server has no address');
   return {
-    url: `http://127.0.0.1:${address.port}`,
+    url: `http://${host}:${address.port}`,
     requests,
     close: () =>
       new Promise((resolve) => {

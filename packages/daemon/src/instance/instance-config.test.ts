@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { loadBalancerAddresses, planInstance } from './instance-config.ts';
+import { type InstanceConfig, loadBalancerAddresses, planInstance, resizeInstance } from './instance-config.ts';
 
 const request = {
   dataDir: '/var/lib/slipway',
@@ -49,5 +49,45 @@ describe('planInstance', () => {
     expect(new Set(bases).size).toBe(4);
     expect(Math.max(...bases) + 8192).toBeLessThan(2 ** 31);
     expect(plan.nodes.map((node) => node.name)).toEqual(['box-1', 'box-2', 'box-3']);
+  });
+});
+
+describe('resizeInstance', () => {
+  const resize = (config: InstanceConfig, nodeCount: number) => resizeInstance(config, { ...request, nodeCount });
+  const names = ({ nodes }: InstanceConfig) => nodes.map(({ name }) => name);
+  const [one, three] = [planInstance(request), planInstance({ ...request, nodeCount: 3 })];
+
+  it('gives one node nothing of a link, and several nodes namespaces of their own', () => {
+    expect(one.link).toBeUndefined();
+    expect(one.nodes[0]?.linkIndex).toBeUndefined();
+    expect(three.nodes.map(({ linkIndex }) => linkIndex)).toEqual([1, 2, 3]);
+    expect(three.link?.networkV4).toMatch(/^10\.245\.\d+\.0\/24$/);
+  });
+
+  it.each([
+    ['raised from one', resize(one, 2), ['box', 'box-2'], [undefined, 2]],
+    ['raised', resize(three, 4), ['box-1', 'box-2', 'box-3', 'box-4'], [1, 2, 3, 4]],
+    ['lowered', resize(three, 1), ['box-1'], [1]],
+    ['the same', resize(three, 3), ['box-1', 'box-2', 'box-3'], [1, 2, 3]],
+  ])('%s: who was there stays as it was', (_, config, expected, indices) => {
+    expect(names(config)).toEqual(expected);
+    expect(config.nodes.map(({ linkIndex }) => linkIndex)).toEqual(indices);
+    const before = [one, three].flatMap(({ nodes }) => nodes);
+    for (const node of config.nodes.slice(0, Math.min(config.nodes.length, 1))) expect(before).toContainEqual(node);
+    for (const key of ['name', 'hostPrefix', 'podCidrV4', 'podCidrV6', 'uidBase'] as const)
+      expect(new Set(config.nodes.map((node) => node[key])).size).toBe(expected.length);
+  });
+
+  it('remembers who leaves until it is gone, and lets it stay after all', () => {
+    const leaving = resize(three, 1);
+    expect(leaving.leaving?.map(({ name }) => name)).toEqual(['box-2', 'box-3']);
+    expect(resize(leaving, 2).leaving?.map(({ name }) => name)).toEqual(['box-3']);
+    expect(resize(leaving, 3)).toEqual(three);
+  });
+
+  it('does not give away networks that a node has whose bridge is down', () => {
+    const [, second] = resize(one, 2).nodes;
+    expect(second?.podCidrV4).not.toBe(one.nodes[0]?.podCidrV4);
+    expect(() => resize(one, 16)).toThrow(/between 1 and 15/);
   });
 });
