@@ -15,3 +15,4 @@ export * from './safe-path.ts';
 export * from './session-process.ts';
 export * from './command-process.ts';
 export * from './open-files.ts';
+export * from './file-lock.ts';

@@ -8,6 +8,8 @@ export interface NodeConfig {
   readonly hostPrefix: string;
   /** Root of everything this agent keeps on disk; short, because UNIX socket paths are limited to 107 bytes. */
   readonly stateDir: string;
+  /** Directory that all nodes of the installation reach, for volumes that are not bound to one of them. */
+  readonly sharedDir?: string;
   /** For example `10.244.0.0/24`. */
   readonly podCidrV4: string;
   /** For example `fd10:244::/64`. */

@@ -9,6 +9,7 @@ import {
   SecretKind,
   VirtualMachineInstanceKind,
   bundledCustomResourceDefinitions,
+  sharedVolumeUid,
 } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { memoryStoreFs, openStore } from '@slipway/store';
@@ -49,6 +50,15 @@ const volumeOf = (
     ...source,
   },
 });
+
+/** A volume without a node, that the agent of one has made. */
+function sharedVolumeOf(node: string, handleOf = claimUids.get(`claim-${node}`)) {
+  const { spec, ...volume } = volumeOf(`shared-${node}`, node);
+  const { nodeAffinity: _, local: __, ...rest } = spec as typeof spec & { local?: object };
+  const csi = { driver: 'shared.slipway.dev', volumeHandle: sharedVolumeUid(handleOf ?? '') };
+  const annotations = { 'slipway.dev/provisioning-node': node };
+  return { ...volume, metadata: { ...volume.metadata, annotations }, spec: { ...rest, csi } };
+}
 
 const eventOf = (name: string, host: string) => ({
   apiVersion: 'v1',
@@ -143,6 +153,7 @@ describe('what a node agent may write', () => {
       'writes the status of an instance',
       (node) => agent.patch(VirtualMachineInstanceKind, named(`vmi-${node}`), { status: { phase: 'Running' } }, merge),
     ],
+    ['creates a volume for all nodes', (node) => agent.create(PersistentVolumeKind, sharedVolumeOf(node))],
     ['creates a volume', (node) => agent.create(PersistentVolumeKind, volumeOf(`made-${node}`, node))],
     [
       'grows a volume',
@@ -173,6 +184,10 @@ describe('what a node agent may write', () => {
     [
       'a volume of another driver',
       () => agent.create(PersistentVolumeKind, volumeOf('v', OWN, { source: { hostPath: { path: '/etc' } } })),
+    ],
+    [
+      'the shared volume of another claim',
+      () => agent.create(PersistentVolumeKind, sharedVolumeOf(OWN, claimUids.get(`claim-${OTHER}`))),
     ],
     [
       'another claim for a volume',

@@ -1,3 +1,4 @@
+import { SHARED_PROVISIONER, sharedVolumeUid } from '@slipway/api';
 import { deepEqual, forbidden, isObject, type UnstructuredObject } from '@slipway/apimachinery';
 import type { AdmissionRequest } from '@slipway/runtime';
 import { nodeNameOf, nodeOfObject, sourceHostOf } from '../authz/node-authorizer.ts';
@@ -78,14 +79,19 @@ function volumeComplaint({ object, oldObject }: AdmissionRequest, node: string, 
     return deepEqual(fixed(object), fixed(oldObject)) ? undefined : 'a node may only change the capacity of a volume';
   }
   const spec = specOf(object);
-  const foreign = Object.keys(spec).find((field) => field !== OWN_SOURCE && !VOLUME_FIELDS.includes(field));
-  if (foreign !== undefined) return `a node offers local volumes only, not ${JSON.stringify(foreign)}`;
   const { claimRef } = spec;
   if (!isObject(claimRef)) return 'a node makes volumes for claims only';
+  const allowed = isSharedSource(spec['csi'], claimRef) ? 'csi' : OWN_SOURCE;
+  const foreign = Object.keys(spec).find((field) => field !== allowed && !VOLUME_FIELDS.includes(field));
+  if (foreign !== undefined) return `a node offers local volumes only, not ${JSON.stringify(foreign)}`;
   const claim = source.lookup('', 'persistentvolumeclaims', String(claimRef['namespace']), String(claimRef['name']));
   const isGiven = claim?.metadata.uid === claimRef['uid'] && claim?.metadata.annotations?.[SELECTED_NODE] === node;
   return isGiven ? undefined : `its claim was not given to node ${JSON.stringify(node)}`;
 }
+
+/** The directory that all nodes reach, and in it the volume of this claim alone. */
+const isSharedSource = (csi: unknown, { uid }: Record<string, unknown>): boolean =>
+  isObject(csi) && typeof uid === 'string' && deepEqual(csi, { driver: SHARED_PROVISIONER, volumeHandle: sharedVolumeUid(uid) });
 
 function specOf(object: UnstructuredObject): Record<string, unknown> {
   return isObject(object['spec']) ? object['spec'] : {};

@@ -1,4 +1,4 @@
-import { isLocalProvisioner, parseLocalHandle } from '@slipway/api';
+import { isLocalProvisioner, parseLocalHandle, PROVISIONING_NODE, SHARED_PROVISIONER } from '@slipway/api';
 import { type UnstructuredObject, isObject } from '@slipway/apimachinery';
 import { type AuthorizationRequest, type Authorizer, NO_OPINION } from './authorizer.ts';
 import type { RbacSource } from './rbac.ts';
@@ -143,7 +143,7 @@ function isOwnRequest({ group, resource, name, user }: AuthorizationRequest, sou
 /** Node an object belongs to: where a pod is bound, where an instance runs, where a volume is. */
 export function nodeOfObject(object: UnstructuredObject): string | undefined {
   const { spec, status } = object;
-  if (object.kind === 'PersistentVolume') return nodeOfVolume(spec);
+  if (object.kind === 'PersistentVolume') return nodeOfVolume(object);
   if (object.kind === 'VolumeSnapshotContent') return nodeOfSnapshot(spec);
   return fieldOf(spec, 'nodeName') ?? fieldOf(status, 'nodeName');
 }
@@ -159,8 +159,13 @@ function fieldOf(part: unknown, name: string): string | undefined {
 
 const HOSTNAME_LABEL = 'kubernetes.io/hostname';
 
-/** The one node on which a volume can be used; undefined when there may be more or when it is bound to none. */
-function nodeOfVolume(spec: unknown): string | undefined {
+/**
+ * The one node on which a volume can be used, or whose agent made it for all nodes; undefined when there may be more or
+ * when it is bound to none.
+ */
+function nodeOfVolume({ spec, metadata }: UnstructuredObject): string | undefined {
+  if (isObject(spec) && isObject(spec['csi']) && spec['csi']['driver'] === SHARED_PROVISIONER)
+    return metadata.annotations?.[PROVISIONING_NODE];
   if (!isObject(spec) || !isObject(spec['nodeAffinity']) || !isObject(spec['nodeAffinity']['required'])) return undefined;
   const terms = listOf(spec['nodeAffinity']['required']['nodeSelectorTerms']);
   const names = terms.flatMap((term) => {

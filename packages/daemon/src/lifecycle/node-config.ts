@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { type NodeConfig, nodeLink } from '@slipway/node';
 import type { InstanceConfig, NodeInstance } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
@@ -11,6 +12,7 @@ export function nodeConfig(
     nodeName: node.name,
     hostPrefix: node.hostPrefix,
     stateDir: paths.node(node.name).stateDir,
+    sharedDir: join(paths.dataDir, 'shared-volumes'),
     podCidrV4: node.podCidrV4,
     podCidrV6: node.podCidrV6,
     uidBase: node.uidBase,

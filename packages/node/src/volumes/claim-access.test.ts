@@ -5,14 +5,14 @@ import { VolumeError } from './volume-error.ts';
 
 describe('access modes of a claim', () => {
   it.each([
-    [[], false, false],
-    [['ReadWriteOnce'], false, false],
-    [['ReadWriteMany'], false, false],
-    [['ReadOnlyMany'], true, false],
-    [['ReadOnlyMany', 'ReadWriteOnce'], false, false],
-    [['ReadWriteOncePod'], false, true],
-  ])('%j: read-only %s, for one pod %s', (modes, isReadOnly, isForOnePod) => {
-    expect(claimAccess(modes)).toEqual({ isReadOnly, isForOnePod });
+    [[], false, true, false],
+    [['ReadWriteOnce'], false, true, false],
+    [['ReadWriteMany'], false, false, false],
+    [['ReadOnlyMany'], true, true, false],
+    [['ReadOnlyMany', 'ReadWriteOnce'], false, true, false],
+    [['ReadWriteOncePod'], false, true, true],
+  ])('%j: read-only %s, for one node %s, for one pod %s', (modes, isReadOnly, isForOneNode, isForOnePod) => {
+    expect(claimAccess(modes)).toEqual({ isReadOnly, isForOneNode, isForOnePod });
   });
 
   it('are told in the words of Kubernetes when somebody else has the volume', () => {

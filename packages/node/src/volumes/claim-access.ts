@@ -4,6 +4,8 @@ import { VolumeError } from './volume-error.ts';
 export interface ClaimAccess {
   /** ReadOnlyMany and nothing else: whoever fills the claim writes it, guests read it. */
   readonly isReadOnly: boolean;
+  /** Not ReadWriteMany. */
+  readonly isForOneNode: boolean;
   /** ReadWriteOncePod: nobody shares the disk, whatever VMs say. */
   readonly isForOnePod: boolean;
 }
@@ -11,6 +13,7 @@ export interface ClaimAccess {
 /** What the access modes of a claim mean for the guests that use it. Pure. */
 export const claimAccess = (modes: readonly string[]): ClaimAccess => ({
   isReadOnly: modes.length > 0 && modes.every((mode) => mode === 'ReadOnlyMany'),
+  isForOneNode: !modes.includes('ReadWriteMany'),
   isForOnePod: modes.includes('ReadWriteOncePod'),
 });
 

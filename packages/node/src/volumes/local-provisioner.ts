@@ -5,6 +5,8 @@ import {
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
+  SHARED_PROVISIONER,
+  sharedVolumeUid,
   type StorageClass,
   StorageClassKind,
   VolumeCloneSourceKind,
@@ -23,7 +25,7 @@ import {
   type Result,
   watchOf,
 } from '@slipway/runtime';
-import { isMine, volumeUidOf } from './local-volume.ts';
+import { isMine, isOnAllNodes, volumeUidOf } from './local-volume.ts';
 import { dropFinalizer, ignoreNotFound } from './object-writes.ts';
 import { type DeclaredPools, nodePools } from './pools/node-pools.ts';
 import { PoolRoom } from './pools/pool-room.ts';
@@ -142,11 +144,11 @@ class ProvisionReconciler implements Reconciler {
     signal: AbortSignal,
   ): Promise<void> {
     const { store, client, events, nodeName } = this.deps;
-    const uid = claim.metadata.uid ?? '';
+    const uid = volumeUidFor(claim, plan.provisioner);
     if (plan.pool !== undefined) await store.pools.declare(await this.deps.declaredPools(signal));
     await store.pools.place(uid, plan.pool);
-    await this.promise(uid, plan.pool, plan);
-    const how = plan.clone && (await this.clone(plan.clone, claim, plan.sizeBytes, signal));
+    await this.promise(uid, store.pools.poolOf(uid), plan);
+    const how = plan.clone && (await this.clone(plan.clone, claim, { uid, sizeBytes: plan.sizeBytes }, signal));
     if (how === undefined) await store.create(uid, plan.sizeBytes);
     const volume = volumeFor(claim, { ...plan, nodeName, directory: store.directory(uid) });
     await client.create(PersistentVolumeKind, volume, { signal }).catch((error: unknown) => {
@@ -174,7 +176,7 @@ class ProvisionReconciler implements Reconciler {
   private async clone(
     source: CloneSource,
     claim: PersistentVolumeClaim,
-    sizeBytes: number,
+    target: { readonly uid: string; readonly sizeBytes: number },
     signal: AbortSignal,
   ): Promise<string> {
     const { store } = this.deps;
@@ -187,7 +189,7 @@ class ProvisionReconciler implements Reconciler {
       source.kind === 'VolumeSnapshot'
         ? await this.sourceSnapshot(source, signal)
         : volumeUidOf(await this.sourceVolume(source, signal));
-    return store[source.isCopy ? 'copy' : 'clone'](directory, claim.metadata.uid ?? '', sizeBytes, signal);
+    return store[source.isCopy ? 'copy' : 'clone'](directory, target.uid, target.sizeBytes, signal);
   }
 
   private async sourceSnapshot(source: CloneSource, signal: AbortSignal): Promise<string> {
@@ -216,7 +218,7 @@ class ProvisionReconciler implements Reconciler {
     const volume = claim.spec?.volumeName ? this.volumeOf(claim) : undefined;
     if (volume === undefined || volume.spec?.claimRef?.uid !== claim.metadata.uid)
       throw new VolumeError('CloneWithoutSource', `The source pvc ${source.name} is not bound yet`);
-    if (isMine(volume, nodeName)) return volume;
+    if (isMine(volume, nodeName) || isOnAllNodes(volume)) return volume;
     throw new VolumeError(
       'CloneValidationFailed',
       `The source pvc ${source.name} is not a local volume of node ${nodeName}: clone it on its own node`,
@@ -247,6 +249,10 @@ class ProvisionReconciler implements Reconciler {
     events.normal(claim, 'FileSystemResizeSuccessful', `Volume ${plan.volumeName} now has ${storage}`);
   }
 }
+
+/** Name of the directory in which a claim's volume is going to be. */
+const volumeUidFor = ({ metadata: { uid = '' } }: PersistentVolumeClaim, provisioner: string): string =>
+  provisioner === SHARED_PROVISIONER ? sharedVolumeUid(uid) : uid;
 
 /** Removes the volumes of this node whose claims are gone, as their reclaim policy says. */
 export const localReclaimer = (deps: ProvisionerDeps): ControllerRegistration => ({

@@ -75,7 +75,8 @@ async function claimDisk(deps: DiskDeps, use: ClaimUse, place: DiskPlace, signal
     );
   const access = claimAccess(filled.claim.spec?.accessModes ?? []);
   if (isReadOnly || access.isReadOnly) return readOnlyDisk(deps, filled, place);
-  return writableDisk(deps, filled, disk?.shareable === true && !access.isForOnePod, place, signal);
+  const isShared = disk?.shareable === true && !access.isForOnePod;
+  return writableDisk(deps, filled, { isShared, isForOneNode: access.isForOneNode }, place, signal);
 }
 
 async function readOnlyDisk(deps: DiskDeps, { claim, volumeUid, record }: FilledVolume, place: DiskPlace): Promise<PreparedDisk> {
@@ -93,14 +94,14 @@ async function readOnlyDisk(deps: DiskDeps, { claim, volumeUid, record }: Filled
 async function writableDisk(
   { store, isPodGone }: DiskDeps,
   { claim, volumeUid }: FilledVolume,
-  isShared: boolean,
+  { isShared, isForOneNode }: { readonly isShared: boolean; readonly isForOneNode: boolean },
   place: DiskPlace,
   signal: AbortSignal,
 ): Promise<PreparedDisk> {
   const { vmi, podUid, sandbox } = place;
   const { namespace, name } = vmi.metadata;
   const holder = `virtual machine instance ${namespace}/${name}`;
-  const attachment = { podUid, uid: sandbox.uid, holder, ...(isShared && { isShared }) };
+  const attachment = { podUid, uid: sandbox.uid, holder, isForOneNode, ...(isShared && { isShared }) };
   const attached = await store.attach(volumeUid, attachment, isPodGone, signal).catch((error: unknown) => {
     throw multiAttach(claim, error);
   });

@@ -3,6 +3,8 @@ import {
   isLocalProvisioner,
   type PersistentVolume,
   type PersistentVolumeClaim,
+  PROVISIONING_NODE,
+  SHARED_PROVISIONER,
   SNAPSHOT_GROUP,
   type StorageClass,
 } from '@slipway/api';
@@ -99,8 +101,8 @@ function complaintAbout(
 ): string | undefined {
   const { provisioner, parameters = {} } = storageClass ?? {};
   if (spec?.selector !== undefined) return 'claim.spec.selector is not supported: leave it out';
-  if (spec?.accessModes?.includes('ReadWriteMany'))
-    return 'class "local" keeps volumes on one node and cannot offer ReadWriteMany: ask for ReadWriteOnce, or use a shared class';
+  if (spec?.accessModes?.includes('ReadWriteMany') && provisioner !== SHARED_PROVISIONER)
+    return 'class "local" keeps volumes on one node and cannot offer ReadWriteMany: ask for ReadWriteOnce, or use class "shared"';
   if (spec?.volumeMode === 'Block' && HOSTPATH_PROVISIONERS.some((name) => name === provisioner))
     return `provisioner ${provisioner} has no block volumes: leave volumeMode out, or use a class of local.slipway.dev with parameter pool`;
   const overcommit = parameters[OVERCOMMIT_PARAMETER];
@@ -179,13 +181,30 @@ const SOURCE_KINDS: Readonly<Record<string, CloneSource['kind']>> = {
 
 const HOSTNAME_LABEL = 'kubernetes.io/hostname';
 
-/** Node that a volume is bound to by its affinity. */
+/** Node whose agent cares for a volume: the one that it is bound to by its affinity, or that made it for all. */
 export function nodeOf(volume: PersistentVolume): string | undefined {
+  if (volume.spec?.csi?.driver === SHARED_PROVISIONER) return volume.metadata.annotations?.[PROVISIONING_NODE];
   const terms = volume.spec?.nodeAffinity?.required?.nodeSelectorTerms ?? [];
   return terms.flatMap((term) => term.matchExpressions ?? []).find(({ key }) => key === HOSTNAME_LABEL)?.values?.[0];
 }
 
-/** The volume object for a directory of this node, already meant for the claim. */
+/** Where a volume is: a directory of one node, or one that all nodes reach by the same name. */
+function sourceOf(facts: Pick<VolumePlan, 'provisioner'> & { readonly nodeName: string; readonly directory: string }) {
+  if (facts.provisioner === SHARED_PROVISIONER)
+    return { csi: { driver: SHARED_PROVISIONER, volumeHandle: facts.directory.slice(facts.directory.lastIndexOf('/') + 1) } };
+  const onNode = { key: HOSTNAME_LABEL, operator: 'In', values: [facts.nodeName] };
+  return {
+    local: { path: facts.directory },
+    nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [onNode] }] } },
+  };
+}
+
+const volumeAnnotations = ({ provisioner, nodeName }: Pick<VolumePlan, 'provisioner'> & { readonly nodeName: string }) => ({
+  [PROVISIONED_BY]: provisioner,
+  ...(provisioner === SHARED_PROVISIONER && { [PROVISIONING_NODE]: nodeName }),
+});
+
+/** The volume object for a directory, already meant for the claim. */
 export function volumeFor(
   claim: PersistentVolumeClaim,
   facts: Pick<VolumePlan, 'sizeBytes' | 'reclaimPolicy' | 'provisioner'> & {
@@ -199,7 +218,7 @@ export function volumeFor(
     kind: 'PersistentVolume',
     metadata: {
       name: `pvc-${metadata.uid}`,
-      annotations: { [PROVISIONED_BY]: facts.provisioner },
+      annotations: volumeAnnotations(facts),
       finalizers: [PROVISIONER_FINALIZER],
     },
     spec: {
@@ -213,12 +232,7 @@ export function volumeFor(
         ...(metadata.uid !== undefined && { uid: metadata.uid }),
         ...(metadata.resourceVersion !== undefined && { resourceVersion: metadata.resourceVersion }),
       },
-      local: { path: facts.directory },
-      nodeAffinity: {
-        required: {
-          nodeSelectorTerms: [{ matchExpressions: [{ key: HOSTNAME_LABEL, operator: 'In', values: [facts.nodeName] }] }],
-        },
-      },
+      ...sourceOf(facts),
       persistentVolumeReclaimPolicy: facts.reclaimPolicy,
       ...(spec?.storageClassName !== undefined && { storageClassName: spec.storageClassName }),
       volumeMode: spec?.volumeMode ?? 'Filesystem',

@@ -73,8 +73,9 @@ export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
   const { config, client, clock, random, log } = deps;
   const { stateDir } = config;
   const toolUid = config.uidBase + TOOL_UID_OFFSET;
-  const pools = new PoolSet({ stateDir, hostPrefix: config.hostPrefix, uid: randomUUID });
-  const store = new VolumeStore({ stateDir, qemuImg: hostQemuImg, uid: randomUUID, toolUid, pools });
+  const { hostPrefix, nodeName, sharedDir } = config;
+  const pools = new PoolSet({ stateDir, hostPrefix, uid: randomUUID, ...(sharedDir !== undefined && { sharedDir }) });
+  const store = new VolumeStore({ stateDir, nodeName, qemuImg: hostQemuImg, uid: randomUUID, toolUid, pools });
   const launcher = new MoverLauncher({ stateDir, program: deps.moverProgram, uidBase: config.uidBase + MOVER_UID_OFFSET, clock });
   const images = new ImageStore({ stateDir, launcher, client, allowedAddresses: deps.allowedImportAddresses });
   const pods = deps.informers.for(PodKind);

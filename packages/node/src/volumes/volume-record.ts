@@ -10,6 +10,10 @@ export interface Layer {
 export interface Attachment {
   readonly podUid: string;
   readonly uid: number;
+  /** Node of the pod, for volumes that several nodes reach. */
+  readonly node?: string;
+  /** The claim is for pods of one node: one of another node waits, even if both share the disk. */
+  readonly isForOneNode?: boolean;
   /** For people: what the pod is there for, for example `virtual machine instance default/web`. */
   readonly holder?: string;
   /** Other pods that share the disk may write too; the guests see to it that they do not spoil each other's data. */

@@ -1,9 +1,11 @@
 import { chmod, chown, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isSharedVolumeUid } from '@slipway/api';
 import { codeOf } from './error-code.ts';
 import { checkNothingLeft } from './left-writers.ts';
 import { type PoolLayers, poolLayers } from './pools/pool-layers.ts';
 import { PoolSet } from './pools/pool-set.ts';
+import { runExclusively } from './pools/shared-lock.ts';
 import type { QemuImg } from './qemu-img.ts';
 import { settleVolume } from './settle-volume.ts';
 import { VolumeError } from './volume-error.ts';
@@ -29,6 +31,8 @@ export { makeDirectory, writeDurably } from './volume-files.ts';
 export interface VolumeStoreDeps {
   /** Root of the agent's state. */
   readonly stateDir: string;
+  /** Tells pods of this node from those of others; needed where volumes are shared. */
+  readonly nodeName?: string;
   readonly qemuImg: QemuImg;
   /** A new UUID. */
   readonly uid: () => string;
@@ -169,13 +173,16 @@ export class VolumeStore {
    */
   async attach(
     volumeUid: string,
-    attachment: Attachment,
+    wanted: Attachment,
     isGone: (podUid: string) => boolean,
     signal: AbortSignal,
   ): Promise<VolumeRecord> {
+    const { nodeName } = this.deps;
+    const attachment = isSharedVolumeUid(volumeUid) && nodeName !== undefined ? { ...wanted, node: nodeName } : wanted;
     return this.locked(volumeUid, async () => {
       const found = await this.get(volumeUid);
-      const others = otherWriters(found, attachment, isGone);
+      // of pods of another node its agent alone knows, and takes the disk away from them when they have ended
+      const others = otherWriters(found, attachment, ({ podUid, node }) => (node ?? nodeName) === nodeName && isGone(podUid));
       await checkNothingLeft({ directory: this.directory(volumeUid), record: found, attachment, others });
       const isInUse = others.length > 0 || writersOf(found).some(({ podUid }) => podUid === attachment.podUid);
       // a guest may be running: then the names that its QEMU knows stay
@@ -205,16 +212,23 @@ export class VolumeStore {
 
   /** Takes the disk away from the pod; nothing happens when it has it no more. */
   async detach(volumeUid: string, podUid: string): Promise<void> {
-    await this.locked(volumeUid, async () => {
+    const isHeld = async (): Promise<boolean> => {
       const record = await this.read(volumeUid);
-      if (record === undefined || !writersOf(record).some((writer) => writer.podUid === podUid)) return;
-      const left = withoutWriter(record, podUid);
-      if (left.writer !== undefined) return this.write(volumeUid, left);
-      const free = await settleVolume(this.volume(volumeUid, left));
-      await this.giveTo(volumeUid, free, 0);
-      await this.write(volumeUid, free);
-      this.noteRelease();
+      return record !== undefined && writersOf(record).some((writer) => writer.podUid === podUid);
+    };
+    await this.inTurn(volumeUid, async () => {
+      // the lock among nodes is dear, and a pod that ends asks for every volume
+      if (await isHeld()) await runExclusively(this.pools.lockOf(volumeUid), () => this.takeBack(volumeUid, podUid));
     });
+  }
+
+  private async takeBack(volumeUid: string, podUid: string): Promise<void> {
+    const left = withoutWriter(await this.get(volumeUid), podUid);
+    if (left.writer !== undefined) return this.write(volumeUid, left);
+    const free = await settleVolume(this.volume(volumeUid, left));
+    await this.giveTo(volumeUid, free, 0);
+    await this.write(volumeUid, free);
+    this.noteRelease();
   }
 
   async update(volumeUid: string, change: (record: VolumeRecord) => VolumeRecord): Promise<void> {
@@ -317,6 +331,7 @@ export class VolumeStore {
    * begun again another time.
    */
   async flatten(volumeUid: string, signal: AbortSignal): Promise<void> {
+    if (isSharedVolumeUid(volumeUid)) return; // the other nodes would have to wait until it is done
     for (let isShorter = true; isShorter; ) {
       isShorter = await this.locked(volumeUid, async () => {
         const record = await this.read(volumeUid);
@@ -339,6 +354,7 @@ export class VolumeStore {
   }
 
   private async finishMerge(volumeUid: string): Promise<void> {
+    if (isSharedVolumeUid(volumeUid)) return;
     await this.locked(volumeUid, async () => {
       const record = await this.read(volumeUid);
       if (record?.merging !== undefined) await this.layersOf(volumeUid).merger?.finish(this.volume(volumeUid, record));
@@ -391,7 +407,13 @@ export class VolumeStore {
     return directory;
   }
 
-  private async locked<T>(volumeUid: string, action: () => Promise<T>): Promise<T> {
+  /** Nobody else changes the volume meanwhile, on any node. */
+  private locked<T>(volumeUid: string, action: () => Promise<T>): Promise<T> {
+    return this.inTurn(volumeUid, () => runExclusively(this.pools.lockOf(volumeUid), action));
+  }
+
+  /** Nobody else of this agent changes the volume meanwhile. */
+  private async inTurn<T>(volumeUid: string, action: () => Promise<T>): Promise<T> {
     this.merges.get(volumeUid)?.abort(new Error('The volume is wanted'));
     this.waiting.set(volumeUid, (this.waiting.get(volumeUid) ?? 0) + 1);
     const before = this.locks.get(volumeUid) ?? Promise.resolve();

@@ -21,7 +21,7 @@ describe('pods that write one disk', () => {
     const both: VolumeRecord = { ...RAW, writer: pod('a', true), sharers: [pod('b', true)] };
     const again = withWriter(both, pod('b', true), otherWriters(both, pod('b', true), alive));
     expect(writersOf(again).map(({ podUid }) => podUid)).toEqual(['a', 'b']);
-    const isGone = (podUid: string): boolean => podUid === 'a';
+    const isGone = ({ podUid }: { podUid: string }): boolean => podUid === 'a';
     const left = withWriter(both, pod('b', true), otherWriters(both, pod('b', true), isGone));
     expect(left).toEqual({ ...RAW, writer: pod('b', true) });
     expect(otherWriters(both, pod('c'), () => true)).toEqual([]);
@@ -31,6 +31,16 @@ describe('pods that write one disk', () => {
     const both: VolumeRecord = { ...RAW, writer: pod('a', true), sharers: [pod('b', true)] };
     expect(withoutWriter(both, 'a')).toEqual({ ...RAW, writer: pod('b', true) });
     expect(withoutWriter(withoutWriter(both, 'a'), 'b')).toEqual(RAW);
+  });
+
+  it('are of one node, when the claim is', () => {
+    const on = (podUid: string, node: string, isForOneNode: boolean) => ({ ...pod(podUid, true), node, isForOneNode });
+    const first = withWriter(RAW, on('a', 'node1', true), []);
+    expect(() => otherWriters(first, on('b', 'node2', true), alive)).toThrow(
+      'pod a on node node1, and its claim is for one node',
+    );
+    expect(otherWriters(first, on('b', 'node1', true), alive)).toHaveLength(1);
+    expect(otherWriters(first, on('b', 'node2', false), alive)).toHaveLength(1);
   });
 
   it('do not share a disk in layers', () => {

@@ -8,11 +8,16 @@ import type { Attachment, VolumeRecord } from './volume-record.ts';
 export function otherWriters(
   record: VolumeRecord,
   attachment: Attachment,
-  isGone: (podUid: string) => boolean,
+  isGone: (writer: Attachment) => boolean,
 ): readonly Attachment[] {
-  const others = writersOf(record).filter(({ podUid }) => podUid !== attachment.podUid && !isGone(podUid));
+  const others = writersOf(record).filter((one) => one.podUid !== attachment.podUid && !isGone(one));
   const [other] = others;
   if (other === undefined) return [];
+  if (attachment.isForOneNode && others.some(({ node }) => node !== attachment.node))
+    throw new VolumeError(
+      'VolumeInUse',
+      `Volume is already used by ${nameOf(other)} on node ${other.node}, and its claim is for one node: ask for ReadWriteMany`,
+    );
   if (!attachment.isShared || !others.every(({ isShared }) => isShared))
     throw new VolumeError(
       'VolumeInUse',

@@ -4,6 +4,7 @@ import {
   isLocalProvisioner,
   LOCAL_PROVISIONER,
   CDIKind,
+  SHARED_PROVISIONER,
   type StorageClass,
   StorageClassKind,
   DEFAULT_SNAPSHOT_CLASS,
@@ -109,6 +110,7 @@ const CLASSES: readonly StorageClass[] = [
     'storageclass.kubevirt.io/is-default-virt-class': 'true',
   }),
   localClass('local-immediate', 'Immediate', {}),
+  { ...localClass('shared', 'Immediate', {}), provisioner: SHARED_PROVISIONER },
 ];
 
 function localClass(name: string, volumeBindingMode: string, annotations: Record<string, string>): StorageClass {

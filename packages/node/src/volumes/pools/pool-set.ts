@@ -1,11 +1,13 @@
 import { mkdir, readdir, readFile, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isSharedVolumeUid } from '@slipway/api';
 import { codeOf } from '../error-code.ts';
 import { VolumeError } from '../volume-error.ts';
 import { exists, makeDirectory, writeDurably } from '../volume-files.ts';
 import { checkedUid } from '../volume-record.ts';
 import { checkPlace } from './pool-place.ts';
 import { complaintAboutPool, type DeclaredPool } from './pool.ts';
+import { runExclusively } from './shared-lock.ts';
 
 export interface PoolSetDeps {
   /** Root of the agent's state, which is also the root of the pool without a name. */
@@ -14,6 +16,8 @@ export interface PoolSetDeps {
   readonly hostPrefix: string;
   /** A new UUID. */
   readonly uid: () => string;
+  /** Directory that all nodes reach; absent: this node has no shared volumes. */
+  readonly sharedDir?: string;
 }
 
 /** A pool that this node has used, and the mark by which it knows the file system again. */
@@ -34,6 +38,8 @@ export interface PoolSpace {
 }
 
 const MARKER = 'pool.json';
+/** No pool that is declared can have this name. */
+const SHARED_POOL = '.shared';
 
 /**
  * Where the volumes of this node are: below its state directory, or in a pool on a file system of its own. Which pool a
@@ -52,9 +58,10 @@ export class PoolSet {
 
   async open(): Promise<void> {
     await makeDirectory(this.recordsRoot, 0o700);
+    await this.openShared();
     for (const name of await readdir(this.recordsRoot)) {
       const record = await readMark(join(this.recordsRoot, name, MARKER));
-      if (record === undefined) continue;
+      if (record === undefined || name === SHARED_POOL) continue;
       this.known.set(name, record);
       const volumes = join(this.directoryIn(record.path), 'volumes');
       const isHere = await this.isMarked(record);
@@ -88,6 +95,15 @@ export class PoolSet {
 
   /** Name of the pool that has the volume; undefined is the node's own directory. */
   poolOf(volumeUid: string): string | undefined {
+    return isSharedVolumeUid(volumeUid) ? SHARED_POOL : this.inPool(volumeUid);
+  }
+
+  /** File by whose lock the nodes take turns; undefined for volumes that no other node reaches. */
+  lockOf(volumeUid: string): string | undefined {
+    return isSharedVolumeUid(volumeUid) ? join(this.rootOf(SHARED_POOL), 'locks', checkedUid(volumeUid)) : undefined;
+  }
+
+  private inPool(volumeUid: string): string | undefined {
     return this.placements.get(volumeUid);
   }
 
@@ -183,7 +199,7 @@ export class PoolSet {
   /** What was taken out of the declarations and has no volumes may come back as something else. */
   private async forgetUnused(declared: readonly DeclaredPool[]): Promise<void> {
     for (const name of [...this.known.keys()]) {
-      if (this.hasVolumes(name) || declared.some((pool) => pool.name === name)) continue;
+      if (name === SHARED_POOL || this.hasVolumes(name) || declared.some((pool) => pool.name === name)) continue;
       await rm(join(this.recordsRoot, name), { recursive: true, force: true });
       this.known.delete(name);
     }
@@ -191,21 +207,38 @@ export class PoolSet {
 
   private async create(pool: DeclaredPool): Promise<void> {
     await checkPlace(pool.path);
-    const root = this.directoryIn(pool.path);
+    await this.mark(pool, this.directoryIn(pool.path));
+    await mkdir(this.placementsOf(pool.name), { recursive: true, mode: 0o700 });
+  }
+
+  private async mark(pool: DeclaredPool, root: string): Promise<void> {
     await makeDirectory(root, 0o711);
-    for (const [name, mode] of [
-      ['volumes', 0o711],
-      ['layers', 0o700],
-      ['podvolumes', 0o711],
-    ] as const)
-      await makeDirectory(join(root, name), mode);
+    for (const [name, mode] of PARTS) await makeDirectory(join(root, name), mode);
     // a pool that this node had before its state was lost keeps its mark
     const found = await readMark(join(root, MARKER));
     const known: KnownPool = { name: pool.name, path: pool.path, id: found?.id ?? this.deps.uid() };
     await writeDurably(join(root, MARKER), JSON.stringify(known));
-    await mkdir(this.placementsOf(pool.name), { recursive: true, mode: 0o700 });
-    await writeDurably(join(this.recordsRoot, pool.name, MARKER), JSON.stringify(known));
-    this.known.set(pool.name, known);
+    await this.know(known);
+  }
+
+  private async know(known: KnownPool): Promise<void> {
+    await mkdir(join(this.recordsRoot, known.name), { recursive: true, mode: 0o700 });
+    await writeDurably(join(this.recordsRoot, known.name, MARKER), JSON.stringify(known));
+    this.known.set(known.name, known);
+  }
+
+  /** The first node of all gives the shared directory its mark; each node knows it by that from then on. */
+  private async openShared(): Promise<void> {
+    const { sharedDir } = this.deps;
+    if (sharedDir === undefined) return;
+    const remembered = await readMark(join(this.recordsRoot, SHARED_POOL, MARKER));
+    if (remembered !== undefined && remembered.path === sharedDir) {
+      this.known.set(SHARED_POOL, remembered); // `check` tells when something else is mounted there, or nothing
+      return;
+    }
+    await makeDirectory(sharedDir, 0o711);
+    await runExclusively(join(sharedDir, 'lock'), () => this.mark({ name: SHARED_POOL, path: sharedDir }, sharedDir));
+    await makeDirectory(join(sharedDir, 'locks'), 0o700);
   }
 
   private hasVolumes(pool: string): boolean {
@@ -213,6 +246,7 @@ export class PoolSet {
   }
 
   private directoryIn(path: string): string {
+    if (path === this.deps.sharedDir) return path;
     return join(path, `slipway-${this.deps.hostPrefix}`);
   }
 
@@ -225,10 +259,19 @@ export class PoolSet {
   }
 }
 
+/** What is in the directory of a pool. */
+const PARTS = [
+  ['volumes', 0o711],
+  ['layers', 0o700],
+  ['podvolumes', 0o711],
+] as const;
+
 const notMounted = ({ name, path }: DeclaredPool, what: string): VolumeError =>
   new VolumeError(
     'PoolNotMounted',
-    `Storage pool "${name}": ${path} ${what}: mount its file system there, and the volumes in it can be used again. For another file system, take the pool out of the HostPathProvisioner and add it again`,
+    name === SHARED_POOL
+      ? `The directory of shared volumes ${path} ${what}: mount its file system there, and the volumes in it can be used again`
+      : `Storage pool "${name}": ${path} ${what}: mount its file system there, and the volumes in it can be used again. For another file system, take the pool out of the HostPathProvisioner and add it again`,
   );
 
 function asProblem(error: unknown): VolumeError {
