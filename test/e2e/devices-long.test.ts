@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bootableDisc, registryFiles, unsignedDisk } from './src/boot-media.ts';
 import { enableGates, guestShell, shellVm, SHELL_USER_DATA } from './src/guest-shell.ts';
 import { guestImage, type Platform, startPlatform } from './src/platform.ts';
+import { tpm, TPM_DEFINE, TPM_READ, TPM_WRITE } from './src/tpm-commands.ts';
 
 /** `SLIPWAY_E2E_LONG=1`: some ten boots. */
 const isLong = process.env['SLIPWAY_E2E_LONG'] === '1';
@@ -22,18 +23,6 @@ interface Vmi {
   };
 }
 const condition = (vmi: Vmi, type: string) => vmi.status?.conditions?.find((entry) => entry.type === type);
-
-/** Commands of TPM 2.0 with an empty password: an index of non-volatile memory is defined, written and read. */
-const [OWNER, INDEX] = ['40000001', '01800001'];
-const tpmCommand = (code: string, handles: readonly string[], rest: string): string => {
-  const body = `${code}${handles.join('')}00000009${'40000009'}0000000000${rest}`;
-  return `8002${(6 + body.length / 2).toString(16).padStart(8, '0')}${body}`;
-};
-const TPM_DEFINE = tpmCommand('0000012a', [OWNER], `0000000e${INDEX}000b0206000600000008`);
-const TPM_WRITE = tpmCommand('00000137', [OWNER, INDEX], `0008${Buffer.from('kept-tpm').toString('hex')}0000`);
-const TPM_READ = tpmCommand('0000014e', [OWNER, INDEX], '00080000');
-const tpm = (command: string): string =>
-  `exec 3<>/dev/tpm0; echo ${command} | xxd -r -p >&3; dd bs=4096 count=1 <&3 2>/dev/null | xxd -p | tr -d "\\n"; exec 3>&-; echo`;
 
 const EFI_VARIABLE = '/sys/firmware/efi/efivars/Slipway-5d307ca9-b3ef-428c-8861-06e72d69f223';
 const MOUNT_EFI = 'modprobe efivarfs; mount -t efivarfs efivarfs /sys/firmware/efi/efivars';
