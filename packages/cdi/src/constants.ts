@@ -23,6 +23,13 @@ export const Annotation = {
   importUuid: `${CDI}storage.import.uuid`,
   importBackingFile: `${CDI}storage.import.backingFile`,
   importThumbprint: `${CDI}storage.import.vddk.thumbprint`,
+  checkpointPrevious: `${CDI}storage.checkpoint.previous`,
+  checkpointCurrent: `${CDI}storage.checkpoint.current`,
+  checkpointFinal: `${CDI}storage.checkpoint.final`,
+  /** Followed by the name of a checkpoint; the value is the uid of the pod that copied it. */
+  checkpointCopied: `${CDI}storage.checkpoint.copied.`,
+  checkpointPod: `${CDI}storage.checkpoint.pod.id`,
+  checkpointDone: `${CDI}storage.checkpoint.done`,
   vddkImage: `${CDI}storage.pod.vddk.initimageurl`,
   vddkArguments: `${CDI}storage.pod.vddk.extraargs`,
   importExtraHeader: `${CDI}storage.import.extraHeaders.`,

@@ -14,6 +14,7 @@ import type { ClonePlanner } from '../clone/clone-planner.ts';
 import { type CloneSourceDeps, CloneSources } from '../clone/clone-sources.ts';
 import type { StrategyPlan } from '../clone/clone-strategy.ts';
 import { Annotation } from '../constants.ts';
+import { advanceStages } from '../import/stages.ts';
 import { UPLOAD_POD_ANNOTATION } from '../upload/upload-pod.ts';
 import { Blocked } from './blocked.ts';
 import { ClaimError } from './complete-claim.ts';
@@ -45,7 +46,7 @@ export class DataVolumeReconciler implements Reconciler {
     const dataVolume = this.deps.dataVolumes.get(key);
     if (dataVolume === undefined || dataVolume.metadata.deletionTimestamp !== undefined) return done;
     try {
-      const claim = await this.ensureClaim(dataVolume, signal);
+      const claim = await this.advance(dataVolume, await this.ensureClaim(dataVolume, signal), signal);
       await this.settleGrant(dataVolume, claim, signal);
       await this.writeStatus(dataVolume, { claim }, signal);
       return done;
@@ -99,6 +100,19 @@ export class DataVolumeReconciler implements Reconciler {
     if (!this.sources.isOf(dataVolume, source)) return;
     await this.sources.authorize(dataVolume, source, signal);
     await grantClone(this.deps.client, claim, source, signal);
+  }
+
+  /** Sends an import with stages on to its next one. */
+  private async advance(
+    dataVolume: DataVolume,
+    claim: PersistentVolumeClaim,
+    signal: AbortSignal,
+  ): Promise<PersistentVolumeClaim> {
+    const annotations = advanceStages(dataVolume, claim);
+    if (annotations === undefined) return claim;
+    // a claim that has changed meanwhile may be in its next stage already
+    const metadata = { resourceVersion: claim.metadata.resourceVersion, annotations };
+    return this.deps.client.patch(PersistentVolumeClaimKind, keyOf(claim), { metadata }, { type: 'merge', signal });
   }
 
   private async writeStatus(

@@ -1,6 +1,7 @@
 import type { DataVolume, PersistentVolumeClaim, Pod, StorageClass } from '@slipway/api';
 import { type Condition, type ConditionUpdate, setCondition } from '@slipway/apimachinery';
 import { Annotation } from '../constants.ts';
+import { isBetweenStages } from '../import/stages.ts';
 
 export type DataVolumeStatus = NonNullable<DataVolume['status']>;
 
@@ -104,7 +105,7 @@ function boundPhase(claim: PersistentVolumeClaim, previous: string): string {
       return podPhase === 'Running' && annotations[Annotation.podReady] === 'true' ? 'UploadReady' : 'UploadScheduled';
     default:
   }
-  if (podPhase === 'Succeeded') return 'Succeeded';
+  if (podPhase === 'Succeeded') return isBetweenStages(annotations) ? 'Paused' : 'Succeeded';
   if (annotations[Annotation.fatalError] === 'true') return 'Failed';
   if (podPhase === 'Running') return 'ImportInProgress';
   if (podPhase === 'Failed' && previous !== '') return previous;
@@ -213,6 +214,8 @@ export function phaseEvent(
       return normal('ImportScheduled', `Import into ${name} scheduled`);
     case 'ImportInProgress':
       return normal('ImportInProgress', `Import into ${name} in progress`);
+    case 'Paused':
+      return normal('ImportPaused', `Multistage import into PVC ${name} is paused`);
     case 'UploadScheduled':
       return normal('UploadScheduled', `Upload into ${name} scheduled`);
     case 'UploadReady':

@@ -3,6 +3,7 @@ import { controllerReference } from '@slipway/apimachinery';
 import { cloneAnnotations } from '../clone/clone-planner.ts';
 import { Annotation, LABELS } from '../constants.ts';
 import { importAnnotations } from '../import/import-annotations.ts';
+import { firstStage } from '../import/stages.ts';
 import { type ClaimFacts, type ClaimSpec, completeClaim } from './complete-claim.ts';
 
 /** The claim of a DataVolume: `spec.pvc` as it is, `spec.storage` completed from the class's profile. Throws ClaimError. */
@@ -37,11 +38,13 @@ function withoutLastApplied(annotations: Readonly<Record<string, string>>): Reco
 
 /** The PVC-level request that the import, clone and upload controllers act upon. */
 function sourceAnnotations(
-  { spec, metadata }: DataVolume,
+  dataVolume: DataVolume,
   { clone, planClone }: ClaimFacts,
   claimSpec: ClaimSpec,
 ): Record<string, string> {
+  const { spec, metadata } = dataVolume;
   return {
+    ...firstStage(dataVolume),
     [Annotation.ownDataVolume]: metadata.uid ?? '',
     [Annotation.contentType]: spec.contentType || 'kubevirt',
     ...(spec.preallocation !== undefined && { [Annotation.preallocation]: String(spec.preallocation) }),

@@ -1,11 +1,21 @@
+import { createHash } from 'node:crypto';
 import { type core, type PersistentVolumeClaim, PersistentVolumeClaimKind, type Pod } from '@slipway/api';
 import { controllerReference, quantityValue, tryParseQuantity } from '@slipway/apimachinery';
 import { Annotation, IMPORTER_IMAGE, LABELS } from '../constants.ts';
 
 const MAX_NAME = 253;
 
-/** `importer-<claim>`, cut for names that are too long. */
-export const importerName = (claimName: string): string => `importer-${claimName}`.slice(0, MAX_NAME).replace(/[-.]+$/, '');
+/** `importer-<claim>`, with the checkpoint where the import has stages, cut for names that are too long. */
+export function importerName({ metadata }: PersistentVolumeClaim): string {
+  const checkpoint = metadata.annotations?.[Annotation.checkpointCurrent];
+  const suffix = checkpoint === undefined ? '' : `-checkpoint-${checkpoint.toLowerCase().replaceAll(/[^a-z0-9-]/g, '-')}`;
+  const whole = `importer-${metadata.name ?? ''}${suffix}`;
+  // what is cut off may be all that tells two stages apart
+  const short = suffix === '' ? '' : `-${createHash('sha256').update(whole).digest('hex').slice(0, 8)}`;
+  return whole.length > MAX_NAME ? trimmed(whole.slice(0, MAX_NAME - short.length)) + short : trimmed(whole);
+}
+
+const trimmed = (name: string): string => name.replace(/[-.]+$/, '');
 
 const variable = (name: string, value: string | undefined): core.EnvVar[] => (value === undefined ? [] : [{ name, value }]);
 
@@ -22,7 +32,7 @@ export function importerPod(claim: PersistentVolumeClaim): Pod {
   return {
     ...pod,
     metadata: {
-      name: importerName(name),
+      name: importerName(claim),
       namespace,
       labels: { ...labels, ...LABELS, 'cdi.kubevirt.io': 'importer', 'prometheus.cdi.kubevirt.io': 'true' },
       annotations: { 'cdi.kubevirt.io/storage.createdByController': 'yes' },
@@ -147,6 +157,9 @@ function sourceEnvironment(annotations: Readonly<Record<string, string>>): core.
     ...variable('IMPORTER_UUID', annotations[Annotation.importUuid]),
     ...variable('IMPORTER_BACKING_FILE', annotations[Annotation.importBackingFile]),
     ...variable('IMPORTER_THUMBPRINT', annotations[Annotation.importThumbprint]),
+    ...variable('IMPORTER_PREVIOUS_CHECKPOINT', annotations[Annotation.checkpointPrevious]),
+    ...variable('IMPORTER_CURRENT_CHECKPOINT', annotations[Annotation.checkpointCurrent]),
+    ...variable('IMPORTER_FINAL_CHECKPOINT', annotations[Annotation.checkpointFinal]),
     ...variable('PREALLOCATION', annotations[Annotation.preallocation]),
     ...(secret === undefined ? [] : secretEnvironment(secret, annotations[Annotation.importSource])),
     ...numbered(annotations, Annotation.importExtraHeader).flatMap((line, index) =>

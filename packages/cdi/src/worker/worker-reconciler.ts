@@ -31,7 +31,7 @@ type ContainerStatus = core.ContainerStatus;
 /** One way to fill a claim by a worker pod. */
 export interface Work {
   readonly kind: ReturnType<typeof kindOf>;
-  readonly podName: (claimName: string) => string;
+  readonly podName: (claim: PersistentVolumeClaim) => string;
   readonly podFor: (claim: PersistentVolumeClaim) => Pod;
   /** Annotation of the claim that names its worker. */
   readonly nameAnnotation: string;
@@ -106,19 +106,26 @@ class WorkerReconciler implements Reconciler {
   }
 
   private podOf(claim: PersistentVolumeClaim): Pod | undefined {
-    const { name = '', namespace = '', uid } = claim.metadata;
-    const pod = this.deps.pods.get({ namespace, name: this.work.podName(name) });
+    const { namespace = '', uid } = claim.metadata;
+    const pod = this.deps.pods.get({ namespace, name: this.work.podName(claim) });
     return pod?.metadata.ownerReferences?.some((owner) => owner.uid === uid) ? pod : undefined;
   }
 
   private async createPod(claim: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
     if (!this.mayStart(claim)) return;
+    await this.removeEarlier(claim, signal);
     const pod = withSettings(this.work.podFor(claim), this.deps.settings());
     await this.deps.client.create(PodKind, pod, { signal }).catch((error: unknown) => {
       if (!isAlreadyExists(error)) throw error;
     });
     const name = pod.metadata.name ?? '';
     await this.annotate(claim, { [this.work.nameAnnotation]: name, [Annotation.podPhase]: 'Pending' }, signal);
+  }
+
+  /** Workers of the stages that are over. */
+  private async removeEarlier({ metadata }: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
+    if (metadata.annotations?.[Annotation.checkpointCurrent] === undefined) return;
+    for (const pod of this.deps.pods.ownedBy(metadata.uid ?? '')) await this.removePod(pod, signal);
   }
 
   /** A bound claim; or one that waits for a consumer and whose owner wants the worker to be that consumer. */
@@ -200,6 +207,7 @@ function podState(pod: Pod, { nameAnnotation, succeeded }: Work): Record<string,
   const { restartCount = 0, ready = false } = container ?? {};
   const shared = {
     [nameAnnotation]: pod.metadata.name ?? '',
+    ...stageOf(pod),
     [Annotation.podRestarts]: String(restartCount),
     [Annotation.podReady]: String(ready),
   };
@@ -213,6 +221,12 @@ function podState(pod: Pod, { nameAnnotation, succeeded }: Work): Record<string,
       [Annotation.fatalError]: 'true',
     };
   return { ...shared, ...runningState(container, phase, succeeded.condition), [Annotation.podPhase]: phase };
+}
+
+/** Which pod copies the present checkpoint, for an import that has some. */
+function stageOf({ metadata, spec }: Pod): Record<string, string> {
+  const isStage = spec?.containers[0]?.env?.some(({ name }) => name === 'IMPORTER_CURRENT_CHECKPOINT');
+  return isStage ? { [Annotation.checkpointPod]: metadata.uid ?? '' } : {};
 }
 
 const running = (status: string, reason: string, message: string): Record<string, string> => ({
