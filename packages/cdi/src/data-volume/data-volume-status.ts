@@ -2,6 +2,7 @@ import type { DataVolume, PersistentVolumeClaim, Pod, StorageClass } from '@slip
 import { type Condition, type ConditionUpdate, setCondition } from '@slipway/apimachinery';
 import { Annotation } from '../constants.ts';
 import { isBetweenStages } from '../import/stages.ts';
+import { progressText, transferProgress } from './transfer-progress.ts';
 
 export type DataVolumeStatus = NonNullable<DataVolume['status']>;
 
@@ -115,19 +116,10 @@ function boundPhase(claim: PersistentVolumeClaim, previous: string): string {
 /** Percent as CDI shows it; undefined leaves the last one. */
 function progressOf(phase: string, pod: Pod | undefined): string | undefined {
   if (phase === 'Succeeded') return '100.0%';
-  const text = pod?.metadata.annotations?.[Annotation.progress];
-  if (!/^(ImportInProgress|UploadReady)$/.test(phase) || text === undefined) return undefined;
-  const percent: unknown = readPercent(text);
+  if (!/^(ImportInProgress|UploadReady)$/.test(phase)) return undefined;
+  const { percent } = transferProgress(pod);
   // not finished before the pod has succeeded
-  return typeof percent === 'number' && percent < 100 ? `${percent.toFixed(2)}%` : undefined;
-}
-
-function readPercent(text: string): unknown {
-  try {
-    return (JSON.parse(text) as { percent?: unknown }).percent;
-  } catch {
-    return undefined; // not ours
-  }
+  return percent !== undefined && percent < 100 ? `${percent.toFixed(2)}%` : undefined;
 }
 
 function boundCondition({ metadata }: DataVolume, { claim, problem }: StatusFacts): ConditionUpdate {
@@ -149,9 +141,10 @@ function boundCondition({ metadata }: DataVolume, { claim, problem }: StatusFact
 const TOO_SMALL =
   /is larger than the reported available|no space left on device|file largest block is bigger than maxblock|disk quota exceeded/;
 
-function runningCondition(phase: string, { claim }: StatusFacts): ConditionUpdate {
+function runningCondition(phase: string, { claim, pod }: StatusFacts): ConditionUpdate {
   const annotations = claim?.metadata.annotations ?? {};
-  const message = annotations[Annotation.runningMessage] ?? '';
+  const isTransfer = /^(ImportInProgress|UploadReady)$/.test(phase);
+  const message = annotations[Annotation.runningMessage] || (isTransfer ? progressText(transferProgress(pod)) : '');
   const detail = message.match(/no space left on device/) ? `: ${message}` : '';
   return {
     type: 'Running',

@@ -35,6 +35,8 @@ export interface DownloadDeps {
   readonly random: () => number;
   readonly retry: RetryPolicy;
   readonly log: (line: string) => void;
+  /** Told what the transfer waits for. */
+  readonly onPause?: (problem: string) => void;
   /** A fixed number of connections; absent: as many as pay. */
   readonly connections?: number;
 }
@@ -182,6 +184,7 @@ export class Download {
     const delayMs = Math.max(backOffDelay(failures, { ...retry, jitter: 0.3 }, random), retryAfterMs(error));
     const cause = error instanceof Error ? error.message : String(error);
     log(`download interrupted at byte ${position} (${cause}); continuing in ${Math.round(delayMs)} ms`);
+    this.deps.onPause?.(`Interrupted: ${cause}; trying again in ${Math.ceil(delayMs / 1000)} s (attempt ${failures})`);
     await sleep(clock, delayMs, signal);
   }
 

@@ -63,7 +63,6 @@ export async function runMover(argv: readonly string[], env: MoverEnv, io: Mover
 type Transferred = MoverOutcome['result'] & { readonly labels?: Readonly<Record<string, string>> };
 
 async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Promise<Transferred> {
-  const download = await downloadDeps(task, io);
   const deps: IngestDeps = {
     destination: task.destination,
     workDir: task.workDir,
@@ -73,6 +72,8 @@ async function transfer(task: MoverTask, io: MoverIo, signal: AbortSignal): Prom
     clock: io.clock,
     bootId: io.bootId,
   };
+  const onPause = (problem: string): void => deps.progress.paused(problem);
+  const download = { ...(await downloadDeps(task, io)), onPause };
   if (task.intake !== undefined)
     return receiveUploads(task.intake, { ...deps, log: io.log, discard: () => discard(task) }, signal);
   switch (task.source.kind) {

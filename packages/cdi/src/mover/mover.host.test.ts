@@ -187,6 +187,12 @@ describe('servers', () => {
     });
   });
 
+  it('tells what it waits for', async () => {
+    server.files.set('/disk', { body: disk, cuts: [MiB] });
+    const { progress } = await run();
+    expect(progress).toContainEqual(expect.stringMatching(/"problem":"Interrupted: .*; trying again in 1 s \(attempt 1\)"/));
+  });
+
   it('reads again what it knows when the server has no ranges', async () => {
     server.files.set('/disk', { body: disk, cuts: [MiB], ignoresRange: true });
 

@@ -9,14 +9,19 @@ export interface ProgressLine {
   readonly totalBytes?: number;
   readonly bytesPerSecond?: number;
   readonly etaSeconds?: number;
+  /** What the transfer waits for. */
+  readonly problem?: string;
 }
 
 const INTERVAL_MS = 500;
+/** The whole line is an annotation, which is cut at 512 characters. */
+const MAX_PROBLEM = 200;
 
 /** Tells how far a transfer is: at most twice a second, never backwards. */
 export class ProgressReporter {
   private lastMs = 0;
   private lastPercent = 0;
+  private last: ProgressLine = { phase: 'Download', bytes: 0 };
   private readonly startMs: number;
   private startBytes: number | undefined;
 
@@ -50,10 +55,18 @@ export class ProgressReporter {
     this.report({ phase: 'Convert', bytes: Math.round((totalBytes * percent) / 100), totalBytes, percent: whole });
   }
 
+  /** The transfer waits: told at once, with how far it is. */
+  paused(problem: string): void {
+    this.lastMs = 0;
+    this.report({ ...this.last, problem: problem.slice(0, MAX_PROBLEM) });
+  }
+
   private report(line: ProgressLine): void {
     const now = this.clock.now();
     if (now - this.lastMs < INTERVAL_MS) return;
     this.lastMs = now;
+    const { problem: _, bytesPerSecond: _rate, etaSeconds: _eta, ...last } = line;
+    this.last = last;
     if (line.percent !== undefined) this.lastPercent = Math.max(this.lastPercent, Math.round(line.percent * 100) / 100);
     this.print(JSON.stringify(line.percent === undefined ? line : { ...line, percent: this.lastPercent }));
   }
