@@ -37,6 +37,7 @@ const OWNERS = {
   re2js: ['schema'],
   aws4fetch: ['cdi'],
   'tar-stream': ['cdi'],
+  'dns-packet': ['node'],
   pino: ['daemon'],
   commander: ['cli'],
   croner: ['runtime'],

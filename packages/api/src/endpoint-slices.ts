@@ -13,6 +13,8 @@ export interface Endpoint {
   conditions: { ready: boolean; serving: boolean; terminating: boolean };
   targetRef?: { kind: string; namespace: string; name: string; uid: string };
   nodeName?: string;
+  /** Name of its own below that of a headless Service. */
+  hostname?: string;
 }
 
 /** Label of a slice that names its Service. */

@@ -47,7 +47,7 @@ export function planSlice(service: Service, pods: readonly Pod[], addressType: '
   };
 }
 
-function endpointOf({ spec }: Service, pod: Pod, addressType: 'IPv4' | 'IPv6'): Endpoint {
+function endpointOf({ metadata, spec }: Service, pod: Pod, addressType: 'IPv4' | 'IPv6'): Endpoint {
   const { name = '', namespace = '', uid = '', deletionTimestamp } = pod.metadata;
   const serving = isReady(pod);
   const terminating = deletionTimestamp !== undefined;
@@ -57,6 +57,7 @@ function endpointOf({ spec }: Service, pod: Pod, addressType: 'IPv4' | 'IPv6'): 
     conditions: { ready, serving, terminating },
     targetRef: { kind: 'Pod', namespace, name, uid },
     ...(pod.spec?.nodeName && { nodeName: pod.spec.nodeName }),
+    ...(pod.spec?.hostname && pod.spec.subdomain === metadata.name && { hostname: pod.spec.hostname }),
   };
 }
 

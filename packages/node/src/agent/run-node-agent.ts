@@ -12,7 +12,7 @@ import {
   VirtualMachineInstanceKind,
 } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import { hostRunner, nftCommand } from '@slipway/hostapi';
+import { hostRunner } from '@slipway/hostapi';
 import {
   CoreEventRecorder,
   type Informer,
@@ -39,11 +39,10 @@ import {
   readFirmware,
   startGuestHelpers,
 } from '../launcher/index.ts';
-import { createPodNetwork, hostNames, NodePeers, POD_NETWORKS } from '../network/index.ts';
+import { createPodNetwork, NodePeers } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
-import { runPolicyFilter } from '../policies/index.ts';
-import { runServiceProxy } from '../services/index.ts';
 import { nodeVolumes, type NodeVolumes, withExports, withUploads } from '../volumes/index.ts';
+import { runClusterNetwork } from './cluster-network.ts';
 import { followSettings } from './follow-settings.ts';
 import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
@@ -150,7 +149,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   const tools = new DiskToolsRunner({ client, sandboxes, claims: volumes.claims, clock, log });
   const pods = informers.for(PodKind);
   const handlers = podHandlers(options, { launcher, pods, sandboxes, volumes, freezes, tools });
-  const background = [volumes.manager.run(signal), serve(options, client, handlers, signal), runPacketFilter(options, signal)];
+  const background = [volumes.manager.run(signal), serve(options, client, handlers, signal), runClusterNetwork(options, signal)];
   await Promise.all([
     pods.whenSynced(),
     vmis.whenSynced(),
@@ -247,17 +246,6 @@ function podNetwork({ client, config, log, clock }: NodeAgentOptions, informers:
       }
     },
   });
-}
-
-/** What is decided by addresses of other nodes too: it sees the whole cluster, and this node's part of the network. */
-async function runPacketFilter({ client, config, clock, random, log }: NodeAgentOptions, signal: AbortSignal): Promise<void> {
-  const informers = new InformerFactory({ client, clock, random, log });
-  const { serviceTable, policyTable } = hostNames(config.hostPrefix);
-  const shared = { informers, nft: nftCommand(hostRunner), clock, log, nodeName: config.nodeName, podNetworks: POD_NETWORKS };
-  const services = runServiceProxy({ ...shared, table: serviceTable }, signal);
-  const policies = runPolicyFilter({ ...shared, table: policyTable }, signal);
-  informers.start(signal);
-  await Promise.allSettled([services, policies, informers.stopped()]);
 }
 
 /** Asks for a short-lived token of a service account. */

@@ -11,12 +11,14 @@ import { Cni, type CniAttachment, DEFAULT_PLUGIN_DIRS } from './cni.ts';
 import { autoconfiguredLinks, writeSysctl } from './forwarding.ts';
 import { GuestConfigurator } from './guest-configurator.ts';
 import { hostNames, type HostNames } from './host-names.ts';
+import { guestResolver } from './guest-resolver.ts';
 import { type Resolver, resolverOf } from './host-resolver.ts';
 import { networkStatusAnnotation } from './network-status.ts';
 import type { NodePeers } from './node-peers.ts';
 import { planNodeNetwork } from './plan-node-network.ts';
 import { planPodNetwork, type PodNetworkPlan, secondaryLinks } from './plan-pod-network.ts';
 import { PodLinks } from './pod-links.ts';
+import { gatewaysOf } from './pod-networks.ts';
 import { type PodRecord, PodRecords } from './pod-records.ts';
 import { uplinkMtu } from './uplink.ts';
 
@@ -130,7 +132,12 @@ class HostPodNetwork implements PodNetwork {
       podCidrV4,
       podCidrV6,
       mtu: this.#mtu,
-      resolver: this.#resolver,
+      resolver: guestResolver({
+        vmi,
+        namespace: pod.metadata.namespace ?? 'default',
+        host: this.#resolver,
+        cluster: gatewaysOf(this.#deps.config),
+      }),
       names: this.#names,
     });
     return { plan, owner };

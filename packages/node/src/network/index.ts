@@ -1,4 +1,4 @@
 export { createPodNetwork, type PodNetworkDeps } from './host-pod-network.ts';
-export { POD_NETWORKS } from './pod-networks.ts';
+export { gatewaysOf, POD_NETWORKS } from './pod-networks.ts';
 export { hostNames } from './host-names.ts';
 export { NodePeers } from './node-peers.ts';

@@ -29,6 +29,7 @@ const rulesOf = (spec: object, pods: readonly Pod[] = [web, db, far]) =>
       ['b', { team: 'two' }],
     ]),
     nodeName: 'here',
+    nameServers: ['10.1.0.254'],
   });
 
 const selected = { podSelector: { matchLabels: { app: 'web' } } };
@@ -86,6 +87,19 @@ describe('podRules', () => {
         egress: [{ to: [{ podSelector: { matchLabels: { app: 'db' } } }], ports: [{ port: 'web' }] }],
       },
       { egress: [{ peers: { addresses: ['10.1.0.2'], blocks: [] }, ports: [{ protocol: 'tcp', first: 8080, last: 8080 }] }] },
+    ],
+    [
+      'names of the node for who may ask pods for them',
+      {
+        ...selected,
+        policyTypes: ['Egress'],
+        egress: [{ to: [{ namespaceSelector: {}, ...selected }], ports: [{ port: 53, protocol: 'UDP' }] }],
+      },
+      {
+        egress: [
+          { peers: { addresses: ['10.1.0.1', '10.1.0.254'], blocks: [] }, ports: [{ protocol: 'udp', first: 53, last: 53 }] },
+        ],
+      },
     ],
   ])('%s', (_, spec, expected) => {
     expect(rulesOf(spec)).toEqual([{ uid: 'web', addresses: ['10.1.0.1'], ...expected }]);

@@ -35,6 +35,8 @@ export interface PolicyInputs {
   /** Labels of namespaces by name. */
   readonly namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>;
   readonly nodeName: string;
+  /** Where this node serves names: who may ask some pods at port 53 may ask there. */
+  readonly nameServers?: readonly string[];
 }
 
 /** The rules of every pod of this node that a policy selects. A pod may do what any of its policies allows. */
@@ -80,8 +82,12 @@ function egressOf({ spec, metadata }: NetworkPolicy, inputs: PolicyInputs): Allo
     const named = (ports ?? []).filter(({ port }) => typeof port === 'string');
     const numbered = (ports ?? []).filter(({ port }) => typeof port !== 'string');
     const hasPorts = ports !== undefined && ports.length > 0;
-    const direct =
-      hasPorts && numbered.length === 0 ? [] : [allowance(peersOf(to, namespace, inputs), rangesOf(numbered, undefined))];
+    const peers = withNames(peersOf(to, namespace, inputs), {
+      to: to ?? [],
+      ports: numbered,
+      nameServers: inputs.nameServers ?? [],
+    });
+    const direct = hasPorts && numbered.length === 0 ? [] : [allowance(peers, rangesOf(numbered, undefined))];
     if (named.length === 0) return direct;
     const destinations = to === undefined || to.length === 0 ? inputs.pods : podsOf(to, namespace, inputs);
     const byName = destinations.flatMap((pod) => {
@@ -90,6 +96,20 @@ function egressOf({ spec, metadata }: NetworkPolicy, inputs: PolicyInputs): Allo
     });
     return [...direct, ...byName];
   });
+}
+
+/** Policies name the pods of a cluster's name servers, which here are none: the nodes themselves serve names. */
+function withNames(
+  peers: Allowance['peers'],
+  rule: {
+    readonly to: readonly NetworkPolicyPeer[];
+    readonly ports: readonly NetworkPolicyPort[];
+    readonly nameServers: readonly string[];
+  },
+): Allowance['peers'] {
+  const { to, ports, nameServers } = rule;
+  const asksNames = ports.some(({ port }) => port === 53) && to.some(({ ipBlock }) => ipBlock === undefined);
+  return peers && asksNames ? { ...peers, addresses: [...peers.addresses, ...nameServers] } : peers;
 }
 
 function allowance(peers: Allowance['peers'], ports: readonly PortRange[] | undefined): Allowance {

@@ -12,11 +12,13 @@ export interface PolicyFilterDeps {
   readonly log: Logger;
   readonly nodeName: string;
   readonly table: string;
+  /** Where this node serves names. */
+  readonly nameServers: readonly string[];
 }
 
 /** Keeps this node's packet filter equal to the NetworkPolicies, until aborted. Without policies nothing else is watched. */
 export async function runPolicyFilter(deps: PolicyFilterDeps, signal: AbortSignal): Promise<void> {
-  const { informers, nft, clock, log, nodeName, table } = deps;
+  const { informers, nft, clock, log, nodeName, table, nameServers } = deps;
   const policies = informers.for(NetworkPolicyKind);
   let peers: ReturnType<typeof watchPeers> | undefined;
   let last: string | undefined;
@@ -36,6 +38,7 @@ export async function runPolicyFilter(deps: PolicyFilterDeps, signal: AbortSigna
       pods: pods.lister.list(),
       namespaces: new Map(namespaces.lister.list().map(({ metadata }) => [metadata.name ?? '', metadata.labels ?? {}])),
       nodeName,
+      nameServers,
     });
     const script = policyRuleset({ table, pods: rules });
     if (script === last) return;

@@ -1,0 +1,34 @@
+import type { Client } from '@slipway/client';
+import { hostRunner, nftCommand } from '@slipway/hostapi';
+import { InformerFactory, type Logger, type TimerClock } from '@slipway/runtime';
+import type { NodeConfig } from '../contracts.ts';
+import { runDnsServer, upstreamServers } from '../dns/index.ts';
+import { gatewaysOf, hostNames, POD_NETWORKS } from '../network/index.ts';
+import { runPolicyFilter } from '../policies/index.ts';
+import { runServiceProxy } from '../services/index.ts';
+
+export interface ClusterNetworkDeps {
+  readonly client: Client;
+  readonly config: NodeConfig;
+  readonly clock: TimerClock;
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+/** Services, NetworkPolicies and names: this node's part of what concerns the whole cluster, which it therefore sees. */
+export async function runClusterNetwork(
+  { client, config, clock, random, log }: ClusterNetworkDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const informers = new InformerFactory({ client, clock, random, log });
+  const { serviceTable, policyTable } = hostNames(config.hostPrefix);
+  const addresses = gatewaysOf(config);
+  const shared = { informers, nft: nftCommand(hostRunner), clock, log, nodeName: config.nodeName };
+  const running = [
+    runServiceProxy({ ...shared, table: serviceTable, podNetworks: POD_NETWORKS }, signal),
+    runPolicyFilter({ ...shared, table: policyTable, nameServers: addresses }, signal),
+    runDnsServer({ informers, clock, log, addresses, upstreams: upstreamServers(clock) }, signal),
+  ];
+  informers.start(signal);
+  await Promise.allSettled([...running, informers.stopped()]);
+}
