@@ -32,7 +32,7 @@ const nodeWith = (number: number, visitors: string[] = []): Node => ({
 /** As many nodes as a test says, without a cluster. */
 let known: Node[] = [];
 let tell: (event: InformerEvent<Node>) => void = () => {};
-const patch = vi.fn(async (..._: readonly unknown[]) => ({}));
+const patch = vi.fn<(...args: readonly unknown[]) => Promise<object>>(async () => ({}));
 const nodes = {
   lister: {
     list: () => known,
