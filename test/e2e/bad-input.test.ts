@@ -184,9 +184,17 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
     await expect
       .poll(() => platform.kubectl('get', 'events', '--field-selector', `involvedObject.name=${name}`), { timeout: 60_000 })
       .toMatch(message);
+    const volume = await platform.kubectl('get', 'pvc', name, '-o', 'jsonpath={.metadata.uid}');
     await platform.kubectl('delete', 'dv', name, '--timeout=60s');
     await platform.kubectl('wait', '--for=delete', `pvc/${name}`, '--timeout=60s');
+    await expect.poll(volumes, { timeout: 60_000 }).not.toContain(volume);
   });
+
+  /** Directories of all volumes. */
+  const volumes = (): string[] => {
+    const [node = ''] = readdirSync(join(platform.dataDir, 'nodes'));
+    return readdirSync(join(platform.dataDir, 'nodes', node, 'volumes'));
+  };
 
   it('never starts a VM on a disk that is not complete', async () => {
     answers.set('/half.qcow2', { status: 200, body: image.subarray(0, 1_000_000) });

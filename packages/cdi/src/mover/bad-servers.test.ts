@@ -144,6 +144,23 @@ describe('an answer', () => {
     expect(await run(url)).toMatchObject({ exitCode: 1, message: expect.stringContaining('another range') });
   });
 
+  it('that refuses to go on where it broke is asked from the beginning', async () => {
+    const ranges: (string | undefined)[] = [];
+    const url = await answering((request, response) => {
+      ranges.push(request.headers.range);
+      const isWhole = requests > 1 && request.headers.range === undefined;
+      if (request.headers.range !== undefined) response.writeHead(416, { 'content-range': `bytes */${MiB}` }).end();
+      else if (isWhole) response.writeHead(200, { 'content-length': DISK.length, etag: '"b"' }).end(DISK);
+      else {
+        response.writeHead(200, { 'content-length': DISK.length, etag: '"a"' });
+        response.write(DISK.subarray(0, MiB), () => response.destroy());
+      }
+    });
+    expect(await run(url)).toMatchObject({ exitCode: 0 });
+    expectDisk();
+    expect(ranges.filter((range) => range === undefined)).toHaveLength(2);
+  });
+
   it('that is another file each time is given up', async () => {
     const url = await answering((_request, response) => {
       response.writeHead(200, { 'content-length': DISK.length, etag: `"${requests}"` });

@@ -256,6 +256,28 @@ describe('the upload proxy', () => {
     });
   });
 
+  it('refuses a token that has expired, that an upload used up, or that names a claim of another namespace', async () => {
+    await start();
+    const authorization = `Bearer ${tokens.issue({ ...CLAIM, uid })}`;
+    expect(await send({ path: '/v1beta1/upload', headers: { authorization } })).toMatchObject({ status: 200 });
+    await world.client.patch(PersistentVolumeClaimKind, CLAIM, { metadata: { annotations: done } }, { type: 'merge' });
+    expect(await send({ path: '/v1beta1/upload', headers: { authorization } })).toMatchObject({
+      status: 503,
+      body: expect.stringContaining('already finished uploading'),
+    });
+    const elsewhere = `Bearer ${tokens.issue({ ...CLAIM, namespace: 'b', uid })}`;
+    expect(await send({ path: '/v1beta1/upload', headers: { authorization: elsewhere } })).toMatchObject({ status: 503 });
+    await world.client.patch(
+      PersistentVolumeClaimKind,
+      CLAIM,
+      { metadata: { annotations: { ...TARGET, 'cdi.kubevirt.io/storage.pod.phase': null } } },
+      { type: 'merge' },
+    );
+    clock.advance(300_000);
+    expect(await send({ path: '/v1beta1/upload', headers: { authorization } })).toMatchObject({ status: 401 });
+    expect(asked.filter(({ kind }) => kind === 'upload')).toHaveLength(1);
+  });
+
   it('refuses a claim that does not exist, and tokens that do not fit', async () => {
     world = testWorld({ controllers: [] });
     expect(await send({ path: '/v1beta1/upload' })).toMatchObject({
