@@ -237,8 +237,10 @@ export class PoolSet {
       return;
     }
     await makeDirectory(sharedDir, 0o711);
-    await runExclusively(join(sharedDir, 'lock'), () => this.mark({ name: SHARED_POOL, path: sharedDir }, sharedDir));
-    await makeDirectory(join(sharedDir, 'locks'), 0o700);
+    // guests and data movers could take a lock that they can open
+    const locks = join(sharedDir, 'locks');
+    await makeDirectory(locks, 0o700);
+    await runExclusively(join(locks, 'pool'), () => this.mark({ name: SHARED_POOL, path: sharedDir }, sharedDir));
   }
 
   private hasVolumes(pool: string): boolean {
