@@ -89,7 +89,7 @@ for (const file of tracked.split('\n').filter((name) => /^(packages|test)\//.tes
   }
   const importer = {
     owner: file.match(/^packages\/([^/]+)\//)?.[1],
-    isTest: /\.test\.ts$/.test(file) || file.startsWith('test/'),
+    isTest: /\.test\.ts$|\/testing\//.test(file) || file.startsWith('test/'),
   };
   for (const match of text.matchAll(IMPORTS)) {
     const breach = breachOf(importer, match[1] ?? match[2] ?? match[3]);
