@@ -61,6 +61,12 @@ export const Annotation = {
   lastCronTime: `${CDI}storage.import.lastCronTime`,
   desiredDigest: `${CDI}storage.import.sourceDesiredDigest`,
   lastUseTime: `${CDI}storage.import.lastUseTime`,
+  /** On a DataImportCron without a class: the default one of its present import. */
+  cronStorageClass: `${CDI}storage.import.storageClass`,
+  /** On a snapshot of a DataImportCron. */
+  sourceVolumeMode: `${CDI}storage.import.sourceVolumeMode`,
+  /** On a snapshot of a DataImportCron. */
+  advisedRestoreSize: `${CDI}storage.import.advisedRestoreSize`,
   /** On a StorageProfile: smallest claim that the provisioner makes. */
   minimumSize: `${CDI}minimumSupportedPvcSize`,
   /** On a StorageProfile. */

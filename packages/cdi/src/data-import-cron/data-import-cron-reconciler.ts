@@ -29,7 +29,7 @@ import { Annotation, CronLabel, LABELS } from '../constants.ts';
 import { mayClone, serviceAccountUser } from '../data-volume/clone-authorization.ts';
 import { defaultClass } from '../storage-profile/storage-profile.ts';
 import { cronStatus, importedDigest, type Progress } from './cron-status.ts';
-import { importVolume, outdatedImports, ownLabels, sourceOf } from './import-plan.ts';
+import { importSnapshot, importVolume, outdatedImports, ownLabels, sourceOf } from './import-plan.ts';
 import { pollAnswer, pollerName, pollerPod } from './poller-pod.ts';
 import { pollPlan } from './schedule-plan.ts';
 
@@ -70,12 +70,30 @@ export class DataImportCronReconciler implements Reconciler {
     const cron = this.deps.crons.get(key);
     if (cron === undefined) return this.cleanUpAfter(key, signal);
     if (cron.metadata.deletionTimestamp !== undefined || !(await this.ownsDataSource(cron, signal))) return done;
+    const className = await this.followClass(cron, signal);
     const poll = await this.poll(cron, signal);
     const desired = poll.annotations[Annotation.desiredDigest];
     const status = await this.import(cron, desired, poll, signal);
-    await this.write(cron, poll.annotations, status, signal);
+    const annotations = { ...poll.annotations, ...(className !== undefined && { [Annotation.cronStorageClass]: className }) };
+    await this.write(cron, annotations, status, signal);
     await this.collect(cron, status, signal);
     return poll.nextMs === undefined ? done : after(Math.max(0, poll.nextMs - this.deps.clock.now()));
+  }
+
+  /** When the default class has changed, the present import goes, so that it is made once more in the new one. */
+  private async followClass(cron: DataImportCron, signal: AbortSignal): Promise<string | undefined> {
+    const before = cron.metadata.annotations?.[Annotation.cronStorageClass];
+    const name = namedClass(cron) === undefined ? this.defaultClass() : undefined;
+    // without a default class there is nothing to go to
+    if (name === undefined || before === undefined || before === name) return name ?? before;
+    const present = cron.status?.currentImports?.[0]?.DataVolumeName;
+    for (const { kind, object } of this.importsOf(keyOf(cron)))
+      if (object.metadata.name === present) await this.remove(kind, object, signal);
+    return name;
+  }
+
+  private defaultClass(): string | undefined {
+    return defaultClass(this.deps.classes.list(), undefined)?.metadata.name;
   }
 
   /** The managed DataSource exists from the beginning, so that people see what will be there. */
@@ -147,9 +165,11 @@ export class DataImportCronReconciler implements Reconciler {
       desired !== undefined && poll.isAuthorized ? importVolume(cron, desired, now, this.needsReadWriteOnce(cron)) : undefined;
     const phase = wanted && (await this.ensureImport(wanted, signal));
     const isDone = wanted !== undefined && phase === 'Succeeded' && (await this.handOver(cron, keyOf(wanted).name, signal));
+    // the import of this state may be on its way for a second time
+    const isRepeated = wanted !== undefined && wanted.metadata.name === cron.status?.lastImportedPVC?.name;
     const progress: Progress = {
       desired,
-      imported: isDone ? desired : importedDigest(cron.status),
+      imported: isDone ? desired : isRepeated ? undefined : importedDigest(cron.status),
       phase,
       pollError: poll.error,
       isAuthorized: poll.isAuthorized,
@@ -169,17 +189,19 @@ export class DataImportCronReconciler implements Reconciler {
   private async ensureImport(wanted: DataVolume, signal: AbortSignal): Promise<string> {
     const { client, dataVolumes, claims, snapshots } = this.deps;
     const key = keyOf(wanted);
-    const found = dataVolumes.get(key);
+    const [found, snapshot, claim] = [dataVolumes.get(key), snapshots.get(key), claims.get(key)];
+    // what is on its way out makes room for a new import
+    if ([found, snapshot, claim].some((object) => object?.metadata.deletionTimestamp !== undefined)) return '';
     if (found !== undefined) return found.status?.phase ?? '';
-    if (snapshots.get(key)?.status?.readyToUse === true || claims.get(key)?.status?.phase === 'Bound') return 'Succeeded';
+    if (snapshot?.status?.readyToUse === true) return 'Succeeded';
+    if (claim?.metadata.ownerReferences?.some(({ kind }) => kind === 'DataVolume')) return '';
+    if (claim?.status?.phase === 'Bound') return 'Succeeded';
     await ignoring(isAlreadyExists, client.create(DataVolumeKind, wanted, { signal }));
     return '';
   }
 
-  private profileOf({ spec }: DataImportCron): StorageProfile | undefined {
-    const { storage, pvc } = spec.template.spec;
-    const name = (storage ?? pvc)?.storageClassName ?? defaultClass(this.deps.classes.list(), undefined)?.metadata.name ?? '';
-    return this.deps.profiles.get({ namespace: '', name });
+  private profileOf(cron: DataImportCron): StorageProfile | undefined {
+    return this.deps.profiles.get({ namespace: '', name: namedClass(cron) ?? this.defaultClass() ?? '' });
   }
 
   private sourceFormat(cron: DataImportCron): string {
@@ -212,19 +234,11 @@ export class DataImportCronReconciler implements Reconciler {
     const { client, snapshots, clock } = this.deps;
     const found = snapshots.get(key);
     if (found !== undefined) return found.status?.readyToUse === true;
-    const profile = this.profileOf(cron);
-    const volumeSnapshotClassName =
-      profile?.metadata.annotations?.[Annotation.cronSnapshotClass] ?? profile?.status?.snapshotClass;
-    const snapshot: VolumeSnapshot = {
-      apiVersion: 'snapshot.storage.k8s.io/v1',
-      kind: 'VolumeSnapshot',
-      metadata: {
-        ...key,
-        labels: { ...LABELS, ...ownLabels(cron) },
-        annotations: { [Annotation.lastUseTime]: formatTime(clock.now()) },
-      },
-      spec: { source: { persistentVolumeClaimName: key.name }, ...(volumeSnapshotClassName && { volumeSnapshotClassName }) },
-    };
+    const snapshot = importSnapshot(cron, key, {
+      claim: this.deps.claims.get(key),
+      profile: this.profileOf(cron),
+      now: formatTime(clock.now()),
+    });
     await ignoring(isAlreadyExists, client.create(VolumeSnapshotKind, snapshot, { signal }));
     return false;
   }
@@ -293,9 +307,13 @@ export class DataImportCronReconciler implements Reconciler {
   }
 }
 
+/** The class that the cron's template names. */
+const namedClass = ({ spec: { template } }: DataImportCron): string | undefined =>
+  (template.spec.storage ?? template.spec.pvc)?.storageClassName;
+
 /** The annotations that this controller keeps; others are none of its business. */
 function cronAnnotations({ metadata: { annotations = {} } }: DataImportCron): Annotations {
-  const names = [Annotation.lastCronTime, Annotation.desiredDigest];
+  const names = [Annotation.lastCronTime, Annotation.desiredDigest, Annotation.cronStorageClass];
   return Object.fromEntries(names.flatMap((name) => (annotations[name] === undefined ? [] : [[name, annotations[name]]])));
 }
 

@@ -149,6 +149,7 @@ describe('a DataImportCron', () => {
       source: { persistentVolumeClaimName: 'debian12-aaaaaaaaaaaa' },
       volumeSnapshotClassName: 'fast',
     });
+    expect(snapshot.metadata.annotations).toMatchObject({ 'cdi.kubevirt.io/storage.import.sourceVolumeMode': 'Filesystem' });
     expect(await source()).toEqual({});
 
     await world.client.update(VolumeSnapshotKind, { ...snapshot, status: { readyToUse: true } }, { subresource: 'status' });
@@ -156,6 +157,31 @@ describe('a DataImportCron', () => {
     expect(await source()).toMatchObject({ snapshot: { name: 'debian12-aaaaaaaaaaaa' } });
     expect(await world.exists(DataVolumeKind, 'images/debian12-aaaaaaaaaaaa')).toBe(false);
     expect(await status()).toMatchObject({ sourceFormat: 'snapshot' });
+  });
+
+  it('imports once more when the default class for VMs changes', async () => {
+    await worldWith(cron());
+    await answer(digest('a'));
+    const name = 'images/debian12-aaaaaaaaaaaa';
+    await finish('debian12-aaaaaaaaaaaa');
+    const { uid } = (await world.get(DataVolumeKind, name)).metadata;
+    const virt = { metadata: { annotations: { 'storageclass.kubevirt.io/is-default-virt-class': 'true' } } };
+    await world.with(storageClass('fast', virt));
+    await world.settle();
+    expect(await world.exists(DataVolumeKind, name)).toBe(false);
+    expect(await condition('UpToDate')).toMatchObject({ status: 'False', reason: 'Outdated' });
+    // the garbage collector takes the old claim, which nobody uses
+    const old = await world.get(PersistentVolumeClaimKind, name);
+    await world.client.update(PersistentVolumeClaimKind, { ...old, metadata: { ...old.metadata, finalizers: [] } });
+    await world.client.delete(PersistentVolumeClaimKind, { namespace: 'images', name: 'debian12-aaaaaaaaaaaa' });
+    await world.settle();
+    expect((await world.get(DataVolumeKind, name)).metadata.uid).not.toBe(uid);
+    expect((await world.get(PersistentVolumeClaimKind, name)).spec).toMatchObject({ storageClassName: 'fast' });
+    await finish('debian12-aaaaaaaaaaaa');
+    expect(await condition('UpToDate')).toMatchObject({ status: 'True', reason: 'UpToDate' });
+    expect((await world.get(DataImportCronKind, 'images/debian')).metadata.annotations).toMatchObject({
+      'cdi.kubevirt.io/storage.import.storageClass': 'fast',
+    });
   });
 
   it('follows a claim by its uid, as far as its service account may', async () => {

@@ -1,6 +1,6 @@
-import type { DataImportCron, DataVolume, PersistentVolumeClaim, VolumeSnapshot } from '@slipway/api';
-import type { KubeObject } from '@slipway/apimachinery';
-import { Annotation, CronLabel, PROPAGATED_LABEL } from '../constants.ts';
+import type { DataImportCron, DataVolume, PersistentVolumeClaim, StorageProfile, VolumeSnapshot } from '@slipway/api';
+import type { KubeObject, ObjectKey } from '@slipway/apimachinery';
+import { Annotation, CronLabel, LABELS, PROPAGATED_LABEL } from '../constants.ts';
 
 type Source = NonNullable<DataVolume['spec']['source']>;
 
@@ -33,7 +33,7 @@ export function importVolume(cron: DataImportCron, digest: string, now: string, 
     metadata: {
       name: importName(cron, digest),
       namespace: cron.metadata.namespace ?? '',
-      labels: { ...labels, ...propagated(cron), ...ownLabels(cron) },
+      labels: { ...labels, ...propagatedLabels(cron), ...ownLabels(cron) },
       annotations: {
         ...annotations,
         ...(cron.metadata.annotations?.[Annotation.retainPods] && {
@@ -51,6 +51,30 @@ export function importVolume(cron: DataImportCron, digest: string, now: string, 
   };
 }
 
+/** The snapshot that takes the place of a finished import, with everything that its claim tells of the disk. */
+export function importSnapshot(
+  cron: DataImportCron,
+  key: ObjectKey,
+  { claim, profile, now }: { claim: PersistentVolumeClaim | undefined; profile: StorageProfile | undefined; now: string },
+): VolumeSnapshot {
+  const capacity = claim?.status?.capacity?.['storage'];
+  const className = profile?.metadata.annotations?.[Annotation.cronSnapshotClass] ?? profile?.status?.snapshotClass;
+  return {
+    apiVersion: 'snapshot.storage.k8s.io/v1',
+    kind: 'VolumeSnapshot',
+    metadata: {
+      ...key,
+      labels: { ...(claim && propagatedLabels(claim)), ...LABELS, ...ownLabels(cron) },
+      annotations: {
+        [Annotation.lastUseTime]: now,
+        [Annotation.sourceVolumeMode]: claim?.spec?.volumeMode ?? 'Filesystem',
+        ...(capacity !== undefined && { [Annotation.advisedRestoreSize]: String(capacity) }),
+      },
+    },
+    spec: { source: { persistentVolumeClaimName: key.name }, ...(className && { volumeSnapshotClassName: className }) },
+  };
+}
+
 /** The template's metadata is free-form in the schema. */
 function metadataOf(metadata: Readonly<Record<string, unknown>> | undefined) {
   const texts = (value: unknown): Record<string, string> =>
@@ -58,7 +82,8 @@ function metadataOf(metadata: Readonly<Record<string, unknown>> | undefined) {
   return { labels: texts(metadata?.['labels']), annotations: texts(metadata?.['annotations']) };
 }
 
-const propagated = ({ metadata }: KubeObject): Record<string, string> =>
+/** Labels for instance types and the like, which go from a source to what is made of it. */
+export const propagatedLabels = ({ metadata }: KubeObject): Record<string, string> =>
   Object.fromEntries(
     Object.entries(metadata.labels ?? {}).filter(([key]) => PROPAGATED_LABEL.test(key) && !key.startsWith('cdi.kubevirt.io/')),
   );

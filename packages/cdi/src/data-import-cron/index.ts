@@ -49,6 +49,7 @@ export const dataImportCronController: ControllerRegistration = {
         watchOf(DataSourceKind, byLabel),
         watchOf(DataVolumeKind, byLabel),
         watchOf(VolumeSnapshotKind, byLabel),
+        watchOf(StorageClassKind, () => crons.list().map(keyOf)),
         watchOf(PersistentVolumeClaimKind, (claim) => [...byLabel(claim), ...bySource(claim)]),
       ],
       reconciler: new DataImportCronReconciler({

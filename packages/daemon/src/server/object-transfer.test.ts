@@ -1,13 +1,8 @@
 import { DataVolumeKind, ObjectTransferKind, PersistentVolumeClaimKind, PersistentVolumeKind, PodKind } from '@slipway/api';
+import { cdiControllers, objectTransferAdmission } from '@slipway/cdi';
+import { controllers } from '@slipway/controllers';
 import { built, type Built, pod, pv, pvc, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
-import {
-  claimController,
-  claimProtectionController,
-  volumeController,
-} from '../../../controllers/src/persistent-volume/index.ts';
-import { cdiControllers } from '../index.ts';
-import { objectTransferAdmission } from './transfer-admission.ts';
 
 let world: TestWorld;
 afterEach(() => world.close());
@@ -26,9 +21,12 @@ const volume = pv('golden', {
   spec: { claimRef: { kind: 'PersistentVolumeClaim', namespace: 'a', name: 'disk' } },
 });
 
+/** What binds claims and volumes, and keeps claims that are in use. */
+const binding = controllers.filter(({ name }) => /^(persistentvolume-|pvc-protection-)/.test(name));
+
 async function worldWith(...objects: readonly Built[]): Promise<void> {
   world = await testWorld({
-    controllers: [...cdiControllers, claimController, claimProtectionController, volumeController],
+    controllers: [...cdiControllers, ...binding],
   }).with(
     storageClass('local', { metadata: { annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' } } }),
     ...objects,
