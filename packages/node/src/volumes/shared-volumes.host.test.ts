@@ -23,10 +23,17 @@ beforeEach(() => {
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 /** The volumes of one agent. */
-async function agent(nodeName: string): Promise<VolumeStore> {
+async function agent(nodeName: string, podUids?: readonly string[]): Promise<VolumeStore> {
   const stateDir = mkdtempSync(join(root, `${nodeName}-`));
   const pools = new PoolSet({ stateDir, hostPrefix: nodeName, uid: randomUUID, sharedDir });
-  const store = new VolumeStore({ stateDir, nodeName, qemuImg: hostQemuImg, uid: randomUUID, pools });
+  const store = new VolumeStore({
+    stateDir,
+    nodeName,
+    qemuImg: hostQemuImg,
+    uid: randomUUID,
+    pools,
+    ...(podUids && { podUids: () => Promise.resolve(new Set(podUids)) }),
+  });
   await store.open();
   return store;
 }
@@ -46,6 +53,17 @@ describe('volumes that several nodes reach', () => {
     await b.detach(volume, first.podUid); // its own agent alone is asked
     await b.attach(volume, pod(2_350_032), unknown, signal);
     expect(await a.get(volume)).toMatchObject({ writer: { node: 'node2' } });
+  });
+
+  it('are taken from a pod of another node when its object is gone', async () => {
+    const first = pod(2_350_031);
+    const [a, there, gone] = [await agent('node1'), await agent('node2', [first.podUid]), await agent('node3', [])];
+    const volume = sharedVolumeUid(randomUUID());
+    await a.create(volume, MIB);
+    await a.attach(volume, first, unknown, signal);
+    await expect(there.attach(volume, pod(2_350_032), unknown, signal)).rejects.toThrow('already used by pod');
+    await gone.attach(volume, pod(2_350_033), unknown, signal);
+    expect(await a.get(volume)).toMatchObject({ writer: { node: 'node3' } });
   });
 
   it('go to one of two that ask at the same moment', async () => {

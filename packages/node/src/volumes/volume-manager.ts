@@ -75,7 +75,9 @@ export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
   const toolUid = config.uidBase + TOOL_UID_OFFSET;
   const { hostPrefix, nodeName, sharedDir } = config;
   const pools = new PoolSet({ stateDir, hostPrefix, uid: randomUUID, ...(sharedDir !== undefined && { sharedDir }) });
-  const store = new VolumeStore({ stateDir, nodeName, qemuImg: hostQemuImg, uid: randomUUID, toolUid, pools });
+  const podUids = async (signal: AbortSignal): Promise<ReadonlySet<string>> =>
+    new Set((await client.list(PodKind, { signal })).items.map(({ metadata }) => metadata.uid ?? ''));
+  const store = new VolumeStore({ stateDir, nodeName, podUids, qemuImg: hostQemuImg, uid: randomUUID, toolUid, pools });
   const launcher = new MoverLauncher({ stateDir, program: deps.moverProgram, uidBase: config.uidBase + MOVER_UID_OFFSET, clock });
   const images = new ImageStore({ stateDir, launcher, client, allowedAddresses: deps.allowedImportAddresses });
   const pods = deps.informers.for(PodKind);

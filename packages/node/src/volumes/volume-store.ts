@@ -33,6 +33,8 @@ export interface VolumeStoreDeps {
   readonly stateDir: string;
   /** Tells pods of this node from those of others; needed where volumes are shared. */
   readonly nodeName?: string;
+  /** Uids of all pods of the cluster; without it pods of other nodes count as being there. */
+  readonly podUids?: (signal: AbortSignal) => Promise<ReadonlySet<string>>;
   readonly qemuImg: QemuImg;
   /** A new UUID. */
   readonly uid: () => string;
@@ -181,8 +183,8 @@ export class VolumeStore {
     const attachment = isSharedVolumeUid(volumeUid) && nodeName !== undefined ? { ...wanted, node: nodeName } : wanted;
     return this.locked(volumeUid, async () => {
       const found = await this.get(volumeUid);
-      // of pods of another node its agent alone knows, and takes the disk away from them when they have ended
-      const others = otherWriters(found, attachment, ({ podUid, node }) => (node ?? nodeName) === nodeName && isGone(podUid));
+      const isGoneAnywhere = await this.goneAnywhere(found, isGone, signal);
+      const others = otherWriters(found, attachment, isGoneAnywhere);
       await checkNothingLeft({ directory: this.directory(volumeUid), record: found, attachment, others });
       const isInUse = others.length > 0 || writersOf(found).some(({ podUid }) => podUid === attachment.podUid);
       // a guest may be running: then the names that its QEMU knows stay
@@ -195,6 +197,18 @@ export class VolumeStore {
       await (attachment.isShared ? this.share(volumeUid, attached) : this.giveTo(volumeUid, attached, attachment.uid));
       return attached;
     });
+  }
+
+  /** The object of a pod of another node goes when the pod has ended there, or has been fenced. */
+  private async goneAnywhere(
+    record: VolumeRecord,
+    isGone: (podUid: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<(writer: Attachment) => boolean> {
+    const { nodeName, podUids } = this.deps;
+    const isForeign = ({ node }: Attachment): boolean => node !== undefined && node !== nodeName;
+    const present = writersOf(record).some(isForeign) ? await podUids?.(signal) : undefined;
+    return (writer) => (isForeign(writer) ? present !== undefined && !present.has(writer.podUid) : isGone(writer.podUid));
   }
 
   /**
@@ -405,6 +419,11 @@ export class VolumeStore {
     for (const name of await readdir(directory)) await ownFile(join(directory, name), uid);
     await chown(directory, uid, uid);
     return directory;
+  }
+
+  /** What a data mover left of its transfer, after which nothing of it is wanted. */
+  async removeImportDirectory(volumeUid: string): Promise<void> {
+    await rm(join(this.directory(volumeUid), IMPORT_DIRECTORY), { recursive: true, force: true });
   }
 
   /** Nobody else changes the volume meanwhile, on any node. */
