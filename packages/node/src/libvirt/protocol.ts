@@ -66,7 +66,7 @@ export const QEMU = { monitorCommand: 1, agentCommand: 3 } as const;
 export const EVENT = {
   lifecycle: { id: 0, procedure: 318 },
   reboot: { id: 1, procedure: 319 },
-  watchdog: { id: 4, procedure: 321 },
+  watchdog: { id: 3, procedure: 321 },
   ioErrorReason: { id: 6, procedure: 324 },
   deviceRemoved: { id: 15, procedure: 333 },
   agentLifecycle: { id: 18, procedure: 348 },
