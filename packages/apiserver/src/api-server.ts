@@ -28,7 +28,12 @@ import { nodeAuthorizer } from './authz/node-authorizer.ts';
 import { reviewResources } from './authz/review-resources.ts';
 import { nodeRestriction } from './admission/node-restriction.ts';
 import { defaultTolerationSecondsPlugin, priorityPlugin, serviceAccountPlugin } from './admission/pod-plugins.ts';
-import { defaultStorageClassPlugin, nodeTaintPlugin, storageProtectionPlugin } from './admission/storage-plugins.ts';
+import {
+  claimResizePlugin,
+  defaultStorageClassPlugin,
+  nodeTaintPlugin,
+  storageProtectionPlugin,
+} from './admission/storage-plugins.ts';
 import { escalationPlugin } from './authz/escalation.ts';
 import { generateName } from './registry/names.ts';
 import { type Authorizer, authorizers, mastersAuthorizer } from './authz/authorizer.ts';
@@ -290,6 +295,7 @@ function builtInPlugins(registry: Registry, rbac: RbacIndex, authorizer: () => A
     limitRangerPlugin(registry),
     podSecurityPlugin(registry),
     defaultStorageClassPlugin(registry),
+    claimResizePlugin(registry),
     storageProtectionPlugin(),
     nodeTaintPlugin(),
     nodeRestriction(registry),

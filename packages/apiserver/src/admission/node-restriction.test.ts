@@ -199,16 +199,6 @@ describe('what a node agent may write', () => {
           merge,
         ),
     ],
-    [
-      'another node for a volume',
-      () =>
-        agent.patch(
-          PersistentVolumeKind,
-          { namespace: '', name: `volume-${OWN}` },
-          { spec: { nodeAffinity: volumeOf('v', OTHER).spec.nodeAffinity } },
-          merge,
-        ),
-    ],
     ['a claim', () => agent.patch(PersistentVolumeClaimKind, named(`claim-${OWN}`), annotated, merge)],
     ['another reporter of its event', () => agent.patch(EventKind, named(`event-${OWN}`), { source: { host: OTHER } }, merge)],
     [
@@ -228,5 +218,11 @@ describe('what a node agent may write', () => {
     ['the list of secrets', () => agent.list(SecretKind, { namespace: 'a' })],
   ])('is refused %s', async (_what, attempt) => {
     expect(await outcome(attempt())).toBe('Forbidden');
+  });
+
+  it('is refused another node for a volume, as everybody is', async () => {
+    const { nodeAffinity } = volumeOf('v', OTHER).spec;
+    const moved = agent.patch(PersistentVolumeKind, { namespace: '', name: `volume-${OWN}` }, { spec: { nodeAffinity } }, merge);
+    expect(await outcome(moved)).toBe('Invalid');
   });
 });

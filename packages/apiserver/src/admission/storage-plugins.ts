@@ -1,4 +1,4 @@
-import { isObject } from '@slipway/apimachinery';
+import { compareQuantities, forbidden, isObject, tryParseQuantity, type UnstructuredObject } from '@slipway/apimachinery';
 import type { RbacSource } from '../authz/rbac.ts';
 import type { AdmissionPlugin } from './admission-chain.ts';
 
@@ -25,6 +25,42 @@ export function defaultStorageClassPlugin(source: RbacSource): AdmissionPlugin {
     },
   };
 }
+
+interface Claim extends UnstructuredObject {
+  readonly spec?: {
+    readonly storageClassName?: string;
+    readonly resources?: { readonly requests?: { readonly storage?: unknown } };
+  };
+  readonly status?: { readonly phase?: string };
+}
+
+/** Claims grow only where their class says that volumes can grow. */
+export function claimResizePlugin(source: RbacSource): AdmissionPlugin {
+  const canGrow = ({ metadata, spec }: Claim): boolean => {
+    const className = metadata.annotations?.[BETA_CLASS] ?? spec?.storageClassName;
+    const classes = source.lookupAll('storage.k8s.io', 'storageclasses');
+    return classes.find((item) => item.metadata.name === className)?.['allowVolumeExpansion'] === true;
+  };
+  return {
+    name: 'PersistentVolumeClaimResize',
+    validate({ operation, group, resource, subresource, object, oldObject, name }) {
+      if (operation !== 'UPDATE' || group !== '' || resource !== 'persistentvolumeclaims' || subresource !== '') return;
+      const [claim, before] = [object as Claim | undefined, oldObject as Claim | undefined];
+      // before it is bound its whole spec is immutable
+      if (before?.status?.phase !== 'Bound' || !isLarger(claim, before) || canGrow(before)) return;
+      throw forbidden({ group, resource }, name, RESIZE_REFUSAL);
+    },
+  };
+}
+
+function isLarger(claim: Claim | undefined, before: Claim): boolean {
+  const [size, old] = [claim, before].map((one) => tryParseQuantity(one?.spec?.resources?.requests?.storage));
+  return size !== undefined && old !== undefined && compareQuantities(size, old) > 0;
+}
+
+const BETA_CLASS = 'volume.beta.kubernetes.io/storage-class';
+const RESIZE_REFUSAL =
+  'only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize';
 
 const PROTECTION: Readonly<Record<string, string>> = {
   persistentvolumeclaims: 'kubernetes.io/pvc-protection',

@@ -1,4 +1,13 @@
-import { assertNever, deepEqual, formatTime, hasFinalizer, keyOf, keyString, type ObjectKey } from '@slipway/apimachinery';
+import {
+  assertNever,
+  deepEqual,
+  formatTime,
+  hasFinalizer,
+  type KubeObject,
+  keyOf,
+  keyString,
+  type ObjectKey,
+} from '@slipway/apimachinery';
 import {
   type Node,
   type PersistentVolume,
@@ -17,10 +26,14 @@ import { boundStatus, hasGrown } from './claim-status.ts';
 import { type ClaimFacts, planClaim } from './plan-claim.ts';
 import { CLAIM_PROTECTION, VOLUME_PROTECTION } from './protection.ts';
 import { refersTo } from './volume-match.ts';
+import { defaultClassName } from './default-class.ts';
 
 export const BY_CLAIM_REF = 'persistent-volume/claim';
 export const BY_FREE_CLASS = 'persistent-volume/free';
 export const BY_NODE = 'persistent-volume/node';
+
+/** What is read of a CustomResourceDefinition. */
+type Definition = KubeObject & { spec?: { group?: string; names?: { kind?: string } } };
 
 export interface ClaimDeps {
   readonly client: Client;
@@ -30,6 +43,7 @@ export interface ClaimDeps {
   readonly volumes: Lister<PersistentVolume>;
   readonly storageClasses: Lister<StorageClass>;
   readonly nodes: Lister<Node>;
+  readonly definitions: Lister<Definition>;
   readonly snapshots: Lister<VolumeSnapshot>;
   readonly snapshotContents: Lister<VolumeSnapshotContent>;
 }
@@ -50,6 +64,13 @@ export class ClaimReconciler implements Reconciler {
     switch (plan.action) {
       case 'bind':
         await this.bind(claim, plan.volume, facts.storageClass, signal);
+        break;
+      case 'classify':
+        await this.deps.client.update(
+          PersistentVolumeClaimKind,
+          { ...claim, spec: { ...claim.spec, storageClassName: plan.storageClassName } },
+          { signal },
+        );
         break;
       case 'lose':
         if (claim.status?.phase !== 'Lost') this.note(claim, plan.note);
@@ -76,6 +97,9 @@ export class ClaimReconciler implements Reconciler {
     const { volumeName, storageClassName = '' } = claim.spec ?? {};
     return {
       storageClass: storageClasses.get({ namespace: '', name: storageClassName }),
+      defaultClass: defaultClassName(storageClasses.list()),
+      isKnownKind: (group, kind) =>
+        this.deps.definitions.list().some(({ spec: known }) => known?.group === group && known?.names?.kind === kind),
       named: volumeName ? volumes.get({ namespace: '', name: volumeName }) : undefined,
       reserved: volumes
         .byIndex(BY_CLAIM_REF, keyString(keyOf(claim)))

@@ -1,5 +1,6 @@
 import { keyOf, type ObjectKey } from '@slipway/apimachinery';
 import {
+  CustomResourceDefinitionKind,
   NodeKind,
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
@@ -40,7 +41,8 @@ export const claimController: ControllerRegistration = {
           if (!reference) return pendingOf(volume.spec?.storageClassName ?? '');
           return [{ namespace: reference.namespace ?? '', name: reference.name ?? '' }];
         }),
-        watchOf(StorageClassKind, (storageClass) => pendingOf(storageClass.metadata.name ?? '')),
+        // it may be the default one now
+        watchOf(StorageClassKind, ({ metadata }) => [...pendingOf(metadata.name ?? ''), ...pendingOf('')]),
         // a node may be what an Immediate claim waits for; heartbeats are not
         watchOf(
           NodeKind,
@@ -61,6 +63,7 @@ export const claimController: ControllerRegistration = {
         volumes,
         storageClasses: informers.lister(StorageClassKind),
         nodes: informers.lister(NodeKind),
+        definitions: informers.lister(CustomResourceDefinitionKind),
         snapshots: informers.lister(VolumeSnapshotKind),
         snapshotContents: informers.lister(VolumeSnapshotContentKind),
       }),
@@ -76,7 +79,7 @@ export const volumeController: ControllerRegistration = {
     ...allow('update delete', PersistentVolumeKind),
     ...allow('update', [PersistentVolumeKind, 'status']),
   ],
-  create({ client, informers }) {
+  create({ client, events, informers }) {
     const volumes = volumeIndexes(informers);
     return {
       kind: PersistentVolumeKind,
@@ -87,7 +90,7 @@ export const volumeController: ControllerRegistration = {
           ({ type }) => type === 'deleted',
         ),
       ],
-      reconciler: new VolumeReconciler({ client, volumes }),
+      reconciler: new VolumeReconciler({ client, events, volumes }),
     };
   },
 };

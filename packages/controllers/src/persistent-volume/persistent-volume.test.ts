@@ -1,6 +1,7 @@
 import { PersistentVolumeClaimKind, PersistentVolumeKind, PodKind } from '@slipway/api';
 import {
   type Built,
+  built,
   node,
   onNode,
   pod,
@@ -123,7 +124,8 @@ describe('persistent volumes', () => {
   });
 
   it('releases a volume when its claim is gone, and loses a claim whose volume is gone', async () => {
-    await worldWith(immediate, pv('one', { spec: { storageClassName: 'now' } }), immediateClaim);
+    const spec = { storageClassName: 'now', persistentVolumeReclaimPolicy: 'Retain' as const };
+    await worldWith(immediate, pv('one', { spec }), immediateClaim);
     expect((await claim()).status?.phase).toBe('Bound');
     await world.client.delete(PersistentVolumeClaimKind, { namespace: 'a', name: 'disk' });
     await world.settle();
@@ -210,5 +212,46 @@ describe('persistent volumes', () => {
     const built = pvc('a/disk', { spec: { storageClassName: storageClassName ?? '' } });
     await worldWith(built);
     expect(await world.events(built)).toEqual([message]);
+  });
+
+  it('gets the default class when there is one, after it was made without', async () => {
+    const { storageClassName: _, ...spec } = pvc('a/disk').object.spec ?? {};
+    const early = built(PersistentVolumeClaimKind, 'a/disk', { spec });
+    const unnamed = pvc('a/none', { spec: { storageClassName: '' } });
+    await worldWith(node('node1'), early, unnamed);
+    expect((await claim()).spec?.storageClassName).toBeUndefined();
+    const annotations = { 'storageclass.kubernetes.io/is-default-class': 'true' };
+    await world.with(storageClass('new', { volumeBindingMode: 'Immediate', metadata: { name: 'new', annotations } }));
+    await world.settle();
+    expect((await claim()).spec?.storageClassName).toBe('new');
+    expect((await claim()).metadata.annotations?.['volume.kubernetes.io/selected-node']).toBe('node1');
+    expect((await claim('a/none')).spec?.storageClassName).toBe('');
+  });
+
+  it('says that nobody fills a claim from a kind that is not there', async () => {
+    const source = { apiGroup: 'example.com', kind: 'Magic', name: 'm' };
+    const filled = pvc('a/disk', { spec: { storageClassName: 'now', dataSourceRef: source } });
+    await worldWith(node('node1'), immediate, filled);
+    expect(await world.events(filled)).toEqual([
+      expect.stringMatching(/^Warning UnrecognizedDataSourceKind The datasource for this PVC does not match any registered/),
+    ]);
+  });
+
+  it.each([
+    ['Retain', undefined, 'Released', []],
+    ['Delete', { 'pv.kubernetes.io/provisioned-by': 'csi.example.com' }, 'Released', []],
+    ['Delete', undefined, 'Failed', ['VolumeFailedDelete']],
+    ['Recycle', undefined, 'Failed', ['VolumeFailedRecycle']],
+  ] as const)('with policy %s and annotations %j is %s without its claim', async (policy, annotations, phase, reasons) => {
+    const made = pv('made', {
+      metadata: { ...(annotations && { annotations }) },
+      spec: { storageClassName: 'now', persistentVolumeReclaimPolicy: policy },
+    });
+    await worldWith(immediate, made, immediateClaim);
+    expect((await claim()).status?.phase).toBe('Bound');
+    await world.client.delete(PersistentVolumeClaimKind, { namespace: 'a', name: 'disk' });
+    await world.settle();
+    expect((await volume('made')).status?.phase).toBe(phase);
+    expect((await world.events(made)).map((event) => event.split(' ')[1])).toEqual(reasons);
   });
 });

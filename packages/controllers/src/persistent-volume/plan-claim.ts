@@ -12,6 +12,10 @@ import { bestVolume, refersTo } from './volume-match.ts';
 
 export interface ClaimFacts {
   readonly storageClass: StorageClass | undefined;
+  /** Name of the cluster's default class. */
+  readonly defaultClass: string | undefined;
+  /** Whether the cluster has a kind, which then somebody may fill claims from. */
+  readonly isKnownKind: (group: string, kind: string) => boolean;
   /** The volume that `spec.volumeName` names. */
   readonly named: PersistentVolume | undefined;
   /** Volumes whose claimRef means this claim. */
@@ -32,6 +36,8 @@ interface Note {
 }
 
 export type ClaimPlan =
+  /** The default class, for a claim that was made when there was none. */
+  | { readonly action: 'classify'; readonly storageClassName: string }
   | { readonly action: 'bind'; readonly volume: PersistentVolume }
   | { readonly action: 'lose'; readonly note: Note }
   | { readonly action: 'provision'; readonly provisioner: string; readonly node: string | undefined; readonly note: Note }
@@ -43,12 +49,18 @@ export function planClaim(claim: PersistentVolumeClaim, facts: ClaimFacts): Clai
   if (claim.metadata.deletionTimestamp) return { action: 'wait' };
   const [reserved] = facts.reserved;
   if (reserved) return { action: 'bind', volume: reserved };
+  if (claim.spec?.storageClassName === undefined && facts.defaultClass !== undefined)
+    return { action: 'classify', storageClassName: facts.defaultClass };
+  return planUnbound(claim, facts);
+}
+
+function planUnbound(claim: PersistentVolumeClaim, facts: ClaimFacts): ClaimPlan {
   const { storageClass } = facts;
   if (storageClass?.volumeBindingMode === 'WaitForFirstConsumer' && !claim.metadata.annotations?.[SELECTED_NODE]) {
     return waitWith('normal', 'WaitForFirstConsumer', 'waiting for first consumer to be created before binding');
   }
   // a populator fills a volume of its own making and then hands it to this claim
-  if (hasPopulator(claim)) return { action: 'wait' };
+  if (hasPopulator(claim)) return waitForPopulator(claim, facts);
   const isChosen = storageClass?.volumeBindingMode === 'WaitForFirstConsumer' || isClone(claim);
   const available = isChosen ? undefined : bestVolume(facts.available, claim);
   if (available) return { action: 'bind', volume: available };
@@ -125,6 +137,16 @@ function hasPopulator({ spec, metadata }: PersistentVolumeClaim): boolean {
   // CDI's own populators fill the claim itself
   if (metadata.annotations?.[POPULATOR_KIND] !== undefined) return false;
   return source !== undefined && source.kind !== 'VolumeSnapshot' && source.kind !== 'PersistentVolumeClaim';
+}
+
+function waitForPopulator({ spec }: PersistentVolumeClaim, { isKnownKind }: ClaimFacts): ClaimPlan {
+  const { apiGroup = '', kind = '' } = spec?.dataSourceRef ?? spec?.dataSource ?? {};
+  if (isKnownKind(apiGroup, kind)) return { action: 'wait' };
+  return waitWith(
+    'warning',
+    'UnrecognizedDataSourceKind',
+    `The datasource for this PVC does not match any registered VolumePopulator: the cluster has no kind ${kind} of group "${apiGroup}"`,
+  );
 }
 
 const lose = (message: string): ClaimPlan => ({ action: 'lose', note: { type: 'warning', reason: 'ClaimLost', message } });

@@ -1,11 +1,30 @@
 import { isNotFound, type ObjectKey } from '@slipway/apimachinery';
 import { type PersistentVolume, PersistentVolumeClaimKind, PersistentVolumeKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import { done, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import { done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import { PROVISIONED_BY } from './claim-annotations.ts';
 
 export interface VolumeDeps {
   readonly client: Client;
+  readonly events: EventRecorder;
   readonly volumes: Lister<PersistentVolume>;
+}
+
+/** Why a volume that has lost its claim stays as it is, although its policy says otherwise. */
+function reclaimFailure({ metadata, spec }: PersistentVolume): { readonly reason: string; readonly message: string } | undefined {
+  switch (spec?.persistentVolumeReclaimPolicy) {
+    case 'Recycle':
+      return { reason: 'VolumeFailedRecycle', message: 'Recycling is not supported: no recyclable volume plugin matched' };
+    case 'Delete': {
+      // a volume of a provisioner is deleted by it
+      const isProvisioned = metadata.annotations?.[PROVISIONED_BY] !== undefined || spec.csi !== undefined;
+      if (isProvisioned) return undefined;
+      const message = `error getting deleter volume plugin for volume "${metadata.name}": no deletable volume plugin matched`;
+      return { reason: 'VolumeFailedDelete', message };
+    }
+    default:
+      return undefined;
+  }
 }
 
 /**
@@ -23,13 +42,13 @@ export class VolumeReconciler implements Reconciler {
     const volume = this.deps.volumes.get(key);
     if (volume === undefined) return done;
     const phase = await this.phaseOf(volume, signal);
-    if (phase !== undefined && phase !== volume.status?.phase) {
-      await this.deps.client.update(
-        PersistentVolumeKind,
-        { ...volume, status: { ...volume.status, phase } },
-        { subresource: 'status', signal },
-      );
-    }
+    if (phase === undefined) return done;
+    const failure = phase === 'Released' ? reclaimFailure(volume) : undefined;
+    const { message: _, ...rest } = volume.status ?? {};
+    const status = failure === undefined ? { ...rest, phase } : { ...rest, phase: 'Failed', message: failure.message };
+    if (status.phase === volume.status?.phase) return done;
+    if (failure !== undefined) this.deps.events.warning(volume, failure.reason, failure.message);
+    await this.deps.client.update(PersistentVolumeKind, { ...volume, status }, { subresource: 'status', signal });
     return done;
   }
 

@@ -45,30 +45,46 @@ export function validateClaimSpec(spec: core.PersistentVolumeClaimSpec | undefin
   if (amount === undefined) errors.push(requiredValue(`${path}.resources[storage]`));
   else if (amount.nano <= 0n) errors.push(invalidValue(`${path}.resources[storage]`, storage, 'must be greater than zero'));
   oneOf(spec?.volumeMode, VOLUME_MODES, `${path}.volumeMode`, errors);
+  if (spec !== undefined) errors.push(...validateDataSource(spec, path));
   return errors;
 }
 
 const IMMUTABLE_CLAIM = 'spec is immutable after creation except resources.requests for bound claims';
 
-/** Only the size of a bound claim may change, and only upwards. */
-function validateClaimUpdate(next: PersistentVolumeClaim, old: PersistentVolumeClaim): FieldError[] {
-  const errors: FieldError[] = [];
-  const [spec, before] = [next.spec, old.spec];
-  if (spec === undefined || before === undefined) return errors;
-  const rest = ({ resources: _resources, volumeName, ...fields }: core.PersistentVolumeClaimSpec) => ({
+/** Only the size of a bound claim may change: upwards, or back from a request that was never met. */
+function validateClaimUpdate({ spec }: PersistentVolumeClaim, old: PersistentVolumeClaim): FieldError[] {
+  const before = old.spec;
+  if (spec === undefined || before === undefined) return [];
+  const [size, oldSize] = [sizeOf(spec), sizeOf(before)];
+  const change = size !== undefined && oldSize !== undefined ? compareQuantities(size, oldSize) : 0;
+  const isBound = old.status?.phase === 'Bound';
+  if (!deepEqual(lasting(spec, before), lasting(before, before)) || (change !== 0 && !isBound))
+    return [forbiddenField('spec', IMMUTABLE_CLAIM)];
+  return change < 0 && size !== undefined && oldSize !== undefined ? validateShrinking(size, oldSize, old) : [];
+}
+
+const sizeOf = ({ resources }: core.PersistentVolumeClaimSpec) => tryParseQuantity(resources?.requests?.['storage']);
+
+/** What may not change: a volume is named once, and a claim without a class gets the default one when there is one. */
+function lasting(spec: core.PersistentVolumeClaimSpec, before: core.PersistentVolumeClaimSpec): object {
+  const { resources: _, volumeName, storageClassName, ...fields } = spec;
+  const hasClass = before.storageClassName !== undefined;
+  return {
     ...fields,
     volumeName: before.volumeName ? volumeName : undefined,
-  });
-  const size = tryParseQuantity(spec.resources?.requests?.['storage']);
-  const oldSize = tryParseQuantity(before.resources?.requests?.['storage']);
-  const resized = size !== undefined && oldSize !== undefined && compareQuantities(size, oldSize) !== 0;
-  if (!deepEqual(rest(spec), rest(before)) || (resized && old.status?.phase !== 'Bound')) {
-    return [forbiddenField('spec', IMMUTABLE_CLAIM)];
-  }
-  if (resized && compareQuantities(size, oldSize) < 0) {
-    errors.push(forbiddenField('spec.resources.requests.storage', 'field can not be less than previous value'));
-  }
-  return errors;
+    storageClassName: before.volumeName || hasClass ? storageClassName : undefined,
+  };
+}
+
+type Quantity = ReturnType<typeof parseQuantity>;
+
+/** A growth that cannot be met may be taken back, down to what the volume has and more. */
+function validateShrinking(size: Quantity, oldSize: Quantity, { status }: PersistentVolumeClaim): FieldError[] {
+  const path = 'spec.resources.requests.storage';
+  const capacity = tryParseQuantity(status?.capacity?.['storage']);
+  if (capacity === undefined || compareQuantities(capacity, oldSize) >= 0)
+    return [forbiddenField(path, 'field can not be less than previous value')];
+  return compareQuantities(size, capacity) > 0 ? [] : [forbiddenField(path, 'field can not be less than status.capacity')];
 }
 
 function defaultClaim(claim: PersistentVolumeClaim): void {
@@ -77,18 +93,46 @@ function defaultClaim(claim: PersistentVolumeClaim): void {
   const { spec } = claim;
   if (spec === undefined) return;
   spec.volumeMode ??= 'Filesystem';
-  if (spec.dataSource !== undefined && spec.dataSourceRef === undefined) spec.dataSourceRef = { ...spec.dataSource };
-  else if (spec.dataSourceRef !== undefined && spec.dataSource === undefined && spec.dataSourceRef.apiGroup !== undefined) {
-    copyRefToSource(spec);
+}
+
+const SNAPSHOT_GROUP = 'snapshot.storage.k8s.io';
+const isOldSource = ({ apiGroup = '', kind }: { readonly apiGroup?: string; readonly kind: string }): boolean =>
+  (apiGroup === '' && kind === 'PersistentVolumeClaim') || (apiGroup === SNAPSHOT_GROUP && kind === 'VolumeSnapshot');
+
+/** `dataSource` knows claims and snapshots and forgets the rest; what either field says is written into the other. */
+function mirrorDataSource({ spec }: PersistentVolumeClaim): void {
+  if (spec === undefined) return;
+  if (spec.dataSource !== undefined && !isOldSource(spec.dataSource)) delete spec.dataSource;
+  const { dataSource, dataSourceRef } = spec;
+  if (dataSource !== undefined && dataSourceRef === undefined) spec.dataSourceRef = { ...dataSource };
+  else if (dataSourceRef !== undefined && dataSource === undefined && !dataSourceRef.namespace) {
+    const { namespace: _, ...reference } = dataSourceRef;
+    spec.dataSource = reference;
   }
 }
 
-/** Older readers know `dataSource` only, which can name snapshots and claims. */
-function copyRefToSource(spec: core.PersistentVolumeClaimSpec): void {
-  const reference = spec.dataSourceRef;
-  if (reference === undefined) return;
-  const { apiGroup, kind, name } = reference;
-  if (kind === 'VolumeSnapshot' && apiGroup === 'snapshot.storage.k8s.io') spec.dataSource = { apiGroup, kind, name };
+/** A source has a kind and a name, and the two fields agree. */
+function validateDataSource({ dataSource, dataSourceRef }: core.PersistentVolumeClaimSpec, path: string): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const [field, source] of [
+    ['dataSource', dataSource],
+    ['dataSourceRef', dataSourceRef],
+  ] as const) {
+    if (source === undefined) continue;
+    if (!source.name) errors.push(requiredValue(`${path}.${field}.name`));
+    if (!source.kind) errors.push(requiredValue(`${path}.${field}.kind`));
+    if (!source.apiGroup && source.kind && source.kind !== 'PersistentVolumeClaim')
+      errors.push(
+        invalidValue(`${path}.${field}`, source.kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup"),
+      );
+  }
+  if (dataSource === undefined || dataSourceRef === undefined) return errors;
+  const isSame =
+    dataSource.name === dataSourceRef.name &&
+    dataSource.kind === dataSourceRef.kind &&
+    (dataSource.apiGroup ?? '') === (dataSourceRef.apiGroup ?? '');
+  if (!isSame) errors.push(invalidValue(path, `${path}.dataSource`, 'must match dataSourceRef'));
+  return errors;
 }
 
 export const modesText = (modes: readonly string[] | undefined): string =>
@@ -111,6 +155,7 @@ export const persistentVolumeClaimKind: BuiltinKind = {
     default: (object) => defaultClaim(typed<PersistentVolumeClaim>(object)),
     prepareForCreate(object) {
       object['status'] = { phase: 'Pending' };
+      mirrorDataSource(typed<PersistentVolumeClaim>(object));
     },
     prepareForUpdate(object, old) {
       object['status'] = old['status'];
@@ -166,6 +211,19 @@ function validateVolume({ spec }: PersistentVolume): FieldError[] {
   return errors;
 }
 
+/** Where the data is stays; an affinity may be added later. */
+function validateVolumeUpdate(next: PersistentVolume['spec'] = {}, old: PersistentVolume['spec'] = {}): FieldError[] {
+  const sourceOf = (spec: object): object =>
+    Object.fromEntries(Object.entries(spec).filter(([field]) => !VOLUME_OPTIONS.has(field)));
+  const errors: FieldError[] = [];
+  if (!deepEqual(sourceOf(next), sourceOf(old)))
+    errors.push(forbiddenField('spec.persistentvolumesource', 'spec.persistentvolumesource is immutable after creation'));
+  if (next.volumeMode !== old.volumeMode) errors.push(invalidValue('spec.volumeMode', next.volumeMode, 'field is immutable'));
+  if (old.nodeAffinity !== undefined && !deepEqual(next.nodeAffinity, old.nodeAffinity))
+    errors.push(invalidValue('spec.nodeAffinity', next.nodeAffinity, 'field is immutable'));
+  return errors;
+}
+
 const claimOf = ({ spec }: PersistentVolume): string =>
   spec?.claimRef ? `${spec.claimRef.namespace}/${spec.claimRef.name}` : '';
 
@@ -192,12 +250,7 @@ export const persistentVolumeKind: BuiltinKind = {
       object['status'] = old['status'];
     },
     validate: (object) => validateVolume(typed<PersistentVolume>(object)),
-    validateUpdate(nextObject, oldObject) {
-      const [next, old] = [typed<PersistentVolume>(nextObject).spec, typed<PersistentVolume>(oldObject).spec];
-      return next?.volumeMode === old?.volumeMode
-        ? []
-        : [invalidValue('spec.volumeMode', next?.volumeMode, 'field is immutable')];
-    },
+    validateUpdate: (next, old) => validateVolumeUpdate(typed<PersistentVolume>(next).spec, typed<PersistentVolume>(old).spec),
   },
   columns: [
     nameColumn,
