@@ -1,4 +1,4 @@
-import type { LiveDisks } from '../volumes/index.ts';
+import type { GrowingDisks, LiveDisks } from '../volumes/index.ts';
 import type { Launch } from './launch.ts';
 
 interface GuestDisk {
@@ -34,7 +34,7 @@ export interface LiveDisksDeps {
 }
 
 /** Disks of this node's running guests. */
-export function guestDisks({ find, isPodGone }: LiveDisksDeps): LiveDisks {
+export function guestDisks({ find, isPodGone }: LiveDisksDeps): LiveDisks & GrowingDisks {
   const domainOf = async (podUid: string) => {
     const session = find(podUid)?.session;
     if (session === undefined) return undefined;
@@ -51,6 +51,13 @@ export function guestDisks({ find, isPodGone }: LiveDisksDeps): LiveDisks {
       const guest = await domainOf(podUid);
       if (guest === undefined) throw new Error(`Pod ${podUid} runs no guest any more`);
       await guest.libvirt.pivotDisks(guest.domain, pivotDocument(guest.disks, from, to));
+    },
+    async resize(podUid, path, sizeBytes) {
+      const guest = await domainOf(podUid);
+      const disk = guest?.disks.find(({ file }) => file === path);
+      if (guest === undefined || disk === undefined) return false;
+      await guest.libvirt.resizeDisk(guest.domain, disk.target, sizeBytes);
+      return true;
     },
   };
 }

@@ -201,6 +201,14 @@ export class LibvirtConnection {
     );
   }
 
+  /** Grows a disk of the running guest, which is told; `target` is its name in the domain. */
+  async resizeDisk(domain: DomainRef, target: string, sizeBytes: number): Promise<void> {
+    const IN_BYTES = 1;
+    await this.onDomain('BLOCK_RESIZE', REMOTE.blockResize, domain, (args) =>
+      args.string(target).hyper(BigInt(sizeBytes)).uint(IN_BYTES),
+    );
+  }
+
   /** Number of vCPUs of the running guest, at most what the domain was started with. Taking some away needs the guest. */
   async setVcpus(domain: DomainRef, count: number): Promise<void> {
     await this.onDomain('SET_VCPUS', REMOTE.setVcpusFlags, domain, (args) => args.uint(count).uint(ACTIVE));

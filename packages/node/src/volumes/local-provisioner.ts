@@ -37,12 +37,14 @@ import {
   volumeFor,
   type VolumePlan,
 } from './provision-plan.ts';
+import type { GrowingDisks } from './snapshot-volume.ts';
 import { VolumeError } from './volume-error.ts';
 import type { VolumeStore } from './volume-store.ts';
 
 export interface ProvisionerDeps {
   readonly nodeName: string;
   readonly store: VolumeStore;
+  readonly live: GrowingDisks;
 }
 
 interface ReconcilerDeps extends ProvisionerDeps {
@@ -237,12 +239,12 @@ class ProvisionReconciler implements Reconciler {
     claim: PersistentVolumeClaim,
     signal: AbortSignal,
   ): Promise<void> {
-    const { store, client, events } = this.deps;
+    const { store, client, events, live } = this.deps;
     const volume = this.volumeOf(claim);
     if (volume === undefined) return;
     const volumeUid = volumeUidOf(volume);
     await this.promise(volumeUid, store.pools.poolOf(volumeUid), plan);
-    await store.expand(volumeUid, plan.sizeBytes, signal);
+    await store.expand(volumeUid, plan.sizeBytes, live, signal);
     const storage = claim.spec?.resources?.requests?.storage;
     const patch = { spec: { capacity: { storage } } };
     await client.patch(PersistentVolumeKind, { namespace: '', name: plan.volumeName }, patch, { type: 'merge', signal });

@@ -14,6 +14,12 @@ export interface LiveDisks {
   pivot(podUid: string, from: string, to: string): Promise<void>;
 }
 
+/** What a growing volume needs of them. */
+export interface GrowingDisks {
+  /** Grows the disk in this file for the guest that writes it. False when the pod runs no guest that has it. */
+  resize(podUid: string, path: string, sizeBytes: number): Promise<boolean>;
+}
+
 export interface PivotDeps {
   readonly volumeUid: string;
   readonly writer: Attachment;

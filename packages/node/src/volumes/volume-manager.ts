@@ -21,7 +21,7 @@ import { poolReporter } from './pools/pool-reporter.ts';
 import { PoolSet } from './pools/pool-set.ts';
 import { prepareDisk } from './prepare-disk.ts';
 import { hostQemuImg } from './qemu-img.ts';
-import type { LiveDisks } from './snapshot-volume.ts';
+import type { GrowingDisks, LiveDisks } from './snapshot-volume.ts';
 import { UploadIntakes } from './upload-intake.ts';
 import { VolumeError } from './volume-error.ts';
 import { checkedUid, DISK_NAME } from './volume-record.ts';
@@ -41,7 +41,7 @@ export interface VolumeManagerDeps extends ConfigDiskDeps {
   /** Addresses that imports may reach although they are refused by default. */
   readonly allowedImportAddresses: readonly string[];
   /** The guests of this node, once there can be any; called with what tells that a pod is gone. */
-  readonly liveDisks?: (isPodGone: (podUid: string) => boolean) => LiveDisks;
+  readonly liveDisks?: (isPodGone: (podUid: string) => boolean) => LiveDisks & GrowingDisks;
 }
 
 /** Uids of data movers begin this far above the node's first uid; a node owns 8192, and sandboxes take some below these. */
@@ -122,7 +122,7 @@ class LocalVolumeManager implements VolumeManager {
   async run(signal: AbortSignal): Promise<void> {
     await this.open();
     const { client, clock, random, log, config, store } = this.deps;
-    const provisioner = { nodeName: config.nodeName, store };
+    const provisioner = { nodeName: config.nodeName, store, live: this.liveDisks() };
     const manager = new ControllerManager({
       clientFor: () => client,
       host: config.nodeName,
@@ -137,7 +137,7 @@ class LocalVolumeManager implements VolumeManager {
     manager.register(localProvisioner(provisioner));
     manager.register(localReclaimer(provisioner));
     manager.register(poolReporter({ nodeName: config.nodeName, pools: store.pools }));
-    manager.register(localSnapshotter({ ...provisioner, live: this.liveDisks() }));
+    manager.register(localSnapshotter(provisioner));
     manager.start(signal);
     await Promise.all([manager.stopped(), this.mergeLayers(signal)]);
   }
@@ -260,7 +260,7 @@ class LocalVolumeManager implements VolumeManager {
     for (const root of await store.podDirectories(podUid)) await rm(root, { recursive: true, force: true });
   }
 
-  private liveDisks(): LiveDisks {
+  private liveDisks(): LiveDisks & GrowingDisks {
     const { isPodGone, liveDisks } = this.deps;
     return liveDisks?.(isPodGone) ?? noGuests(isPodGone);
   }
@@ -285,10 +285,11 @@ class LocalVolumeManager implements VolumeManager {
 }
 
 /** For a node that runs no guests. */
-const noGuests = (isGone: (podUid: string) => boolean): LiveDisks => ({
+const noGuests = (isGone: (podUid: string) => boolean): LiveDisks & GrowingDisks => ({
   isGone,
   writtenFile: () => Promise.resolve(undefined),
   pivot: () => Promise.reject(new Error('This node runs no guests')),
+  resize: () => Promise.resolve(false),
 });
 
 const unreachable = (): Promise<never> => Promise.reject(new Error('The volume controllers reach no node'));

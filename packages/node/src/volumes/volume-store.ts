@@ -9,7 +9,7 @@ import { runExclusively } from './pools/shared-lock.ts';
 import type { QemuImg } from './qemu-img.ts';
 import { settleVolume } from './settle-volume.ts';
 import { VolumeError } from './volume-error.ts';
-import type { LiveDisks } from './snapshot-volume.ts';
+import type { GrowingDisks, LiveDisks } from './snapshot-volume.ts';
 import { type CloneMethod, VolumeCopies } from './volume-copies.ts';
 import { otherWriters, withoutWriter, withWriter, writersOf } from './writers.ts';
 import { makeDirectory, makeHole, ownDirectory, ownFile, relink, resizeRaw, writeDurably } from './volume-files.ts';
@@ -249,22 +249,36 @@ export class VolumeStore {
     await this.locked(volumeUid, async () => this.write(volumeUid, change(await this.get(volumeUid))));
   }
 
-  /** Grows the disk; a smaller or equal size changes nothing. */
-  async expand(volumeUid: string, sizeBytes: number, signal: AbortSignal): Promise<void> {
+  /** Grows the disk, and tells the guest that writes it; a smaller or equal size changes nothing. */
+  async expand(volumeUid: string, sizeBytes: number, live: GrowingDisks, signal: AbortSignal): Promise<void> {
     await this.locked(volumeUid, async () => {
       const record = await this.get(volumeUid);
       if (sizeBytes <= record.virtualSizeBytes) return;
       if (record.state === 'filling') throw new VolumeError('VolumeInUse', 'The disk is being filled; it grows afterwards');
       if (record.pivot !== undefined) throw new VolumeError('VolumeInUse', 'A snapshot is being made; the disk grows afterwards');
-      const writable = record.isFrozen
-        ? await this.layersOf(volumeUid).layers.thaw(this.volume(volumeUid, record), signal)
-        : record;
-      const path = this.diskPath(volumeUid);
-      if (writable.format === 'raw') await resizeRaw(path, sizeBytes);
-      else if (writable.writer !== undefined) throw new VolumeError('VolumeInUse', 'A cloned disk grows when its VM is stopped');
-      else await this.deps.qemuImg.resize(path, 'qcow2', sizeBytes, signal);
-      await this.write(volumeUid, { ...writable, virtualSizeBytes: sizeBytes });
+      const { writer } = record;
+      const written = this.activePath(volumeUid, record);
+      const isLive = writer !== undefined && !writer.isShared && (await live.resize(writer.podUid, written, sizeBytes));
+      const grown = isLive ? record : await this.expandAtRest(volumeUid, record, sizeBytes, signal);
+      await this.write(volumeUid, { ...grown, virtualSizeBytes: sizeBytes });
     });
+  }
+
+  private async expandAtRest(
+    volumeUid: string,
+    record: VolumeRecord,
+    sizeBytes: number,
+    signal: AbortSignal,
+  ): Promise<VolumeRecord> {
+    const writable = record.isFrozen
+      ? await this.layersOf(volumeUid).layers.thaw(this.volume(volumeUid, record), signal)
+      : record;
+    const path = this.diskPath(volumeUid);
+    if (writable.format === 'raw') await resizeRaw(path, sizeBytes);
+    else if (writable.writer !== undefined)
+      throw new VolumeError('VolumeInUse', 'The disk has layers and is in use by no guest: it grows when that has ended');
+    else await this.deps.qemuImg.resize(path, 'qcow2', sizeBytes, signal);
+    return writable;
   }
 
   /** Removes the volume and layers that nobody needs any more. */

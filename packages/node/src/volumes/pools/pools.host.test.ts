@@ -28,6 +28,7 @@ const noGuests = {
   isGone: () => true,
   writtenFile: () => Promise.resolve(undefined),
   pivot: () => Promise.reject(new Error('none')),
+  resize: () => Promise.resolve(false),
 };
 
 let root: string;
@@ -140,7 +141,7 @@ describe('a volume in a pool', () => {
   it('grows', async () => {
     const store = await started();
     const uid = await makeVolume(store, 'fast', Buffer.from('x'));
-    await store.expand(uid, 12 * MiB, signal);
+    await store.expand(uid, 12 * MiB, noGuests, signal);
     expect(statSync(store.diskPath(uid)).size).toBe(12 * MiB);
     await store.remove(uid);
   });
