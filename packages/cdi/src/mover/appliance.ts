@@ -2,7 +2,7 @@ import { ingestImageArchive, isImageArchive } from './image-archive.ts';
 import { ImportError } from './import-error.ts';
 import { ingest, type IngestDeps, type IngestResult } from './ingest.ts';
 import { readAll } from './read-all.ts';
-import { tarEntries } from './tar-entries.ts';
+import { explainTarError, tarEntries } from './tar-entries.ts';
 
 const MAX_DESCRIPTOR_BYTES = 1024 * 1024;
 const TOO_LARGE = 'The OVF document of the appliance is too large';
@@ -13,6 +13,14 @@ const TOO_LARGE = 'The OVF document of the appliance is too large';
  * its image. Throws ImportError for any other archive.
  */
 export async function ingestAppliance(tar: AsyncIterable<Buffer>, deps: IngestDeps, signal: AbortSignal): Promise<IngestResult> {
+  try {
+    return await ingestMember(tar, deps, signal);
+  } catch (error) {
+    throw explainTarError(error);
+  }
+}
+
+async function ingestMember(tar: AsyncIterable<Buffer>, deps: IngestDeps, signal: AbortSignal): Promise<IngestResult> {
   let disks: readonly string[] | undefined;
   let result: IngestResult | undefined;
   const entries = tarEntries(tar);
@@ -49,9 +57,9 @@ export function disksOf(ovf: string): readonly string[] {
 
 /** Attributes of the elements of a name, without their namespaces. */
 function elements(xml: string, name: string): ReadonlyMap<string, string>[] {
-  const tags = xml.match(new RegExp(`<(?:[A-Za-z]\\w*:)?${name}\\s[^>]{0,4096}>`, 'g')) ?? [];
+  const tags = xml.match(new RegExp(`<(?:[A-Za-z]\\w*:)?${name}\\s[^<>]{0,4096}>`, 'g')) ?? [];
   return tags.map(
-    (tag) => new Map([...tag.matchAll(/([A-Za-z]\w*)\s*=\s*"([^"]*)"/g)].map(([, key = '', value = '']) => [key, value])),
+    (tag) => new Map([...tag.matchAll(/\b([A-Za-z]\w*)\s*=\s*"([^"]*)"/g)].map(([, key = '', value = '']) => [key, value])),
   );
 }
 

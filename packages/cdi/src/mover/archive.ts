@@ -3,7 +3,7 @@ import { chmod, link, lstat, mkdir, readdir, rm, symlink } from 'node:fs/promise
 import { dirname, join, posix } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { codeOf, explainWriteError, ImportError } from './import-error.ts';
-import { type TarEntry, tarEntries } from './tar-entries.ts';
+import { explainTarError, type TarEntry, tarEntries } from './tar-entries.ts';
 
 /** Members of an archive and directories that they need; each costs an inode of the node's file system. */
 const MAX_ENTRIES = 1_000_000;
@@ -36,7 +36,7 @@ export async function unpackArchive(
       await place(entry, state, limits, signal);
     }
   } catch (error) {
-    throw explain(error);
+    throw explainWriteError(explainTarError(error));
   }
   if (state.entries === 0) throw invalid('is empty');
   // innermost first: a directory that may not be written could take no files before
@@ -138,14 +138,6 @@ async function linkedFile(name: string, target: string, state: State): Promise<s
 }
 
 const invalid = (what: string): ImportError => new ImportError('InvalidImage', `The archive ${what}`);
-
-function explain(error: unknown): unknown {
-  if (error instanceof ImportError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  if (/tar header|Unexpected end of data|Header exceeds|Invalid header|pax/i.test(message))
-    return invalid('is truncated or corrupt: it is not a tar archive to its end');
-  return explainWriteError(error);
-}
 
 /** Removes everything in a directory, also what its modes protect from its owner. */
 export async function emptyTree(directory: string): Promise<void> {

@@ -22,10 +22,10 @@ export function registryCredentials(config: string, image: ImageReference): Cred
   return best && credentialsIn(best.entry);
 }
 
-function authsIn(config: string): Readonly<Record<string, Entry>> {
+function authsIn(config: string): Readonly<Record<string, Entry | null>> {
   try {
     const { auths = {} } = JSON.parse(config) as { auths?: unknown };
-    if (typeof auths === 'object' && auths !== null) return auths as Record<string, Entry>; // fields are checked when read
+    if (typeof auths === 'object' && auths !== null) return auths as Record<string, Entry | null>; // fields are checked when read
   } catch {
     // said below, without a word of the secret
   }
@@ -39,7 +39,8 @@ const bareName = (name: string): string =>
     .toLowerCase()
     .replace(DOCKER_HUB, 'docker.io');
 
-function credentialsIn({ auth, username, password }: Entry): Credentials | undefined {
+function credentialsIn(entry: Entry | null): Credentials | undefined {
+  const { auth, username, password } = entry ?? {};
   if (typeof username === 'string' && username !== '')
     return { username, password: typeof password === 'string' ? password : '' };
   if (typeof auth !== 'string') return undefined;

@@ -4,7 +4,7 @@ import { decompress } from './image-tools.ts';
 import { ImportError } from './import-error.ts';
 import { type Descriptor, RegistryClient, type RegistryDeps } from './registry-client.ts';
 import { parseImageReference } from './registry-reference.ts';
-import { type TarEntry, tarEntries } from './tar-entries.ts';
+import { explainTarError, type TarEntry, tarEntries } from './tar-entries.ts';
 
 export interface RegistryImportResult extends IngestResult {
   /** Digest of the manifest that was pulled. */
@@ -42,7 +42,9 @@ export async function importDisk(
 ): Promise<IngestResult> {
   // the topmost layer that has the file wins, unless a layer above it has deleted it
   for (const layer of [...layers].reverse()) {
-    const found = await importLayer(layer, blobs, deps, signal);
+    const found = await importLayer(layer, blobs, deps, signal).catch((error: unknown) => {
+      throw explainTarError(error);
+    });
     if (found === 'deleted') break;
     if (found !== undefined) return found;
   }

@@ -13,7 +13,7 @@ export function s3Region({ hostname }: URL): string {
   const amazon = /^(?:.+\.)?s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$/.exec(hostname);
   if (amazon?.[1] !== undefined) return amazon[1];
   if (hostname.endsWith('amazonaws.com') || /^[\d.]+$|^\[/.test(hostname)) return DEFAULT_REGION;
-  return hostname.split('.')[0] ?? DEFAULT_REGION;
+  return hostname.split('.')[0] || DEFAULT_REGION;
 }
 
 /** The same object with every "+" of its key spelled out: some stores, and the signer, take a bare one for a space. */

@@ -1,4 +1,5 @@
 import { type Extract, extract } from 'tar-stream';
+import { ImportError } from './import-error.ts';
 
 /** One member of an archive with its content, which must be read or resumed. */
 export type TarEntry = Extract extends AsyncIterable<infer Entry> ? Entry : never;
@@ -32,4 +33,17 @@ function drained(stream: Extract): Promise<void> {
     stream.once('drain', settle);
     stream.once('close', settle);
   });
+}
+
+/** Words of tar-stream about bytes that are no archive. */
+const BROKEN = /tar header|Unexpected end of data|Header exceeds|Invalid header|pax/i;
+
+/** Turns the error of an archive that is broken into one for people; every other error stays as it is. */
+export function explainTarError(error: unknown): unknown {
+  if (error instanceof ImportError || !(error instanceof Error) || !BROKEN.test(error.message)) return error;
+  return new ImportError(
+    'InvalidImage',
+    'The archive is truncated or corrupt: it is not a tar archive to its end. Publish it again',
+    { cause: error },
+  );
 }
