@@ -36,6 +36,8 @@ export interface MoverIo {
   /** Receives lines of JSON, at most two a second. */
   readonly progress: (line: string) => void;
   readonly log: (line: string) => void;
+  /** Takes the outcome of a transfer that succeeded, and makes it outlive the process. */
+  readonly tell?: (outcome: MoverOutcome) => void;
 }
 
 const MAX_MESSAGE = 4096;
@@ -50,9 +52,12 @@ export async function runMover(argv: readonly string[], env: MoverEnv, io: Mover
     const either = AbortSignal.any([signal, ending.signal]);
     const { labels = {}, ...result } = await transfer(task, io, either);
     await preallocate(task.destination, io.tools, either);
-    await emptyDirectory(task.workDir);
     io.log(`done: ${result.format}, ${formatBytes(result.virtualBytes)}`);
-    return { exitCode: 0, message: successMessage(task, labels), result };
+    const outcome: MoverOutcome = { exitCode: 0, message: successMessage(task, labels), result };
+    // before anything that a next run would go on with is removed: a kill in between must not cost the whole transfer
+    io.tell?.(outcome);
+    await emptyDirectory(task.workDir).catch((error: unknown) => io.log(`cannot clear the work directory: ${String(error)}`));
+    return outcome;
   } catch (error) {
     return await failure(explainWriteError(error), task, io, signal);
   } finally {

@@ -15,6 +15,11 @@ export async function moverProcess(argv: readonly string[], env: NodeJS.ProcessE
   // timers of the clock do not keep a process alive, and between two attempts nothing else does
   setInterval(() => {}, 60_000);
   const log = (line: string): void => void process.stderr.write(`${new Date().toISOString()} ${line}\n`);
+  let isTold = false;
+  const tell = (outcome: object): void => {
+    if (!isTold) writeSync(OUTCOME_FD, `${JSON.stringify(outcome)}\n`);
+    isTold = true;
+  };
   const io = {
     tools: await hostImageTools(log, stop.signal),
     clock: systemClock,
@@ -22,9 +27,10 @@ export async function moverProcess(argv: readonly string[], env: NodeJS.ProcessE
     bootId: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
     progress: (line: string) => void process.stdout.write(`${line}\n`),
     log,
+    tell,
   };
   const [mode, ...rest] = argv;
   const outcome = await (mode === POLL ? runPoll(rest, env, io, stop.signal) : runMover(argv, env, io, stop.signal));
-  writeSync(OUTCOME_FD, `${JSON.stringify(outcome)}\n`);
+  tell(outcome);
   process.exit(outcome.exitCode);
 }

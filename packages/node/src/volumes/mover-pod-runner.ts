@@ -176,8 +176,11 @@ export class MoverPodRunner implements PodRunner {
 
   private async finishVolume(podUid: string, { result }: MoverOutcome): Promise<void> {
     if (result === undefined) return;
-    for (const volumeUid of await this.volumesOf(podUid))
+    for (const volumeUid of await this.volumesOf(podUid)) {
+      // first, so that no later transfer goes on with the journal of this one; a killed mover could not do it itself
+      await this.deps.store.removeImportDirectory(volumeUid);
       await this.deps.store.update(volumeUid, (record) => ({ ...record, state: 'ready', format: 'raw', chain: [] }));
+    }
   }
 
   private async releaseVolumes(podUid: string): Promise<void> {

@@ -219,7 +219,7 @@ describe('volumes of a node', () => {
 
     files.set('/later', { body: disk, delayMs: 15 });
     const file = join(stateDir, 'movers', pod.metadata.uid ?? '', 'mover.json');
-    const journal = join(stateDir, 'volumes', claim.metadata.uid ?? '', 'import', 'journal.json');
+    const journal = join(stateDir, 'volumes', claim.metadata.uid ?? '', 'import', 'position.json');
     await until(async () => (existsNow(journal) ? true : undefined));
     const { process: victim } = JSON.parse(readFileSync(file, 'utf8')) as MoverRecord;
     process.kill(victim?.pid ?? 0, 'SIGKILL');
