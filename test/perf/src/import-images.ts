@@ -34,6 +34,12 @@ export async function makeImages(directory: string): Promise<Record<Format, stri
   return { raw, qcow2, gz: `${raw}.gz`, xz: `${raw}.xz` };
 }
 
+/** The link alone, and the disk alone: an import can be as fast as the slower of them. */
+export const LIMITS = {
+  link: (url: string) => `curl -sS --fail -o /dev/null ${url}`,
+  disk: (image: string, target: string) => `dd if=${image} of=${target} bs=1M conv=sparse,fsync status=none`,
+} as const;
+
 /** What an administrator types to put such an image onto a disk, with everything durable at its end. */
 export function byHand(format: Format, url: string, target: string): string {
   const toDisk = `dd of=${target} bs=1M iflag=fullblock conv=sparse,fsync status=none`;
