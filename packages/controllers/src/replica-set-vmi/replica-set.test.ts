@@ -7,7 +7,7 @@ import {
 import { keyOf } from '@slipway/apimachinery';
 import { built, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { QUIET_START_MS } from '../workload/quiet-start.ts';
+import { GROUP_QUIET_START_MS } from '../workload/quiet-start.ts';
 import { replicaSetVmiController } from './index.ts';
 
 let world: TestWorld;
@@ -29,7 +29,7 @@ afterEach(() => world.close());
 /** The first status of a group waits a moment. */
 async function settleNew(): Promise<void> {
   await world.settle();
-  await world.advance(QUIET_START_MS);
+  await world.advance(GROUP_QUIET_START_MS);
 }
 
 const members = () => world.list(VirtualMachineInstanceKind);

@@ -13,7 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { horizontalPodAutoscalerController } from '../horizontal-pod-autoscaler/index.ts';
 import { virtualMachinePoolController } from './index.ts';
 import { freeIndexes, memberSpec } from './pool-member.ts';
-import { QUIET_START_MS } from '../workload/quiet-start.ts';
+import { GROUP_QUIET_START_MS } from '../workload/quiet-start.ts';
 import { durationMs, type Member, planPool } from './pool-plan.ts';
 
 type Pool = kubevirt.VirtualMachinePool;
@@ -37,7 +37,7 @@ afterEach(() => world.close());
 /** The first status of a group waits a moment. */
 async function settleNew(): Promise<void> {
   await world.settle();
-  await world.advance(QUIET_START_MS);
+  await world.advance(GROUP_QUIET_START_MS);
 }
 
 const machines = async () => world.list(VirtualMachineKind);

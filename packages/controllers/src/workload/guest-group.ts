@@ -16,7 +16,7 @@ import type { Client } from '@slipway/client';
 import { type ControllerDeps, type EventRecorder, Expectations, type Lister } from '@slipway/runtime';
 import { transition } from '../virtual-machine-instance/instance-state.ts';
 import { claimObjects, selectorOfWorkload } from './claim-objects.ts';
-import { QUIET_START_MS, QuietStart } from './quiet-start.ts';
+import { GROUP_QUIET_START_MS, QuietStart } from './quiet-start.ts';
 import { writeStatus } from './write-status.ts';
 
 /** Keeps as many copies of a template as it asks for: a pool of VMs, or a replica set of instances. */
@@ -95,7 +95,7 @@ export class GroupMembers<O extends GuestGroup, M extends KubeObject> {
     this.ownerKind = ownerKind;
     this.memberKind = memberKind;
     this.texts = texts;
-    this.quietStart = new QuietStart(clock, QUIET_START_MS);
+    this.quietStart = new QuietStart(clock, GROUP_QUIET_START_MS);
     this.expectations = new Expectations({ clock });
     const informer = informers.for(memberKind);
     this.members = informer.lister;

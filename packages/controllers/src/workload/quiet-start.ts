@@ -1,8 +1,10 @@
 import { type KubeObject, keyOf, keyString, type ObjectKey } from '@slipway/apimachinery';
 import type { Clock } from '@slipway/runtime';
 
-/** For how long a new object is left alone. */
+/** For how long a new VM is left alone. */
 export const QUIET_START_MS = 300;
+/** Nobody waits for the first status of a pool or replica set: its members are made meanwhile. */
+export const GROUP_QUIET_START_MS = 1_000;
 
 /**
  * Leaves new objects alone for a moment: a client that creates one and at once sends an update of what it got back shall
