@@ -274,7 +274,7 @@ describe('the platform operators', () => {
     ).toBe('true');
     expect((await world.get(CDIConfigKind, 'config')).status?.filesystemOverhead).toEqual({
       global: '0.06',
-      storageClass: { ceph: '0.06', local: '0', 'local-immediate': '0' },
+      storageClass: { ceph: '0.06', local: '0', 'local-immediate': '0', shared: '0' },
     });
   });
 });
