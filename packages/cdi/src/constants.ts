@@ -39,6 +39,8 @@ export const Annotation = {
   uploadTarget: `${CDI}storage.upload.target`,
   /** Kind of the population source that the claim was filled from. */
   populator: `${CDI}storage.populator.kind`,
+  /** Somebody else fills the claim. */
+  externalPopulation: `${CDI}externalPopulation`,
   cloneRequest: 'k8s.io/CloneRequest',
   /** Like `cloneRequest`, for a VolumeSnapshot. */
   snapshotRequest: 'slipway.dev/snapshot-request',

@@ -7,7 +7,7 @@ import {
   type Pod,
   type StorageProfile,
 } from '@slipway/api';
-import { formatTime, keyOf, type ObjectKey, StatusError } from '@slipway/apimachinery';
+import { controllerOf, controllerReference, formatTime, keyOf, type ObjectKey, StatusError } from '@slipway/apimachinery';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { grantClone, requestedClone } from '../clone/clone-grants.ts';
 import type { ClonePlanner } from '../clone/clone-planner.ts';
@@ -61,7 +61,7 @@ export class DataVolumeReconciler implements Reconciler {
     const prePopulated = dataVolume.metadata.annotations?.[Annotation.prePopulated];
     const key = { namespace: dataVolume.metadata.namespace ?? '', name: prePopulated ?? dataVolume.metadata.name ?? '' };
     const found = this.deps.claims.get(key);
-    if (found !== undefined) return this.checkOwnership(dataVolume, found);
+    if (found !== undefined) return this.own(dataVolume, found, signal);
     if (prePopulated !== undefined) throw new Blocked('NotFound', `PVC ${prePopulated} not found`);
     const clone = await this.sources.factsFor(dataVolume, signal);
     let plan: StrategyPlan | undefined;
@@ -81,15 +81,17 @@ export class DataVolumeReconciler implements Reconciler {
     }
   }
 
-  private checkOwnership(dataVolume: DataVolume, claim: PersistentVolumeClaim): PersistentVolumeClaim {
+  /** A claim that was filled or is to be adopted becomes the DataVolume's, unless somebody else has it. */
+  private async own(dataVolume: DataVolume, claim: PersistentVolumeClaim, signal: AbortSignal): Promise<PersistentVolumeClaim> {
     const { name, uid, annotations = {} } = dataVolume.metadata;
-    const isMine = claim.metadata.ownerReferences?.some((owner) => owner.uid === uid) ?? false;
-    const isMeant =
-      annotations[Annotation.prePopulated] !== undefined ||
-      annotations[Annotation.claimAdoption] === 'true' ||
-      claim.metadata.annotations?.[Annotation.populatedFor] === name;
-    if (isMine || isMeant) return claim;
-    throw new Blocked('ErrResourceExists', `Resource "${claim.metadata.name}" already exists and is not managed by DataVolume`);
+    const { ownerReferences = [], resourceVersion, annotations: marks } = claim.metadata;
+    if (ownerReferences.some((owner) => owner.uid === uid) || annotations[Annotation.prePopulated] !== undefined) return claim;
+    if (annotations[Annotation.claimAdoption] !== 'true' && marks?.[Annotation.populatedFor] !== name)
+      throw new Blocked('ErrResourceExists', `Resource "${claim.metadata.name}" already exists and is not managed by DataVolume`);
+    if (controllerOf(claim) !== undefined) return claim;
+    const owners = [...ownerReferences, controllerReference(dataVolume, DataVolumeKind)];
+    const patch = { metadata: { ownerReferences: owners, resourceVersion } };
+    return this.deps.client.patch(PersistentVolumeClaimKind, keyOf(claim), patch, { type: 'merge', signal });
   }
 
   /** Tells the provisioner that a clone across namespaces is allowed. */

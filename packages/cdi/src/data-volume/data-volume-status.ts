@@ -64,9 +64,11 @@ function phaseOf(dataVolume: DataVolume, { claim, storageClass }: StatusFacts): 
       return 'Failed';
     case 'Bound':
       return boundPhase(claim, previous);
-    default:
+    case 'Pending':
       if (waitsForConsumer(claim, storageClass)) return 'WaitForFirstConsumer';
       return kindOf(claim) === 'clone' ? cloningPhase(claim, previous) : 'Pending';
+    default:
+      return 'Unknown';
   }
 }
 
@@ -158,7 +160,7 @@ function readyCondition(phase: string, { status }: ConditionUpdate): ConditionUp
   const isRunning = phase.endsWith('InProgress') || status === 'True';
   return {
     type: 'Ready',
-    status: phase === 'Succeeded' ? 'True' : 'False',
+    status: phase === 'Succeeded' ? 'True' : phase === 'Unknown' ? 'Unknown' : 'False',
     reason: isRunning ? 'TransferRunning' : '',
     message: '',
   };
@@ -216,7 +218,9 @@ export function phaseEvent(
     case 'Succeeded':
       return successEvent(dataVolume, claim);
     case 'Failed':
-      return { type: 'Warning', reason: 'ImportFailed', message: `Failed to import into PVC ${name}` };
+      return claim?.status?.phase === 'Lost'
+        ? { type: 'Warning', reason: 'ErrClaimLost', message: `PVC ${name} lost` }
+        : { type: 'Warning', reason: 'ImportFailed', message: `Failed to import into PVC ${name}` };
     default:
       return cloneEvent(dataVolume, claim, phase);
   }
@@ -253,6 +257,8 @@ function successEvent({ metadata }: DataVolume, claim: PersistentVolumeClaim | u
     case 'upload':
       return { type: 'Normal', reason: 'UploadSucceeded', message: `Successfully uploaded into ${name}` };
     default:
-      return undefined;
+      return requests[Annotation.externalPopulation] === undefined
+        ? undefined
+        : { type: 'Normal', reason: 'ExternalPopulationSucceeded', message: `PVC ${name} successfully populated` };
   }
 }

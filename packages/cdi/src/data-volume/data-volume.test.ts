@@ -75,9 +75,12 @@ describe('an HTTP import', () => {
     expect(await condition('Bound')).toMatchObject({ status: 'True', reason: 'Bound' });
 
     const running = { name: 'importer', ready: true, restartCount: 0, state: { running: {} } };
-    await podStatus({ phase: 'Running', containerStatuses: [running] }, {
-      'slipway.dev/progress': '{"phase":"Download","bytes":1048576,"totalBytes":8493465,"percent":12.345,"etaSeconds":5}',
-    });
+    await podStatus(
+      { phase: 'Running', containerStatuses: [running] },
+      {
+        'slipway.dev/progress': '{"phase":"Download","bytes":1048576,"totalBytes":8493465,"percent":12.345,"etaSeconds":5}',
+      },
+    );
     expect(await status()).toMatchObject({ phase: 'ImportInProgress', progress: '12.35%' });
     const message = 'Received 1 MiB of 8.1 MiB, 5 s left';
     expect(await condition('Running')).toMatchObject({ status: 'True', reason: 'Pod is running', message });

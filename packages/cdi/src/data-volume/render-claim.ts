@@ -11,7 +11,6 @@ export function renderClaim(dataVolume: DataVolume, facts: ClaimFacts): Persiste
   const { spec, metadata } = dataVolume;
   const { name = '', namespace = '', labels, annotations = {} } = metadata;
   const claimSpec = spec.storage === undefined ? (spec.pvc as ClaimSpec) : completeClaim(spec.storage, spec.contentType, facts); // same fields
-  const { [Annotation.populatedFor]: _, [Annotation.requester]: __, ...copied } = annotations;
   return {
     apiVersion: 'v1',
     kind: 'PersistentVolumeClaim',
@@ -23,18 +22,25 @@ export function renderClaim(dataVolume: DataVolume, facts: ClaimFacts): Persiste
         ...LABELS,
         ...(claimSpec.volumeMode !== 'Block' && { 'alerts.k8s.io/KubePersistentVolumeFillingUp': 'disabled' }),
       },
-      annotations: { ...withoutLastApplied(copied), ...sourceAnnotations(dataVolume, facts, claimSpec) },
+      annotations: { ...copied(annotations), ...sourceAnnotations(dataVolume, facts, claimSpec) },
       ownerReferences: [controllerReference(dataVolume, DataVolumeKind)],
     },
     spec: claimSpec,
   };
 }
 
-/** kubectl's record of the DataVolume says nothing about the claim. */
-function withoutLastApplied(annotations: Readonly<Record<string, string>>): Record<string, string> {
-  const { 'kubectl.kubernetes.io/last-applied-configuration': _, ...rest } = annotations;
-  return rest;
-}
+/** Say something of the DataVolume alone, or would be a request of the claim's own. */
+const NOT_COPIED: ReadonlySet<string> = new Set([
+  Annotation.populatedFor,
+  Annotation.requester,
+  Annotation.cloneRequest,
+  Annotation.snapshotRequest,
+  Annotation.clonePhase,
+  'kubectl.kubernetes.io/last-applied-configuration',
+]);
+
+const copied = (annotations: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(annotations).filter(([name]) => !NOT_COPIED.has(name)));
 
 /** The PVC-level request that the import, clone and upload controllers act upon. */
 function sourceAnnotations(
@@ -47,6 +53,7 @@ function sourceAnnotations(
     ...firstStage(dataVolume),
     [Annotation.ownDataVolume]: metadata.uid ?? '',
     [Annotation.contentType]: spec.contentType || 'kubevirt',
+    ...((claimSpec.dataSourceRef ?? claimSpec.dataSource) && { [Annotation.externalPopulation]: 'true' }),
     ...(spec.preallocation !== undefined && { [Annotation.preallocation]: String(spec.preallocation) }),
     ...(spec.priorityClassName && { [Annotation.priorityClass]: spec.priorityClassName }),
     ...(spec.serviceAccountName && { [Annotation.serviceAccount]: spec.serviceAccountName }),

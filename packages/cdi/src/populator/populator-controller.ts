@@ -1,6 +1,22 @@
-import { PersistentVolumeClaimKind, VolumeCloneSourceKind, VolumeImportSourceKind, VolumeUploadSourceKind } from '@slipway/api';
-import { isNotFound, type KubeObject, keyOf, type ResourceKind } from '@slipway/apimachinery';
+import {
+  DataSourceKind,
+  DataVolumeKind,
+  type PersistentVolumeClaim,
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  StorageClassKind,
+  VolumeCloneSourceKind,
+  VolumeImportSourceKind,
+  VolumeSnapshotContentKind,
+  VolumeSnapshotKind,
+  VolumeUploadSourceKind,
+} from '@slipway/api';
+import { isNotFound, type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
+import { cloneAnnotations, ClonePlanner, plannerDeps } from '../clone/clone-planner.ts';
+import { CloneSources } from '../clone/clone-sources.ts';
+import { Annotation } from '../constants.ts';
+import { Blocked } from '../data-volume/blocked.ts';
 import { type PopulationSource, populationRef, populationRequest } from './populator-plan.ts';
 
 /**
@@ -48,9 +64,47 @@ export const populatorController: ControllerRegistration = {
       const source = await find(VolumeCloneSourceKind, namespace, name, signal);
       return source && { kind, source };
     };
+    const sources = new CloneSources({
+      client,
+      claims,
+      dataVolumes: informers.lister(DataVolumeKind),
+      dataSources: informers.lister(DataSourceKind),
+      volumes: informers.lister(PersistentVolumeKind),
+      classes: informers.lister(StorageClassKind),
+      snapshots: informers.lister(VolumeSnapshotKind),
+      snapshotContents: informers.lister(VolumeSnapshotContentKind),
+    });
+    const planner = new ClonePlanner(plannerDeps(informers));
+    /** Undefined while the source of a clone is missing or not ready, which the claim's events say. */
+    const request = (claim: PersistentVolumeClaim, source: PopulationSource): Record<string, string> | undefined => {
+      try {
+        return populationRequest(claim, source, (reference) => {
+          const facts = sources.factsOf(reference);
+          const plan = planner.plan(claim.spec ?? {}, facts, claim.metadata.annotations?.[Annotation.cloneType]);
+          if (plan.fallback) events.warning(claim, plan.fallback.reason, plan.fallback.message);
+          return cloneAnnotations(facts, plan);
+        });
+      } catch (error) {
+        if (!(error instanceof Blocked)) throw error;
+        events.warning(claim, error.problem.reason, error.problem.message);
+        return undefined;
+      }
+    };
+    /** Claims that wait for something to clone. */
+    const cloning = ({ metadata }: KubeObject): readonly ObjectKey[] =>
+      claims
+        .list(metadata.namespace)
+        .filter((claim) => populationRef(claim)?.kind === 'VolumeCloneSource' && !claim.spec?.volumeName)
+        .map(keyOf);
     return {
       kind: PersistentVolumeClaimKind,
-      watches: [naming(VolumeImportSourceKind), naming(VolumeUploadSourceKind), naming(VolumeCloneSourceKind)],
+      watches: [
+        watchOf(PersistentVolumeClaimKind, cloning),
+        watchOf(VolumeSnapshotKind, cloning),
+        naming(VolumeImportSourceKind),
+        naming(VolumeUploadSourceKind),
+        naming(VolumeCloneSourceKind),
+      ],
       concurrency: 3,
       reconciler: {
         async reconcile(key, signal) {
@@ -63,7 +117,7 @@ export const populatorController: ControllerRegistration = {
               events.warning(claim, 'NoPopulator', `${ref.kind} "${ref.name}" does not exist: create it`);
             return done;
           }
-          const annotations = populationRequest(claim, source);
+          const annotations = request(claim, source);
           if (annotations === undefined) return done;
           await client.patch(PersistentVolumeClaimKind, key, { metadata: { annotations } }, { type: 'merge', signal });
           return done;

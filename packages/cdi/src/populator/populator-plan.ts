@@ -6,6 +6,7 @@ import {
   type VolumeUploadSource,
 } from '@slipway/api';
 import { Annotation } from '../constants.ts';
+import type { CloneReference } from '../data-volume/clone-authorization.ts';
 import { importAnnotations } from '../import/import-annotations.ts';
 
 const CDI_GROUP = 'cdi.kubevirt.io';
@@ -25,6 +26,7 @@ export function populationRef({ spec }: PersistentVolumeClaim): { readonly kind:
 export function populationRequest(
   { metadata }: PersistentVolumeClaim,
   { kind, source }: PopulationSource,
+  planClone?: (reference: CloneReference) => Record<string, string>,
 ): Record<string, string> | undefined {
   const { annotations = {}, namespace = '' } = metadata;
   if (annotations[Annotation.populator] !== undefined) return undefined;
@@ -41,12 +43,9 @@ export function populationRequest(
     case 'VolumeCloneSource': {
       const { apiGroup, kind: sourceKind, name } = source.spec.source;
       const isSnapshot = apiGroup === SNAPSHOT_GROUP && sourceKind === 'VolumeSnapshot';
-      return {
-        ...shared,
-        // a source of a claim's own namespace needs no further rights than the claim
-        [isSnapshot ? Annotation.snapshotRequest : Annotation.cloneRequest]: `${namespace}/${name}`,
-        [Annotation.cloneType]: isSnapshot ? 'snapshot' : 'csi-clone',
-      };
+      // a source of a claim's own namespace needs no further rights than the claim
+      const reference = { kind: isSnapshot ? 'VolumeSnapshot' : 'PersistentVolumeClaim', namespace, name } as const;
+      return planClone && { ...shared, ...planClone(reference) };
     }
     default:
       return undefined;

@@ -5,7 +5,7 @@ import {
   VolumeImportSourceKind,
   VolumeUploadSourceKind,
 } from '@slipway/api';
-import { built, pvc, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
+import { built, pv, pvc, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { cdiControllers } from '../index.ts';
 
@@ -63,6 +63,19 @@ describe('a claim with a dataSourceRef to', () => {
       claimOf('VolumeCloneSource'),
     );
     await world.settle();
-    expect(await annotations()).toMatchObject({ 'k8s.io/CloneRequest': 'a/golden' });
+    expect(await world.events(claimOf('VolumeCloneSource'))).toContain(
+      "Warning CloneWithoutSource The source pvc golden doesn't exist",
+    );
+    expect(await annotations()).not.toHaveProperty(['k8s.io/CloneRequest']);
+    await world.with(
+      pv('golden', { metadata: { annotations: { 'pv.kubernetes.io/provisioned-by': 'local.slipway.dev' } } }),
+      pvc('a/golden', { spec: { volumeName: 'golden' }, status: { phase: 'Bound', capacity: { storage: '1Gi' } } }),
+    );
+    await world.settle();
+    expect(await annotations()).toMatchObject({
+      'k8s.io/CloneRequest': 'a/golden',
+      'cdi.kubevirt.io/cloneType': 'csi-clone',
+      'volume.kubernetes.io/selected-node': 'node1',
+    });
   });
 });
