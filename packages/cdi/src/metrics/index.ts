@@ -1,6 +1,6 @@
 import {
   CDIKind,
-  CustomResourceDefinitionKind,
+  APIServiceKind,
   DataImportCronKind,
   DataVolumeKind,
   NodeKind,
@@ -8,27 +8,23 @@ import {
   StorageClassKind,
   StorageProfileKind,
 } from '@slipway/api';
-import { type Condition, deepEqual, isAlreadyExists, isConditionTrue, isNotFound, type KubeObject } from '@slipway/apimachinery';
-import { allow, type ControllerRegistration, done, watchFor } from '@slipway/runtime';
+import { deepEqual, isAlreadyExists, isNotFound } from '@slipway/apimachinery';
+import type { Client } from '@slipway/client';
+import { after, allow, type ControllerRegistration, done, type Result, watchFor } from '@slipway/runtime';
 import { ALERTS } from './alerts.ts';
-import { PrometheusRuleKind, prometheusRule, RULE_CRD } from './prometheus-rule.ts';
+import { PrometheusRuleKind, prometheusRule } from './prometheus-rule.ts';
 import { type StorageFacts, storageMetrics, WORKERS } from './storage-metrics.ts';
 
-/** The kind is there a moment before the server answers for it. */
-const isServed = (definition: KubeObject | undefined): boolean =>
-  isConditionTrue(
-    (definition as (KubeObject & { status?: { conditions?: Condition[] } }) | undefined)?.status?.conditions,
-    'Established',
-  );
-
-const KEY = { namespace: '', name: RULE_CRD };
+/** Name of the group's APIService: a Prometheus operator is installed when it is there. */
+const KEY = { namespace: '', name: `v1.${PrometheusRuleKind.group}` };
+const RETRY_MS = 30_000;
 
 /** Shows CDI's metrics, and keeps its rules where a Prometheus operator is installed. */
 export const cdiMetrics: ControllerRegistration = {
   name: 'cdi-metrics',
   rules: allow('get create update', PrometheusRuleKind),
   create({ client, informers, settings }) {
-    const definitions = informers.lister(CustomResourceDefinitionKind);
+    const apiServices = informers.lister(APIServiceKind);
     const profiles = informers.lister(StorageProfileKind);
     const [cdis, nodes, classes] = [informers.lister(CDIKind), informers.lister(NodeKind), informers.lister(StorageClassKind)];
     const [dataVolumes, crons, pods] = [
@@ -46,7 +42,7 @@ export const cdiMetrics: ControllerRegistration = {
       pods: pods.list().filter(({ metadata }) => WORKERS.some(({ name }) => name.test(metadata.name ?? ''))),
     });
     return {
-      watches: [watchFor(CustomResourceDefinitionKind, KEY, ({ object }) => object.metadata.name === RULE_CRD)],
+      watches: [watchFor(APIServiceKind, KEY, ({ object }) => object.metadata.name === KEY.name)],
       concurrency: 1,
       metrics() {
         const now = facts();
@@ -65,7 +61,7 @@ export const cdiMetrics: ControllerRegistration = {
       },
       reconciler: {
         async reconcile(_, signal) {
-          if (!isServed(definitions.get(KEY))) return done;
+          if (apiServices.get(KEY) === undefined) return done;
           const rule = prometheusRule(settings.installNamespace);
           const key = { namespace: settings.installNamespace, name: rule.metadata.name ?? '' };
           try {
@@ -74,9 +70,7 @@ export const cdiMetrics: ControllerRegistration = {
               await client.update(PrometheusRuleKind, { ...current, spec: rule.spec }, { signal });
           } catch (error) {
             if (!isNotFound(error)) throw error;
-            await client.create(PrometheusRuleKind, rule, { signal }).catch((refusal: unknown) => {
-              if (!isAlreadyExists(refusal)) throw refusal;
-            });
+            return create(client, rule, signal);
           }
           return done;
         },
@@ -84,3 +78,15 @@ export const cdiMetrics: ControllerRegistration = {
     };
   },
 };
+
+/** The group may be there before this kind of it. */
+async function create(client: Client, rule: ReturnType<typeof prometheusRule>, signal: AbortSignal): Promise<Result> {
+  try {
+    await client.create(PrometheusRuleKind, rule, { signal });
+    return done;
+  } catch (error) {
+    if (isAlreadyExists(error)) return done;
+    if (isNotFound(error)) return after(RETRY_MS);
+    throw error;
+  }
+}

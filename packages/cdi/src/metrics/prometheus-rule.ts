@@ -14,7 +14,6 @@ export const PrometheusRuleKind: ResourceKind<PrometheusRule> = {
   plural: 'prometheusrules',
   namespaced: true,
 };
-export const RULE_CRD = 'prometheusrules.monitoring.coreos.com';
 const RULE_NAME = 'prometheus-cdi-rules';
 
 /** Recorded under their old names too, which dashboards still use. */

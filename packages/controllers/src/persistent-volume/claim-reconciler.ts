@@ -32,9 +32,6 @@ export const BY_CLAIM_REF = 'persistent-volume/claim';
 export const BY_FREE_CLASS = 'persistent-volume/free';
 export const BY_NODE = 'persistent-volume/node';
 
-/** What is read of a CustomResourceDefinition. */
-type Definition = KubeObject & { spec?: { group?: string; names?: { kind?: string } } };
-
 export interface ClaimDeps {
   readonly client: Client;
   readonly events: EventRecorder;
@@ -43,7 +40,8 @@ export interface ClaimDeps {
   readonly volumes: Lister<PersistentVolume>;
   readonly storageClasses: Lister<StorageClass>;
   readonly nodes: Lister<Node>;
-  readonly definitions: Lister<Definition>;
+  /** One for each group and version that the server has. */
+  readonly apiServices: Lister<KubeObject>;
   readonly snapshots: Lister<VolumeSnapshot>;
   readonly snapshotContents: Lister<VolumeSnapshotContent>;
 }
@@ -98,8 +96,8 @@ export class ClaimReconciler implements Reconciler {
     return {
       storageClass: storageClasses.get({ namespace: '', name: storageClassName }),
       defaultClass: defaultClassName(storageClasses.list()),
-      isKnownKind: (group, kind) =>
-        this.deps.definitions.list().some(({ spec: known }) => known?.group === group && known?.names?.kind === kind),
+      // named by version and group
+      isKnownGroup: (group) => this.deps.apiServices.list().some(({ metadata }) => metadata.name?.endsWith(`.${group}`) === true),
       named: volumeName ? volumes.get({ namespace: '', name: volumeName }) : undefined,
       reserved: volumes
         .byIndex(BY_CLAIM_REF, keyString(keyOf(claim)))

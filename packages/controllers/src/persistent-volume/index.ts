@@ -1,6 +1,6 @@
 import { keyOf, type ObjectKey } from '@slipway/apimachinery';
 import {
-  CustomResourceDefinitionKind,
+  APIServiceKind,
   NodeKind,
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
@@ -63,7 +63,7 @@ export const claimController: ControllerRegistration = {
         volumes,
         storageClasses: informers.lister(StorageClassKind),
         nodes: informers.lister(NodeKind),
-        definitions: informers.lister(CustomResourceDefinitionKind),
+        apiServices: informers.lister(APIServiceKind),
         snapshots: informers.lister(VolumeSnapshotKind),
         snapshotContents: informers.lister(VolumeSnapshotContentKind),
       }),

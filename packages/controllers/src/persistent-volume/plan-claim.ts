@@ -14,8 +14,8 @@ export interface ClaimFacts {
   readonly storageClass: StorageClass | undefined;
   /** Name of the cluster's default class. */
   readonly defaultClass: string | undefined;
-  /** Whether the cluster has a kind, which then somebody may fill claims from. */
-  readonly isKnownKind: (group: string, kind: string) => boolean;
+  /** Whether the cluster has kinds of this group, which then somebody may fill claims from. */
+  readonly isKnownGroup: (group: string) => boolean;
   /** The volume that `spec.volumeName` names. */
   readonly named: PersistentVolume | undefined;
   /** Volumes whose claimRef means this claim. */
@@ -139,13 +139,13 @@ function hasPopulator({ spec, metadata }: PersistentVolumeClaim): boolean {
   return source !== undefined && source.kind !== 'VolumeSnapshot' && source.kind !== 'PersistentVolumeClaim';
 }
 
-function waitForPopulator({ spec }: PersistentVolumeClaim, { isKnownKind }: ClaimFacts): ClaimPlan {
-  const { apiGroup = '', kind = '' } = spec?.dataSourceRef ?? spec?.dataSource ?? {};
-  if (isKnownKind(apiGroup, kind)) return { action: 'wait' };
+function waitForPopulator({ spec }: PersistentVolumeClaim, { isKnownGroup }: ClaimFacts): ClaimPlan {
+  const { apiGroup = '' } = spec?.dataSourceRef ?? spec?.dataSource ?? {};
+  if (isKnownGroup(apiGroup)) return { action: 'wait' };
   return waitWith(
     'warning',
     'UnrecognizedDataSourceKind',
-    `The datasource for this PVC does not match any registered VolumePopulator: the cluster has no kind ${kind} of group "${apiGroup}"`,
+    `The datasource for this PVC does not match any registered VolumePopulator: the cluster has no kinds of group "${apiGroup}"`,
   );
 }
 
