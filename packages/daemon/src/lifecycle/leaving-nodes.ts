@@ -26,7 +26,9 @@ export async function requireEmptyNodes(nodes: readonly NodeInstance[], { paths 
   for (const node of nodes) {
     const { stateDir } = paths.node(node.name);
     const guests = (await listGuests({ stateDir })).map(({ namespace, name }) => `${namespace}/${name}`);
-    const volumes = directoriesIn(join(stateDir, 'volumes')).length;
+    const pools = directoriesIn(join(stateDir, 'pools')).map((pool) => join(stateDir, 'pools', pool, 'volumes'));
+    const inPools = pools.flatMap((pool) => (existsSync(pool) ? readdirSync(pool) : []));
+    const volumes = directoriesIn(join(stateDir, 'volumes')).length + inPools.length;
     if (guests.length === 0 && volumes === 0) continue;
     const what = [
       ...(guests.length > 0 ? [`runs ${guests.join(', ')}`] : []),

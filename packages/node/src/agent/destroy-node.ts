@@ -4,6 +4,7 @@ import { type Logger, systemClock } from '@slipway/runtime';
 import type { NodeConfig } from '../contracts.ts';
 import { createPodNetwork } from '../network/index.ts';
 import { SandboxManager } from '../sandbox/index.ts';
+import { removePools } from '../volumes/index.ts';
 
 /** Uids that belong to one node. */
 const UIDS_PER_NODE = 8192;
@@ -31,6 +32,7 @@ export async function destroyNode(config: NodeConfig, log: Logger, runner: Comma
   await network.destroy();
   for (const podUid of await sandboxes.podUids()) await sandboxes.destroy(podUid);
   await removeCgroupTree(`slipway-${config.hostPrefix}`);
+  await removePools(config);
   await rm(config.stateDir, { recursive: true, force: true });
 }
 

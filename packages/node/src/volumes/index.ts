@@ -1,4 +1,5 @@
 export { ALLOWED_ADDRESSES_ANNOTATION, PROGRESS_ANNOTATION } from './mover-pod-runner.ts';
+export { removePools } from './pools/remove-pools.ts';
 export { VolumeError } from './volume-error.ts';
 export { nodeVolumes, type NodeVolumes, type VolumeManagerDeps } from './volume-manager.ts';
 export type { GrowingDisks, LiveDisks } from './snapshot-volume.ts';

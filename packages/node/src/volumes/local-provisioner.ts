@@ -93,7 +93,8 @@ class ProvisionReconciler implements Reconciler {
   constructor(deps: ReconcilerDeps) {
     this.deps = deps;
     const { nodeName, store, volumes, claims } = deps;
-    const isClaimed = (uid: string): boolean => claims.list().some(({ metadata }) => metadata.uid === uid);
+    const isClaimed = (uid: string): boolean =>
+      claims.list().some(({ metadata: { uid: claim = '' } }) => claim === uid || sharedVolumeUid(claim) === uid);
     this.room = new PoolRoom({ nodeName, pools: store.pools, volumes: () => volumes.list(), isClaimed });
   }
 

@@ -166,6 +166,12 @@ export class PoolSet {
     return names.flatMap((name) => ['volumes', 'podvolumes'].map((part) => join(this.rootOf(name), part)));
   }
 
+  /** Directories of this node alone in the pools that can be used now. */
+  async ownRoots(): Promise<readonly string[]> {
+    const names = (await this.usable()).filter((name) => name !== undefined && name !== SHARED_POOL);
+    return names.map((name) => this.rootOf(name));
+  }
+
   async space(pool: string | undefined): Promise<PoolSpace> {
     const { blocks, bavail, bsize } = await statfs(join(this.rootOf(pool), 'volumes'));
     return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };

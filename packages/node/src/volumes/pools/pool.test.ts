@@ -1,11 +1,11 @@
-import { type HostPathProvisioner, HostPathProvisionerKind, type PersistentVolume } from '@slipway/api';
+import { type HostPathProvisioner, HostPathProvisionerKind, type PersistentVolume, PersistentVolumeKind } from '@slipway/api';
 import { built, pvc, storageClass } from '@slipway/testkit';
 import { describe, expect, it } from 'vitest';
 import { isFor } from './node-pools.ts';
 import { volumeFor } from '../provision-plan.ts';
 import { complaintAboutRoom, PoolRoom } from './pool-room.ts';
 import { complaintAboutPool, declaredPools, poolOfClass } from './pool.ts';
-import { isNews } from './pool-reporter.ts';
+import { isNews, isUsageNews } from './pool-reporter.ts';
 
 const hpp = (name: string, spec: HostPathProvisioner['spec'], createdAt = '2026-01-01T00:00:00Z'): HostPathProvisioner =>
   built(HostPathProvisionerKind, name, { metadata: { name, creationTimestamp: createdAt }, spec }).object;
@@ -124,5 +124,22 @@ describe('room in a pool of 100 with 90 promised', () => {
     await room.promise('two', undefined, 20, 1);
     claims.delete('two');
     await room.promise('one', undefined, 50, 1); // it grows
+  });
+});
+
+describe('what a volume of 10Gi takes is news', () => {
+  const volume = (used: string | undefined) =>
+    built(PersistentVolumeKind, 'v', {
+      metadata: { name: 'v', ...(used !== undefined && { annotations: { 'slipway.dev/used': used } }) },
+      spec: { capacity: { storage: '10Gi' } },
+    }).object;
+  it.each([
+    [undefined, 1, false],
+    [undefined, 200 * 1024 ** 2, true],
+    ['1Gi', 1024 ** 3 + 50 * 1024 ** 2, false],
+    ['1Gi', 2 * 1024 ** 3, true],
+    ['1Gi', 0, true],
+  ])('after %s it takes %i: %s', (before, now, expected) => {
+    expect(isUsageNews(volume(before), now)).toBe(expected);
   });
 });

@@ -14,12 +14,13 @@ import {
 } from 'node:fs';
 import { readFile, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { hostQemuImg } from '../qemu-img.ts';
 import { VolumeStore } from '../volume-store.ts';
 import { PoolSet } from './pool-set.ts';
 import { usageOf } from './pool-usage.ts';
+import { removePools } from './remove-pools.ts';
 
 const MiB = 1024 * 1024;
 const TOOL_UID = 2_352_000;
@@ -196,6 +197,16 @@ describe('a pool that is not mounted', () => {
     await store.pools.declare([]);
     expect(store.pools.states()).toMatchObject([{ name: 'fast', problem: { reason: 'PoolNotDeclared' } }]);
     await store.remove(uid);
+  });
+});
+
+describe('a node that goes', () => {
+  it('takes with it what it has in its pools', async () => {
+    const store = await started();
+    await makeVolume(store, 'fast', Buffer.from('x'));
+    const directory = store.pools.rootOf('fast');
+    await removePools({ stateDir, hostPrefix: `pl${tests}` });
+    expect(readdirSync(fast)).not.toContain(basename(directory));
   });
 });
 
