@@ -57,7 +57,8 @@ function installationsOf(processes: readonly HostProcess[]): Installation[] {
     try {
       const config: InstanceFile = JSON.parse(readFileSync(join(dataDir, 'instance.json'), 'utf8'));
       const networks = config.nodes.flatMap((node) => [node.hostPrefix, node.podCidrV4, node.podCidrV6]);
-      return [{ dataDir, marks: [dataDir, ...networks], firstUid: config.serverUid }];
+      const link = config.link ? [`${config.id}-link`, `${config.id}up`, `slipway_${config.id}`] : [];
+      return [{ dataDir, marks: [dataDir, ...networks, ...link], firstUid: config.serverUid }];
     } catch {
       return []; // it is being reset right now
     }
@@ -65,6 +66,9 @@ function installationsOf(processes: readonly HostProcess[]): Installation[] {
 }
 
 interface InstanceFile {
+  readonly id: string;
+  /** There when the installation has several nodes. */
+  readonly link?: object;
   readonly serverUid: number;
   readonly nodes: readonly { hostPrefix: string; podCidrV4: string; podCidrV6: string }[];
 }
