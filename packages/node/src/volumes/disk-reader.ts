@@ -60,7 +60,7 @@ async function readImage({ path, format, uid, directory }: DiskPlace, range: Dis
   server.stdout.resume();
   try {
     const socket = await connected(join(directory, name), server.done, clock, stop.signal);
-    const stream = Readable.from(readNbd(socket, range.offset, range.length), { objectMode: false });
+    const stream = Readable.from(await begun(readNbd(socket, range.offset, range.length)), { objectMode: false });
     stream.once('close', () => {
       socket.destroy();
       stop.abort();
@@ -70,6 +70,17 @@ async function readImage({ path, format, uid, directory }: DiskPlace, range: Dis
     stop.abort();
     throw error;
   }
+}
+
+/** The same bytes, the first of which have been read: the server listens before it has looked at the image. */
+async function begun(bytes: AsyncGenerator<Buffer>): Promise<AsyncGenerator<Buffer>> {
+  const first = await bytes.next().catch((error: unknown) => {
+    throw new Error('The disk cannot be read', { cause: error });
+  });
+  return (async function* () {
+    if (first.done !== true) yield first.value;
+    yield* bytes;
+  })();
 }
 
 /** Connects as soon as the server listens. Rejects when it ends before. */
