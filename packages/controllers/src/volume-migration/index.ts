@@ -1,8 +1,10 @@
 import {
   DataVolumeKind,
+  NodeKind,
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
   PodKind,
+  StorageClassKind,
   VirtualMachineInstanceKind,
   VirtualMachineKind,
 } from '@slipway/api';
@@ -55,6 +57,8 @@ export const volumeMigrationController: ControllerRegistration = {
         claims: informers.lister(PersistentVolumeClaimKind),
         volumes: informers.lister(PersistentVolumeKind),
         dataVolumes: informers.lister(DataVolumeKind),
+        classes: informers.lister(StorageClassKind),
+        nodes: informers.lister(NodeKind),
         usersOf: podsByClaim(informers),
       }),
     };

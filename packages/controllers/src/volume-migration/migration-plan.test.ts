@@ -68,7 +68,8 @@ const facts = (fields: Partial<MoveFacts> = {}): MoveFacts => ({
   dataVolume: undefined,
   users: [],
   sourceUsers: [],
-  sourceNode: 'node1',
+  node: 'node1',
+  waitsForConsumer: false,
   ...fields,
 });
 
@@ -132,7 +133,7 @@ describe('the next step of a move', () => {
     [
       'into a plain claim without a volume',
       { claim: claim('new', { phase: 'Pending' }) },
-      { action: 'fill', annotations: { 'k8s.io/CloneRequest': 'a/old', 'volume.kubernetes.io/selected-node': 'node1' } },
+      { action: 'fill', annotations: { 'k8s.io/CloneRequest': 'a/old' } },
     ],
     [
       'into a plain claim with a volume',
@@ -148,6 +149,15 @@ describe('the next step of a move', () => {
       'into a plain claim that is being filled',
       { claim: claim('new', { phase: 'Pending', metadata: { annotations: { 'k8s.io/CloneRequest': 'a/old' } } }) },
       { action: 'wait' },
+    ],
+    [
+      'into a clone that would wait for the VM',
+      {
+        dataVolume: dataVolume(CLONE, 'WaitForFirstConsumer'),
+        claim: claim('new', { phase: 'Pending' }),
+        waitsForConsumer: true,
+      },
+      { action: 'place', annotations: { 'volume.kubernetes.io/selected-node': 'node1' } },
     ],
   ])('%s', (_, given, expected) => {
     expect(planMove(facts(given))).toMatchObject(expected);

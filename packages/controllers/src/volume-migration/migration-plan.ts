@@ -4,6 +4,7 @@ import { ownerReferenceTo } from '../virtual-machine/start-revision.ts';
 import { MIGRATED_FROM, type MovedVolume, type ReplacedVolume } from './migration-record.ts';
 
 const CLONE_REQUEST = 'k8s.io/CloneRequest';
+const SELECTED_NODE = 'volume.kubernetes.io/selected-node';
 const CREATED_BY = 'kubevirt.io/created-by';
 
 export interface MoveFacts {
@@ -18,8 +19,10 @@ export interface MoveFacts {
   readonly users: readonly string[];
   /** The same for the source, whose content may change as long as there are any. */
   readonly sourceUsers: readonly string[];
-  /** Node that holds the source, when it is bound to one. */
-  readonly sourceNode: string | undefined;
+  /** Node for the destination: that of the source, when it is bound to one, else any that takes new work. */
+  readonly node: string | undefined;
+  /** The destination waits for a pod, which would wait for it in turn. */
+  readonly waitsForConsumer: boolean;
 }
 
 export type MovePlan =
@@ -32,6 +35,8 @@ export type MovePlan =
   | { readonly action: 'remember'; readonly replaced: ReplacedVolume }
   | { readonly action: 'remove'; readonly dataVolume?: DataVolume; readonly claim?: PersistentVolumeClaim }
   | { readonly action: 'create'; readonly dataVolume: DataVolume }
+  /** Chooses the node for a claim that would wait for a pod. */
+  | { readonly action: 'place'; readonly annotations: Readonly<Record<string, string>> }
   /** Asks for a clone into a plain claim that has no volume yet. */
   | { readonly action: 'fill'; readonly annotations: Readonly<Record<string, string>> };
 
@@ -64,7 +69,7 @@ function planDataVolume(facts: MoveFacts, dataVolume: DataVolume): MovePlan {
   const { spec, metadata } = dataVolume;
   if (metadata.deletionTimestamp !== undefined) return wait(`DataVolume ${destination} is on its way out`);
   const { pvc, blank } = spec.source ?? {};
-  if (pvc?.namespace === metadata.namespace && pvc?.name === moved.from) return planClone(dataVolume);
+  if (pvc?.namespace === metadata.namespace && pvc?.name === moved.from) return placed(facts) ?? planClone(dataVolume);
   if (blank === undefined)
     return refuse(
       `DataVolume ${destination} has content of its own: make it with "source: {pvc: {namespace: ${metadata.namespace}, name: ${moved.from}}}" or "source: {blank: {}}", or set updateVolumesStrategy to Replacement to use it as it is`,
@@ -72,6 +77,12 @@ function planDataVolume(facts: MoveFacts, dataVolume: DataVolume): MovePlan {
   if (moved.replaced?.uid === metadata.uid) return { action: 'remove', dataVolume };
   if (facts.users.length > 0) return refuse(`claim ${destination} is used by pod ${facts.users.join(', ')}`);
   return obstacle(facts) ?? { action: 'remember', replaced: replacedBy(dataVolume) };
+}
+
+/** A claim of a class that waits for the first consumer: the VM is kept from being that. */
+function placed({ claim, node, waitsForConsumer }: MoveFacts): MovePlan | undefined {
+  if (claim === undefined || !waitsForConsumer || node === undefined) return undefined;
+  return { action: 'place', annotations: { [SELECTED_NODE]: node } };
 }
 
 function planClone(dataVolume: DataVolume): MovePlan {
@@ -134,11 +145,12 @@ function create(facts: MoveFacts, metadata: ObjectMeta, spec: DataVolume['spec']
 }
 
 function planClaim(facts: MoveFacts, claim: PersistentVolumeClaim): MovePlan {
-  const { moved, destination, sourceNode } = facts;
+  const { moved, destination } = facts;
   const phase = claim.status?.phase ?? 'Pending';
   if (claim.metadata.deletionTimestamp !== undefined) return wait(`claim ${destination} is on its way out`);
   const source = cloneSourceOf(claim);
-  if (source === moved.from) return phase === 'Bound' ? { action: 'done' } : wait(`claim ${destination} is ${phase}`);
+  if (source === moved.from)
+    return phase === 'Bound' ? { action: 'done' } : (placed(facts) ?? wait(`claim ${destination} is ${phase}`));
   if (phase === 'Bound' || source !== undefined)
     return refuse(
       `claim ${destination} has a volume of its own: make it with "dataSource: {kind: PersistentVolumeClaim, name: ${moved.from}}", or set updateVolumesStrategy to Replacement to use it as it is`,
@@ -146,10 +158,7 @@ function planClaim(facts: MoveFacts, claim: PersistentVolumeClaim): MovePlan {
   return (
     obstacle(facts) ?? {
       action: 'fill',
-      annotations: {
-        [CLONE_REQUEST]: `${claim.metadata.namespace}/${moved.from}`,
-        ...(sourceNode !== undefined && { 'volume.kubernetes.io/selected-node': sourceNode }),
-      },
+      annotations: { [CLONE_REQUEST]: `${claim.metadata.namespace}/${moved.from}` },
     }
   );
 }

@@ -2,10 +2,12 @@ import {
   type DataVolume,
   DataVolumeKind,
   type kubevirt,
+  type Node,
   type PersistentVolume,
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
   type Pod,
+  type StorageClass,
   type VirtualMachine,
   type VirtualMachineInstance,
   VirtualMachineKind,
@@ -14,6 +16,7 @@ import {
 import { assertNever, deepEqual, formatTime, isAlreadyExists, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import { SELECTED_NODE } from '../persistent-volume/claim-annotations.ts';
 import { nodesOf } from '../persistent-volume/clone-source.ts';
 import { claimInfo } from '../virtual-machine-instance/claims.ts';
 import { conditionOf, isFinal, transition } from '../virtual-machine-instance/instance-state.ts';
@@ -31,6 +34,8 @@ export interface VolumeMigrationDeps {
   readonly claims: Lister<PersistentVolumeClaim>;
   readonly volumes: Lister<PersistentVolume>;
   readonly dataVolumes: Lister<DataVolume>;
+  readonly classes: Lister<StorageClass>;
+  readonly nodes: Lister<Node>;
   readonly usersOf: (claim: PersistentVolumeClaim) => readonly Pod[];
 }
 
@@ -89,9 +94,24 @@ export class VolumeMigrationReconciler implements Reconciler {
       dataVolume: this.deps.dataVolumes.get({ namespace, name: to }),
       users: podsOf(claim),
       sourceUsers: podsOf(source),
-      sourceNode: sourceVolume && nodesOf(sourceVolume)[0],
+      node: (sourceVolume && nodesOf(sourceVolume)[0]) ?? this.anyNode(),
+      waitsForConsumer: claim !== undefined && this.waitsForConsumer(claim),
     });
     return { volume, from: moved.from, to, plan };
+  }
+
+  /** The destination's own class says whether it can be there. */
+  private anyNode(): string | undefined {
+    const names = this.deps.nodes
+      .list()
+      .flatMap(({ metadata, spec }) => (spec?.unschedulable === true ? [] : [metadata.name ?? '']));
+    return names.sort()[0];
+  }
+
+  private waitsForConsumer({ metadata, spec, status }: PersistentVolumeClaim): boolean {
+    const storageClass = this.deps.classes.get({ namespace: '', name: spec?.storageClassName ?? '' });
+    const isChosen = metadata.annotations?.[SELECTED_NODE] !== undefined;
+    return status?.phase !== 'Bound' && !isChosen && storageClass?.volumeBindingMode === 'WaitForFirstConsumer';
   }
 
   private async act(vm: VirtualMachine, record: MigrationRecord, moves: readonly Move[], signal: AbortSignal): Promise<void> {
@@ -118,6 +138,7 @@ export class VolumeMigrationReconciler implements Reconciler {
         });
         events.normal(vm, 'VolumeMigrationStarted', `Volume ${volume} moves from claim ${from} to ${to}`);
         return;
+      case 'place':
       case 'fill':
         await client.patch(
           PersistentVolumeClaimKind,
@@ -125,7 +146,8 @@ export class VolumeMigrationReconciler implements Reconciler {
           { metadata: { annotations: plan.annotations } },
           { type: 'merge', signal },
         );
-        events.normal(vm, 'VolumeMigrationStarted', `Volume ${volume} moves from claim ${from} to ${to}`);
+        if (plan.action === 'fill')
+          events.normal(vm, 'VolumeMigrationStarted', `Volume ${volume} moves from claim ${from} to ${to}`);
         return;
       default:
         assertNever(plan);
