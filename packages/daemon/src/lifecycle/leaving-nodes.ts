@@ -11,6 +11,8 @@ import { saveInstance } from '../instance/instance-store.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import type { Progress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
+import { stopComponent } from './component.ts';
+import { watchdogName } from './component-specs.ts';
 import { nodeConfig } from './node-config.ts';
 import { stopNodeForGood } from './stop-node.ts';
 
@@ -78,6 +80,8 @@ export async function removeLeavingNodes({ config, paths }: Installation, progre
     await client.close();
   }
   saveInstance(rest, paths);
+  // nobody is left that could start guests elsewhere: from now on nothing ends them
+  if (rest.nodes.length === 1) for (const node of rest.nodes) await stopComponent(paths, watchdogName(node));
   return rest;
 }
 

@@ -73,7 +73,7 @@ export async function startPlatform(
     { spec: serverSpec(config, paths, files), readyMs: SERVER_READY_MS },
     ...config.nodes.map((node) => ({ spec: nodeSpec(node, paths, files, settings), readyMs: NODE_READY_MS })),
     // guests of an only node could run nowhere else: nobody has to end them
-    ...(config.link === undefined
+    ...(config.nodes.length === 1
       ? []
       : config.nodes.map((node) => ({ spec: watchdogSpec(node, paths), readyMs: NODE_READY_MS }))),
   ]);
