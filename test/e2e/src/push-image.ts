@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
 const digestOf = (data: Buffer): string => `sha256:${createHash('sha256').update(data).digest('hex')}`;
@@ -105,4 +105,39 @@ export async function pushImage(
   if (architectures.length === 1) return;
   const index = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: SCHEMAS[schema].index, manifests }));
   await putManifest(registry, repository, 'latest', index, SCHEMAS[schema].index);
+}
+
+/** Writes the image of `disk.raw` as an archive of an OCI layout, and as `docker save` did before it knew that layout. */
+export function writeImageArchives(dir: string): void {
+  const layer = diskLayer('disk.raw', readFileSync(join(dir, 'disk.raw')));
+  const { blobs, manifest, descriptor } = containerDisk('oci', [layer]);
+  const files = new Map(
+    [...blobs, [descriptor.digest, manifest] as const].map(([digest, data]) => [`blobs/sha256/${digest.slice(7)}`, data]),
+  );
+  files.set('index.json', Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: [descriptor] })));
+  files.set('oci-layout', Buffer.from('{"imageLayoutVersion":"1.0.0"}'));
+  writeTar(join(dir, 'image.tar'), files);
+  const id = digestOf(layer).slice(7);
+  const save = [{ Config: 'config.json', RepoTags: ['disk:latest'], Layers: [`${id}/layer.tar`] }];
+  const saved = new Map([
+    [`${id}/VERSION`, Buffer.from('1.0')],
+    [`${id}/layer.tar`, layer],
+    ['config.json', Buffer.from('{}')],
+    ['manifest.json', Buffer.from(JSON.stringify(save))],
+  ]);
+  writeTar(join(dir, 'docker.tar'), saved);
+  execFileSync('gzip', ['-1', join(dir, 'docker.tar')]);
+}
+
+function writeTar(path: string, files: ReadonlyMap<string, Buffer>): void {
+  const root = mkdtempSync(join(tmpdir(), 'sw-archive-'));
+  try {
+    for (const [name, data] of files) {
+      mkdirSync(dirname(join(root, name)), { recursive: true });
+      writeFileSync(join(root, name), data);
+    }
+    execFileSync('tar', ['-cf', path, '-C', root, ...files.keys()]);
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
 }
