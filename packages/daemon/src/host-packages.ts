@@ -17,6 +17,7 @@ export const RUN_PACKAGES: readonly string[] = [
   'util-linux',
   'xz-utils',
   'zstd',
+  'bzip2',
   'containernetworking-plugins',
 ];
 

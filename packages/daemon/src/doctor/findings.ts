@@ -43,6 +43,7 @@ export const PROGRAMS: readonly RequiredProgram[] = [
   { program: 'setpriv', debianPackage: 'util-linux', purpose: 'drops privileges', severity: 'error' },
   { program: 'xz', debianPackage: 'xz-utils', purpose: 'unpacks images', severity: 'error' },
   { program: 'zstd', debianPackage: 'zstd', purpose: 'unpacks images', severity: 'warning' },
+  { program: 'bzip2', debianPackage: 'bzip2', purpose: 'unpacks images', severity: 'warning' },
   { program: 'swtpm', debianPackage: 'swtpm', purpose: 'gives guests a TPM', severity: 'warning' },
 ];
 
