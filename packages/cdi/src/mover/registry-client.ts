@@ -261,14 +261,13 @@ export function readManifest(text: string): Manifest | undefined {
 export const isDescriptor = ({ digest, size }: Descriptor): boolean =>
   typeof digest === 'string' && isDigest(digest) && Number.isSafeInteger(size) && size >= 0;
 
-/** The entry of an index for an architecture; one that names none may be of any. */
+/** The entry of an index for an architecture; else one that names none, which may be of any. */
 export const chooseManifest = (
   manifests: Manifest['manifests'],
   architecture: string,
 ): NonNullable<Manifest['manifests']>[number] | undefined =>
-  manifests?.find(
-    ({ platform }) => platform === undefined || (platform.architecture === architecture && (platform.os ?? 'linux') === 'linux'),
-  );
+  manifests?.find(({ platform }) => platform?.architecture === architecture && (platform.os ?? 'linux') === 'linux') ??
+  manifests?.find(({ platform }) => platform === undefined);
 
 /** A token that can stand in a header; registries use both names. */
 export function readToken(text: string): string | undefined {
