@@ -23,7 +23,7 @@ beforeEach(() => {
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 /** The volumes of one agent. */
-async function agent(nodeName: string, podUids?: readonly string[]): Promise<VolumeStore> {
+async function agent(nodeName: string, podsElsewhere?: readonly string[]): Promise<VolumeStore> {
   const stateDir = mkdtempSync(join(root, `${nodeName}-`));
   const pools = new PoolSet({ stateDir, hostPrefix: nodeName, uid: randomUUID, sharedDir });
   const store = new VolumeStore({
@@ -32,7 +32,7 @@ async function agent(nodeName: string, podUids?: readonly string[]): Promise<Vol
     qemuImg: hostQemuImg,
     uid: randomUUID,
     pools,
-    ...(podUids && { podUids: () => Promise.resolve(new Set(podUids)) }),
+    ...(podsElsewhere && { podsElsewhere: () => Promise.resolve(new Set(podsElsewhere)) }),
   });
   await store.open();
   return store;

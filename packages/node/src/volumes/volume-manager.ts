@@ -75,9 +75,12 @@ export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
   const toolUid = config.uidBase + TOOL_UID_OFFSET;
   const { hostPrefix, nodeName, sharedDir } = config;
   const pools = new PoolSet({ stateDir, hostPrefix, uid: randomUUID, ...(sharedDir !== undefined && { sharedDir }) });
-  const podUids = async (signal: AbortSignal): Promise<ReadonlySet<string>> =>
-    new Set((await client.list(PodKind, { signal })).items.map(({ metadata }) => metadata.uid ?? ''));
-  const store = new VolumeStore({ stateDir, nodeName, podUids, qemuImg: hostQemuImg, uid: randomUUID, toolUid, pools });
+  const podsElsewhere = async (signal: AbortSignal): Promise<ReadonlySet<string>> => {
+    // without a selector of its own the agent's client lists the pods of this node
+    const { items } = await client.list(PodKind, { fieldSelector: `spec.nodeName!=${nodeName}`, signal });
+    return new Set(items.map(({ metadata }) => metadata.uid ?? ''));
+  };
+  const store = new VolumeStore({ stateDir, nodeName, podsElsewhere, qemuImg: hostQemuImg, uid: randomUUID, toolUid, pools });
   const launcher = new MoverLauncher({ stateDir, program: deps.moverProgram, uidBase: config.uidBase + MOVER_UID_OFFSET, clock });
   const images = new ImageStore({ stateDir, launcher, client, allowedAddresses: deps.allowedImportAddresses });
   const pods = deps.informers.for(PodKind);

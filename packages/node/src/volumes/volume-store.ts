@@ -33,8 +33,8 @@ export interface VolumeStoreDeps {
   readonly stateDir: string;
   /** Tells pods of this node from those of others; needed where volumes are shared. */
   readonly nodeName?: string;
-  /** Uids of all pods of the cluster; without it pods of other nodes count as being there. */
-  readonly podUids?: (signal: AbortSignal) => Promise<ReadonlySet<string>>;
+  /** Uids of the pods of other nodes; without it all of them count as being there. */
+  readonly podsElsewhere?: (signal: AbortSignal) => Promise<ReadonlySet<string>>;
   readonly qemuImg: QemuImg;
   /** A new UUID. */
   readonly uid: () => string;
@@ -205,9 +205,9 @@ export class VolumeStore {
     isGone: (podUid: string) => boolean,
     signal: AbortSignal,
   ): Promise<(writer: Attachment) => boolean> {
-    const { nodeName, podUids } = this.deps;
+    const { nodeName, podsElsewhere } = this.deps;
     const isForeign = ({ node }: Attachment): boolean => node !== undefined && node !== nodeName;
-    const present = writersOf(record).some(isForeign) ? await podUids?.(signal) : undefined;
+    const present = writersOf(record).some(isForeign) ? await podsElsewhere?.(signal) : undefined;
     return (writer) => (isForeign(writer) ? present !== undefined && !present.has(writer.podUid) : isGone(writer.podUid));
   }
 
