@@ -107,6 +107,7 @@ describe('the hostpath provisioner', () => {
       hpp({ storagePools: [fast], imagePullPolicy: 'Always' }),
       built(StorageClassKind, 'hostpath-csi', { provisioner, parameters: { storagePool: 'fast' } }),
       built(StorageClassKind, 'other', { provisioner: 'rbd.csi.ceph.com' }),
+      built(StorageClassKind, 'for-all', { provisioner: 'shared.slipway.dev' }),
       nodeWith('one', [report()]),
     );
     await world.settle();

@@ -6,6 +6,7 @@ import {
   type Node,
   parsePoolReports,
   STORAGE_POOLS_ANNOTATION,
+  SHARED_PROVISIONER,
   type StorageClass,
 } from '@slipway/api';
 import { formatQuantity, quantityOf } from '@slipway/apimachinery';
@@ -30,6 +31,8 @@ export function planCapacities(
   namespace: string,
 ): readonly CSIStorageCapacity[] {
   if (storageClass === undefined || !isLocalProvisioner(storageClass.provisioner)) return [];
+  // no agent reports the directory that all nodes reach
+  if (storageClass.provisioner === SHARED_PROVISIONER) return [];
   const pool = poolOfClass(storageClass);
   const className = storageClass.metadata.name ?? '';
   return nodes.flatMap(({ metadata }) => {

@@ -1,4 +1,5 @@
 import type { PersistentVolume } from '@slipway/api';
+import { formatQuantity, quantityOf } from '@slipway/apimachinery';
 import { isMine, volumeUidOf } from '../local-volume.ts';
 import { bytesOf } from '../provision-plan.ts';
 import { VolumeError } from '../volume-error.ts';
@@ -20,10 +21,13 @@ export interface RoomFacts extends Pick<PoolSpace, 'totalBytes'> {
  */
 export function complaintAboutRoom({ pool, sizeBytes, totalBytes, promisedBytes, overcommit }: RoomFacts): string | undefined {
   const where = pool === undefined ? 'the file system of this node' : `the file system of storage pool "${pool}"`;
-  if (sizeBytes > totalBytes) return `The claim asks for ${sizeBytes} bytes, ${where} has ${totalBytes} in all: request less`;
+  const asked = `The claim asks for ${show(sizeBytes)}`;
+  if (sizeBytes > totalBytes) return `${asked}, ${where} has ${show(totalBytes)} in all: request less`;
   if (overcommit === undefined || promisedBytes + sizeBytes <= totalBytes * overcommit) return undefined;
-  return `The claim asks for ${sizeBytes} bytes; ${promisedBytes} of the ${totalBytes} of ${where} are promised to other claims, and its class allows ${overcommit} times as much as there is: delete claims, or raise parameter overcommit of the class`;
+  return `${asked}; ${where} has ${show(totalBytes)} in all, other claims were promised ${show(promisedBytes)}, and the class allows ${overcommit} times what there is: delete claims, or raise parameter overcommit of the class`;
 }
+
+const show = (bytes: number): string => formatQuantity(quantityOf(bytes, 'BinarySI'));
 
 export interface PoolRoomDeps {
   readonly nodeName: string;

@@ -90,7 +90,7 @@ describe('room in a pool of 100 with 90 promised', () => {
   it.each<[string, number, number | undefined, string | undefined]>([
     ['is thin', 80, undefined, undefined],
     ['is not for one that is larger than all', 101, undefined, 'request less'],
-    ['is counted when the class says so', 11, 1, 'allows 1 times as much'],
+    ['is counted when the class says so', 11, 1, 'allows 1 times what there is'],
     ['is all given away', 10, 1, undefined],
     ['is promised one and a half times', 60, 1.5, undefined],
     ['is promised not more often', 61, 1.5, 'raise parameter overcommit'],
@@ -118,9 +118,9 @@ describe('room in a pool of 100 with 90 promised', () => {
     });
     await room.promise('one', undefined, 30, 1);
     await room.promise('one', undefined, 30, 1); // tried again
-    await expect(room.promise('two', undefined, 30, 1)).rejects.toThrow('80 of the 100');
+    await expect(room.promise('two', undefined, 30, 1)).rejects.toThrow('has 100 in all, other claims were promised 80');
     volumes.push(volumeOf('one', 30));
-    await expect(room.promise('two', undefined, 30, 1)).rejects.toThrow('80 of the 100');
+    await expect(room.promise('two', undefined, 30, 1)).rejects.toThrow('has 100 in all, other claims were promised 80');
     await room.promise('two', undefined, 20, 1);
     claims.delete('two');
     await room.promise('one', undefined, 50, 1); // it grows
