@@ -29,12 +29,12 @@ type Guest = StatusReport['guests'][number];
 
 const tolerations = [{ key: 'node.kubernetes.io/unreachable', operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 5 }];
 
-/** A VM whose firmware waits; without a disk of its own it can run on every node. */
-function lonelyVm(name: string, withDisk: boolean): object {
+/** A VM whose firmware waits; without a disk, or with one of class shared, it can run on every node. */
+function lonelyVm(name: string, diskClass?: 'local' | 'shared'): object {
   const vm = structuredClone(idleVm(name)) as { spec: { template: { spec: Record<string, unknown> } } & Record<string, unknown> };
   vm.spec.template.spec['tolerations'] = tolerations;
-  if (!withDisk) return vm;
-  const storage = { resources: { requests: { storage: '16Mi' } } };
+  if (diskClass === undefined) return vm;
+  const storage = { storageClassName: diskClass, resources: { requests: { storage: '16Mi' } } };
   vm.spec['dataVolumeTemplates'] = [{ metadata: { name: `${name}-disk` }, spec: { source: { blank: {} }, storage } }];
   vm.spec.template.spec['volumes'] = [{ name: 'scratch', dataVolume: { name: `${name}-disk` } }];
   return vm;
@@ -103,8 +103,9 @@ describe.skipIf(!isLong)('a node that is lost', () => {
   async function lose(
     name: string,
     how: { away: (node: string) => void | Promise<void>; back: (node: string) => void | Promise<void> },
-  ) {
-    await platform.apply(lonelyVm(name, false));
+    diskClass?: 'shared',
+  ): Promise<void> {
+    await platform.apply(lonelyVm(name, diskClass));
     const first = await running(name);
     const node = first.status?.nodeName ?? '';
     await promised(name);
@@ -135,17 +136,21 @@ describe.skipIf(!isLong)('a node that is lost', () => {
     await lose('cut', { away: (node) => link(node, 'down'), back: (node) => link(node, 'up') });
   });
 
+  it('and its VM has a disk that all nodes reach', async () => {
+    await lose('roaming', { away: (node) => link(node, 'down'), back: (node) => link(node, 'up') }, 'shared');
+  });
+
   it('because its agent is frozen', async () => {
     await lose('frozen', { away: (node) => signalAgent(node, 'SIGSTOP'), back: (node) => signalAgent(node, 'SIGCONT') });
   });
 
   it('keeps a guest whose disk only it has', async () => {
-    await platform.apply(lonelyVm('bound', true));
+    await platform.apply(lonelyVm('bound', 'local'));
     const first = await running('bound');
     const node = first.status?.nodeName ?? '';
     const [guest] = await guestsOf('bound');
     // a guest that can go elsewhere stands for the time that this one would have had
-    const mark = lonelyVm('mark', false) as { spec: { template: { spec: Record<string, unknown> } } };
+    const mark = lonelyVm('mark') as { spec: { template: { spec: Record<string, unknown> } } };
     mark.spec.template.spec['affinity'] = preferring(node);
     await platform.apply(mark);
     const marked = await running('mark');
