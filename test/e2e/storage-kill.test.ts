@@ -4,9 +4,8 @@ import { createReadStream, mkdtempSync, readdirSync, readFileSync, rmSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { StatusReport } from '@slipway/daemon';
-import { seededRandom } from '@slipway/testkit';
+import { type ImageServer, seededRandom, startImageServer } from '@slipway/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ImageServer, startImageServer } from '../../packages/cdi/src/mover/testing/image-server.ts';
 import { type Platform, startPlatform } from './src/platform.ts';
 
 /** `SLIPWAY_E2E_LONG=1`: many more kills. `SLIPWAY_KILL_SEED` repeats a run, as its title names it. */

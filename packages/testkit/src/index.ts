@@ -9,3 +9,4 @@ export * from './fuzz/index.ts';
 export * from './simulated-node.ts';
 export { createAuthority, issueCertificate } from '@slipway/apiserver';
 export * from './object-stores.ts';
+export * from './image-server.ts';

@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type MoverOutcome, runMover } from './main.ts';
-import { type ImageServer, startImageServer } from './testing/image-server.ts';
+import { type ImageServer, startImageServer } from '@slipway/testkit';
 import { testIo } from './testing/test-io.ts';
 
 const MiB = 1024 * 1024;

@@ -12,7 +12,7 @@ import { hostImageTools } from './host-image-tools.ts';
 import type { ImageTools } from './image-tools.ts';
 import { type MoverOutcome, runMover } from './main.ts';
 import { BAD_IMAGES, FOREIGN_FILE } from './testing/bad-images.ts';
-import { type ImageServer, startImageServer } from './testing/image-server.ts';
+import { type ImageServer, startImageServer } from '@slipway/testkit';
 
 const MiB = 1024 * 1024;
 const SIZE = 8 * MiB;

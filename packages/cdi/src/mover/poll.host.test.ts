@@ -4,7 +4,7 @@ import type { MoverOutcome } from './main.ts';
 import type { MoverEnv } from './options.ts';
 import { runPoll } from './poll.ts';
 import { startS3 } from '@slipway/testkit';
-import { type ImageServer, startImageServer } from './testing/image-server.ts';
+import { type ImageServer, startImageServer } from '@slipway/testkit';
 import { testIo } from './testing/test-io.ts';
 
 let server: ImageServer;

@@ -4,9 +4,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { type Random, seededRandom } from '@slipway/testkit';
+import { type ImageServer, type Random, seededRandom, startImageServer } from '@slipway/testkit';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type ImageServer, startImageServer } from './testing/image-server.ts';
 import { moverProgram, type MoverProgram, type StartedMover, usersOf } from './testing/mover-process.ts';
 import { startUploadPeer } from './testing/upload-peer.ts';
 
