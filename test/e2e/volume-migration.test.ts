@@ -67,5 +67,5 @@ describe('a volume of a stopped VM', () => {
       JSON.parse(await platform.kubectl('get', 'pvc', name, '-o', 'json')) as Claim;
     expect(await claim('moved')).toMatchObject({ spec: { storageClassName: 'other' }, status: { phase: 'Bound' } });
     expect(await claim(`${NAME}-root`)).toMatchObject({ spec: { storageClassName: 'local' }, status: { phase: 'Bound' } });
-  });
+  }, 600_000);
 });

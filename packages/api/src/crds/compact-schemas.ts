@@ -15,7 +15,8 @@ export type CompactNode =
       readonly listType?: string;
       readonly listMapKeys?: readonly string[];
       readonly mapType?: string;
-      readonly cel?: readonly string[];
+      /** Rules, also with the message of their own. */
+      readonly cel?: readonly (string | { readonly rule: string; readonly message: string })[];
       readonly preserve?: boolean;
       readonly patchMergeKey?: string;
       readonly patchStrategy?: string;
@@ -97,6 +98,8 @@ function extensions(node: Exclude<CompactNode, string>): StructuralSchema {
     ...(node.mapType !== undefined && { 'x-kubernetes-map-type': node.mapType as 'atomic' | 'granular' }), // legend
     ...(node.patchMergeKey !== undefined && { 'x-kubernetes-patch-merge-key': node.patchMergeKey }),
     ...(node.patchStrategy !== undefined && { 'x-kubernetes-patch-strategy': node.patchStrategy }),
-    ...(node.cel !== undefined && { 'x-kubernetes-validations': node.cel.map((rule) => ({ rule })) }),
+    ...(node.cel !== undefined && {
+      'x-kubernetes-validations': node.cel.map((rule) => (typeof rule === 'string' ? { rule } : { ...rule })),
+    }),
   };
 }

@@ -133,4 +133,53 @@ describe('a volume snapshot', () => {
     await start(content('other'), snapshotOf({ volumeSnapshotContentName: 'c' }));
     expect((await snapshot()).status?.error?.message).toBe('VolumeSnapshotContent c belongs to another snapshot');
   });
+
+  it('of a class that retains leaves its content behind', async () => {
+    const retain = built(VolumeSnapshotClassKind, 'local', { driver: 'local.slipway.dev', deletionPolicy: 'Retain' });
+    await start(storageClass('local'), retain, ...boundDisk(), ofDisk);
+    const name = `snapcontent-${(await snapshot()).metadata.uid}`;
+    await world.client.delete(VolumeSnapshotKind, { namespace: 'a', name: 's' });
+    await world.settle();
+    expect(await world.exists(VolumeSnapshotKind, 'a/s')).toBe(false);
+    expect(await world.exists(VolumeSnapshotContentKind, name)).toBe(true);
+  });
+
+  it('stays until a claim is filled that is made from it', async () => {
+    await start(...storageObjects, ofDisk);
+    const source = { apiGroup: 'snapshot.storage.k8s.io', kind: 'VolumeSnapshot', name: 's' };
+    const restored = pvc('a/back', { spec: { dataSource: source } });
+    await world.with(restored);
+    await world.client.patch(
+      PersistentVolumeClaimKind,
+      { namespace: 'a', name: 'back' },
+      { status: { phase: 'Pending' } },
+      { type: 'merge', subresource: 'status' },
+    );
+    await world.client.delete(VolumeSnapshotKind, { namespace: 'a', name: 's' });
+    await world.settle();
+    expect((await snapshot()).metadata.deletionTimestamp).toBeDefined();
+    await world.client.patch(
+      PersistentVolumeClaimKind,
+      { namespace: 'a', name: 'back' },
+      { status: { phase: 'Bound' } },
+      { type: 'merge', subresource: 'status' },
+    );
+    await world.advance(5_000);
+    expect(await world.exists(VolumeSnapshotKind, 'a/s')).toBe(false);
+  });
+
+  it.each([[{ persistentVolumeClaimName: 'disk', volumeSnapshotContentName: 'c' }], [{}]])(
+    'with the source %j is refused',
+    async (source) => {
+      await start();
+      await expect(world.with(snapshotOf(source))).rejects.toThrow('exactly one of volumeSnapshotContentName');
+    },
+  );
+
+  it('cannot be pointed at another claim', async () => {
+    await start(...storageObjects, ofDisk);
+    const change = { spec: { source: { persistentVolumeClaimName: 'other' } } };
+    const patched = world.client.patch(VolumeSnapshotKind, { namespace: 'a', name: 's' }, change, { type: 'merge' });
+    await expect(patched).rejects.toThrow('persistentVolumeClaimName is immutable');
+  });
 });
