@@ -143,6 +143,10 @@ const NODE_READS: readonly Rule[] = [
   rule('cdi.kubevirt.io', 'datavolumes storageprofiles cdiconfigs volumeclonesources', READ),
   rule('k8s.cni.cncf.io', 'network-attachment-definitions', READ),
   rule('snapshot.storage.k8s.io', 'volumesnapshots volumesnapshotcontents', READ),
+  // Services, NetworkPolicies and storage pools are made on each node
+  rule('discovery.k8s.io', 'endpointslices', READ),
+  rule('networking.k8s.io', 'networkpolicies', READ),
+  rule('hostpathprovisioner.kubevirt.io', 'hostpathprovisioners', READ),
 ];
 
 /** What it may do with an object of its own. */
