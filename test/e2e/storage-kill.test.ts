@@ -13,8 +13,8 @@ const KILLS = process.env['SLIPWAY_E2E_LONG'] === '1' ? 20 : 2;
 const SEED = Number(process.env['SLIPWAY_KILL_SEED'] ?? Date.now() % 1_000_000);
 const MiB = 1024 * 1024;
 const PACE = 16 * MiB;
-/** What one kill may cost: what came since the last entry of the journal, and what was on the wire. */
-const CHUNK = 16 * MiB;
+/** What one kill may cost: 8 MiB since the last entry of the journal, and what was on the wire. */
+const CHUNK = 24 * MiB;
 const DONE_MS = 180_000;
 /** With `machine` everything ends at once. */
 const VICTIMS = ['mover', 'agent', 'server', 'machine'] as const;

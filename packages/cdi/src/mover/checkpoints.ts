@@ -2,8 +2,10 @@ import type { Clock } from '@slipway/runtime';
 import { type Journal, notePosition, writeJournal } from './journal.ts';
 import type { SparseWriter } from './sparse-writer.ts';
 
-/** Bytes between two entries: what the kill of a process may cost, besides what was on the wire. */
+/** Bytes between two entries. */
 const NOTE_BYTES = 4 * 1024 * 1024;
+/** A transfer waits for its entries rather than run further ahead: what the kill of a process may cost, besides the wire. */
+const MAX_AHEAD_BYTES = 2 * NOTE_BYTES;
 /** What a loss of power may cost. */
 const DURABLE_BYTES = 64 * 1024 * 1024;
 const DURABLE_MS = 10_000;
@@ -39,13 +41,18 @@ export class Checkpoints {
   }
 
   /** To be called after every write. Throws what went wrong with an earlier entry. */
-  note(): void {
+  async note(): Promise<void> {
     this.throwIfFailed();
-    if (this.isStopped || this.noting !== undefined || this.deps.writer.position - this.noted < NOTE_BYTES) return;
-    this.noting = this.watched(this.writeNote()).finally(() => (this.noting = undefined));
+    if (this.isStopped || this.ahead < NOTE_BYTES) return;
+    this.noting ??= this.watched(this.writeNote()).finally(() => (this.noting = undefined));
     // apart from the notes: a slow disk must not let them wait
     if (this.syncing === undefined && this.isSyncDue())
       this.syncing = this.watched(this.writeDurably()).finally(() => (this.syncing = undefined));
+    if (this.ahead >= MAX_AHEAD_BYTES) await this.noting;
+  }
+
+  private get ahead(): number {
+    return this.deps.writer.position - this.noted;
   }
 
   /** After the last byte. */

@@ -85,7 +85,7 @@ async function receiveRaw(stream: AsyncIterable<Buffer>, offset: number, context
     for await (const chunk of checkSize(stream, context)) {
       verifier.update(chunk);
       await writer.write(chunk);
-      advance(writer, checkpoints, context);
+      await advance(writer, checkpoints, context);
     }
     await finish(writer, checkpoints, context);
     verifier.verify();
@@ -197,7 +197,7 @@ async function* keep(stream: AsyncIterable<Buffer>, scratch: Scratch, context: C
   for await (const chunk of stream) {
     verifier.update(chunk);
     await writer.write(chunk);
-    advance(writer, checkpoints, context);
+    await advance(writer, checkpoints, context);
     yield chunk;
   }
   await finish(writer, checkpoints, context);
@@ -214,9 +214,9 @@ function checkpointsOf(writer: SparseWriter, layout: Journal['layout'], isDirect
   return new Checkpoints({ ...deps, writer, isDirect, entry });
 }
 
-function advance(writer: SparseWriter, checkpoints: Checkpoints, { deps, source }: Context): void {
+async function advance(writer: SparseWriter, checkpoints: Checkpoints, { deps, source }: Context): Promise<void> {
   deps.progress.download(writer.position, source.version?.totalBytes);
-  checkpoints.note();
+  await checkpoints.note();
 }
 
 /** A source that cannot be asked again must be able to end without it, also after a loss of power. */

@@ -14,8 +14,8 @@ const SIZE = 64 * MiB;
 /** `SLIPWAY_STORAGE_KILLS=20` kills each kind of transfer so often; `SLIPWAY_KILL_SEED` repeats a run. */
 const KILLS = Number(process.env['SLIPWAY_STORAGE_KILLS'] ?? (process.env['SLIPWAY_E2E_LONG'] === '1' ? 20 : 2));
 const SEED = Number(process.env['SLIPWAY_KILL_SEED'] ?? Date.now() % 1_000_000);
-/** What a kill may cost: what came since the last entry of the journal, what was being written, and what was on the wire. */
-const CHUNK = 16 * MiB;
+/** What a kill may cost: 8 MiB since the last entry of the journal, and what was on the wire. */
+const CHUNK = 24 * MiB;
 /** Parts that are fetched at the same time, besides. */
 const WINDOW = 4 * 4 * MiB;
 const PACE = 100 * MiB;
