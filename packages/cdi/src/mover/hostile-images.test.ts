@@ -15,6 +15,7 @@ import { ImportError } from './import-error.ts';
 import { ingest, type IngestDeps } from './ingest.ts';
 import { ProgressReporter } from './progress.ts';
 import { registryCredentials } from './registry-credentials.ts';
+import { isDescriptor } from './registry-client.ts';
 import { parseImageReference } from './registry-reference.ts';
 import { s3Object, s3Region } from './s3.ts';
 
@@ -95,6 +96,11 @@ it('makes no address of another host from the URL of an object', async () => {
     },
   });
 });
+
+it.each([null, 'x', [], {}, { digest: 'sha256:0', size: 1 }, { digest: `sha256:${'0'.repeat(64)}`, size: -1 }])(
+  'takes %j for no descriptor',
+  (value) => expect(isDescriptor(value)).toBe(false),
+);
 
 const hex = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
 

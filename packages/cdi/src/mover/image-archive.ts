@@ -90,8 +90,7 @@ async function ociImage(files: ImageFiles, text: string, deps: IngestDeps): Prom
   let digest = digestOf(text);
   for (let depth = 0; manifest.manifests !== undefined; depth++) {
     const choice = chooseManifest(manifest.manifests, architecture);
-    if (choice === undefined || !isDescriptor(choice) || depth === MAX_INDEXES)
-      throw invalid(`has no image for architecture ${architecture}`);
+    if (!isDescriptor(choice) || depth === MAX_INDEXES) throw invalid(`has no image for architecture ${architecture}`);
     digest = choice.digest;
     const next = await document(files, blobPath(digest));
     if (next === undefined || digestOf(next) !== digest) throw invalid(`lacks ${digest}, or it is damaged`);
@@ -99,7 +98,7 @@ async function ociImage(files: ImageFiles, text: string, deps: IngestDeps): Prom
   }
   const { layers, config } = manifest;
   if (!layers?.every(isDescriptor)) throw invalid('is not one of an OCI or Docker image');
-  const settings = config !== undefined && isDescriptor(config) ? await document(files, blobPath(config.digest)) : undefined;
+  const settings = isDescriptor(config) ? await document(files, blobPath(config.digest)) : undefined;
   return { digest, layers, paths: new Map(), config: parsed(settings ?? '') };
 }
 

@@ -86,7 +86,7 @@ export class RegistryClient {
     const { digest, manifest } = choice === undefined ? top : await this.manifest(choice.digest, signal);
     const { layers, config } = manifest;
     if (!layers?.every(isDescriptor)) throw this.notAnImage();
-    const image = { digest, layers, ...(config !== undefined && isDescriptor(config) && { config }) };
+    const image = { digest, layers, ...(isDescriptor(config) && { config }) };
     if (choice === undefined && this.deps.isArchitectureChosen) await this.checkArchitecture(image, signal);
     return image;
   }
@@ -258,8 +258,12 @@ export function readManifest(text: string): Manifest | undefined {
   return isList(layers, isObject) && isList(manifests, hasPlatform) ? (value as Manifest) : undefined;
 }
 
-export const isDescriptor = ({ digest, size }: Descriptor): boolean =>
-  typeof digest === 'string' && isDigest(digest) && Number.isSafeInteger(size) && size >= 0;
+export const isDescriptor = (value: unknown): value is Descriptor =>
+  isObject(value) &&
+  typeof value['digest'] === 'string' &&
+  isDigest(value['digest']) &&
+  Number.isSafeInteger(value['size']) &&
+  Number(value['size']) >= 0;
 
 /** The entry of an index for an architecture; else one that names none, which may be of any. */
 export const chooseManifest = (
