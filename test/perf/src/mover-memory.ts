@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-const SAMPLE_MS = 100;
+const SAMPLE_MS = 200;
 
 /** Most memory (MiB) that was seen, of data movers and the programs that they run. */
 export interface MemoryPeaks {
@@ -28,27 +28,38 @@ export function watchMoverMemory(): { stop: () => MemoryPeaks } {
   };
 }
 
+/** Samples after which a process that is no mover will not become one by exec. */
+const SETTLED = 5;
+const seen = new Map<string, number>();
+
+/** Looks at few files: the images are served by this process, and what it spends here would be missing there. */
 function moverMemory(): MemoryPeaks {
-  const processes = new Map(readdirSync('/proc').flatMap((name) => (/^\d+$/.test(name) ? [[name, parentOf(name)]] : [])));
-  const isOfMover = (pid: string | undefined): boolean =>
-    pid !== undefined && (isMover(pid) || (processes.has(pid) && isOfMover(processes.get(pid))));
   let anonymous = 0;
   let proportional = 0;
-  for (const pid of processes.keys()) {
-    if (!isOfMover(pid)) continue;
-    const rollup = read(`/proc/${pid}/smaps_rollup`);
-    anonymous += kib(rollup, 'Pss_Anon');
-    proportional += kib(rollup, 'Pss');
+  for (const pid of readdirSync('/proc')) {
+    if (!/^\d+$/.test(pid) || (seen.get(pid) ?? 0) >= SETTLED) continue;
+    if (!read(`/proc/${pid}/cmdline`).includes('/mover.mjs')) {
+      seen.set(pid, (seen.get(pid) ?? 0) + 1);
+      continue;
+    }
+    for (const member of withChildren(pid)) {
+      const rollup = read(`/proc/${member}/smaps_rollup`);
+      anonymous += kib(rollup, 'Pss_Anon');
+      proportional += kib(rollup, 'Pss');
+    }
   }
   return { anonymous: anonymous / 1024, proportional: proportional / 1024 };
 }
 
+const withChildren = (pid: string): string[] => [
+  pid,
+  ...read(`/proc/${pid}/task/${pid}/children`)
+    .split(' ')
+    .filter((child) => child !== '')
+    .flatMap(withChildren),
+];
+
 const kib = (rollup: string, name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(rollup)?.[1] ?? 0);
-
-const isMover = (pid: string): boolean => read(`/proc/${pid}/cmdline`).includes('/mover.mjs');
-
-/** `4 (name) S 1 …`; a name may hold anything. */
-const parentOf = (pid: string): string | undefined => /\) \S (\d+) [^)]*$/.exec(read(`/proc/${pid}/stat`))?.[1];
 
 /** Empty for a process that has ended meanwhile. */
 function read(path: string): string {
