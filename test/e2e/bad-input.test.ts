@@ -270,7 +270,7 @@ describe('what goes wrong is said, and heals by itself when the cause goes away'
       await platform.apply(dataVolume('large', `${base}/large.qcow2`));
       await expect
         .poll(async () => platform.kubectl('describe', 'pvc', 'large'), { timeout: 60_000 })
-        .toMatch(/ProvisioningFailed.*asks for 134217728 bytes, the file system of this node has .*request less/);
+        .toMatch(/ProvisioningFailed.*asks for 128Mi, the file system of this node has .*request less/);
       execFileSync('mount', ['-o', 'remount,size=512m', volumes]);
       await platform.until<Conditioned>('dv large', (dv) => dv.status?.phase === 'Succeeded', 120_000);
       await platform.kubectl('delete', 'dv', 'large', '--timeout=60s');

@@ -2,6 +2,9 @@ import { spawn } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
 import { identifyProcess, type ProcessRecord } from './process-record.ts';
 
+/** Threads of one user: an image tool alone takes 64 for its requests, beside those of Node.js and of its coroutines. */
+const MAX_THREADS = 256;
+
 /** An unprivileged process that outlives its starter. */
 export interface DetachedProcess {
   readonly argv: readonly [string, ...string[]];
@@ -25,7 +28,7 @@ export async function startDetached(options: DetachedProcess): Promise<ProcessRe
     const argv = [
       ...['setpriv', `--reuid=${options.uid}`, `--regid=${options.uid}`, '--clear-groups', '--no-new-privs'],
       ...['--inh-caps=-all', '--bounding-set=-all', '--'],
-      ...['prlimit', '--core=0', `--nofile=${options.maxOpenFiles}`, '--nproc=64', '--memlock=0', '--'],
+      ...['prlimit', '--core=0', `--nofile=${options.maxOpenFiles}`, `--nproc=${MAX_THREADS}`, '--memlock=0', '--'],
       ...options.argv,
     ];
     const child = spawn(argv[0] ?? '', argv.slice(1), {
