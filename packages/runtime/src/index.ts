@@ -17,6 +17,7 @@ export * from './open-route.ts';
 export * from './node-tunnel/index.ts';
 export * from './object-cache.ts';
 export * from './rate-budget.ts';
+export * from './access-review.ts';
 export * from './policy-rule.ts';
 export * from './reconciler.ts';
 export * from './schedule.ts';

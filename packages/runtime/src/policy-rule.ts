@@ -1,4 +1,5 @@
 import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
+import { serviceAccountUser } from './access-review.ts';
 
 /** `rbac.authorization.k8s.io` PolicyRule. */
 export interface PolicyRule {
@@ -50,13 +51,5 @@ export function componentRights(
   ];
 }
 
-/** The user as which a component acts: a service account of the platform's namespace, without any group of its own. */
-export const componentUser = (namespace: string, name: string) => ({
-  username: `system:serviceaccount:${namespace}:${name}`,
-  groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'],
-});
-
-/** Asking whether somebody else may do something. */
-export const accessReviewRules: readonly PolicyRule[] = [
-  { apiGroups: ['authorization.k8s.io'], resources: ['subjectaccessreviews'], verbs: ['create'] },
-];
+/** The user as which a component acts: a service account of the platform's namespace. */
+export const componentUser = serviceAccountUser;

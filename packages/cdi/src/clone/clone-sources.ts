@@ -11,10 +11,10 @@ import {
 } from '@slipway/api';
 import { isNotFound, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
-import type { Lister } from '@slipway/runtime';
+import { type Lister, serviceAccountUser } from '@slipway/runtime';
 import { dataSourceFacts, resolveDataSource } from '../data-source/data-source-controller.ts';
 import { Blocked } from '../data-volume/blocked.ts';
-import { type CloneReference, denial, mayClone, referenceIn, serviceAccountUser } from '../data-volume/clone-authorization.ts';
+import { type CloneReference, denial, mayClone, referenceIn } from '../data-volume/clone-authorization.ts';
 import type { CloneFacts } from '../data-volume/complete-claim.ts';
 import { requesterOf } from '../data-volume/data-volume-admission.ts';
 import { bytesOf, driverOf } from './clone-planner.ts';

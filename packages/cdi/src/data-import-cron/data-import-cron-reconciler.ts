@@ -24,9 +24,18 @@ import {
   type ResourceKind,
 } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
-import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
+import {
+  after,
+  type Clock,
+  done,
+  type EventRecorder,
+  type Lister,
+  type Reconciler,
+  type Result,
+  serviceAccountUser,
+} from '@slipway/runtime';
 import { Annotation, CronLabel, LABELS } from '../constants.ts';
-import { mayClone, serviceAccountUser } from '../data-volume/clone-authorization.ts';
+import { mayClone } from '../data-volume/clone-authorization.ts';
 import { defaultClass } from '../storage-profile/storage-profile.ts';
 import { cronStatus, importedDigest, type Progress } from './cron-status.ts';
 import { importSnapshot, importVolume, outdatedImports, ownLabels, sourceOf } from './import-plan.ts';

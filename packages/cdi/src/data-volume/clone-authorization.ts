@@ -1,7 +1,7 @@
 import { type DataSource, DataSourceKind, type DataVolume } from '@slipway/api';
 import { isNotFound, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
-import type { UserInfo } from '@slipway/runtime';
+import { type AccessQuestion, isAllowed, type UserInfo } from '@slipway/runtime';
 import { Annotation } from '../constants.ts';
 
 /** A claim or snapshot that somebody wants to clone. */
@@ -9,11 +9,7 @@ export interface CloneReference extends ObjectKey {
   readonly kind: 'PersistentVolumeClaim' | 'VolumeSnapshot';
 }
 
-interface Question {
-  readonly group: string;
-  readonly resource: string;
-  readonly subresource?: string;
-}
+type Question = Pick<AccessQuestion, 'group' | 'resource' | 'subresource'>;
 
 const SOURCE: Question = { group: 'cdi.kubevirt.io', resource: 'datavolumes', subresource: 'source' };
 const PODS: Question = { group: '', resource: 'pods' };
@@ -25,39 +21,13 @@ const CLAIMS: Question = { group: '', resource: 'pvcs' };
  * who may create pods there can read its claims anyway, but not its snapshots.
  */
 export async function mayClone(client: Client, user: UserInfo, source: CloneReference, signal?: AbortSignal): Promise<boolean> {
-  const ask = (question: Question): Promise<boolean> => isAllowed(client, user, source, question, signal);
+  const { namespace, name } = source;
+  const ask = (question: Question): Promise<boolean> =>
+    isAllowed(client, user, { ...question, namespace, name, verb: 'create' }, signal);
   if (await ask(SOURCE)) return true;
   if (!(await ask(PODS))) return false;
   return source.kind === 'PersistentVolumeClaim' || ask(CLAIMS);
 }
-
-async function isAllowed(
-  client: Client,
-  user: UserInfo,
-  { namespace, name }: ObjectKey,
-  question: Question,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  const resourceAttributes = { namespace, name, ...question, verb: 'create' };
-  const { body } = await client.raw({
-    method: 'POST',
-    path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
-    body: {
-      apiVersion: 'authorization.k8s.io/v1',
-      kind: 'SubjectAccessReview',
-      spec: { user: user.username, groups: user.groups, ...(user.extra && { extra: user.extra }), resourceAttributes },
-    },
-    ...(signal && { signal }),
-  });
-  const review = body as { status?: { allowed?: unknown } } | null; // checked by the comparison
-  return review?.status?.allowed === true;
-}
-
-/** A service account as the API server knows it. */
-export const serviceAccountUser = (namespace: string, name: string): UserInfo => ({
-  username: `system:serviceaccount:${namespace}:${name}`,
-  groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'],
-});
 
 /** What CDI says to whoever may not clone. */
 export const denial = (username: string, namespace: string): string =>

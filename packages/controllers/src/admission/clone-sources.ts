@@ -1,4 +1,5 @@
 import { DataSourceKind, type kubevirt, type VirtualMachine } from '@slipway/api';
+import { isAllowed, serviceAccountUser, type UserInfo } from '@slipway/runtime';
 import type { Cause } from '@slipway/virt';
 import type { AdmissionDeps } from './deps.ts';
 import { find } from './look-up.ts';
@@ -25,40 +26,23 @@ function serviceAccountOf(vm: VirtualMachine): string {
   return spec?.serviceAccountName || fromVolume || 'default';
 }
 
-interface ReviewAnswer {
-  readonly status?: { readonly allowed?: boolean };
-}
-
-async function mayClone(deps: AdmissionDeps, user: string, namespace: string, source: CloneSource): Promise<boolean> {
-  const resourceAttributes = {
-    group: 'cdi.kubevirt.io',
-    verb: 'create',
-    resource: 'datavolumes',
-    subresource: 'source',
-    namespace: source.namespace,
-    name: source.name,
-  };
-  const groups = ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'];
-  const answer = await deps.client.raw({
-    method: 'POST',
-    path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
-    body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', spec: { user, groups, resourceAttributes } },
-  });
-  return (answer.body as ReviewAnswer).status?.allowed === true; // a SubjectAccessReview
+function mayClone({ client }: AdmissionDeps, user: UserInfo, { namespace, name }: CloneSource): Promise<boolean> {
+  const question = { verb: 'create', group: 'cdi.kubevirt.io', resource: 'datavolumes', subresource: 'source', namespace, name };
+  return isAllowed(client, user, question);
 }
 
 /** Clones from other namespaces need the right to read there; the VM's service account must have it. */
 export async function cloneSourceCauses(deps: AdmissionDeps, vm: VirtualMachine): Promise<readonly Cause[]> {
   const namespace = vm.metadata.namespace ?? 'default';
-  const user = `system:serviceaccount:${namespace}:${serviceAccountOf(vm)}`;
+  const user = serviceAccountUser(namespace, serviceAccountOf(vm));
   const causes: Cause[] = [];
   for (const [index, template] of (vm.spec.dataVolumeTemplates ?? []).entries()) {
     const source = await sourceOf(deps, template.spec, namespace);
-    if (!source || source.namespace === namespace || (await mayClone(deps, user, namespace, source))) continue;
+    if (!source || source.namespace === namespace || (await mayClone(deps, user, source))) continue;
     causes.push({
       reason: 'FieldValueInvalid',
       field: `spec.dataVolumeTemplates[${index}]`,
-      message: `Authorization failed, message is: User ${user} has insufficient permissions in clone source namespace ${source.namespace}`,
+      message: `Authorization failed, message is: User ${user.username} has insufficient permissions in clone source namespace ${source.namespace}`,
     });
   }
   return causes;

@@ -2,7 +2,7 @@ import type { DataSource, DataVolume, PersistentVolumeClaim, VirtualMachine } fr
 import { DataVolumeKind, Reason } from '@slipway/api';
 import { isAlreadyExists, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
-import type { EventRecorder, Lister } from '@slipway/runtime';
+import { type EventRecorder, isAllowed, type Lister, serviceAccountUser } from '@slipway/runtime';
 import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { type CloneSource, cloneSource, type DataVolumePlan, directCloneSource, planDataVolumes } from './data-volume-plan.ts';
 import { ownerReferenceTo } from './start-revision.ts';
@@ -119,32 +119,8 @@ function sourceOf(deps: DataVolumeSyncDeps, vm: VirtualMachine, dataVolume: Data
 }
 
 /** Asks the API server whether the VM's service account may clone from that namespace. */
-async function mayClone(client: Client, vm: VirtualMachine, source: CloneSource, signal: AbortSignal): Promise<boolean> {
-  const namespace = vm.metadata.namespace ?? '';
-  const { body } = await client.raw({
-    method: 'POST',
-    path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
-    body: {
-      apiVersion: 'authorization.k8s.io/v1',
-      kind: 'SubjectAccessReview',
-      spec: {
-        user: `system:serviceaccount:${namespace}:${source.serviceAccount}`,
-        groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'],
-        resourceAttributes: {
-          namespace: source.namespace,
-          verb: 'create',
-          group: 'cdi.kubevirt.io',
-          resource: 'datavolumes',
-          subresource: 'source',
-          name: source.name,
-        },
-      },
-    },
-    signal,
-  });
-  return isRecord(body) && isRecord(body['status']) && body['status']['allowed'] === true;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
+function mayClone(client: Client, vm: VirtualMachine, source: CloneSource, signal: AbortSignal): Promise<boolean> {
+  const { serviceAccount, namespace, name } = source;
+  const question = { verb: 'create', group: 'cdi.kubevirt.io', resource: 'datavolumes', subresource: 'source', namespace, name };
+  return isAllowed(client, serviceAccountUser(vm.metadata.namespace ?? '', serviceAccount), question, signal);
 }
