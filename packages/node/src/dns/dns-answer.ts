@@ -36,6 +36,7 @@ export async function answerQuery(query: Buffer, zone: Zone, forward: Forward): 
 
 /** Cuts an answer that is too long for UDP: the client asks again by TCP. */
 export function fitUdp(answer: Buffer, query: Buffer): Buffer {
+  if (answer.length <= UDP_BYTES) return answer;
   const limit = Math.max(UDP_BYTES, Math.min(udpSizeOf(query), 4096));
   if (answer.length <= limit) return answer;
   const packet = decoded(answer);

@@ -1,5 +1,7 @@
-import { type EndpointSlice, SERVICE_NAME_LABEL, type Service } from '@slipway/api';
+import type { EndpointSlice, Service } from '@slipway/api';
 import type { Answer, RecordType } from 'dns-packet';
+
+import { slicesByService } from '../services/service-ports.ts';
 
 export const CLUSTER_DOMAIN = 'cluster.local';
 /** Seconds for which an answer may be remembered. */
@@ -34,11 +36,12 @@ const EMPTY: ZoneAnswer = { exists: true, answers: [] };
 export function clusterZone(services: readonly Service[], slices: readonly EndpointSlice[]): Zone {
   const byName = new Map<string, ServiceNames>();
   const namespaces = new Set<string>();
+  const ofService = slicesByService(slices);
   for (const service of services) {
     const { name = '', namespace = '' } = service.metadata;
     byName.set(`${name}.${namespace}`, {
       service,
-      slices: slices.filter(({ metadata }) => metadata.namespace === namespace && metadata.labels?.[SERVICE_NAME_LABEL] === name),
+      slices: ofService.get(`${namespace}/${name}`) ?? [],
     });
     namespaces.add(namespace);
   }
