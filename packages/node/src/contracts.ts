@@ -155,6 +155,50 @@ export interface VolumeManager {
   release(podUid: string): Promise<void>;
 }
 
+/** A disk of a guest that is about to move, as the source's node describes it. */
+export interface OfferedDisk {
+  /** Volume name of the VMI spec. */
+  readonly name: string;
+  /** `shared`: the target opens the same file; `copied`: its content is sent; `remade`: read-only, made anew from the VMI. */
+  readonly transfer: 'shared' | 'copied' | 'remade';
+  /** Size that the guest sees. */
+  readonly virtualSizeBytes: number;
+  readonly claimName?: string;
+}
+
+/** Disks of guests that come from, or go to, another node (ADR 0017). Idempotent; safe to repeat after a crash. */
+export interface MovingVolumes {
+  /** At the source: every disk of the running guest, hotplugged ones too. Throws HostError with a remedy when one cannot move. */
+  offer(vmi: VirtualMachineInstance, podUid: string, signal: AbortSignal): Promise<readonly OfferedDisk[]>;
+  /**
+   * At the target: a file for each offered disk, which counts for nothing yet. A copied one has the offered size and is empty;
+   * a shared one still belongs to the source's pod.
+   */
+  receive(
+    vmi: VirtualMachineInstance,
+    pod: Pod,
+    sandbox: Sandbox,
+    disks: readonly OfferedDisk[],
+    signal: AbortSignal,
+  ): Promise<readonly PreparedVolume[]>;
+  /** At the source, when the guest is given away and its QEMU is dead: its pod writes no disk any more. */
+  handOver(vmi: VirtualMachineInstance, podUid: string, target: { readonly node: string; readonly podUid: string }): Promise<void>;
+  /** At the target, when the guest is ours: what was received counts from now on. Resolves when that survives a crash. */
+  accept(podUid: string): Promise<void>;
+  /** At the target, when the guest is not ours: removes what was received. */
+  discard(podUid: string): Promise<void>;
+}
+
+/** Networks of guests that come from, or go to, another node (ADR 0017). */
+export interface MovingNetwork {
+  /** Like `setUp`, with the addresses the guest has at its source; nothing leads to the pod before `takeOver`. */
+  setUpWaiting(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus>;
+  /** At the target: from now on the pod's addresses are here, and other nodes are told. */
+  takeOver(podUid: string, signal: AbortSignal): Promise<void>;
+  /** At the source: what still comes for the pod goes on to the target's node. Undone by `tearDown`. */
+  handOver(podUid: string, targetLink: readonly string[], signal: AbortSignal): Promise<void>;
+}
+
 /** Runs one image of the platform as processes on this node; chosen by the image of the pod's first container. */
 export interface PodRunner {
   /** For example `slipway/virt-launcher`. */
