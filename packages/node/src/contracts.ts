@@ -182,7 +182,11 @@ export interface MovingVolumes {
     signal: AbortSignal,
   ): Promise<readonly PreparedVolume[]>;
   /** At the source, when the guest is given away and its QEMU is dead: its pod writes no disk any more. */
-  handOver(vmi: VirtualMachineInstance, podUid: string, target: { readonly node: string; readonly podUid: string }): Promise<void>;
+  handOver(
+    vmi: VirtualMachineInstance,
+    podUid: string,
+    target: { readonly node: string; readonly podUid: string },
+  ): Promise<void>;
   /** At the target, when the guest is ours: what was received counts from now on. Resolves when that survives a crash. */
   accept(podUid: string): Promise<void>;
   /** At the target, when the guest is not ours: removes what was received. */
