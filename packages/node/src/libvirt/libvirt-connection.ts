@@ -1,6 +1,7 @@
 import { decodeEvent, type DomainEvent, type DomainRef, readDomain } from './domain-event.ts';
 import { EVENT, PROGRAM, QEMU, REMOTE } from './protocol.ts';
 import { type RpcCall, RpcConnection, type RpcReply } from './rpc-connection.ts';
+import { readTypedParams, type TypedParam, writeTypedParams } from './typed-params.ts';
 import { XdrWriter } from './xdr.ts';
 
 export interface LibvirtOptions {
@@ -10,7 +11,28 @@ export interface LibvirtOptions {
   readonly onEvent?: (event: DomainEvent) => void;
 }
 
+/** How a guest moves to another daemon. */
+export interface MigrateOptions {
+  /** The other daemon, as this one reaches it. */
+  readonly uri: string;
+  /** The domain as the target shall have it. */
+  readonly xml: string;
+  readonly memoryUri: string;
+  /** Disks whose content goes along, by their names in the domain. */
+  readonly copied?: { readonly uri: string; readonly disks: readonly string[] };
+  /** 0: as fast as it goes. */
+  readonly bandwidthMiB?: number;
+  readonly autoConverge?: boolean;
+  readonly postCopy?: boolean;
+}
+
+const MIGRATE = {
+  ...{ live: 1, peerToPeer: 2, persist: 8, paused: 32, copyDisks: 64, unsafe: 512, autoConverge: 8192, postCopy: 32768 },
+} as const;
+
 const ACTIVE = 1;
+/** Migrations have limits of their own: those who start one abort it. */
+const MIGRATION_TIMEOUT_MS = 2 ** 31 - 1;
 /** Memory of a large guest, to a slow disk. */
 const MEMORY_TIMEOUT_MS = 30 * 60_000;
 const SCREENSHOT_BYTES = 32 * 1024 * 1024;
@@ -100,8 +122,12 @@ export class LibvirtConnection {
     return { state: body.int(), reason: body.int() };
   }
 
-  async xml(domain: DomainRef): Promise<string> {
-    return (await this.onDomain('DOMAIN_GET_XML_DESC', REMOTE.domainGetXmlDesc, domain, (args) => args.uint(0))).body.string();
+  /** With `migratable` as another daemon takes it. */
+  async xml(domain: DomainRef, options: { migratable?: boolean } = {}): Promise<string> {
+    const [SECURE, MIGRATABLE] = [1, 8];
+    const flags = options.migratable ? SECURE | MIGRATABLE : 0;
+    const reply = await this.onDomain('DOMAIN_GET_XML_DESC', REMOTE.domainGetXmlDesc, domain, (args) => args.uint(flags));
+    return reply.body.string();
   }
 
   async destroy(domain: DomainRef): Promise<void> {
@@ -163,6 +189,65 @@ export class LibvirtConnection {
     await this.remote('DOMAIN_RESTORE', REMOTE.domainRestoreFlags, (args) => args.string(path).optionalString(xml).uint(PAUSED), {
       timeoutMs: MEMORY_TIMEOUT_MS,
     });
+  }
+
+  /**
+   * Moves the guest to another daemon, which holds it paused; resolves when that has the whole guest and this one has let
+   * it go, or both would: callers decide on their own.
+   */
+  async migrate(domain: DomainRef, options: MigrateOptions): Promise<void> {
+    const { copied, bandwidthMiB = 0 } = options;
+    const params: TypedParam[] = [
+      { name: 'destination_xml', type: 'string', value: options.xml },
+      { name: 'persistent_xml', type: 'string', value: options.xml },
+      { name: 'migrate_uri', type: 'string', value: options.memoryUri },
+      ...(copied ? ([{ name: 'disks_uri', type: 'string', value: copied.uri }] as const) : []),
+      ...(copied?.disks ?? []).map((value) => ({ name: 'migrate_disks', type: 'string', value }) as const),
+      ...(bandwidthMiB > 0 ? ([{ name: 'bandwidth', type: 'ullong', value: bandwidthMiB }] as const) : []),
+    ];
+    const flags =
+      MIGRATE.live |
+      MIGRATE.peerToPeer |
+      MIGRATE.persist |
+      MIGRATE.paused |
+      // which disks are shared and what becomes of the guest is known better by those who ask
+      MIGRATE.unsafe |
+      (copied ? MIGRATE.copyDisks : 0) |
+      (options.autoConverge ? MIGRATE.autoConverge : 0) |
+      (options.postCopy ? MIGRATE.postCopy : 0);
+    await this.onDomain(
+      'MIGRATE_PERFORM',
+      REMOTE.domainMigratePerform3Params,
+      domain,
+      (args) => writeTypedParams(args.optionalString(options.uri), params).uint(0).uint(flags),
+      { timeoutMs: MIGRATION_TIMEOUT_MS },
+    );
+  }
+
+  /** Numbers of the job that runs, by libvirt's names; empty when none does. */
+  async jobStats(domain: DomainRef, options: { completed?: boolean } = {}): Promise<ReadonlyMap<string, number | string | boolean>> {
+    const [COMPLETED, KEEP] = [1, 2];
+    const flags = options.completed ? COMPLETED | KEEP : 0;
+    const { body } = await this.onDomain('GET_JOB_STATS', REMOTE.domainGetJobStats, domain, (args) => args.uint(flags));
+    const type = body.int();
+    const stats = readTypedParams(body);
+    return type === 0 ? new Map() : stats;
+  }
+
+  async abortJob(domain: DomainRef): Promise<void> {
+    await this.onDomain('ABORT_JOB', REMOTE.domainAbortJob, domain);
+  }
+
+  /** How long the guest may stand still at the end of its migration. */
+  async limitDowntime(domain: DomainRef, ms: number): Promise<void> {
+    await this.onDomain('MIGRATE_SET_MAX_DOWNTIME', REMOTE.domainMigrateSetMaxDowntime, domain, (args) =>
+      args.hyper(BigInt(ms)).uint(0),
+    );
+  }
+
+  /** The guest goes on at the target at once and fetches what it misses. */
+  async startPostCopy(domain: DomainRef): Promise<void> {
+    await this.onDomain('MIGRATE_START_POST_COPY', REMOTE.domainMigrateStartPostCopy, domain, (args) => args.uint(0));
   }
 
   async suspend(domain: DomainRef): Promise<void> {

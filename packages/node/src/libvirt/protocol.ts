@@ -25,6 +25,8 @@ export const REMOTE = {
   authList: 66,
   connectGetLibVersion: 157,
   domainMemoryStats: 159,
+  domainAbortJob: 164,
+  domainMigrateSetMaxDowntime: 166,
   attachDeviceFlags: 160,
   detachDeviceFlags: 161,
   updateDeviceFlags: 174,
@@ -44,6 +46,8 @@ export const REMOTE = {
   blockResize: 251,
   domainShutdownFlags: 258,
   connectListAllDomains: 273,
+  domainGetJobStats: 298,
+  domainMigratePerform3Params: 305,
   domainEventCallbackRegisterAny: 316,
   domainCoreDumpWithFormat: 334,
   fsFreeze: 335,
@@ -56,6 +60,7 @@ export const REMOTE = {
   domainAddIoThread: 355,
   domainDelIoThread: 356,
   setUserPassword: 357,
+  domainMigrateStartPostCopy: 364,
   getGuestInfo: 418,
   agentSetResponseTimeout: 420,
 } as const;
@@ -99,6 +104,12 @@ export const LIFECYCLE = {
   pmSuspended: 7,
   crashed: 8,
 } as const;
+
+/** virDomainPausedReason, as far as anybody asks. */
+export const PAUSED_REASON = { user: 1, migration: 2, ioError: 5, startingUp: 11, postCopy: 12, postCopyFailed: 13 } as const;
+
+/** virDomainShutoffReason: the guest goes on elsewhere. */
+export const SHUTOFF_MIGRATED = 4;
 
 /** virDomainEventStoppedDetailType. */
 export const STOPPED = { shutdown: 0, destroyed: 1, crashed: 2, migrated: 3, saved: 4, failed: 5, fromSnapshot: 6 } as const;
