@@ -1,13 +1,13 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pod, VirtualMachineInstance } from '@slipway/api';
 import { type CommandRunner, ipCommand, type IpCommand, nftCommand, type NftCommand } from '@slipway/hostapi';
 import type { Logger, TimerClock } from '@slipway/runtime';
-import type { NodeConfig, PodNetwork, PodNetworkStatus, Sandbox } from '../contracts.ts';
+import type { MovingNetwork, NodeConfig, PodNetwork, PodNetworkStatus, Sandbox } from '../contracts.ts';
 import { nodeNamespace } from '../instance-link/plan-instance-link.ts';
 import { AddressPool, type PodAddresses } from './address-pool.ts';
 import { parseCidr } from './cidr.ts';
-import { Cni, type CniAttachment, DEFAULT_PLUGIN_DIRS } from './cni.ts';
+import { Cni, DEFAULT_PLUGIN_DIRS } from './cni.ts';
 import { autoconfiguredLinks, writeSysctl } from './forwarding.ts';
 import { GuestConfigurator } from './guest-configurator.ts';
 import { hostNames, type HostNames } from './host-names.ts';
@@ -16,10 +16,11 @@ import { type Resolver, resolverOf } from './host-resolver.ts';
 import { networkStatusAnnotation } from './network-status.ts';
 import type { NodePeers } from './node-peers.ts';
 import { planNodeNetwork } from './plan-node-network.ts';
-import { planPodNetwork, type PodNetworkPlan, secondaryLinks } from './plan-pod-network.ts';
+import { planPodNetwork, type PodNetworkPlan } from './plan-pod-network.ts';
 import { PodLinks } from './pod-links.ts';
 import { gatewaysOf } from './pod-networks.ts';
 import { type PodRecord, PodRecords } from './pod-records.ts';
+import { SecondNetworks } from './second-networks.ts';
 import { uplinkMtu } from './uplink.ts';
 
 export interface PodNetworkDeps {
@@ -30,7 +31,7 @@ export interface PodNetworkDeps {
   /** `spec.config` of a NetworkAttachmentDefinition; undefined when there is none of that name. */
   resolveNetwork(key: { readonly namespace: string; readonly name: string }, signal: AbortSignal): Promise<string | undefined>;
   /** The other nodes of the installation; absent when there are none. */
-  readonly peers?: Pick<NodePeers, 'start' | 'answerFor' | 'fallSilent' | 'addressFor' | 'isElsewhere' | 'publish'>;
+  readonly peers?: Pick<NodePeers, keyof NodePeers>;
   /** Where CNI plugins are looked for. Default: the usual places. */
   readonly cniPluginDirs?: readonly string[];
 }
@@ -44,17 +45,17 @@ done
 exec nft -f -`;
 
 /** Creates the pod network of this node. Nothing on the host changes before `start`. */
-export function createPodNetwork(deps: PodNetworkDeps): PodNetwork {
+export function createPodNetwork(deps: PodNetworkDeps): PodNetwork & MovingNetwork {
   return new HostPodNetwork(deps);
 }
 
 /** The pod network made of a bridge per node, a network namespace per pod, taps, nftables and CNI. */
-class HostPodNetwork implements PodNetwork {
+class HostPodNetwork implements PodNetwork, MovingNetwork {
   readonly #deps: PodNetworkDeps;
   readonly #names: HostNames;
   readonly #ip: IpCommand;
   readonly #nft: NftCommand;
-  readonly #cni: Cni;
+  readonly #second: SecondNetworks;
   readonly #guests: GuestConfigurator;
   readonly #records: PodRecords;
   readonly #links: PodLinks;
@@ -69,10 +70,15 @@ class HostPodNetwork implements PodNetwork {
     this.#ip = ipCommand(deps.runner);
     this.#nft = nftCommand(deps.runner);
     this.#links = new PodLinks({ ip: this.#ip, names: this.#names, log: deps.log });
-    this.#cni = new Cni({ runner: deps.runner, ip: this.#ip, pluginDirs: deps.cniPluginDirs ?? DEFAULT_PLUGIN_DIRS });
     this.#guests = new GuestConfigurator({ log: deps.log, clock: deps.clock });
     this.#directory = join(deps.config.stateDir, 'network');
     this.#records = new PodRecords(join(this.#directory, 'pods'));
+    this.#second = new SecondNetworks({
+      ...{ ip: this.#ip, names: this.#names, links: this.#links, records: this.#records, log: deps.log },
+      cni: new Cni({ runner: deps.runner, ip: this.#ip, pluginDirs: deps.cniPluginDirs ?? DEFAULT_PLUGIN_DIRS }),
+      resolveNetwork: deps.resolveNetwork,
+      bridgesFile: join(this.#directory, 'bridges'),
+    });
   }
 
   async start(signal: AbortSignal): Promise<void> {
@@ -93,8 +99,11 @@ class HostPodNetwork implements PodNetwork {
     await this.#ip.batch(plan.ip, signal);
     await this.#nft.apply(plan.nft, signal);
     const pool = await this.#addresses();
-    for (const record of await this.#records.list()) pool.reserve(record.owner, record.podUid);
     this.#deps.peers?.start(signal);
+    for (const record of await this.#records.list()) {
+      pool.reserve(record.owner, record.podUid);
+      if (typeof record.place === 'object') await this.#leave(record, record.place.gone, signal);
+    }
     await this.#publish();
     this.#guests.start();
     signal.addEventListener('abort', () => this.#guests.stop(), { once: true });
@@ -109,19 +118,75 @@ class HostPodNetwork implements PodNetwork {
     const record = await this.#records.read(sandbox.podUid);
     if (record?.status && (await this.#isMade(record, signal))) return this.#serve(record, record.status);
     if (record) await this.#unmake(record, signal);
-    const { plan, owner } = await this.#plan(pod, vmi, sandbox);
+    const owner = ownerOf(vmi, sandbox.podUid);
+    const plan = await this.#plan(pod, vmi, sandbox, await this.#addressesOf(owner, sandbox.podUid));
     return this.#perform(plan, { pod, sandbox, owner }, signal);
+  }
+
+  async setUpWaiting(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus> {
+    const record = await this.#records.read(sandbox.podUid);
+    if (record?.status && (await this.#isMade(record, signal))) return this.#serve(record, record.status);
+    if (record) await this.#unmake(record, signal);
+    const owner = ownerOf(vmi, sandbox.podUid);
+    const source = vmi.status?.nodeName ?? '';
+    const addresses = await this.#deps.peers?.addressAt(owner, source);
+    if (addresses === undefined)
+      throw new Error(`Node "${source}" has not said which address VMI ${vmi.metadata.name} has there`);
+    (await this.#addresses()).reserve(owner, sandbox.podUid);
+    const plan = await this.#plan(pod, vmi, sandbox, addresses);
+    return this.#perform(plan, { pod, sandbox, owner, place: 'waiting' }, signal);
+  }
+
+  async takeOver(podUid: string, signal: AbortSignal): Promise<void> {
+    const record = await this.#records.read(podUid);
+    if (!record?.status) throw new Error(`Pod ${podUid} has no network that a guest could move to`);
+    if (typeof record.place === 'object') throw new Error(`The guest of pod ${podUid} has moved on to another node`);
+    const { place: _, ...arrived } = record;
+    await this.#arrive(arrived, record.status.podIPs, signal);
+  }
+
+  async handOver(podUid: string, targetLink: readonly string[], signal: AbortSignal): Promise<void> {
+    const record = await this.#records.read(podUid);
+    if (!record) return; // torn down already
+    const { peers } = this.#deps;
+    if (peers === undefined) throw new Error(`The guest of pod ${podUid} cannot move: this node knows no other`);
+    // on the disk first: an agent that starts now goes on here
+    await this.#records.write({ ...record, place: { gone: targetLink } });
+    await this.#leave(record, targetLink, signal);
+    await this.#publish();
+  }
+
+  /** The addresses are with this pod from now on. */
+  async #arrive(record: PodRecord, podIPs: readonly string[], signal: AbortSignal): Promise<void> {
+    const { peers } = this.#deps;
+    const turn = (await peers?.turnOf(podIPs)) ?? 0;
+    await this.#ip.batch(record.hostRoutes ?? [], signal);
+    await peers?.answerFor(podIPs, signal);
+    await this.#records.write({ ...record, turn });
+    await this.#publish();
+    if (turn > 0) await peers?.announce(podIPs, signal);
+  }
+
+  /** What still comes for the pod goes on to another node. First the new way, then the old one goes. */
+  async #leave(record: PodRecord, link: readonly string[], signal: AbortSignal): Promise<void> {
+    const addresses = record.status?.podIPs ?? [];
+    await this.#deps.peers?.sendOn(addresses, { link, turn: record.turn ?? 0 }, signal);
+    const routes = (record.hostRoutes ?? []).map((line) =>
+      line.replace(/^route replace (\S+) dev (\S+) .*$/, 'route del $1 dev $2'),
+    );
+    await this.#links.removeEach(routes, signal);
+    await this.#deps.peers?.fallSilent(addresses, signal);
   }
 
   async #plan(
     pod: Pod,
     vmi: VirtualMachineInstance | undefined,
     sandbox: Sandbox,
-  ): Promise<{ readonly plan: PodNetworkPlan; readonly owner: string }> {
+    addresses: PodAddresses,
+  ): Promise<PodNetworkPlan> {
     const owner = ownerOf(vmi, sandbox.podUid);
-    const addresses = await this.#addressesOf(owner, sandbox.podUid, vmi);
     const { podCidrV4, podCidrV6 } = this.#deps.config;
-    const plan = planPodNetwork({
+    return planPodNetwork({
       podUid: sandbox.podUid,
       netns: sandbox.netns,
       tapUid: sandbox.uid,
@@ -140,28 +205,25 @@ class HostPodNetwork implements PodNetwork {
       }),
       names: this.#names,
     });
-    return { plan, owner };
   }
 
   /** What the VM has had on another node, or else what this node gives it. */
-  async #addressesOf(owner: string, podUid: string, vmi: VirtualMachineInstance | undefined): Promise<PodAddresses> {
+  async #addressesOf(owner: string, podUid: string): Promise<PodAddresses> {
     const pool = await this.#addresses();
-    // a guest with the pod's own address has been told the router of the node it was on
-    const brought = hasBridge(vmi) ? undefined : await this.#deps.peers?.addressFor(owner, pool.leases()[owner] !== undefined);
+    const brought = await this.#deps.peers?.addressFor(owner, pool.leases()[owner] !== undefined);
     return brought ?? pool.acquire(owner, podUid);
   }
 
   /** Tells the other nodes what is where. */
   async #publish(): Promise<void> {
-    const { peers, config } = this.#deps;
+    const { peers } = this.#deps;
     if (peers === undefined) return;
     const pool = await this.#addresses();
-    const here = (await this.#records.list()).flatMap(({ status }) => status?.podIPs ?? []);
-    const networks = [parseCidr(config.podCidrV4), parseCidr(config.podCidrV6)];
-    const visitors = here.filter((address) => !networks.some((network) => network.contains(address)));
+    const records = (await this.#records.list()).filter(({ place }) => place === undefined);
+    const here = records.flatMap(({ status, turn = 0 }) => (status?.podIPs ?? []).map((address) => ({ address, turn })));
     // addresses of pods without a guest go with their pods
     const ofVms = Object.entries(pool.leases()).filter(([owner]) => !owner.startsWith('pod/'));
-    peers.publish(Object.fromEntries(ofVms), visitors);
+    peers.publish(Object.fromEntries(ofVms), here);
   }
 
   async adopt(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus> {
@@ -175,21 +237,21 @@ class HostPodNetwork implements PodNetwork {
   async change(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus> {
     const record = await this.#records.read(sandbox.podUid);
     if (!record?.status) throw new Error(`The network of pod ${pod.metadata.name} is not complete yet`);
-    const { plan } = await this.#plan(pod, vmi, sandbox);
-    const { podUid, netns, owner, guests } = record;
+    const [v4 = '', v6 = ''] = record.status.podIPs;
+    const plan = await this.#plan(pod, vmi, sandbox, { v4, v6 });
     const wanted = new Set(plan.attachments.map(({ podInterfaceName }) => podInterfaceName));
     // what a crash has left half-made is made anew
     const whole = record.attachments.filter(({ attachment, result }) => result !== undefined && wanted.has(attachment.ifname));
     const has = new Set(whole.map(({ attachment }) => attachment.ifname));
     const isLeft = (name: string): boolean => name === 'eth0' || has.has(name);
     const interfaces = record.status.interfaces.filter(({ podInterfaceName }) => isLeft(podInterfaceName));
-    const base = { podUid, netns, owner, guests, status: { ...record.status, interfaces } };
+    const base = { ...record, status: { ...record.status, interfaces } };
     // first of all nothing counts on them any more: a network whose links are missing would be made anew as a whole
     await this.#records.write({ ...base, attachments: record.attachments });
-    for (const entry of record.attachments) if (!whole.includes(entry)) await this.#unplug(entry, netns, signal);
+    for (const entry of record.attachments) if (!whole.includes(entry)) await this.#second.unplug(entry, record.netns, signal);
     await this.#records.write({ ...base, attachments: whole });
     const missing = plan.attachments.filter(({ podInterfaceName }) => !has.has(podInterfaceName));
-    const attachments = await this.#attach(missing, { pod, sandbox, done: whole }, base, signal);
+    const attachments = await this.#second.attach(missing, { pod, sandbox, done: whole }, base, signal);
     const status: PodNetworkStatus = {
       ...record.status,
       interfaces: plan.taps,
@@ -199,20 +261,13 @@ class HostPodNetwork implements PodNetwork {
     return status;
   }
 
-  /** Takes a second network away whose tap no QEMU has open any more. */
-  async #unplug({ attachment, result }: PodRecord['attachments'][number], netns: string, signal: AbortSignal): Promise<void> {
-    const { tap, bridge } = secondaryLinks(attachment.ifname);
-    const lines = [`link del ${tap}`, `link del ${bridge}`];
-    await this.#links.removeEach(lines, signal, this.#ip.inNamespace(netns));
-    await this.#detach(attachment, result, signal);
-  }
-
   async tearDown(podUid: string): Promise<void> {
     const signal = new AbortController().signal;
     const record = await this.#records.read(podUid);
     if (record) await this.#disconnect(record, signal);
     await this.#links.remove(podUid, record?.netns, signal);
-    await this.#deps.peers?.fallSilent(record?.status?.podIPs ?? [], signal);
+    // of a guest that waits or has gone, another node has the addresses
+    if (record?.place === undefined) await this.#deps.peers?.fallSilent(record?.status?.podIPs ?? [], signal);
     (await this.#addresses()).release(podUid);
     await this.#records.remove(podUid);
     await this.#publish();
@@ -237,7 +292,7 @@ class HostPodNetwork implements PodNetwork {
     for (const { podUid } of await this.#records.list()) await this.tearDown(podUid);
     this.#guests.stop();
     const { hostPrefix } = this.#deps.config;
-    const made = await this.#madeBridges();
+    const made = await this.#second.madeBridges();
     const links = await this.#ip.links(signal);
     const namespaces = await this.#ip.namespaces(signal);
     await this.#links.removeEach(
@@ -275,79 +330,39 @@ class HostPodNetwork implements PodNetwork {
 
   async #disconnect({ podUid, guests, attachments }: PodRecord, signal: AbortSignal): Promise<void> {
     for (const [index] of guests.entries()) this.#guests.withdraw(guestId(podUid, index));
-    for (const { attachment, result } of attachments) await this.#detach(attachment, result, signal);
+    for (const { attachment, result } of attachments) await this.#second.detach(attachment, result, signal);
   }
 
   async #perform(
     plan: PodNetworkPlan,
-    of: { readonly pod: Pod; readonly sandbox: Sandbox; readonly owner: string },
+    of: { readonly pod: Pod; readonly sandbox: Sandbox; readonly owner: string; readonly place?: 'waiting' },
     signal: AbortSignal,
   ): Promise<PodNetworkStatus> {
     const { podUid, netns } = of.sandbox;
-    const base = { podUid, netns, owner: of.owner, guests: plan.guests };
+    const place = of.place && { place: of.place };
+    const base = { podUid, netns, owner: of.owner, guests: plan.guests, hostRoutes: plan.hostRoutes, ...place };
     await this.#records.write({ ...base, attachments: [] });
     await this.#links.create({ podUid, netns }, plan.hostIp, signal);
     await Promise.all(plan.hostSysctls.map(writeSysctl));
+    if (of.place === undefined) await this.#ip.batch(plan.hostRoutes, signal);
     await this.#ip.inNamespace(netns).batch(plan.podIp, signal);
     const serving = Promise.all(plan.guests.map((guest, index) => this.#guests.serve(guestId(podUid, index), netns, guest)));
     await Promise.all([serving, plan.podNft === '' ? undefined : this.#translate(netns, plan.podNft, signal)]);
-    const attachments = await this.#attach(plan.attachments, { ...of, done: [] }, base, signal);
+    const attachments = await this.#second.attach(plan.attachments, { ...of, done: [] }, base, signal);
     const status: PodNetworkStatus = {
       podIPs: plan.podIPs,
       interfaces: plan.taps,
       annotations: { 'k8s.v1.cni.cncf.io/network-status': networkStatusAnnotation(plan, attachments) },
     };
-    await this.#records.write({ ...base, status, attachments });
-    await this.#deps.peers?.answerFor(plan.podIPs, signal);
-    await this.#publish();
+    const record = { ...base, status, attachments };
+    if (of.place === undefined) await this.#arrive(record, plan.podIPs, signal);
+    else await this.#records.write(record);
     return status;
   }
 
   async #translate(netns: string, ruleset: string, signal: AbortSignal): Promise<void> {
     const argv: [string, ...string[]] = ['nsenter', `--net=/run/netns/${netns}`, 'sh', '-c', ENTER_AND_TRANSLATE];
     await this.#deps.runner.run(argv, { stdin: ruleset }, signal);
-  }
-
-  async #attach(
-    missing: PodNetworkPlan['attachments'],
-    { pod, sandbox, done: before }: { readonly pod: Pod; readonly sandbox: Sandbox; readonly done: PodRecord['attachments'] },
-    base: Omit<PodRecord, 'attachments'>,
-    signal: AbortSignal,
-  ): Promise<PodRecord['attachments']> {
-    const done = [...before];
-    for (const wanted of missing) {
-      const key = networkKey(wanted.networkName, pod.metadata.namespace ?? 'default');
-      const config = await this.#deps.resolveNetwork(key, signal);
-      if (config === undefined) {
-        throw new Error(`NetworkAttachmentDefinition ${key.namespace}/${key.name} does not exist; create it and the VM goes on`);
-      }
-      const attachment: CniAttachment = {
-        podUid: sandbox.podUid,
-        netns: sandbox.netns,
-        ifname: wanted.podInterfaceName,
-        hostLink: this.#names.veth(sandbox.podUid, wanted.podInterfaceName),
-        mac: wanted.mac,
-        config,
-        podName: pod.metadata.name ?? '',
-        podNamespace: key.namespace,
-      };
-      // recorded before it is made, so that whatever a crash leaves is removed
-      await this.#records.write({ ...base, attachments: [...done, { attachment, result: undefined }] });
-      const { raw, ips, createdBridge } = await this.#cni.add(attachment, signal);
-      if (createdBridge !== undefined) await this.#rememberBridge(createdBridge);
-      await this.#ip.inNamespace(sandbox.netns).batch(wanted.podIp, signal);
-      done.push({ attachment, result: raw, ips, networkName: `${key.namespace}/${key.name}` });
-    }
-    return done;
-  }
-
-  async #detach(attachment: CniAttachment, result: unknown, signal: AbortSignal): Promise<void> {
-    try {
-      await this.#cni.delete(attachment, result, signal);
-    } catch (error) {
-      // the namespace is removed next, and with it what the plugin made in there
-      this.#deps.log.warn({ pod: attachment.podUid, error: String(error) }, 'CNI plugin failed to detach a network');
-    }
   }
 
   async #serve(record: PodRecord, status: PodNetworkStatus): Promise<PodNetworkStatus> {
@@ -364,15 +379,6 @@ class HostPodNetwork implements PodNetwork {
     this.#pool ??= AddressPool.open(join(this.#directory, 'addresses.json'), { v4: podCidrV4, v6: podCidrV6 }, isElsewhere);
     return this.#pool;
   }
-
-  async #madeBridges(): Promise<readonly string[]> {
-    const text = await readFile(join(this.#directory, 'bridges'), 'utf8').catch(() => '');
-    return text.split('\n').filter(Boolean);
-  }
-
-  async #rememberBridge(name: string): Promise<void> {
-    await writeFile(join(this.#directory, 'bridges'), `${name}\n`, { flag: 'a' });
-  }
 }
 
 const guestId = (podUid: string, index: number): string => `${podUid}.${index}`;
@@ -382,18 +388,6 @@ function ownerOf(vmi: VirtualMachineInstance | undefined, podUid: string): strin
   if (!vmi) return `pod/${podUid}`;
   const vm = vmi.metadata.ownerReferences?.find(({ controller, kind }) => controller && kind === 'VirtualMachine');
   return vm?.uid ?? vmi.metadata.uid ?? `pod/${podUid}`;
-}
-
-const hasBridge = (vmi: VirtualMachineInstance | undefined): boolean =>
-  vmi?.spec.domain.devices.interfaces?.some(({ name, bridge }) => {
-    const network = vmi.spec.networks?.find((one) => one.name === name);
-    return bridge !== undefined && network?.pod !== undefined;
-  }) ?? false;
-
-function networkKey(networkName: string, namespace: string): { readonly namespace: string; readonly name: string } {
-  const slash = networkName.indexOf('/');
-  if (slash < 0) return { namespace, name: networkName };
-  return { namespace: networkName.slice(0, slash), name: networkName.slice(slash + 1) };
 }
 
 async function readAll(paths: readonly string[]): Promise<string[]> {

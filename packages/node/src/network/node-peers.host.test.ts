@@ -21,10 +21,11 @@ const link = (number: number) => ({
   addressV6: `fd97:66::1${number}`,
   networks: [],
 });
+const at = (addresses: readonly string[], turn = 0) => addresses.map((address) => ({ address, turn }));
 const nodeWith = (number: number, visitors: string[] = []): Node => ({
   apiVersion: 'v1',
   kind: 'Node',
-  metadata: { name: `n${number}`, annotations: annotationsOf(link(number), {}, visitors) },
+  metadata: { name: `n${number}`, annotations: annotationsOf(link(number), {}, at(visitors)) },
   spec: { podCIDRs: [`10.197.5${number}.0/24`, `fd97:5${number}::/64`] },
   status: { conditions: [{ type: 'Ready', status: 'True' }] },
 });
@@ -87,7 +88,25 @@ it('lets a pod that is here go before what another node says', async () => {
 it('tells the others once what is here, and not what the node says already', async () => {
   become(nodeWith(1));
   patch.mockClear();
-  peers.publish({ vm: 4 }, ['10.197.52.8']);
+  peers.publish({ vm: 4 }, at(['10.197.52.8', '10.197.51.2']));
   await vi.waitFor(() => expect(patch).toHaveBeenCalled(), patience);
-  expect(patch.mock.calls[0]?.[2]).toEqual({ metadata: { annotations: annotationsOf(link(1), { vm: 4 }, ['10.197.52.8']) } });
+  expect(patch.mock.calls[0]?.[2]).toEqual({ metadata: { annotations: annotationsOf(link(1), { vm: 4 }, at(['10.197.52.8'])) } });
+});
+
+it('sends on what left for another node until that one says so, and answers again when it comes back', async () => {
+  become(nodeWith(1), nodeWith(2));
+  await peers.sendOn(['10.197.51.9'], { link: ['10.197.66.12', 'fd97:66::12'], turn: 0 }, signal);
+  expect(await routes()).toContain('10.197.51.9 via 10.197.66.12');
+  expect(peers.isElsewhere('10.197.51.9')).toBe(true);
+  // the round that began then leaves it alone
+  become(nodeWith(1), nodeWith(2), nodeWith(3));
+  await vi.waitFor(async () => expect(await routes()).toContain('10.197.53.0/24'), patience);
+  expect(await routes()).toContain('10.197.51.9 via 10.197.66.12');
+  // heard, and moved on: nothing is left to send on
+  become(nodeWith(1), nodeWith(2, ['10.197.51.9']));
+  await vi.waitFor(async () => expect(await routes()).not.toContain('10.197.53.0/24'), patience);
+  become(nodeWith(1), nodeWith(2), nodeWith(3, ['10.197.51.9']));
+  await vi.waitFor(async () => expect(await routes()).toContain('10.197.51.9 via 10.197.66.13'), patience);
+  become(nodeWith(1), nodeWith(2));
+  await vi.waitFor(async () => expect(await routes()).not.toContain('10.197.51.9'), patience);
 });

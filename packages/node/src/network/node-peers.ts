@@ -3,17 +3,25 @@ import type { Client } from '@slipway/client';
 import { type CommandRunner, ipCommand, type IpCommand } from '@slipway/hostapi';
 import { type Informer, type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import type { NodeLink } from '../contracts.ts';
+import { announceAddresses } from './announce-address.ts';
 import type { PodAddresses } from './address-pool.ts';
 import { writeSysctl } from './forwarding.ts';
 import {
+  addressAtNode,
   annotationsOf,
   broughtAddress,
+  isHeardOf,
+  isNamedElsewhere,
+  nextTurn,
   type Peer,
   peerOf,
   type PeerRoute,
   peerRoutes,
+  type Presence,
   PROTOCOL,
   routeLines,
+  type SentOn,
+  visitorsOf,
 } from './plan-peers.ts';
 
 export interface NodePeersDeps {
@@ -32,8 +40,10 @@ const RETRY_MS = 2_000;
 export class NodePeers {
   readonly #deps: NodePeersDeps;
   readonly #ip: IpCommand;
-  /** What this node shall say of itself; undefined until it knows. */
-  #wanted: Record<string, string> | undefined;
+  /** What this node has; undefined until it knows. */
+  #own: { readonly leases: Readonly<Record<string, number>>; readonly here: readonly Presence[] } | undefined;
+  /** Addresses that left for another node, which not everybody has heard yet. */
+  readonly #sentOn = new Map<string, SentOn>();
   #signal: AbortSignal | undefined;
   #isWorking = false;
   #isAsked = false;
@@ -53,12 +63,22 @@ export class NodePeers {
   /** What the pods of this node are reached by; the kernel answers for them on the link. */
   async answerFor(addresses: readonly string[], signal: AbortSignal): Promise<void> {
     const { device } = this.#deps.link;
+    for (const address of addresses) this.#sentOn.delete(address);
     for (const family of ['ipv4', 'ipv6']) await writeSysctl({ path: `net/${family}/neigh/${device}/proxy_delay`, value: '0' });
     await writeSysctl({ path: `net/ipv6/conf/${device}/proxy_ndp`, value: '1' });
     await this.#ip.batch(
       addresses.map((address) => `neigh replace proxy ${address} dev ${device}`),
       signal,
     );
+  }
+
+  /** Tells whoever is on the link and knows these addresses that they are here now. */
+  async announce(addresses: readonly string[], signal: AbortSignal): Promise<void> {
+    const { runner, link, log } = this.#deps;
+    await announceAddresses({ runner, ip: this.#ip }, link.device, addresses, signal).catch((error: unknown) => {
+      // neighbours find out by themselves when nobody answers any more
+      log.warn({ error: String(error) }, 'an address that moved was not announced');
+    });
   }
 
   /** Undoes `answerFor`; what is gone already is no error. */
@@ -75,14 +95,40 @@ export class NodePeers {
     return broughtAddress(owner, { name: this.#deps.nodeName, hasLease }, this.#peers());
   }
 
+  /** See `addressAtNode`. */
+  async addressAt(owner: string, nodeName: string): Promise<PodAddresses | undefined> {
+    await this.#deps.nodes.whenSynced();
+    return addressAtNode(owner, nodeName, this.#peers());
+  }
+
+  /** See `nextTurn`; the same for all addresses of a pod. */
+  async turnOf(addresses: readonly string[]): Promise<number> {
+    await this.#deps.nodes.whenSynced();
+    return Math.max(0, ...addresses.map((address) => nextTurn(address, this.#peers())));
+  }
+
   /** Whether a VM has taken the address along to another node. */
   isElsewhere(address: string): boolean {
-    return this.#peers().some(({ name, visitors }) => name !== this.#deps.nodeName && visitors.includes(address));
+    return this.#sentOn.has(address) || isNamedElsewhere(this.#deps.nodeName, address, this.#peers());
   }
 
   /** Tells the other nodes which addresses this one has given away, and which strange ones it has. */
-  publish(leases: Readonly<Record<string, number>>, visitors: readonly string[]): void {
-    this.#wanted = annotationsOf(this.#deps.link, leases, visitors);
+  publish(leases: Readonly<Record<string, number>>, here: readonly Presence[]): void {
+    this.#own = { leases, here };
+    this.#ask();
+  }
+
+  /**
+   * From now on what comes for these addresses goes to another node of the link, until the others say by themselves where
+   * they are. Resolves when the routes are there.
+   */
+  async sendOn(addresses: readonly string[], { link, turn }: { link: readonly string[]; turn: number }, signal: AbortSignal) {
+    const routes = addresses.flatMap((destination) => {
+      const via = link.find((one) => one.includes(':') === destination.includes(':'));
+      return via === undefined ? [] : [{ destination, via }];
+    });
+    for (const { destination, via } of routes) this.#sentOn.set(destination, { via, turn });
+    await this.#ip.batch(routeLines(routes, [], this.#deps.link.device), signal);
     this.#ask();
   }
 
@@ -107,6 +153,7 @@ export class NodePeers {
     while (this.#isAsked && !signal.aborted) {
       this.#isAsked = false;
       try {
+        this.#forgetHeard();
         await this.#tell(signal);
         await this.#route(signal);
       } catch (error) {
@@ -118,11 +165,21 @@ export class NodePeers {
     }
   }
 
+  #forgetHeard(): void {
+    const peers = this.#peers();
+    for (const [address, entry] of this.#sentOn) {
+      if (isHeardOf(address, entry, this.#deps.nodeName, peers)) this.#sentOn.delete(address);
+    }
+  }
+
   async #tell(signal: AbortSignal): Promise<void> {
     const { client, nodeName, nodes } = this.#deps;
     const own = nodes.lister.get({ namespace: '', name: nodeName });
-    const annotations = this.#wanted;
-    if (annotations === undefined || own === undefined) return; // the node's registration brings the next round
+    if (this.#own === undefined || own === undefined) return; // the node's registration brings the next round
+    const sentOn = [...this.#sentOn].map(([address, { turn }]) => ({ address, turn }));
+    const here = [...this.#own.here, ...sentOn];
+    const visitors = visitorsOf(nodeName, own.spec?.podCIDRs ?? [], here, this.#peers());
+    const annotations = annotationsOf(this.#deps.link, this.#own.leases, visitors);
     if (Object.entries(annotations).every(([name, value]) => own.metadata.annotations?.[name] === value)) return;
     await client.patch(NodeKind, { namespace: '', name: nodeName }, { metadata: { annotations } }, { type: 'merge', signal });
   }
@@ -130,7 +187,9 @@ export class NodePeers {
   async #route(signal: AbortSignal): Promise<void> {
     const { nodeName, link } = this.#deps;
     const present = [...(await this.#present('-4', signal)), ...(await this.#present('-6', signal))];
-    const wanted = peerRoutes(nodeName, this.#peers());
+    const sentOn = [...this.#sentOn].map(([destination, { via }]) => ({ destination, via }));
+    const routes = [...peerRoutes(nodeName, this.#peers()), ...sentOn];
+    const wanted = [...new Map(routes.map((route) => [route.destination, route])).values()];
     const lines = routeLines(wanted, present, link.device);
     if (lines.length > 0) await this.#ip.batch(lines, signal);
   }

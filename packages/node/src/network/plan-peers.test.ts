@@ -1,6 +1,18 @@
 import type { Node } from '@slipway/api';
 import { describe, expect, it } from 'vitest';
-import { annotationsOf, broughtAddress, type Peer, PeerAnnotation, peerOf, peerRoutes, routeLines } from './plan-peers.ts';
+import {
+  addressAtNode,
+  annotationsOf,
+  broughtAddress,
+  isHeardOf,
+  nextTurn,
+  type Peer,
+  PeerAnnotation,
+  peerOf,
+  peerRoutes,
+  routeLines,
+  visitorsOf,
+} from './plan-peers.ts';
 
 const peer = (number: number, more: Partial<Peer> = {}): Peer => ({
   name: `n${number}`,
@@ -8,6 +20,7 @@ const peer = (number: number, more: Partial<Peer> = {}): Peer => ({
   link: [`10.245.0.1${number}`, `fd10:245::1${number}`],
   leases: {},
   visitors: [],
+  turns: {},
   isReady: true,
   ...more,
 });
@@ -22,13 +35,17 @@ const nodeWith = (annotations: Record<string, string>): Node => ({
 describe('peerOf', () => {
   it('reads what annotationsOf writes', () => {
     const link = { device: 'eth0', addressV4: '10.245.0.12', addressV6: 'fd10:245::12', networks: [] };
-    const annotations = annotationsOf(link, { 'vm-b': 7, 'vm-a': 3 }, ['10.244.9.4', '10.244.1.2']);
+    const annotations = annotationsOf(link, { 'vm-b': 7, 'vm-a': 3 }, [
+      { address: '10.244.9.4', turn: 0 },
+      { address: '10.244.1.2', turn: 2 },
+    ]);
     expect(peerOf(nodeWith(annotations))).toEqual({
       name: 'n2',
       podCidrs: ['10.244.2.0/24'],
       link: ['10.245.0.12', 'fd10:245::12'],
       leases: { 'vm-a': 3, 'vm-b': 7 },
       visitors: ['10.244.1.2', '10.244.9.4'],
+      turns: { '10.244.1.2': 2 },
       isReady: true,
     });
   });
@@ -59,6 +76,15 @@ describe('peerRoutes', () => {
     expect(peerRoutes('n1', peers).find(({ destination }) => destination === '10.244.1.5')?.via).toBe('10.245.0.13');
   });
 
+  it('believes the later one of two that are heard', () => {
+    const at = (turn: number) => ({ visitors: ['10.244.1.5'], turns: { '10.244.1.5': turn } });
+    for (const peers of [
+      [peer(2, at(1)), peer(3, at(2))],
+      [peer(3, at(2)), peer(2, at(1))],
+    ])
+      expect(peerRoutes('n1', peers).find(({ destination }) => destination === '10.244.1.5')?.via).toBe('10.245.0.13');
+  });
+
   it('leaves out what is no address: it goes into commands', () => {
     const strange = peer(2, { podCidrs: ['10.244.2.0/24 dev eth0'], visitors: ['-force', '10.244.1.5\nlink del eth0'] });
     expect(peerRoutes('n1', [strange])).toEqual([]);
@@ -79,6 +105,63 @@ describe('broughtAddress', () => {
     ['none of a node without networks', 'n1', false, [peer(2, { leases: { vm: 5 }, podCidrs: [] })], undefined],
   ])('%s', (_, name, hasLease, peers, expected) => {
     expect(broughtAddress('vm', { name, hasLease }, peers)).toEqual(expected);
+  });
+});
+
+describe('addressAtNode', () => {
+  const own = { v4: '10.244.1.9', v6: 'fd10:244:1::9' };
+  const brought = { v4: '10.244.2.5', v6: 'fd10:244:2::5' };
+  const guest = peer(1, { leases: { vm: 9 } });
+  it.each([
+    ['the one that the node gave', [guest, peer(2)], own],
+    ['the one that it gave, whatever others once did', [guest, peer(2, { leases: { vm: 5 } })], own],
+    ['the one that was brought', [peer(1, { visitors: ['10.244.2.5'] }), peer(2, { leases: { vm: 5 } })], brought],
+    [
+      'the one that was brought, whatever it once gave',
+      [{ ...guest, visitors: ['10.244.2.5'] }, peer(2, { leases: { vm: 5 } })],
+      brought,
+    ],
+    ['none that nobody gave', [peer(1), peer(2)], undefined],
+    ['none of a node that is not there', [peer(2, { leases: { vm: 5 } })], undefined],
+  ])('is %s', (_, peers, expected) => {
+    expect(addressAtNode('vm', 'n1', peers)).toEqual(expected);
+  });
+});
+
+describe('visitorsOf', () => {
+  const here = [
+    { address: '10.244.1.5', turn: 1 },
+    { address: '10.244.2.5', turn: 0 },
+  ];
+  const networks = ['10.244.1.0/24', 'fd10:244:1::/64'];
+  it('names strange addresses, and its own as long as another node names them too', () => {
+    expect(visitorsOf('n1', networks, here, [peer(1), peer(2)])).toEqual([here[1]]);
+    expect(visitorsOf('n1', networks, here, [peer(2, { visitors: ['10.244.1.5'], isReady: false })])).toEqual(here);
+    expect(visitorsOf('n1', networks, here, [peer(1, { visitors: ['10.244.1.5'] })])).toEqual([here[1]]);
+  });
+
+  it('has the next turn of an address that others name', () => {
+    expect(nextTurn('10.244.1.5', [peer(2)])).toBe(0);
+    expect(nextTurn('10.244.1.5', [peer(2, { visitors: ['10.244.1.5'] })])).toBe(1);
+    expect(nextTurn('10.244.1.5', [peer(2, { visitors: ['10.244.1.5'], turns: { '10.244.1.5': 4 } })])).toBe(5);
+  });
+});
+
+describe('isHeardOf', () => {
+  const entry = { via: '10.245.0.12', turn: 1 };
+  it.each([
+    ['not while nobody names it', '10.244.1.5', [peer(1), peer(2), peer(3)], false],
+    ['when the target names it', '10.244.1.5', [peer(2, { visitors: ['10.244.1.5'] })], true],
+    ['when it has moved on from there', '10.244.1.5', [peer(3, { visitors: ['10.244.1.5'], turns: { '10.244.1.5': 3 } })], true],
+    [
+      'not by a word from before',
+      '10.244.1.5',
+      [peer(2), peer(3, { visitors: ['10.244.1.5'], turns: { '10.244.1.5': 1 } })],
+      false,
+    ],
+    ['at once when it went home', '10.244.2.5', [peer(1), peer(2)], true],
+  ])('%s', (_, address, peers, expected) => {
+    expect(isHeardOf(address, entry, 'n1', peers)).toBe(expected);
   });
 });
 

@@ -9,6 +9,7 @@ import type { GuestConfig } from './guest-config.ts';
 import type { HostNames } from './host-names.ts';
 import type { Resolver } from './host-resolver.ts';
 import { masqueradeRuleset } from './masquerade-ruleset.ts';
+import { gatewaysOf } from './pod-networks.ts';
 
 /** Everything the plan of one pod's network is made from. */
 export interface PodNetworkInputs {
@@ -33,6 +34,8 @@ export interface PodNetworkInputs {
 export interface PodNetworkPlan {
   /** Lines for `ip -batch` on the host. */
   readonly hostIp: readonly string[];
+  /** Lines for `ip -batch` on the host that lead to the pod's addresses. */
+  readonly hostRoutes: readonly string[];
   /** Settings of the host's end of the pod's link, which exist when the link does. */
   readonly hostSysctls: readonly Sysctl[];
   /** Lines for `ip -batch` in the pod's namespace. */
@@ -59,6 +62,7 @@ export interface Attachment {
 const POD_LINK = 'eth0';
 /** The host, on every pod's link; another address than the pod itself has towards its guest. */
 const ROUTER_V6 = 'fe80::1:1';
+const ROUTER_MAC = '02:53:00:00:00:01';
 const BRIDGE_MAC = '02:00:00:00:00:00';
 /** Address of the in-pod bridge when the guest has the pod's own address; only the guest sees it. */
 const LINK_LOCAL_SERVER = '169.254.75.10';
@@ -74,8 +78,12 @@ export function planPodNetwork(inputs: PodNetworkInputs): PodNetworkPlan {
     hostIp: [
       `netns add ${netns}`,
       `link add ${veth} mtu ${mtu} type veth peer name ${POD_LINK} mtu ${mtu} netns ${netns}`,
-      ...hostLinkLines(veth, inputs),
+      // the same on each node, so that a guest that moves keeps its router
+      `link set ${veth} address ${ROUTER_MAC}`,
+      `addr add ${ROUTER_V6}/64 dev ${veth} nodad`,
+      `link set ${veth} up`,
     ],
+    hostRoutes: hostRouteLines(veth, inputs),
     hostSysctls: [
       // a guest with the pod's own address takes other pods for neighbours: the host answers in their place
       ...(guest?.keepsAddress === false ? [{ path: `net/ipv4/conf/${veth}/proxy_arp`, value: '1' }] : []),
@@ -92,19 +100,17 @@ export function planPodNetwork(inputs: PodNetworkInputs): PodNetworkPlan {
   };
 }
 
-/** The host's end: the pod's router, and the one way to the pod's addresses. */
-function hostLinkLines(veth: string, { addresses, podCidrV4, podCidrV6 }: PodNetworkInputs): string[] {
-  const [v4, v6] = [parseCidr(podCidrV4), parseCidr(podCidrV6)];
+/** The one way to the pod's addresses. */
+function hostRouteLines(veth: string, { addresses, podCidrV4, podCidrV6 }: PodNetworkInputs): string[] {
+  const [gatewayV4, gatewayV6] = gatewaysOf({ podCidrV4, podCidrV6 });
   return [
-    `addr add ${ROUTER_V6}/64 dev ${veth} nodad`,
-    `link set ${veth} up`,
-    `route replace ${addresses.v4}/32 dev ${veth} src ${v4.addressAt(1)}`,
-    `route replace ${addresses.v6}/128 dev ${veth} src ${v6.addressAt(1)}`,
+    `route replace ${addresses.v4}/32 dev ${veth} src ${gatewayV4}`,
+    `route replace ${addresses.v6}/128 dev ${veth} src ${gatewayV6}`,
   ];
 }
 
-function podAddressLines({ addresses, podCidrV4 }: PodNetworkInputs): string[] {
-  const gateway = parseCidr(podCidrV4).addressAt(1);
+function podAddressLines({ addresses, podCidrV4, podCidrV6 }: PodNetworkInputs): string[] {
+  const [gateway] = gatewaysOf({ podCidrV4, podCidrV6 });
   return [
     `addr add ${addresses.v4}/32 dev ${POD_LINK}`,
     `addr add ${addresses.v6}/128 dev ${POD_LINK} nodad`,
@@ -187,8 +193,9 @@ function masqueradeGuest(inputs: PodNetworkInputs, nic: kubevirt.Interface, netw
 /** The guest gets the pod's address; the pod keeps a bridge with an address that nobody else sees. */
 function bridgeGuest(inputs: PodNetworkInputs, nic: kubevirt.Interface): GuestPlan {
   const bridge = `k6t-${POD_LINK}`;
-  const v4 = parseCidr(inputs.podCidrV4);
-  const v6 = parseCidr(inputs.podCidrV6);
+  // of the node that the address comes from, which is another one when the VM has moved
+  const v4 = parseCidr(`${inputs.addresses.v4}/${parseCidr(inputs.podCidrV4).prefix}`);
+  const v6 = parseCidr(`${inputs.addresses.v6}/${parseCidr(inputs.podCidrV6).prefix}`);
   const tap = plannedTap(inputs, nic, {
     tapName: 'tap0',
     podLink: POD_LINK,

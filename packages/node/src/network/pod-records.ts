@@ -11,6 +11,15 @@ export interface PodRecord {
   readonly owner: string;
   /** Absent while the network is being made: what exists then is removed and made anew. */
   readonly status?: PodNetworkStatus;
+  /** Lines for `ip -batch` on the host that lead to the pod. */
+  readonly hostRoutes?: readonly string[];
+  /**
+   * Absent: the pod's addresses are here. `waiting`: they will be when its guest has moved here. `gone`: the guest has moved
+   * to the node with these link addresses.
+   */
+  readonly place?: 'waiting' | { readonly gone: readonly string[] };
+  /** How often the addresses have moved; see `Presence`. */
+  readonly turn?: number;
   readonly guests: readonly GuestConfig[];
   readonly attachments: readonly RecordedAttachment[];
 }
