@@ -16,6 +16,8 @@ export const Label = {
   vmName: 'vm.kubevirt.io/name',
   vmiName: 'kubevirt.io/vmi-name',
   schedulable: 'kubevirt.io/schedulable',
+  migrationTargetNodeName: 'kubevirt.io/migrationTargetNodeName',
+  migrationJobUid: 'kubevirt.io/migrationJobUID',
 } as const;
 
 export const Annotation = {
@@ -150,3 +152,6 @@ export const Reason = {
   notAllDvsReady: 'NotAllDVsReady',
   unschedulable: 'Unschedulable',
 } as const;
+
+/** Of a node: SHA-256 fingerprints of the certificates by which its agent speaks to other agents, between commas. */
+export const PEER_CERTIFICATES = 'slipway.dev/peer-certificates';

@@ -225,7 +225,10 @@ export class LibvirtConnection {
   }
 
   /** Numbers of the job that runs, by libvirt's names; empty when none does. */
-  async jobStats(domain: DomainRef, options: { completed?: boolean } = {}): Promise<ReadonlyMap<string, number | string | boolean>> {
+  async jobStats(
+    domain: DomainRef,
+    options: { completed?: boolean } = {},
+  ): Promise<ReadonlyMap<string, number | string | boolean>> {
     const [COMPLETED, KEEP] = [1, 2];
     const flags = options.completed ? COMPLETED | KEEP : 0;
     const { body } = await this.onDomain('GET_JOB_STATS', REMOTE.domainGetJobStats, domain, (args) => args.uint(flags));
