@@ -1,7 +1,9 @@
-import { access } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type CommandRunner, HostError, type IpCommand } from '@slipway/hostapi';
-import { type BridgeNetwork, bridgeNetworkOf, type NetworkConfig, parseNetworkConfig, type PluginConfig } from './cni-config.ts';
+import { type BridgeNetwork, bridgeNetworkOf, ovsNetworkOf, parseNetworkConfig } from './cni-config.ts';
+import { OvsPorts } from './cni-ovs.ts';
+import { CniPlugins, isSince } from './cni-plugins.ts';
+import type { NetworkRequest } from './cni-request.ts';
+import { builtInResult, readCniResult } from './cni-result.ts';
 
 export interface CniDeps {
   readonly runner: CommandRunner;
@@ -23,10 +25,11 @@ export interface CniAttachment {
   readonly config: string;
   readonly podName: string;
   readonly podNamespace: string;
+  readonly request?: NetworkRequest;
 }
 
 export interface CniResult {
-  /** Addresses that IPAM of the network gave, without prefix length. */
+  /** Addresses that the network gave, without prefix length. */
   readonly ips: readonly string[];
   /** What the plugins answered, kept for CHECK and DEL. */
   readonly raw: unknown;
@@ -35,17 +38,22 @@ export interface CniResult {
 }
 
 const DEFAULT_PLUGIN_DIRS = ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'];
-const PLUGIN_TIMEOUT_MS = 30_000;
-const ANY_EXIT_CODE = Array.from({ length: 125 }, (_, index) => index + 1);
 
 export { DEFAULT_PLUGIN_DIRS };
 
-/** Attaches pods to networks described by CNI configurations: a plain bridge by itself, anything else by the host's plugins. */
+/**
+ * Attaches pods to networks described by CNI configurations: a plain bridge, of the kernel or of Open vSwitch, by itself,
+ * anything else by the host's plugins.
+ */
 export class Cni {
   readonly #deps: CniDeps;
+  readonly #plugins: CniPlugins;
+  readonly #ovs: OvsPorts;
 
   constructor(deps: CniDeps) {
     this.#deps = deps;
+    this.#plugins = new CniPlugins(deps);
+    this.#ovs = new OvsPorts(deps);
   }
 
   /** Throws HostError with what is missing or what the plugin said. */
@@ -53,33 +61,48 @@ export class Cni {
     const network = parseNetworkConfig(attachment.config);
     const bridge = bridgeNetworkOf(network);
     if (bridge) return this.#addToBridge(attachment, bridge, signal);
-    let previous: unknown;
-    for (const plugin of network.plugins) {
-      previous = await this.#invoke('ADD', network, plugin, attachment, previous, signal);
+    const ovs = ovsNetworkOf(network);
+    if (ovs && !(await this.#plugins.has('ovs'))) {
+      await this.#ovs.add(attachment, ovs, signal);
+      return { ips: [], raw: builtInResult({ ...attachment, bridge: ovs.bridge }), createdBridge: undefined };
     }
-    return { ips: addressesOf(previous), raw: previous, createdBridge: undefined };
+    let previous: unknown;
+    for (const plugin of network.plugins)
+      previous = await this.#plugins.invoke('ADD', { network, plugin }, attachment, previous, signal);
+    const ips = readCniResult(previous, attachment.ifname).ips.map(({ address }) => address.split('/')[0] ?? '');
+    return { ips, raw: previous ?? {}, createdBridge: undefined };
   }
 
-  /** Undoes `add`; what is gone already is no error. */
+  /** Undoes `add`, with what it answered; what is gone already is no error. */
   async delete(attachment: CniAttachment, result: unknown, signal: AbortSignal): Promise<void> {
     const network = parseNetworkConfig(attachment.config);
     if (bridgeNetworkOf(network)) {
       await this.#deps.ip.batch([`link del ${attachment.hostLink}`], signal, { force: true }).catch(ignoreHostError);
       return;
     }
-    for (const plugin of [...network.plugins].reverse()) {
-      await this.#invoke('DEL', network, plugin, attachment, result, signal);
-    }
+    if (ovsNetworkOf(network) && !(await this.#plugins.has('ovs'))) return this.#ovs.delete(attachment, signal);
+    // before 0.4.0 plugins were not told the result
+    const previous = isSince(network.cniVersion, '0.4.0') ? result : undefined;
+    for (const plugin of [...network.plugins].reverse())
+      await this.#plugins.invoke('DEL', { network, plugin }, attachment, previous, signal);
   }
 
-  /** Throws when the attachment is not what `add` made. */
+  /** Throws when the attachment is not what `add` made. Networks that cannot tell, or are not to be asked, pass. */
   async check(attachment: CniAttachment, result: unknown, signal: AbortSignal): Promise<void> {
     const network = parseNetworkConfig(attachment.config);
     if (bridgeNetworkOf(network)) {
       await this.#deps.ip.exec(['link', 'show', 'dev', attachment.hostLink], signal);
       return;
     }
-    for (const plugin of network.plugins) await this.#invoke('CHECK', network, plugin, attachment, result, signal);
+    const ovs = ovsNetworkOf(network);
+    if (ovs && !(await this.#plugins.has('ovs'))) return this.#ovs.check(attachment, ovs, signal);
+    if (network.disableCheck || !isSince(network.cniVersion, '0.4.0')) return;
+    for (const plugin of network.plugins) await this.#plugins.invoke('CHECK', { network, plugin }, attachment, result, signal);
+  }
+
+  /** Lets the plugins of a network forget everything but these attachments, as far as they know how to. */
+  async collectGarbage(config: string, valid: readonly CniAttachment[], signal: AbortSignal): Promise<void> {
+    await this.#plugins.collectGarbage(parseNetworkConfig(config), valid, signal);
   }
 
   async #addToBridge(attachment: CniAttachment, bridge: BridgeNetwork, signal: AbortSignal): Promise<CniResult> {
@@ -98,111 +121,38 @@ export class Cni {
       ],
       signal,
     );
-    if (bridge.vlan !== undefined) {
-      await ip.bridge(['vlan', 'del', 'dev', hostLink, 'vid', '1'], signal);
+    if (hasVlans(bridge)) await ip.bridge(['vlan', 'del', 'dev', hostLink, 'vid', '1'], signal);
+    if (bridge.vlan !== undefined)
       await ip.bridge(['vlan', 'add', 'dev', hostLink, 'vid', String(bridge.vlan), 'pvid', 'untagged'], signal);
-    }
-    return { ips: [], raw: undefined, createdBridge: exists ? undefined : bridge.bridge };
+    for (const { first, last } of bridge.trunk)
+      await ip.bridge(['vlan', 'add', 'dev', hostLink, 'vid', first === last ? String(first) : `${first}-${last}`], signal);
+    const raw = builtInResult({ ...attachment, bridge: bridge.bridge });
+    return { ips: [], raw, createdBridge: exists ? undefined : bridge.bridge };
   }
 
   /** One step that succeeds or changes nothing: a kernel that cannot filter VLANs leaves no bridge behind. */
-  async #prepareBridge({ bridge, vlan, mtu }: BridgeNetwork, exists: boolean, signal: AbortSignal): Promise<void> {
-    if (exists && vlan === undefined) return;
+  async #prepareBridge(network: BridgeNetwork, exists: boolean, signal: AbortSignal): Promise<void> {
+    const { bridge, vlan, mtu } = network;
+    if (exists && !hasVlans(network)) return;
     const size = mtu === undefined ? [] : ['mtu', String(mtu)];
-    const filtering = vlan === undefined ? [] : ['vlan_filtering', '1'];
+    const filtering = hasVlans(network) ? ['vlan_filtering', '1'] : [];
     const make = ['link', 'add', bridge, ...size, 'type', 'bridge', 'stp_state', '0', 'forward_delay', '0', ...filtering];
     try {
       await this.#deps.ip.exec(exists ? ['link', 'set', bridge, 'type', 'bridge', ...filtering] : make, signal);
     } catch (error) {
-      if (vlan === undefined || !(error instanceof HostError) || !/not supported/i.test(error.stderrTail)) throw error;
+      if (!hasVlans(network) || !(error instanceof HostError) || !/not supported/i.test(error.stderrTail)) throw error;
       throw new HostError(
-        `Bridge "${bridge}" cannot carry VLAN ${vlan}: the kernel of this node has no VLAN filtering for bridges ` +
-          '(CONFIG_BRIDGE_VLAN_FILTERING). Leave "vlan" out of the network\'s configuration and give the bridge an uplink that is in that VLAN',
+        `Bridge "${bridge}" cannot carry ${vlan === undefined ? 'a trunk of VLANs' : `VLAN ${vlan}`}: the kernel of this node has no VLAN filtering for bridges ` +
+          '(CONFIG_BRIDGE_VLAN_FILTERING). Leave "vlan" out of the network\'s configuration and give the bridge an uplink that is in that VLAN, ' +
+          'or use a bridge of Open vSwitch (type "ovs")',
         { command: error.command, stderrTail: error.stderrTail, cause: error },
       );
     }
   }
-
-  async #invoke(
-    command: 'ADD' | 'DEL' | 'CHECK',
-    network: NetworkConfig,
-    plugin: PluginConfig,
-    attachment: CniAttachment,
-    previous: unknown,
-    signal: AbortSignal,
-  ): Promise<unknown> {
-    const path = await this.#find(plugin.type);
-    const { exitCode, stdout, stderr } = await this.#deps.runner.run(
-      [path],
-      {
-        stdin: JSON.stringify(invocationConfig(network, plugin, attachment, previous)),
-        timeoutMs: PLUGIN_TIMEOUT_MS,
-        okExitCodes: ANY_EXIT_CODE,
-        env: {
-          CNI_COMMAND: command,
-          CNI_CONTAINERID: attachment.podUid,
-          CNI_NETNS: `/run/netns/${attachment.netns}`,
-          CNI_IFNAME: attachment.ifname,
-          CNI_PATH: this.#deps.pluginDirs.join(':'),
-          CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${attachment.podNamespace};K8S_POD_NAME=${attachment.podName};K8S_POD_UID=${attachment.podUid};MAC=${attachment.mac}`,
-        },
-      },
-      signal,
-    );
-    const answer: unknown = stdout.trim() === '' ? undefined : JSON.parse(stdout);
-    if (exitCode === 0) return answer;
-    throw new HostError(
-      `CNI plugin "${plugin.type}" of network "${network.name}" failed: ${pluginMessage(answer) ?? stderr.trim()}`,
-      {
-        command: `${path} (${command})`,
-        exitCode,
-        stderrTail: stderr.slice(-2000),
-      },
-    );
-  }
-
-  async #find(type: string): Promise<string> {
-    for (const directory of this.#deps.pluginDirs) {
-      const path = join(directory, type);
-      const found = await access(path).then(
-        () => true,
-        () => false,
-      );
-      if (found) return path;
-    }
-    throw new HostError(
-      `CNI plugin "${type}" is not installed in ${this.#deps.pluginDirs.join(' or ')}; install it, on Debian with "apt-get install containernetworking-plugins"`,
-      { command: type },
-    );
-  }
 }
+
+const hasVlans = ({ vlan, trunk }: BridgeNetwork): boolean => vlan !== undefined || trunk.length > 0;
 
 function ignoreHostError(error: unknown): void {
   if (!(error instanceof HostError)) throw error;
-}
-
-function invocationConfig(network: NetworkConfig, plugin: PluginConfig, attachment: CniAttachment, previous: unknown): unknown {
-  const wantsMac = plugin.capabilities?.['mac'] === true;
-  return {
-    ...plugin,
-    name: network.name,
-    cniVersion: network.cniVersion,
-    ...(wantsMac && { runtimeConfig: { mac: attachment.mac } }),
-    ...(previous !== undefined && { prevResult: previous }),
-  };
-}
-
-function pluginMessage(answer: unknown): string | undefined {
-  if (typeof answer !== 'object' || answer === null || !('msg' in answer)) return undefined;
-  const details = 'details' in answer && typeof answer.details === 'string' && answer.details !== '' ? `; ${answer.details}` : '';
-  return `${String(answer.msg)}${details}`;
-}
-
-function addressesOf(result: unknown): string[] {
-  if (typeof result !== 'object' || result === null || !('ips' in result) || !Array.isArray(result.ips)) return [];
-  return result.ips.flatMap((entry: unknown) =>
-    typeof entry === 'object' && entry !== null && 'address' in entry && typeof entry.address === 'string'
-      ? [entry.address.split('/')[0] ?? '']
-      : [],
-  );
 }

@@ -4,7 +4,7 @@ import { answerDhcp4, parseDhcp4 } from './dhcp4.ts';
 import { answerDhcp6, routerAdvertisement } from './dhcp6.ts';
 import type { GuestConfig } from './guest-config.ts';
 
-const config: GuestConfig = {
+const config = {
   link: 'k6t-eth0',
   mac: '02:00:00:aa:00:01',
   hostname: 'web',
@@ -12,7 +12,7 @@ const config: GuestConfig = {
   resolver: { nameservers: ['192.0.2.53', '2001:db8::53'], searches: ['b.example.org', 'example.org'] },
   v4: { address: '10.0.2.2', prefix: 24, gateway: '10.0.2.1', server: '10.0.2.1', routes: [] },
   v6: { address: 'fd10:0:2::2', prefix: 120, network: 'fd10:0:2::' },
-};
+} satisfies GuestConfig;
 
 function request(type: number, options: readonly number[] = [], mac = config.mac): Buffer {
   const packet = Buffer.alloc(240);
@@ -67,6 +67,26 @@ describe('DHCPv4', () => {
     const reply = parsed && answerDhcp4(parsed, config);
     expect(reply?.subarray(0, 12).toString('hex')).toBe('02010600deadbeef00008000');
     expect(reply?.length).toBeGreaterThanOrEqual(300);
+  });
+
+  it('names no router where the network has none, but the ways it knows', () => {
+    const routes = [{ destination: '10.8.0.0/16', gateway: '10.9.0.1' }];
+    const parsed = parseDhcp4(request(1));
+    const secluded: GuestConfig = { ...config, v4: { address: '10.9.0.4', prefix: 24, server: '169.254.75.11', routes } };
+    const reply = parsed && answerDhcp4(parsed, secluded)?.toString('hex');
+    expect(reply).toContain('7907100a080a090001'); // option 121, and no default route in it
+    expect(reply).not.toContain('0304');
+  });
+
+  it('tells everything of dhcpOptions', () => {
+    const parsed = parseDhcp4(request(1));
+    const dhcpOptions = {
+      ...{ bootFileName: 'pxe.0', tftpServerName: 'boot.lab', ntpServers: ['192.0.2.1', '192.0.2.2'] },
+      privateOptions: [{ option: 240, value: 'mine' }],
+    };
+    const reply = parsed && answerDhcp4(parsed, { ...config, dhcpOptions })?.toString('latin1');
+    for (const option of ['C\x05pxe.0', 'B\x08boot.lab', '*\x08\xc0\x00\x02\x01\xc0\x00\x02\x02', '\xf0\x04mine'])
+      expect(reply).toContain(option);
   });
 
   it('ignores other clients, releases and garbage', () => {

@@ -127,7 +127,7 @@ function offeredOptions(config: GuestConfig, withLease: boolean): Buffer[] {
   return [
     ...(withLease ? [option(51, lease)] : []),
     option(1, netmask(v4.prefix)),
-    option(3, addressBytes(v4.gateway)),
+    ...(v4.gateway === undefined ? [] : [option(3, addressBytes(v4.gateway))]),
     ...(servers.length > 0 ? [option(6, Buffer.concat(servers.slice(0, 8).map(addressBytes)))] : []),
     option(12, Buffer.from(hostname.slice(0, 63))),
     option(26, [mtu >> 8, mtu & 255]),
@@ -135,12 +135,19 @@ function offeredOptions(config: GuestConfig, withLease: boolean): Buffer[] {
     ...(domain === undefined ? [] : [option(15, Buffer.from(domain))]),
     ...(search ? [option(119, search)] : []),
     ...(v4.routes.length > 0 ? [option(121, classlessRoutes(config))] : []),
-    ...(dhcpOptions?.ntpServers?.length
-      ? [option(42, Buffer.concat(dhcpOptions.ntpServers.filter((server) => /^[\d.]+$/.test(server)).map(addressBytes)))]
-      : []),
-    ...(dhcpOptions?.tftpServerName ? [option(66, Buffer.from(dhcpOptions.tftpServerName))] : []),
-    ...(dhcpOptions?.bootFileName ? [option(67, Buffer.from(dhcpOptions.bootFileName))] : []),
-    ...(dhcpOptions?.privateOptions ?? []).map((entry) => option(entry.option, Buffer.from(entry.value))),
+    ...askedOptions(dhcpOptions),
+  ];
+}
+
+/** What the VM asks to be told beside. */
+function askedOptions(asked: GuestConfig['dhcpOptions'] = {}): Buffer[] {
+  const { ntpServers = [], tftpServerName, bootFileName, privateOptions = [] } = asked;
+  const ntp = ntpServers.filter((server) => /^[\d.]+$/.test(server));
+  return [
+    ...(ntp.length > 0 ? [option(42, Buffer.concat(ntp.map(addressBytes)))] : []),
+    ...(tftpServerName ? [option(66, Buffer.from(tftpServerName))] : []),
+    ...(bootFileName ? [option(67, Buffer.from(bootFileName))] : []),
+    ...privateOptions.map((entry) => option(entry.option, Buffer.from(entry.value))),
   ];
 }
 
@@ -172,7 +179,7 @@ function searchList(searches: readonly string[]): Buffer | undefined {
 
 /** A client that understands this option ignores the router option, so the default route is in it too. */
 function classlessRoutes({ v4 }: GuestConfig): Buffer {
-  const all = [...v4.routes, { destination: '0.0.0.0/0', gateway: v4.gateway }];
+  const all = [...v4.routes, ...(v4.gateway === undefined ? [] : [{ destination: '0.0.0.0/0', gateway: v4.gateway }])];
   return Buffer.concat(
     all.map(({ destination, gateway }) => {
       const network = parseCidr(destination);

@@ -21,7 +21,7 @@ const INFINITE = 0xffffffff;
 /** The answer to a DHCPv6 message from UDP port 546, or undefined when silence is right. */
 export function answerDhcp6(packet: Buffer, config: GuestConfig, serverMac: string): Buffer | undefined {
   const type = packet[0];
-  if (type === undefined || packet.length < 4) return undefined;
+  if (type === undefined || packet.length < 4 || config.v6 === undefined) return undefined;
   const options = readOptions(packet.subarray(4));
   const rapid = type === SOLICIT && options.has(RAPID_COMMIT);
   const replyType = replyTypeOf(type, rapid);
@@ -36,7 +36,7 @@ export function answerDhcp6(packet: Buffer, config: GuestConfig, serverMac: stri
     option(SERVER_ID, server),
     ...(client ? [option(CLIENT_ID, client)] : []),
     ...(rapid ? [option(RAPID_COMMIT, Buffer.alloc(0))] : []),
-    ...bodyOptions(type, options, config),
+    ...bodyOptions(type, options, { ...config, v6: config.v6 }),
   ]);
 }
 
@@ -45,7 +45,10 @@ function replyTypeOf(type: number, rapid: boolean): number | undefined {
   return ANSWERED.has(type) ? REPLY : undefined;
 }
 
-function bodyOptions(type: number, options: ReadonlyMap<number, Buffer>, config: GuestConfig): Buffer[] {
+/** A configuration that says something of IPv6. */
+export type DualConfig = GuestConfig & { readonly v6: NonNullable<GuestConfig['v6']> };
+
+function bodyOptions(type: number, options: ReadonlyMap<number, Buffer>, config: DualConfig): Buffer[] {
   const association = options.get(IA_NA)?.subarray(0, 4);
   const withAddress = association?.length === 4 && !WITHOUT_ADDRESS.has(type);
   const dns = config.resolver.nameservers.filter((address) => address.includes(':'));
@@ -85,7 +88,7 @@ function readOptions(bytes: Buffer): Map<number, Buffer> {
 const ROUTER_LIFETIME_SECONDS = 9000;
 
 /** A router advertisement that says: this is the router, the address comes from DHCPv6. The kernel adds the checksum. */
-export function routerAdvertisement(config: GuestConfig, routerMac: string): Buffer {
+export function routerAdvertisement(config: DualConfig, routerMac: string): Buffer {
   const message = Buffer.alloc(16 + 8 + 8 + 32);
   message[0] = 134;
   message[4] = 64; // hop limit

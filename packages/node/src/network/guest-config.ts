@@ -13,12 +13,14 @@ export interface GuestConfig {
   readonly v4: {
     readonly address: string;
     readonly prefix: number;
-    readonly gateway: string;
+    /** Absent: the network leads nowhere else. */
+    readonly gateway?: string;
     /** Address of the responder, in the pod. */
     readonly server: string;
     readonly routes: readonly { readonly destination: string; readonly gateway: string }[];
   };
-  readonly v6: {
+  /** Absent: nothing is said of IPv6. */
+  readonly v6?: {
     readonly address: string;
     readonly prefix: number;
     readonly network: string;

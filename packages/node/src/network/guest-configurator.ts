@@ -128,7 +128,10 @@ export class GuestConfigurator {
   }
 
   #advertise(id: string, { config }: Served): void {
-    if (config.v6.gateway === undefined) this.#write(`send ${id} ra ${routerAdvertisement(config, ROUTER_MAC).toString('hex')}`);
+    const { v6 } = config;
+    // with another gateway the pod is not the router
+    if (v6 === undefined || v6.gateway !== undefined) return;
+    this.#write(`send ${id} ra ${routerAdvertisement({ ...config, v6 }, ROUTER_MAC).toString('hex')}`);
   }
 
   #scheduleAdvertisements(): void {
