@@ -1,4 +1,4 @@
-import { keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { deepEqual, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import {
   type Node,
   NamespaceKind,
@@ -7,6 +7,7 @@ import {
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
   type Pod,
+  PodDisruptionBudgetKind,
   PodKind,
   StorageClassKind,
   VolumeSnapshotContentKind,
@@ -15,13 +16,13 @@ import {
 import { allow, type ControllerRegistration, type InformerEvent, watchOf } from '@slipway/runtime';
 import { claimNames } from './pod-volumes.ts';
 import { isFinished } from './resources.ts';
-import { BY_STORAGE_CLASS, needsNode, SCHEDULER_NAME, SchedulerReconciler } from './scheduler-reconciler.ts';
+import { BY_STORAGE_CLASS, BY_WAITING, needsNode, SCHEDULER_NAME, SchedulerReconciler } from './scheduler-reconciler.ts';
 
 export { explainScheduling, type Refusal, type SchedulingExplanation, type SchedulingFacts } from './explain-scheduling.ts';
-export type { PlacedPod } from './pod-affinity.ts';
+export type { PlacedPod } from './pod-facts.ts';
 export { type PodVolumes, type VolumeFacts, volumesOf } from './pod-volumes.ts';
 
-const BY_WAITING = 'scheduler/waiting';
+const BY_COMPANY = 'scheduler/company';
 const BY_CLAIM = 'scheduler/claim';
 
 /** Assigns pods to nodes. */
@@ -37,6 +38,7 @@ export const schedulerController: ControllerRegistration = {
   create({ client, events, clock, informers }) {
     const pods = informers.for(PodKind);
     pods.addIndex(BY_WAITING, (pod) => (needsNode(pod) ? ['yes'] : []));
+    pods.addIndex(BY_COMPANY, (pod) => (needsNode(pod) && looksAtPods(pod) ? ['yes'] : []));
     pods.addIndex(BY_CLAIM, (pod) => (needsNode(pod) ? claimNames(pod).map((name) => `${pod.metadata.namespace}/${name}`) : []));
     informers.for(PersistentVolumeKind).addIndex(BY_STORAGE_CLASS, (volume) => [volume.spec?.storageClassName ?? '']);
     const waiting = (): readonly ObjectKey[] => pods.lister.byIndex(BY_WAITING, 'yes').map(keyOf);
@@ -48,6 +50,7 @@ export const schedulerController: ControllerRegistration = {
       watches: [
         watchOf(NodeKind, waiting, bringsRoom),
         watchOf(PodKind, waiting, leavesRoom),
+        watchOf(PodKind, () => pods.lister.byIndex(BY_COMPANY, 'yes').map(keyOf), isCompany),
         watchOf(PersistentVolumeClaimKind, waitingFor),
         watchOf(PersistentVolumeKind, waiting, ({ type }) => type !== 'deleted'),
         watchOf(StorageClassKind, waiting),
@@ -62,6 +65,7 @@ export const schedulerController: ControllerRegistration = {
         claims: informers.lister(PersistentVolumeClaimKind),
         volumes: informers.lister(PersistentVolumeKind),
         storageClasses: informers.lister(StorageClassKind),
+        budgets: informers.lister(PodDisruptionBudgetKind),
         snapshots: informers.lister(VolumeSnapshotKind),
         snapshotContents: informers.lister(VolumeSnapshotContentKind),
       }),
@@ -80,3 +84,11 @@ function bringsRoom({ type, object, old }: InformerEvent<Node>): boolean {
 function leavesRoom({ type, object, old }: InformerEvent<Pod>): boolean {
   return type === 'deleted' || (type === 'updated' && isFinished(object) && !isFinished(old));
 }
+
+const looksAtPods = ({ spec }: Pod): boolean =>
+  spec?.affinity?.podAffinity !== undefined || (spec?.topologySpreadConstraints?.length ?? 0) > 0;
+
+/** A pod that came to a node, or is labelled otherwise, may be what another one waits for. */
+const isCompany = ({ type, object, old }: InformerEvent<Pod>): boolean =>
+  type === 'updated' &&
+  (object.spec?.nodeName !== old?.spec?.nodeName || !deepEqual(object.metadata.labels, old?.metadata.labels));

@@ -37,7 +37,9 @@ export function nodePreference(pod: Pod, node: Node): number {
   return preferred.reduce((sum, { preference, weight }) => (matchesTerm(preference, node) ? sum + weight : sum), 0);
 }
 
-/** The first taint that keeps the pod away; `PreferNoSchedule` never does. */
+const CORDONED: core.Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
+
+/** The first taint that keeps the pod away, that of a cordoned node before others; `PreferNoSchedule` never does. */
 export function untoleratedTaint(pod: Pod, node: Node): core.Taint | undefined {
   return taintsOf(node).find((taint) => taint.effect !== 'PreferNoSchedule' && !isTolerated(pod, taint));
 }
@@ -49,9 +51,7 @@ export function countUnwantedTaints(pod: Pod, node: Node): number {
 /** Cordoned nodes count as tainted, also before the taint is there. */
 function taintsOf(node: Node): readonly core.Taint[] {
   const taints = node.spec?.taints ?? [];
-  const cordoned: core.Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
-  const isNamed = taints.some(({ key }) => key === cordoned.key);
-  return node.spec?.unschedulable && !isNamed ? [...taints, cordoned] : taints;
+  return node.spec?.unschedulable ? [CORDONED, ...taints.filter(({ key }) => key !== CORDONED.key)] : taints;
 }
 
 export function isTolerated(pod: Pod, taint: core.Taint): boolean {

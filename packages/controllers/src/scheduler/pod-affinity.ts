@@ -1,65 +1,70 @@
-import { matchesLabels, selectorOf } from '@slipway/apimachinery';
-import type { core, Namespace, Node, Pod } from '@slipway/api';
-import { matchesNodeAffinity } from './node-selection.ts';
+import { type LabelSelector, matchesLabels, selectorOf } from '@slipway/apimachinery';
+import type { core, Node, Pod } from '@slipway/api';
+import { type NodeRefusal, type PlacedPod, type PodFacts, sameLabels } from './pod-facts.ts';
 
 type Term = core.PodAffinityTerm;
 
-/** A pod that is on a node, or about to be. */
-export interface PlacedPod {
-  readonly pod: Pod;
-  readonly node: Node;
+/** A term with its selectors made ready for many pods. */
+interface ReadyTerm {
+  readonly topologyKey: string;
+  readonly selects: (pod: Pod) => boolean;
 }
 
-export interface PodFacts {
-  readonly nodes: readonly Node[];
-  readonly placed: readonly PlacedPod[];
-  readonly namespace: (name: string) => Namespace | undefined;
+/** Without namespaces and selector a term means the namespace of its owner; without a selector of pods it means none. */
+function readyTerm(term: Term, owner: Pod, namespace: PodFacts['namespace']): ReadyTerm {
+  const base = selectorOf(term.labelSelector);
+  const namespaces = selectorOf(term.namespaceSelector);
+  if (base === undefined) return { topologyKey: term.topologyKey, selects: () => false };
+  const selector: LabelSelector = [
+    ...base,
+    ...sameLabels(owner, term.matchLabelKeys, 'In'),
+    ...sameLabels(owner, term.mismatchLabelKeys, 'NotIn'),
+  ];
+  const isMeant = (name: string): boolean => {
+    if (term.namespaces?.includes(name)) return true;
+    if (namespaces !== undefined) return matchesLabels(namespaces, namespace(name)?.metadata.labels ?? {});
+    return !term.namespaces?.length && name === owner.metadata.namespace;
+  };
+  const selects = ({ metadata }: Pod): boolean =>
+    matchesLabels(selector, metadata.labels ?? {}) && isMeant(metadata.namespace ?? '');
+  return { topologyKey: term.topologyKey, selects };
 }
 
-/** Values of a topology key that hold at least one pod which a term selects. */
-function domainsOf(term: Term, owner: Pod, { placed, namespace }: PodFacts): Set<string> {
-  const domains = new Set<string>();
-  for (const { pod, node } of placed) {
-    const domain = node.metadata.labels?.[term.topologyKey];
-    if (domain !== undefined && selects(term, owner, pod, namespace)) domains.add(domain);
-  }
-  return domains;
-}
-
-/** Whether a term of `owner` means `pod`. Without namespaces and selector it means the owner's namespace. */
-function selects(term: Term, owner: Pod, pod: Pod, namespace: PodFacts['namespace']): boolean {
-  const selector = selectorOf(term.labelSelector as Parameters<typeof selectorOf>[0]);
-  if (selector === undefined || !matchesLabels(selector, pod.metadata.labels ?? {})) return false;
-  const name = pod.metadata.namespace ?? '';
-  if (term.namespaces?.includes(name)) return true;
-  if (term.namespaceSelector) {
-    const namespaces = selectorOf(term.namespaceSelector as Parameters<typeof selectorOf>[0]);
-    return namespaces !== undefined && matchesLabels(namespaces, namespace(name)?.metadata.labels ?? {});
-  }
-  return !term.namespaces?.length && name === owner.metadata.namespace;
+/** Values of a topology key that hold at least one of the pods. */
+function domainsOf(topologyKey: string, pods: readonly PlacedPod[]): ReadonlySet<string> {
+  return new Set(pods.flatMap(({ node }) => node.metadata.labels?.[topologyKey] ?? []));
 }
 
 /** Checks a node against the pod's required terms and against those of the pods that are placed already. */
-export function podAffinityFilter(pod: Pod, facts: PodFacts): (node: Node) => string | undefined {
-  const affinity = pod.spec?.affinity?.podAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
-  const anti = pod.spec?.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
-  const wanted = affinity.map((term) => ({ term, domains: domainsOf(term, pod, facts) }));
-  const unwanted = anti.map((term) => ({ term, domains: domainsOf(term, pod, facts) }));
+export function podAffinityFilter(pod: Pod, facts: PodFacts): (node: Node) => NodeRefusal | undefined {
+  const ready = (term: Term): ReadyTerm => readyTerm(term, pod, facts.namespace);
+  const wanted = (pod.spec?.affinity?.podAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).map(ready);
+  const unwanted = (pod.spec?.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []).map(ready);
+  // one pod must be meant by all terms: two that are meant by one each do not make company
+  const isCompany = (other: Pod): boolean => wanted.every(({ selects }) => selects(other));
+  const company = wanted.length === 0 ? [] : facts.placed.filter((other) => isCompany(other.pod));
+  const together = wanted.map(({ topologyKey }) => ({ topologyKey, domains: domainsOf(topologyKey, company) }));
+  const apart = unwanted.map(({ topologyKey, selects }) => ({
+    topologyKey,
+    domains: domainsOf(
+      topologyKey,
+      facts.placed.filter((other) => selects(other.pod)),
+    ),
+  }));
   const refusing = refusingDomains(pod, facts);
   // the first pod of a group that wants to be together has nobody to go to
-  const isFirst = wanted.every(({ term, domains }) => domains.size === 0 && selects(term, pod, pod, facts.namespace));
+  const isFirst = together.every(({ domains }) => domains.size === 0) && isCompany(pod);
   return (node) => {
     const labels = node.metadata.labels ?? {};
-    const isWanted = wanted.every(({ term, domains }) => {
-      const domain = labels[term.topologyKey];
+    const isTogether = together.every(({ topologyKey, domains }) => {
+      const domain = labels[topologyKey];
       return domain !== undefined && (isFirst || domains.has(domain));
     });
-    if (!isWanted) return "node(s) didn't match pod affinity rules";
-    if (unwanted.some(({ term, domains }) => domains.has(labels[term.topologyKey] ?? ''))) {
-      return "node(s) didn't match pod anti-affinity rules";
-    }
+    if (!isTogether) return { reason: "node(s) didn't match pod affinity rules", isForPods: false };
+    if (apart.some(({ topologyKey, domains }) => domains.has(labels[topologyKey] ?? '')))
+      return { reason: "node(s) didn't match pod anti-affinity rules", isForPods: true };
     const isRefused = refusing.some(([key, domain]) => labels[key] === domain);
-    return isRefused ? "node(s) didn't satisfy existing pods anti-affinity rules" : undefined;
+    return isRefused ? { reason: "node(s) didn't satisfy existing pods anti-affinity rules", isForPods: true } : undefined;
   };
 }
 
@@ -69,58 +74,51 @@ function refusingDomains(pod: Pod, facts: PodFacts): readonly (readonly [string,
   for (const { pod: other, node } of facts.placed) {
     for (const term of other.spec?.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? []) {
       const domain = node.metadata.labels?.[term.topologyKey];
-      if (domain !== undefined && selects(term, other, pod, facts.namespace)) refusing.push([term.topologyKey, domain]);
+      if (domain !== undefined && readyTerm(term, other, facts.namespace).selects(pod)) refusing.push([term.topologyKey, domain]);
     }
   }
   return refusing;
 }
 
-/** Weights of the preferred terms that placing the pod on a node would satisfy, less those it would hurt. */
-export function podPreference(pod: Pod, facts: PodFacts): (node: Node) => number {
-  const weighted = [
-    ...(pod.spec?.affinity?.podAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []),
-    ...(pod.spec?.affinity?.podAntiAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []).map((term) => ({
-      ...term,
-      weight: -term.weight,
-    })),
-  ].map(({ weight, podAffinityTerm: term }) => ({ weight, key: term.topologyKey, domains: domainsOf(term, pod, facts) }));
-  return (node) =>
-    weighted.reduce((sum, { weight, key, domains }) => (domains.has(node.metadata.labels?.[key] ?? '') ? sum + weight : sum), 0);
-}
+/** What a required term of a placed pod is worth to the pods it means. */
+const REQUIRED_WEIGHT = 1;
 
-/** Checks a node against the pod's topology spread constraints that must hold. */
-export function topologySpreadFilter(pod: Pod, facts: PodFacts): (node: Node) => string | undefined {
-  const constraints = (pod.spec?.topologySpreadConstraints ?? []).filter(
-    ({ whenUnsatisfiable }) => whenUnsatisfiable === 'DoNotSchedule',
-  );
-  const counted = constraints.map((constraint) => countDomains(constraint, pod, facts));
-  return (node) => {
-    for (const { constraint, counts, isSelf } of counted) {
-      const domain = node.metadata.labels?.[constraint.topologyKey];
-      if (domain === undefined) return "node(s) didn't match pod topology spread constraints (missing required label)";
-      const least = Math.min(...counts.values());
-      const count = (counts.get(domain) ?? 0) + (isSelf ? 1 : 0);
-      if (count - least > constraint.maxSkew) return "node(s) didn't match pod topology spread constraints";
-    }
-    return undefined;
+/**
+ * Weights of the preferred terms that placing the pod on a node would satisfy, its own and those of placed pods, less those
+ * it would hurt; once for each pod that is met. Undefined when nobody prefers anything.
+ */
+export function podPreference(pod: Pod, facts: PodFacts): ((node: Node) => number) | undefined {
+  const worth = new Map<string, Map<string, number>>();
+  const add = ({ topologyKey }: ReadyTerm, weight: number, node: Node): void => {
+    const domain = node.metadata.labels?.[topologyKey];
+    if (domain === undefined) return;
+    const byDomain = worth.get(topologyKey) ?? new Map<string, number>();
+    byDomain.set(domain, (byDomain.get(domain) ?? 0) + weight);
+    worth.set(topologyKey, byDomain);
   };
+  const own = preferencesOf(pod, facts);
+  for (const { pod: other, node } of facts.placed) {
+    for (const { term, weight } of own) if (term.selects(other)) add(term, weight, node);
+    if (other.spec?.affinity === undefined) continue;
+    const required = other.spec.affinity.podAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
+    const theirs = [
+      ...preferencesOf(other, facts),
+      ...required.map((term) => ({ term: readyTerm(term, other, facts.namespace), weight: REQUIRED_WEIGHT })),
+    ];
+    for (const { term, weight } of theirs) if (term.selects(pod)) add(term, weight, node);
+  }
+  if (worth.size === 0) return undefined;
+  return ({ metadata }) =>
+    [...worth].reduce((sum, [key, byDomain]) => sum + (byDomain.get(metadata.labels?.[key] ?? '') ?? 0), 0);
 }
 
-function countDomains(constraint: core.TopologySpreadConstraint, pod: Pod, { nodes, placed }: PodFacts) {
-  const selector = selectorOf(constraint.labelSelector as Parameters<typeof selectorOf>[0]) ?? [];
-  const isSelected = (other: Pod): boolean =>
-    other.metadata.namespace === pod.metadata.namespace &&
-    other.metadata.deletionTimestamp === undefined &&
-    matchesLabels(selector, other.metadata.labels ?? {});
-  const counts = new Map<string, number>();
-  for (const node of nodes) {
-    const domain = node.metadata.labels?.[constraint.topologyKey];
-    if (domain !== undefined && matchesNodeAffinity(pod, node)) counts.set(domain, 0);
-  }
-  for (const { pod: other, node } of placed) {
-    const domain = node.metadata.labels?.[constraint.topologyKey] ?? '';
-    const count = counts.get(domain);
-    if (count !== undefined && isSelected(other)) counts.set(domain, count + 1);
-  }
-  return { constraint, counts, isSelf: matchesLabels(selector, pod.metadata.labels ?? {}) };
+function preferencesOf(owner: Pod, { namespace }: PodFacts) {
+  const { podAffinity, podAntiAffinity } = owner.spec?.affinity ?? {};
+  const together = podAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? [];
+  const apart = podAntiAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? [];
+  const ready = (sign: 1 | -1) => (weighted: core.WeightedPodAffinityTerm) => ({
+    term: readyTerm(weighted.podAffinityTerm, owner, namespace),
+    weight: sign * weighted.weight,
+  });
+  return [...together.map(ready(1)), ...apart.map(ready(-1))];
 }

@@ -15,6 +15,7 @@ import {
   PersistentVolumeClaimKind,
   PersistentVolumeKind,
   type Pod,
+  type PodDisruptionBudget,
   PodKind,
   type StorageClass,
   type VolumeSnapshot,
@@ -23,17 +24,25 @@ import {
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { explainScheduling, type SchedulingFacts } from './explain-scheduling.ts';
-import { planPreemption, type Preemption } from './plan-preemption.ts';
-import type { PlacedPod } from './pod-affinity.ts';
+import { isMakingRoom, planPreemption, type Preemption } from './plan-preemption.ts';
+import type { PlacedPod } from './pod-facts.ts';
 import { provisionerAnnotations, SELECTED_NODE } from '../persistent-volume/claim-annotations.ts';
 import { type DelayedClaim, isReachable, volumesOf } from './pod-volumes.ts';
 import { isFinished } from './resources.ts';
+import { isSaid, type Wait, waitingStatus } from './waiting-status.ts';
 
 export const SCHEDULER_NAME = 'default-scheduler';
 export const BY_STORAGE_CLASS = 'scheduler/storage-class';
+export const BY_WAITING = 'scheduler/waiting';
 
 /** Even when no change of the cluster brings a pod back, it is tried again this often. */
 const RETRY_MS = 60_000;
+
+const GATED: Wait = {
+  reason: 'SchedulingGated',
+  message: 'Scheduling is blocked due to non-empty scheduling gates',
+  isHopeless: false,
+};
 
 interface Binding extends KubeObject {
   target: { apiVersion: string; kind: string; name: string };
@@ -50,6 +59,7 @@ export interface SchedulerDeps {
   readonly claims: Lister<PersistentVolumeClaim>;
   readonly volumes: Lister<PersistentVolume>;
   readonly storageClasses: Lister<StorageClass>;
+  readonly budgets: Lister<PodDisruptionBudget>;
   readonly snapshots: Lister<VolumeSnapshot>;
   readonly snapshotContents: Lister<VolumeSnapshotContent>;
 }
@@ -78,7 +88,7 @@ export class SchedulerReconciler implements Reconciler {
     }
     if (this.assumed.get(keyString(key))?.pod.metadata.uid === pod.metadata.uid) return done;
     if (hasGates(pod)) {
-      await this.refuse(pod, 'SchedulingGated', 'Scheduling is blocked due to non-empty scheduling gates', signal);
+      await this.refuse(pod, GATED, signal);
       return done;
     }
     const facts = this.facts(pod);
@@ -89,7 +99,9 @@ export class SchedulerReconciler implements Reconciler {
     if (best === undefined) {
       const preemption = planPreemption(pod, facts, refusals);
       if (preemption) await this.preempt(pod, preemption, signal);
-      if (await this.refuse(pod, 'Unschedulable', message, signal)) this.deps.events.warning(pod, 'FailedScheduling', message);
+      const isHopeless = preemption === undefined && !isMakingRoom(pod, facts);
+      const wait = { reason: 'Unschedulable', message, isHopeless } as const;
+      if (await this.refuse(pod, wait, signal)) this.deps.events.warning(pod, 'FailedScheduling', message);
       return after(RETRY_MS);
     }
     if (facts.volumes.delayed.length > 0) {
@@ -101,16 +113,22 @@ export class SchedulerReconciler implements Reconciler {
   }
 
   private facts(pod: Pod): SchedulingFacts {
-    const { nodes, pods, namespaces, claims, volumes, storageClasses } = this.deps;
+    const { nodes, pods, namespaces, claims, volumes, storageClasses, budgets } = this.deps;
+    const nodeNamed = (name: string | undefined): Node | undefined => (name ? nodes.get({ namespace: '', name }) : undefined);
     const placed: PlacedPod[] = [];
     for (const other of pods.list()) {
-      const nodeName = other.spec?.nodeName || this.assumed.get(keyString(keyParts(other)))?.node;
-      const node = nodeName === undefined ? undefined : nodes.get({ namespace: '', name: nodeName });
+      const node = nodeNamed(other.spec?.nodeName || this.assumedNode(other));
       if (node && !isFinished(other)) placed.push({ pod: other, node });
     }
+    const nominated = pods.byIndex(BY_WAITING, 'yes').flatMap((other): PlacedPod[] => {
+      const node = this.assumedNode(other) === undefined ? nodeNamed(other.status?.nominatedNodeName) : undefined;
+      return node ? [{ pod: other, node }] : [];
+    });
     return {
       nodes: nodes.list(),
       placed,
+      nominated,
+      budgets: budgets.list(),
       namespace: (name) => namespaces.get({ namespace: '', name }),
       volumes: volumesOf(pod, {
         claim: (namespace, name) => claims.get({ namespace, name }),
@@ -122,6 +140,11 @@ export class SchedulerReconciler implements Reconciler {
           volumes.byIndex(BY_STORAGE_CLASS, name).filter((volume) => volume.status?.phase === 'Available'),
       }),
     };
+  }
+
+  private assumedNode(pod: Pod): string | undefined {
+    const assumed = this.assumed.get(keyString(keyParts(pod)));
+    return assumed?.pod.metadata.uid === pod.metadata.uid ? assumed?.node : undefined;
   }
 
   /** Tells the provisioner, or the claim binder, where the volumes are needed. The pod follows when they are bound. */
@@ -190,21 +213,12 @@ export class SchedulerReconciler implements Reconciler {
     }
   }
 
-  /** Writes why the pod waits. Returns false when the pod says so already. */
-  private async refuse(pod: Pod, reason: string, message: string, signal: AbortSignal): Promise<boolean> {
-    const conditions = pod.status?.conditions ?? [];
-    const current = conditions.find(({ type }) => type === 'PodScheduled');
-    if (current?.status === 'False' && current.reason === reason && current.message === message) return false;
-    const now = formatTime(this.deps.clock.now());
-    const lastTransitionTime = current?.status === 'False' ? (current.lastTransitionTime ?? now) : now;
-    const condition = { type: 'PodScheduled', status: 'False', reason, message, lastTransitionTime };
-    const status = {
-      ...pod.status,
-      phase: 'Pending',
-      conditions: [...conditions.filter(({ type }) => type !== 'PodScheduled'), condition],
-    };
+  /** Writes why the pod waits. Returns false when the pod said so before. */
+  private async refuse(pod: Pod, wait: Wait, signal: AbortSignal): Promise<boolean> {
+    const status = waitingStatus(pod, wait, this.deps.clock.now());
+    if (status === undefined) return false;
     await this.deps.client.update(PodKind, { ...pod, status }, { subresource: 'status', signal });
-    return true;
+    return !isSaid(pod, wait);
   }
 }
 

@@ -1,4 +1,11 @@
-import { PersistentVolumeClaimKind, PersistentVolumeKind, type Pod, PodKind, PriorityClassKind } from '@slipway/api';
+import {
+  PersistentVolumeClaimKind,
+  PersistentVolumeKind,
+  type Pod,
+  PodDisruptionBudgetKind,
+  PodKind,
+  PriorityClassKind,
+} from '@slipway/api';
 import {
   type Built,
   built,
@@ -16,6 +23,7 @@ import {
 import { afterEach, describe, expect, it } from 'vitest';
 import { nodeLifecycleController } from '../node-lifecycle/index.ts';
 import { schedulerController } from './index.ts';
+import { podRequests } from './resources.ts';
 import { needsNode } from './scheduler-reconciler.ts';
 
 let world: TestWorld;
@@ -243,6 +251,104 @@ describe('scheduler', () => {
     expect((await scheduled('a/web'))?.message).toContain('pod has unbound immediate PersistentVolumeClaims');
   });
 
+  it.each([
+    [
+      'avoids a taint that only prefers, as seed clusters have it on nodes for guests',
+      { spec: { taints: [{ key: 'virtualization', value: 'true', effect: 'PreferNoSchedule' }] } },
+      {},
+      'node2',
+    ],
+    [
+      'does not avoid it with a toleration',
+      { spec: { taints: [{ key: 'virtualization', value: 'true', effect: 'PreferNoSchedule' }] } },
+      { tolerations: [{ key: 'virtualization', operator: 'Equal', value: 'true', effect: 'PreferNoSchedule' }] },
+      'node1',
+    ],
+    [
+      'follows a preferred affinity to a fuller node',
+      { status: { allocatable: { cpu: '2', memory: '2Gi', pods: '9' } } },
+      {
+        affinity: {
+          nodeAffinity: {
+            preferredDuringSchedulingIgnoredDuringExecution: [
+              { weight: 10, preference: { matchFields: [{ key: 'metadata.name', operator: 'In', values: ['node1'] }] } },
+            ],
+          },
+        },
+      },
+      'node1',
+    ],
+  ])('%s', async (_, first, spec, expected) => {
+    await schedule(node('node1', first), node('node2'), pod('a/web', { spec: { ...asking({ memory: '1Gi' }), ...spec } }));
+    expect(await nodeOf('a/web')).toBe(expected);
+  });
+
+  it('spreads pods as well as it can where it need not', async () => {
+    const labels = { app: 'web' };
+    const spread = {
+      topologySpreadConstraints: [
+        {
+          ...{ maxSkew: 1, topologyKey: 'kubernetes.io/hostname', whenUnsatisfiable: 'ScheduleAnyway' },
+          labelSelector: { matchLabels: labels },
+        },
+      ],
+    };
+    const small = { status: { allocatable: { cpu: '1', memory: '2Gi', pods: '9' } } };
+    const one = pod('a/one', { metadata: { name: 'one', namespace: 'a', labels }, spec: { nodeName: 'node1' } });
+    await schedule(node('node1'), node('node2', small), one, pod('a/two', { spec: { ...asking({ cpu: '500m' }), ...spread } }));
+    expect(await nodeOf('a/two')).toBe('node2');
+  });
+
+  it('lets a constraint without a selector count nothing', async () => {
+    const spread = {
+      topologySpreadConstraints: [{ maxSkew: 1, topologyKey: 'kubernetes.io/hostname', whenUnsatisfiable: 'DoNotSchedule' }],
+    };
+    await schedule(
+      node('node1'),
+      node('node2', { spec: { unschedulable: true } }),
+      ...['one', 'two', 'three'].map((name) => pod(`a/${name}`, { spec: { ...spread, nodeName: 'node1' } })),
+      pod('a/four', { spec: spread }),
+    );
+    expect(await nodeOf('a/four')).toBe('node1');
+  });
+
+  it('comes back to a pod when the company that it waits for has come', async () => {
+    const labels = { app: 'web' };
+    const term = { labelSelector: { matchLabels: labels }, topologyKey: 'kubernetes.io/hostname' };
+    const together = { affinity: { podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [term] } } };
+    await schedule(node('node1'), pod('a/friend', { spec: together }));
+    expect((await scheduled('a/friend'))?.message).toContain("1 node(s) didn't match pod affinity rules");
+    await world.with(pod('a/web', { metadata: { name: 'web', namespace: 'a', labels } }));
+    await world.settle();
+    expect(await nodeOf('a/friend')).toBe('node1');
+  });
+
+  it('gives a port of a node to one pod', async () => {
+    const serving = (hostIP: string) => ({
+      containers: [{ name: 'main', image: 'x', ports: [{ containerPort: 80, hostPort: 8080, hostIP }] }],
+    });
+    await schedule(
+      node('node1'),
+      pod('a/one', { spec: { ...serving(''), nodeName: 'node1' } }),
+      pod('a/two', { spec: serving('') }),
+    );
+    expect((await scheduled('a/two'))?.message).toContain("1 node(s) didn't have free ports for the requested pod ports");
+  });
+
+  it('counts an init container that goes on with those after it', () => {
+    const asks = (name: string, cpu: string, restartPolicy?: string) => ({
+      ...{ name, image: 'x', resources: { requests: { cpu } } },
+      ...(restartPolicy && { restartPolicy }),
+    });
+    const { object } = pod('a/web', {
+      spec: {
+        initContainers: [asks('first', '3'), asks('beside', '1', 'Always'), asks('last', '2500m')],
+        containers: [asks('main', '2')],
+      },
+    });
+    expect(podRequests(object).get('cpu')).toBe(3500);
+  });
+
   it('waits for gates', async () => {
     const gated = pod('a/gated', { spec: { schedulingGates: [{ name: 'g' }] } });
     world = await testWorld({ api: 'memory', controllers: [schedulerController, nodeLifecycleController] }).with(
@@ -282,5 +388,56 @@ describe('preemption', () => {
     await world.settle();
     expect((await world.get(PodKind, 'a/one')).metadata.deletionTimestamp).toBeUndefined();
     expect(await nodeOf('a/two')).toBeUndefined();
+  });
+
+  it('spares pods whose budget needs them, where others are in the way too', async () => {
+    await schedule(node('node1'), node('node2'), ...classes);
+    const placed = (name: string, where: string, labels: Record<string, string>) =>
+      pod(`a/${name}`, {
+        metadata: { name, namespace: 'a', labels },
+        spec: { ...asking({ cpu: '3' }), priorityClassName: 'p0', nodeName: where },
+        status: { phase: 'Running' },
+      });
+    await world.with(
+      placed('needed', 'node1', { app: 'db' }),
+      placed('spare', 'node2', { app: 'web' }),
+      built(PodDisruptionBudgetKind, 'a/db', {
+        ...{ spec: { minAvailable: 1, selector: { matchLabels: { app: 'db' } } }, status: { disruptionsAllowed: 0 } },
+      }),
+    );
+    await world.with(sized('high', 10, '3'));
+    await world.settle();
+    expect((await world.get(PodKind, 'a/needed')).metadata.deletionTimestamp).toBeUndefined();
+    expect((await world.get(PodKind, 'a/high')).status?.nominatedNodeName).toBe('node2');
+  });
+
+  it('ends nobody for a pod whose class says so, and says that', async () => {
+    const meek = built(PriorityClassKind, 'meek', { value: 10, preemptionPolicy: 'Never' });
+    await schedule(node('node1'), ...classes, meek);
+    await world.with(sized('low', 0, '3'));
+    await world.settle();
+    await world.with(pod('a/patient', { spec: { ...asking({ cpu: '3' }), priorityClassName: 'meek' } }));
+    await world.settle();
+    expect((await world.get(PodKind, 'a/low')).metadata.deletionTimestamp).toBeUndefined();
+    expect((await scheduled('a/patient'))?.message).toBe(
+      '0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never.',
+    );
+  });
+
+  it('gives the nomination up when the room went to somebody more important', async () => {
+    await schedule(node('node1'), ...classes);
+    await world.with(sized('low', 0, '3'));
+    await world.settle();
+    await world.with(sized('middle', 5, '3'));
+    await world.settle();
+    expect((await world.get(PodKind, 'a/middle')).status?.nominatedNodeName).toBe('node1');
+    await world.with(sized('high', 10, '3'));
+    await world.settle();
+    await world.client.delete(PodKind, { namespace: 'a', name: 'low' }, { gracePeriodSeconds: 0 });
+    await world.settle();
+    expect(await nodeOf('a/high')).toBe('node1');
+    await world.advance(60_000);
+    const middle = await world.get(PodKind, 'a/middle');
+    expect([middle.spec?.nodeName, middle.status?.nominatedNodeName]).toEqual([undefined, undefined]);
   });
 });
