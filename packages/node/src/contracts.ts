@@ -159,10 +159,15 @@ export interface VolumeManager {
 export interface OfferedDisk {
   /** Volume name of the VMI spec. */
   readonly name: string;
-  /** `shared`: the target opens the same file; `copied`: its content is sent; `remade`: read-only, made anew from the VMI. */
-  readonly transfer: 'shared' | 'copied' | 'remade';
+  /**
+   * `shared`: the target opens the same file; `copied`: its content is sent; `remade`: read-only, made anew from the VMI;
+   * `state`: no disk but a directory of the firmware, whose content travels with the guest (see `prepareFiles`).
+   */
+  readonly transfer: 'shared' | 'copied' | 'remade' | 'state';
   /** Size that the guest sees. */
   readonly virtualSizeBytes: number;
+  /** What it takes of the source's storage, which is what the target needs. */
+  readonly allocatedBytes?: number;
   readonly claimName?: string;
 }
 
@@ -172,7 +177,7 @@ export interface MovingVolumes {
   offer(vmi: VirtualMachineInstance, podUid: string, signal: AbortSignal): Promise<readonly OfferedDisk[]>;
   /**
    * At the target: a file for each offered disk, which counts for nothing yet. A copied one has the offered size and is empty;
-   * a shared one still belongs to the source's pod.
+   * a shared one still belongs to the source's pod. From then on `prepareFiles` finds what firmware keeps.
    */
   receive(
     vmi: VirtualMachineInstance,

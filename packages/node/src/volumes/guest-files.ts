@@ -5,13 +5,15 @@ import type { ConfigDisk } from '@slipway/virt';
 import type { PreparedFiles, Sandbox } from '../contracts.ts';
 import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
 import type { ImageStore } from './image-store.ts';
+import { incomingFiles } from './moving/moving-records.ts';
+import { readMark } from './moving/received-disk.ts';
 import { exists as isThere } from './volume-files.ts';
 import { VolumeError } from './volume-error.ts';
 import type { VolumeRecord } from './volume-record.ts';
 import type { VolumeStore } from './volume-store.ts';
 
 /** Volume of a launcher pod that keeps EFI variables and TPM state. */
-const STATE_VOLUME = 'vm-state';
+export const STATE_VOLUME = 'vm-state';
 const SLIC_FILE = 'slic.bin';
 /** Names in a shared directory: keys of ConfigMaps and Secrets, which become file names. */
 const KEY = /^[-._a-zA-Z0-9]{1,253}$/;
@@ -26,6 +28,15 @@ export interface GuestFilesDeps extends ConfigDiskDeps {
     name: string,
     signal: AbortSignal,
   ) => Promise<{ readonly claim: PersistentVolumeClaim; readonly volumeUid: string; readonly record: VolumeRecord }>;
+  /** The volume of a claim that comes to this pod from another node and has not been accepted yet. */
+  readonly arriving: (
+    namespace: string,
+    name: string,
+    podUid: string,
+    signal: AbortSignal,
+  ) => Promise<{ readonly volumeUid: string } | undefined>;
+  /** Where that is, which nobody may have made. */
+  readonly ownDirectory: (podUid: string, name: string) => string;
   /** Directory of one volume of the pod, which only root can change and only the sandbox look into. */
   readonly directory: (podUid: string, name: string, sandbox: Sandbox) => Promise<string>;
 }
@@ -55,7 +66,7 @@ export async function prepareGuestFiles(
   for (const volume of vmi.spec.volumes ?? []) {
     if (isShared(vmi, volume.name)) shares.push({ name: volume.name, path: await shareOf(deps, guest, volume, signal) });
   }
-  const stateClaim = pod.spec?.volumes?.find(({ name }) => name === STATE_VOLUME)?.persistentVolumeClaim?.claimName;
+  const stateClaim = await stateClaimOf(pod, deps.ownDirectory(guest.podUid, STATE_VOLUME));
   const kernelBoot = await bootFiles(deps, guest, signal);
   const slic = await slicTable(deps, guest, signal);
   return {
@@ -64,6 +75,12 @@ export async function prepareGuestFiles(
     ...(kernelBoot && { kernelBoot }),
     ...(slic !== undefined && { acpiTables: { slic } }),
   };
+}
+
+/** The claim that keeps what the pod's firmware writes: the pod names it, or its content came with the guest. */
+export async function stateClaimOf({ spec }: Pod, directory: string): Promise<string | undefined> {
+  const named = spec?.volumes?.find(({ name }) => name === STATE_VOLUME)?.persistentVolumeClaim?.claimName;
+  return named ?? (await readMark(directory))?.claim?.claimName;
 }
 
 async function shareOf(deps: GuestFilesDeps, guest: Guest, volume: kubevirt.Volume, signal: AbortSignal): Promise<string> {
@@ -101,12 +118,14 @@ async function writeShare({ files }: ConfigDisk, directory: string, { uid }: San
 }
 
 async function claimFiles(
-  { claim, store, isPodGone }: GuestFilesDeps,
+  { claim, arriving, store, isPodGone }: GuestFilesDeps,
   { vmi, podUid, sandbox }: Guest,
   claimName: string,
   signal: AbortSignal,
 ): Promise<string> {
   const { namespace = '', name } = vmi.metadata;
+  const incoming = await arriving(namespace, claimName, podUid, signal);
+  if (incoming !== undefined) return incomingFiles(store, incoming.volumeUid, { podUid, uid: sandbox.uid });
   const { volumeUid, claim: found } = await claim(namespace, claimName, signal);
   if (found.spec?.volumeMode === 'Block')
     throw new VolumeError(

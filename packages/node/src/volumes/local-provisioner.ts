@@ -45,6 +45,8 @@ export interface ProvisionerDeps {
   readonly nodeName: string;
   readonly store: VolumeStore;
   readonly live: GrowingDisks;
+  /** Told of what counts the promises of this node's pools. */
+  readonly onRoom?: (room: PoolRoom) => void;
 }
 
 interface ReconcilerDeps extends ProvisionerDeps {
@@ -96,6 +98,7 @@ class ProvisionReconciler implements Reconciler {
     const isClaimed = (uid: string): boolean =>
       claims.list().some(({ metadata: { uid: claim = '' } }) => claim === uid || sharedVolumeUid(claim) === uid);
     this.room = new PoolRoom({ nodeName, pools: store.pools, volumes: () => volumes.list(), isClaimed });
+    deps.onRoom?.(this.room);
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Result> {

@@ -8,6 +8,7 @@ import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
 import { claimAccess, multiAttach } from './claim-access.ts';
 import { type FilledVolume, filledVolume } from './filled-volume.ts';
 import type { ImageStore } from './image-store.ts';
+import { receivedDisk } from './moving/received-disk.ts';
 import { bytesOf } from './provision-plan.ts';
 import { VolumeError } from './volume-error.ts';
 import { exists, sandboxDirectory } from './volume-files.ts';
@@ -38,6 +39,8 @@ export async function prepareDisk(
   place: DiskPlace,
   signal: AbortSignal,
 ): Promise<PreparedDisk | undefined> {
+  const received = await receivedDisk(place.directory);
+  if (received !== undefined) return received; // came from another node with the guest
   const buildConfig = configDiskBuilder(volume);
   if (buildConfig !== undefined) return configDisk(deps, writeIso(await buildConfig(place.vmi, volume, deps, signal)), place);
   const { persistentVolumeClaim, dataVolume, containerDisk, emptyDisk, ephemeral } = volume;
@@ -136,8 +139,11 @@ async function ephemeralDisk(deps: DiskDeps, claimName: string, place: DiskPlace
 }
 
 /** A link to a file is on the file system of the file. */
-const directoryNear = (store: VolumeStore, volumeUid: string, { podUid, directory, sandbox }: DiskPlace): Promise<string> =>
-  sandboxDirectory(store.podDirectory(volumeUid, podUid), basename(directory), sandbox);
+export const directoryNear = (
+  store: VolumeStore,
+  volumeUid: string,
+  { podUid, directory, sandbox }: DiskPlace,
+): Promise<string> => sandboxDirectory(store.podDirectory(volumeUid, podUid), basename(directory), sandbox);
 
 async function imageDisk(
   deps: DiskDeps,
@@ -203,7 +209,8 @@ function padded(bytes: Uint8Array): Uint8Array {
 const diskOf = ({ spec }: VirtualMachineInstance, { name }: kubevirt.Volume): kubevirt.Disk | undefined =>
   spec.domain.devices.disks?.find((disk) => disk.name === name);
 
-const claimFacts = ({ metadata, spec }: PersistentVolumeClaim): NonNullable<PreparedVolume['claim']> => ({
+/** What the VMI's status says of a claim. Pure. */
+export const claimFacts = ({ metadata, spec }: PersistentVolumeClaim): NonNullable<PreparedVolume['claim']> => ({
   claimName: metadata.name ?? '',
   volumeMode: spec?.volumeMode ?? 'Filesystem',
   accessModes: spec?.accessModes ?? [],

@@ -115,7 +115,8 @@ function complaintAbout(
 const OVERCOMMIT_PARAMETER = 'overcommit';
 const OVERCOMMIT = /^\d{1,4}(\.\d{1,3})?$/;
 
-function overcommitOf(storageClass: StorageClass | undefined): { readonly overcommit?: number } {
+/** How often volumes of the class may promise their file system. Pure. */
+export function overcommitOf(storageClass: StorageClass | undefined): { readonly overcommit?: number } {
   const text = storageClass?.parameters?.[OVERCOMMIT_PARAMETER];
   return text !== undefined && OVERCOMMIT.test(text) ? { overcommit: Number(text) } : {};
 }

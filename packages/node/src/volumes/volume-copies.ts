@@ -10,7 +10,7 @@ import { settleVolume } from './settle-volume.ts';
 import { type LiveDisks, pivotGuest, snapshotDirectory } from './snapshot-volume.ts';
 import { VolumeError } from './volume-error.ts';
 import { exists, makeDirectory, makeHole, resizeRaw } from './volume-files.ts';
-import { DISK_NAME, FILES_DIRECTORY, type VolumeRecord } from './volume-record.ts';
+import { DISK_NAME, filesName, FILES_DIRECTORY, type VolumeRecord } from './volume-record.ts';
 import { nameOf } from './writers.ts';
 
 export interface VolumeCopiesDeps {
@@ -55,7 +55,7 @@ export class VolumeCopies {
       if ((await read(volumeUid)) !== undefined) return 'overlay';
       const volume = await this.settledSource(sourceUid, sizeBytes);
       await makeDirectory(directory(volumeUid), 0o700);
-      await this.copyFiles(sourceUid, volumeUid, signal);
+      await this.copyFiles(sourceUid, volume.record, volumeUid, signal);
       if (await this.reflink(sourceUid, volume.record, volumeUid, sizeBytes)) return 'reflink';
       const chain = await layers(sourceUid).freeze(volume);
       await layers(volumeUid).makeOverlay(directory(volumeUid), chain, sizeBytes, signal);
@@ -76,7 +76,7 @@ export class VolumeCopies {
       if ((await read(volumeUid)) !== undefined) return undefined;
       const volume = await this.settledSource(sourceUid, sizeBytes);
       await makeDirectory(to, 0o700);
-      await this.copyFiles(sourceUid, volumeUid, signal);
+      await this.copyFiles(sourceUid, volume.record, volumeUid, signal);
       const frozen = await layers(sourceUid).freeze(volume);
       await makeDirectory(from, 0o700);
       await layers(sourceUid).linkAll(frozen, from);
@@ -145,24 +145,25 @@ export class VolumeCopies {
   /** True for a claim that is used as a file system: its disk is empty, its files are few and copied one by one. */
   private async snapshotOfFiles(
     volumeUid: string,
-    { virtualSizeBytes }: VolumeRecord,
+    source: VolumeRecord,
     snapshotUid: string,
     signal: AbortSignal,
   ): Promise<boolean> {
     const { directory, write } = this.deps;
-    if (!(await exists(join(directory(volumeUid), FILES_DIRECTORY)))) return false;
+    if (!(await exists(join(directory(volumeUid), filesName(source))))) return false;
+    const { virtualSizeBytes } = source;
     await rm(directory(snapshotUid), { recursive: true, force: true }); // half of an earlier attempt
     await makeDirectory(directory(snapshotUid), 0o700);
     await makeHole(join(directory(snapshotUid), DISK_NAME), virtualSizeBytes);
-    await this.copyFiles(volumeUid, snapshotUid, signal);
+    await this.copyFiles(volumeUid, source, snapshotUid, signal);
     await write(snapshotUid, { format: 'raw', virtualSizeBytes, chain: [], state: 'ready' });
     return true;
   }
 
   /** With the rights of the user that owns the tree: it may be in use, and its names are not trusted. */
-  private async copyFiles(fromUid: string, toUid: string, signal: AbortSignal): Promise<void> {
+  private async copyFiles(fromUid: string, source: VolumeRecord, toUid: string, signal: AbortSignal): Promise<void> {
     const [from, to] = [this.deps.directory(fromUid), this.deps.directory(toUid)];
-    const tree = join(from, FILES_DIRECTORY);
+    const tree = join(from, filesName(source));
     if (!(await exists(tree))) return;
     const { uid } = await lstat(tree);
     const before = await lstat(from);

@@ -5,7 +5,16 @@ import { type kubevirt, type Pod, PodKind, type VirtualMachineInstance } from '@
 import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import { isHotpluggable } from '@slipway/virt';
-import type { NodeConfig, PodRunner, PreparedFiles, PreparedVolume, Sandbox, SavedState, VolumeManager } from '../contracts.ts';
+import type {
+  MovingVolumes,
+  NodeConfig,
+  PodRunner,
+  PreparedFiles,
+  PreparedVolume,
+  Sandbox,
+  SavedState,
+  VolumeManager,
+} from '../contracts.ts';
 import { type PodClaims, podClaims } from './attach-claims.ts';
 import type { ConfigDiskDeps } from './config-disks.ts';
 import { ExportPodRunner } from './export-pod-runner.ts';
@@ -17,6 +26,8 @@ import { localProvisioner, localReclaimer } from './local-provisioner.ts';
 import { volumeUidOf } from './local-volume.ts';
 import { MoverLauncher } from './mover-launcher.ts';
 import { boundVolume, MoverPodRunner } from './mover-pod-runner.ts';
+import { LocalMovingVolumes } from './moving/moving-volumes.ts';
+import type { PoolRoom } from './pools/pool-room.ts';
 import { poolReporter } from './pools/pool-reporter.ts';
 import { PoolSet } from './pools/pool-set.ts';
 import { prepareDisk } from './prepare-disk.ts';
@@ -56,6 +67,7 @@ const VOLUME_NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 export interface NodeVolumes {
   readonly manager: VolumeManager;
+  readonly moving: MovingVolumes;
   /** Runners of the data mover images, and of exporters. */
   readonly podRunners: readonly PodRunner[];
   readonly exporter: ExportPodRunner;
@@ -84,13 +96,13 @@ export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
   const launcher = new MoverLauncher({ stateDir, program: deps.moverProgram, uidBase: config.uidBase + MOVER_UID_OFFSET, clock });
   const images = new ImageStore({ stateDir, launcher, client, allowedAddresses: deps.allowedImportAddresses });
   const pods = deps.informers.for(PodKind);
-  const isPodGone = (podUid: string): boolean =>
-    pods.hasSynced && !pods.lister.list().some(({ metadata }) => metadata.uid === podUid);
+  const podOf = (podUid: string): Pod | undefined => pods.lister.list().find(({ metadata }) => metadata.uid === podUid);
+  const isPodGone = (podUid: string): boolean => pods.hasSynced && podOf(podUid) === undefined;
   const shared = { client, launcher, store, clock, random, log, isPodGone, allowedAddresses: deps.allowedImportAddresses };
   const exporter = new ExportPodRunner({ client, launcher, store, clock, log, isPodGone });
   const uploads = new UploadIntakes();
   const uploadRunner = new MoverPodRunner(UPLOAD_IMAGE, { ...shared, uploads });
-  const manager = new LocalVolumeManager({ ...deps, store, launcher, images, isPodGone });
+  const manager = new LocalVolumeManager({ ...deps, store, launcher, images, isPodGone, pod: podOf });
   return {
     exporter,
     uploads,
@@ -100,6 +112,7 @@ export function nodeVolumes(deps: VolumeManagerDeps): NodeVolumes {
       return pools.diskDirectories();
     },
     manager,
+    moving: manager.moving,
     podRunners: [...MOVER_IMAGES.map((image) => new MoverPodRunner(image, shared)), uploadRunner, exporter],
     logTail: (podUid) => launcher.logTail(checkedUid(podUid)),
   };
@@ -110,22 +123,34 @@ interface ManagerDeps extends VolumeManagerDeps {
   readonly launcher: MoverLauncher;
   readonly images: ImageStore;
   readonly isPodGone: (podUid: string) => boolean;
+  readonly pod: (podUid: string) => Pod | undefined;
 }
 
 class LocalVolumeManager implements VolumeManager {
   private readonly deps: ManagerDeps;
+  readonly moving: MovingVolumes;
   private readonly podRoot: string;
   private opening: Promise<void> | undefined;
+  private room: PoolRoom | undefined;
 
   constructor(deps: ManagerDeps) {
     this.deps = deps;
     this.podRoot = join(deps.config.stateDir, 'podvolumes');
+    this.moving = new LocalMovingVolumes({
+      ...deps,
+      nodeName: deps.config.nodeName,
+      open: () => this.open(),
+      ownDirectory: (podUid, name) => this.ownDirectory(podUid, name),
+      directory: (podUid, name, sandbox) => this.volumeDirectory(join(this.podRoot, podUid), name, sandbox),
+      room: () => this.room,
+    });
   }
 
   async run(signal: AbortSignal): Promise<void> {
     await this.open();
     const { client, clock, random, log, config, store } = this.deps;
-    const provisioner = { nodeName: config.nodeName, store, live: this.liveDisks() };
+    const onRoom = (room: PoolRoom): void => void (this.room = room);
+    const provisioner = { nodeName: config.nodeName, store, live: this.liveDisks(), onRoom };
     const manager = new ControllerManager({
       clientFor: () => client,
       host: config.nodeName,
@@ -192,7 +217,9 @@ class LocalVolumeManager implements VolumeManager {
       return this.volumeDirectory(join(this.podRoot, checkedUid(podUid)), name, owner);
     };
     const claim: GuestFilesDeps['claim'] = (namespace, name, aborting) => filledVolume(this.deps, { namespace, name }, aborting);
-    return prepareGuestFiles({ ...this.deps, directory, claim }, vmi, pod, sandbox, signal);
+    const arriving: GuestFilesDeps['arriving'] = (...args) => this.arrivingClaim(...args);
+    const ownDirectory: GuestFilesDeps['ownDirectory'] = (...args) => this.ownDirectory(...args);
+    return prepareGuestFiles({ ...this.deps, directory, ownDirectory, claim, arriving }, vmi, pod, sandbox, signal);
   }
 
   async plug(
@@ -259,8 +286,26 @@ class LocalVolumeManager implements VolumeManager {
   async release(podUid: string): Promise<void> {
     await this.open();
     const { store } = this.deps;
+    await this.moving.discard(podUid); // it may have waited for a guest that never came
     for (const volumeUid of await store.list()) await store.detach(volumeUid, podUid);
     for (const root of await store.podDirectories(podUid)) await rm(root, { recursive: true, force: true });
+  }
+
+  private async arrivingClaim(
+    namespace: string,
+    name: string,
+    podUid: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly volumeUid: string } | undefined> {
+    const { client, store } = this.deps;
+    const volumeUid = volumeUidOf((await boundVolume(client, { namespace, name }, signal)).volume);
+    const record = await store.read(volumeUid);
+    return record?.incoming?.podUid === podUid || record?.heir?.podUid === podUid ? { volumeUid } : undefined;
+  }
+
+  private ownDirectory(podUid: string, name: string): string {
+    if (!VOLUME_NAME.test(name)) throw new VolumeError('FailedMount', `Volume name "${name}" is not a DNS label`);
+    return join(this.podRoot, checkedUid(podUid), name);
   }
 
   private liveDisks(): LiveDisks & GrowingDisks {

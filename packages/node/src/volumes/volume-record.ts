@@ -16,6 +16,8 @@ export interface Attachment {
   readonly isForOneNode?: boolean;
   /** For people: what the pod is there for, for example `virtual machine instance default/web`. */
   readonly holder?: string;
+  /** The content has been offered to another node, to which the pod's guest moves. */
+  readonly isLeaving?: boolean;
   /** Other pods that share the disk may write too; the guests see to it that they do not spoil each other's data. */
   readonly isShared?: boolean;
 }
@@ -42,6 +44,14 @@ export interface VolumeRecord {
   readonly isSpent?: boolean;
   /** A snapshot of a running guest that was begun: whether QEMU has changed over is known to QEMU alone. */
   readonly pivot?: { readonly layer: string; readonly active: string };
+  /** The content is on its way from another node, with the guest of this pod: the volume counts for nothing yet. */
+  readonly incoming?: { readonly podUid: string };
+  /** The content went to another node with the guest: what is here is stale, for ever. */
+  readonly given?: { readonly node: string; readonly podUid: string };
+  /** Of a volume that several nodes reach: the pod that its writer's guest is moving to. */
+  readonly heir?: Attachment;
+  /** Directory of the files that firmware keeps, since a guest brought them along. */
+  readonly files?: string;
 }
 
 /** Name of the file that is written. */
@@ -59,9 +69,14 @@ export const RECORD_NAME = 'volume.json';
 export const IMPORT_DIRECTORY = 'import';
 /** Files of a claim that is used as a file system. */
 export const FILES_DIRECTORY = 'files';
+/** Name of the directory that has them now. */
+export const filesName = ({ files }: VolumeRecord): string => files ?? FILES_DIRECTORY;
+/** Where the firmware of a guest that is on its way writes meanwhile. */
+export const filesOfHeir = (podUid: string): string => `files-${checkedUid(podUid)}`;
 
 const UID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export const LAYER_NAME = /^layer-[0-9a-f-]{36,64}\.img$/;
+const FILES_NAME = /^files-[0-9a-f-]{36}$/;
 const ACTIVE_NAME = /^live-[0-9a-f-]{36}\.img$/;
 
 /** A uid that is safe as a file name. Throws for anything else. */
@@ -71,10 +86,10 @@ export function checkedUid(uid: string | undefined): string {
 }
 
 /** Lists are lists, and no name in the record leads out of the volume's directory. */
-function hasSafeParts({ active, merging, pivot, sharers = [] }: Partial<VolumeRecord>): boolean {
+function hasSafeParts({ active, merging, pivot, files, sharers = [] }: Partial<VolumeRecord>): boolean {
   if (!Array.isArray(sharers)) return false;
   const isSafe = (name: string | undefined, pattern: RegExp): boolean => name === undefined || pattern.test(name);
-  const names = [isSafe(active, ACTIVE_NAME), isSafe(merging, LAYER_NAME)];
+  const names = [isSafe(active, ACTIVE_NAME), isSafe(merging, LAYER_NAME), isSafe(files, FILES_NAME)];
   return names.every(Boolean) && isSafe(pivot?.layer, LAYER_NAME) && isSafe(pivot?.active, ACTIVE_NAME);
 }
 

@@ -18,7 +18,7 @@ import {
   type Attachment,
   checkedUid,
   DISK_NAME,
-  FILES_DIRECTORY,
+  filesName,
   IMPORT_DIRECTORY,
   type Layer,
   parseRecord,
@@ -42,6 +42,15 @@ export interface VolumeStoreDeps {
   readonly toolUid?: number;
   /** Where volumes are; in the state directory alone unless given. */
   readonly pools?: PoolSet;
+}
+
+/** A volume that nobody else changes meanwhile. */
+export interface HeldVolume {
+  readonly directory: string;
+  readonly record: VolumeRecord | undefined;
+  write(record: VolumeRecord): Promise<void>;
+  /** Makes a user the one that writes the disk; root: nobody. */
+  giveTo(record: VolumeRecord, uid: number): Promise<void>;
 }
 
 /**
@@ -135,12 +144,28 @@ export class VolumeStore {
     }
   }
 
-  /** Like `read`, but throws VolumeError when there is no such volume. */
+  /** Like `read`, but throws VolumeError when there is no such volume, or not here: it comes or has gone with a guest. */
   async get(volumeUid: string): Promise<VolumeRecord> {
     const record = await this.read(volumeUid);
     if (record === undefined)
       throw new VolumeError('VolumeMissing', `The directory of volume ${volumeUid} is gone from this node`);
+    if (record.given !== undefined)
+      throw new VolumeError('VolumeMoved', `The volume went to node ${record.given.node} with the guest that uses it`);
+    if (record.incoming !== undefined)
+      throw new VolumeError('VolumeIncoming', 'The volume is on its way to this node with the guest that uses it');
     return record;
+  }
+
+  /** Work on a volume whatever it counts for, while nobody else changes it on any node. */
+  exclusively<T>(volumeUid: string, action: (volume: HeldVolume) => Promise<T>): Promise<T> {
+    return this.locked(volumeUid, async () =>
+      action({
+        directory: this.directory(volumeUid),
+        record: await this.read(volumeUid),
+        write: (record) => this.write(volumeUid, record),
+        giveTo: (record, uid) => this.giveTo(volumeUid, record, uid),
+      }),
+    );
   }
 
   /** Makes a blank disk of one hole; does nothing when the volume exists. */
@@ -207,7 +232,8 @@ export class VolumeStore {
   ): Promise<(writer: Attachment) => boolean> {
     const { nodeName, podsElsewhere } = this.deps;
     const isForeign = ({ node }: Attachment): boolean => node !== undefined && node !== nodeName;
-    const present = writersOf(record).some(isForeign) ? await podsElsewhere?.(signal) : undefined;
+    const concerned = [...writersOf(record), ...(record.heir ? [record.heir] : [])];
+    const present = concerned.some(isForeign) ? await podsElsewhere?.(signal) : undefined;
     return (writer) => (isForeign(writer) ? present !== undefined && !present.has(writer.podUid) : isGone(writer.podUid));
   }
 
@@ -217,10 +243,10 @@ export class VolumeStore {
    */
   async filesDirectory(volumeUid: string, { podUid, uid }: Attachment): Promise<string> {
     return this.locked(volumeUid, async () => {
-      const writers = writersOf(await this.get(volumeUid));
-      if (!writers.some((writer) => writer.podUid === podUid))
+      const record = await this.get(volumeUid);
+      if (!writersOf(record).some((writer) => writer.podUid === podUid))
         throw new VolumeError('VolumeInUse', 'The volume is not attached to this pod');
-      return ownDirectory(join(this.directory(volumeUid), FILES_DIRECTORY), uid);
+      return ownDirectory(join(this.directory(volumeUid), filesName(record)), uid);
     });
   }
 
@@ -228,7 +254,8 @@ export class VolumeStore {
   async detach(volumeUid: string, podUid: string): Promise<void> {
     const isHeld = async (): Promise<boolean> => {
       const record = await this.read(volumeUid);
-      return record !== undefined && writersOf(record).some((writer) => writer.podUid === podUid);
+      if (record === undefined || record.incoming !== undefined) return false;
+      return writersOf(record).some((writer) => writer.podUid === podUid);
     };
     await this.inTurn(volumeUid, async () => {
       // the lock among nodes is dear, and a pod that ends asks for every volume
@@ -365,6 +392,7 @@ export class VolumeStore {
         const record = await this.read(volumeUid);
         const { merger } = this.layersOf(volumeUid);
         if (merger === undefined || record === undefined || (this.waiting.get(volumeUid) ?? 0) > 1) return false;
+        if (record.incoming !== undefined || record.given !== undefined) return false;
         const stop = new AbortController();
         this.merges.set(volumeUid, stop);
         try {
@@ -403,10 +431,12 @@ export class VolumeStore {
   private async giveTo(volumeUid: string, record: VolumeRecord, uid: number): Promise<void> {
     const directory = this.directory(volumeUid);
     const disk = this.activePath(volumeUid, record);
-    await chown(disk, uid, uid);
-    await chmod(disk, 0o644);
+    const { heir } = record;
+    // the guest's next QEMU opens the disk before it may write
+    await chown(disk, uid, heir?.uid ?? uid);
+    await chmod(disk, heir === undefined ? 0o644 : 0o640);
     await chown(directory, 0, uid);
-    await chmod(directory, uid === 0 ? 0o700 : 0o710);
+    await chmod(directory, heir === undefined ? (uid === 0 ? 0o700 : 0o710) : 0o711);
   }
 
   /** Everybody may write the file, and nobody finds it but through the links in directories of the pods that share it. */

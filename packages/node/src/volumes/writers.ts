@@ -11,19 +11,30 @@ export function otherWriters(
   isGone: (writer: Attachment) => boolean,
 ): readonly Attachment[] {
   const others = writersOf(record).filter((one) => one.podUid !== attachment.podUid && !isGone(one));
-  const [other] = others;
+  const [other = heirAgainst(record, attachment, isGone)] = others;
   if (other === undefined) return [];
   if (attachment.isForOneNode && others.some(({ node }) => node !== attachment.node))
     throw new VolumeError(
       'VolumeInUse',
       `Volume is already used by ${nameOf(other)} on node ${other.node}, and its claim is for one node: ask for ReadWriteMany`,
     );
-  if (!attachment.isShared || !others.every(({ isShared }) => isShared))
+  if (!attachment.isShared || ![other, ...others].every(({ isShared }) => isShared))
     throw new VolumeError(
       'VolumeInUse',
       `Volume is already used by ${nameOf(other)}: stop that first, take a claim of its own here, or make the disk shareable in both VMs`,
     );
   return others;
+}
+
+/** A guest that is moving: while it does, its disk is free for nobody, whatever has become of the pod that it leaves. */
+function heirAgainst(
+  record: VolumeRecord,
+  { podUid }: Attachment,
+  isGone: (writer: Attachment) => boolean,
+): Attachment | undefined {
+  const { heir } = record;
+  const isItsOwn = writersOf(record).some((writer) => writer.podUid === podUid);
+  return heir === undefined || isItsOwn || isGone(heir) ? undefined : heir;
 }
 
 /** The record with this pod as one that writes, besides those. Throws when a disk is to be shared that cannot be. Pure. */
@@ -42,6 +53,13 @@ export function withoutWriter(record: VolumeRecord, podUid: string): VolumeRecor
     record,
     writersOf(record).filter((writer) => writer.podUid !== podUid),
   );
+}
+
+/** The record after the guest of this pod has moved to its heir, which writes from now on. Pure. */
+export function inherited(record: VolumeRecord, podUid: string): VolumeRecord {
+  const { heir, ...bare } = record;
+  const writers = writersOf(record).map((writer) => (writer.podUid === podUid && heir !== undefined ? heir : writer));
+  return withWriters(bare, writers);
 }
 
 /** A pod as people know it. Pure. */

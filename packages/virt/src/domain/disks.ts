@@ -140,11 +140,15 @@ function ioThreadOf(context: DiskContext, disk: kubevirt.Disk, bus: string): Pic
   return { ioThread: ioThreads.byDisk.get(disk.name), ioThreadPool: 0 };
 }
 
-function readOnlyOf(disk: kubevirt.Disk, source: kubevirt.Volume | undefined, volume: VolumeFacts | undefined): boolean {
+/** Whether the guest cannot write the disk, whatever its file allows. Pure. */
+export function isReadOnlyDisk(disk: kubevirt.Disk, source: kubevirt.Volume | undefined): boolean {
   if (disk.cdrom) return disk.cdrom.readonly ?? true;
-  if (volume?.readOnly || source?.downwardMetrics) return true;
+  if (source?.downwardMetrics) return true;
   return disk.lun?.readonly ?? disk.disk?.readonly ?? false;
 }
+
+const readOnlyOf = (disk: kubevirt.Disk, source: kubevirt.Volume | undefined, volume: VolumeFacts | undefined): boolean =>
+  isReadOnlyDisk(disk, source) || (disk.cdrom === undefined && volume?.readOnly === true);
 
 interface Backing {
   readonly source: kubevirt.Volume | undefined;

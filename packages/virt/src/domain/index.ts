@@ -1,5 +1,5 @@
 export * from './facts.ts';
-export { diskElement, type DiskSource, type PlannedDisk, planDisks, TargetNames } from './disks.ts';
+export { diskElement, type DiskSource, isReadOnlyDisk, type PlannedDisk, planDisks, TargetNames } from './disks.ts';
 export { interfaceElement, normalizeMac, type PlannedInterface, planInterfaces } from './interfaces.ts';
 export { mapMachineType } from './machine.ts';
 export { type DomainPlan, planDomain, renderDomain } from './plan.ts';

@@ -1,7 +1,7 @@
-import type { PersistentVolume } from '@slipway/api';
+import type { PersistentVolume, StorageClass } from '@slipway/api';
 import { formatQuantity, quantityOf } from '@slipway/apimachinery';
 import { isMine, volumeUidOf } from '../local-volume.ts';
-import { bytesOf } from '../provision-plan.ts';
+import { bytesOf, overcommitOf } from '../provision-plan.ts';
 import { VolumeError } from '../volume-error.ts';
 import type { PoolSet, PoolSpace } from './pool-set.ts';
 
@@ -56,6 +56,16 @@ export class PoolRoom {
     const complaint = complaintAboutRoom({ pool, sizeBytes, totalBytes, promisedBytes, ...limit });
     if (complaint !== undefined) throw new VolumeError('ProvisioningFailed', complaint);
     this.granted.set(volumeUid, { pool, sizeBytes });
+  }
+
+  /** The same for a volume that comes from another node, by what its class allows. */
+  promiseArrival(volumeUid: string, pool: string | undefined, sizeBytes: number, storageClass?: StorageClass): Promise<void> {
+    return this.promise(volumeUid, pool, sizeBytes, overcommitOf(storageClass).overcommit);
+  }
+
+  /** It did not come. */
+  withdraw(volumeUid: string): void {
+    this.granted.delete(volumeUid);
   }
 
   private promisedBytes(pool: string | undefined, except: string): number {
