@@ -6,6 +6,7 @@ export * from './test-world.ts';
 export * from './server-cluster.ts';
 export * from './https-server.ts';
 export * from './fuzz/index.ts';
+export type { MigrationFate } from './simulated-migration.ts';
 export * from './simulated-node.ts';
 export { createAuthority, issueCertificate } from '@slipway/apiserver';
 export * from './object-stores.ts';

@@ -3,6 +3,7 @@ import { PodKind, VirtualMachineInstanceKind } from '@slipway/api';
 import { isNotFound, type KubeObject, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type ControllerRegistration, done, owned } from '@slipway/runtime';
+import { type MigrationFate, playMigration } from './simulated-migration.ts';
 
 /** What becomes of launcher pods. */
 export type PodFate = 'runs' | 'fails' | 'stays-pending' | 'image-pull' | 'unschedulable';
@@ -10,12 +11,17 @@ export type PodFate = 'runs' | 'fails' | 'stays-pending' | 'image-pull' | 'unsch
 /** Plays scheduler, kubelet and node agent in tests of controllers; tests change `fate` while it runs. */
 export interface SimulatedNode {
   fate: PodFate;
+  /** Of target pods of migrations; undefined: that of all pods. */
+  targetFate: PodFate | undefined;
+  migrations: MigrationFate;
   readonly registration: ControllerRegistration;
 }
 
 export function simulatedNode(): SimulatedNode {
   const node: SimulatedNode = {
     fate: 'runs',
+    targetFate: undefined,
+    migrations: 'moves',
     registration: {
       name: 'simulated-node',
       create: ({ client, informers }) => {
@@ -27,9 +33,10 @@ export function simulatedNode(): SimulatedNode {
           reconciler: {
             async reconcile(key) {
               const vmi = vmis.get(key);
-              for (const pod of vmi === undefined ? pods.list(key.namespace) : pods.ownedBy(vmi.metadata.uid ?? ''))
-                await playPod(client, pod, node.fate, vmi);
+              const own = vmi === undefined ? pods.list(key.namespace) : pods.ownedBy(vmi.metadata.uid ?? '');
+              for (const pod of own) await playPod(client, pod, isTarget(pod) ? (node.targetFate ?? node.fate) : node.fate, vmi);
               if (vmi !== undefined) await playGuest(client, vmi);
+              if (vmi !== undefined) await playMigration(client, vmi, own, node.migrations);
               return done;
             },
           },
@@ -41,24 +48,30 @@ export function simulatedNode(): SimulatedNode {
 }
 
 async function playPod(client: Client, pod: Pod, fate: PodFate, vmi: VirtualMachineInstance | undefined): Promise<void> {
-  const { phase = 'Pending' } = pod.status ?? {};
-  if (pod.metadata.deletionTimestamp !== undefined) {
-    if (vmi !== undefined && isActive(vmi)) await setPhase(client, vmi, 'Succeeded');
-    await client.delete(PodKind, keyOf(pod), { gracePeriodSeconds: 0 }).catch(ignoreNotFound);
-    return;
-  }
-  if (phase !== 'Pending' || fate === 'stays-pending') return;
+  if (pod.metadata.deletionTimestamp !== undefined) return playDeletion(client, pod, vmi);
+  if ((pod.status?.phase ?? 'Pending') !== 'Pending' || fate === 'stays-pending') return;
   const status = STATUS_OF[fate];
   if (pod.status?.containerStatuses !== undefined || pod.status?.conditions?.some(({ status: value }) => value === 'False'))
     return;
-  const bound = fate === 'unschedulable' ? pod : await bind(client, pod);
+  const node = otherThan(isTarget(pod) ? vmi?.status?.nodeName : undefined);
+  const bound = fate === 'unschedulable' ? pod : await bind(client, pod, node);
   // the pod status of the recorded shape; the published type wants fields that nobody reads here
   await client.update(PodKind, { ...bound, status } as unknown as Pod, { subresource: 'status' });
 }
 
-async function bind(client: Client, pod: Pod): Promise<Pod> {
+async function playDeletion(client: Client, pod: Pod, vmi: VirtualMachineInstance | undefined): Promise<void> {
+  const hasGuest = vmi?.status?.nodeName === undefined || vmi.status.nodeName === pod.spec?.nodeName;
+  if (vmi !== undefined && isActive(vmi) && hasGuest) await setPhase(client, vmi, 'Succeeded');
+  await client.delete(PodKind, keyOf(pod), { gracePeriodSeconds: 0 }).catch(ignoreNotFound);
+}
+
+const isTarget = ({ metadata }: Pod): boolean => metadata.labels?.['kubevirt.io/migrationJobUID'] !== undefined;
+/** There are two nodes. */
+const otherThan = (node: string | undefined): string => (node === 'node-a' ? 'node-b' : 'node-a');
+
+async function bind(client: Client, pod: Pod, node: string): Promise<Pod> {
   const { name = '', namespace = '' } = pod.metadata;
-  const binding = { apiVersion: 'v1', kind: 'Binding', metadata: { name, namespace }, target: { kind: 'Node', name: 'node-a' } };
+  const binding = { apiVersion: 'v1', kind: 'Binding', metadata: { name, namespace }, target: { kind: 'Node', name: node } };
   await client.create<KubeObject>(PodKind, binding, { subresource: 'binding' });
   return client.get(PodKind, { namespace, name });
 }

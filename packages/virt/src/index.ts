@@ -13,6 +13,7 @@ export * from './hotplug/index.ts';
 export { applyInstancetype, instancetypeConflicts } from './instancetype/apply.ts';
 export { applyPreference } from './instancetype/preference.ts';
 export { preferenceWarnings, preferredTopology } from './instancetype/topology.ts';
+export * from './migration/index.ts';
 export { type NodeSettings, nodeSettings } from './node-settings.ts';
 export * from './pod/index.ts';
 export * from './quantity.ts';

@@ -22,6 +22,8 @@ export interface InstanceConditionsInput {
   /** Nodes that take no pods because they are not ready. */
   readonly unreadyNodes?: readonly Node[];
   readonly storage: StorageState;
+  /** The guest has left its pod and is taken by the next one at this moment. */
+  readonly isMoving?: boolean;
   /** What went wrong in this pass (creating the pod, for example). */
   readonly problem: SyncProblem | undefined;
   /** RFC 3339. */
@@ -45,7 +47,7 @@ function ownConditions(input: InstanceConditionsInput): Map<string, ConditionTex
   const isForeign = synchronized !== undefined && !OWN_SYNC_REASONS.includes(synchronized.reason ?? '');
   const isWaiting = phase === VmiPhase.pending || phase === VmiPhase.scheduling;
   return new Map<string, ConditionText | undefined>([
-    [VmiCondition.ready, readyCondition(input)],
+    [VmiCondition.ready, (input.isMoving ? conditionOf(vmi, VmiCondition.ready) : undefined) ?? readyCondition(input)],
     [
       VmiCondition.synchronized,
       problem === undefined

@@ -4,7 +4,8 @@ import { Annotation, Finalizer, Label, Reason, VmiPhase } from '@slipway/api';
 import { type ExistingStorage, type StorageState, storageState, volumeStatuses } from './claims.ts';
 import { instanceConditions, isUnready, type SyncProblem } from './instance-conditions.ts';
 import { isDeleting, isFinal } from './instance-state.ts';
-import { canTakeGuest, currentPod, imageProblem, isGoingDown, podCondition } from './launcher-pod-state.ts';
+import { canTakeGuest, currentPod, hasEnded, imageProblem, isGoingDown, podCondition } from './launcher-pod-state.ts';
+import { isGuestLost, isOnTheWay } from './moving-guest.ts';
 
 export interface InstanceInput {
   readonly vmi: VirtualMachineInstance;
@@ -63,7 +64,7 @@ export function planInstance(input: InstanceInput): InstancePlan {
     phase === VmiPhase.pending;
   return {
     createPod,
-    deletePods: podsToDelete(vmi, pods, phase),
+    deletePods: podsToDelete(vmi, pods, phase, pod),
     // the pod that is being created brings the next pass, and with it something worth writing
     update: hasChanged && quietMs === 0 && !createPod ? next : undefined,
     isNodeLost,
@@ -77,13 +78,13 @@ interface PhaseInput extends InstanceInput {
   readonly isNodeLost: boolean;
 }
 
-function nextPhase({ vmi, pod, storageState: storage, isNodeLost }: PhaseInput): string {
+function nextPhase({ vmi, pod, pods, storageState: storage, isNodeLost }: PhaseInput): string {
   const phase = vmi.status?.phase ?? VmiPhase.unset;
   if (isFinal(vmi)) return phase;
   if (isNodeLost) return VmiPhase.failed;
   if (phase === VmiPhase.unset || phase === VmiPhase.pending) return firstPhase(vmi, pod, storage);
   if (!WITH_POD.has(phase)) return phase;
-  if (pod === undefined) return VmiPhase.failed;
+  if (pod === undefined || isGuestLost(vmi, pod, pods)) return VmiPhase.failed;
   return phase === VmiPhase.scheduling ? scheduling(vmi, pod, storage) : phase;
 }
 
@@ -119,11 +120,18 @@ function quietStartMs(vmi: VirtualMachineInstance, pod: Pod | undefined, phase: 
   return Number.isNaN(createdMs) ? 0 : Math.min(QUIET_START_MS, Math.max(0, createdMs + 2 * QUIET_START_MS - nowMs));
 }
 
-function podsToDelete(vmi: VirtualMachineInstance, pods: readonly Pod[], phase: string): readonly Pod[] {
+function podsToDelete(
+  vmi: VirtualMachineInstance,
+  pods: readonly Pod[],
+  phase: string,
+  current: Pod | undefined,
+): readonly Pod[] {
   const isEnded = phase === VmiPhase.failed || phase === VmiPhase.succeeded;
   // the agent ends a guest that it has taken over; only then may its sandbox go
-  if (!isDeleting(vmi) || !isEnded) return [];
-  return pods.filter((pod) => !isDeleting(pod));
+  if (isDeleting(vmi) && isEnded) return pods.filter((pod) => !isDeleting(pod));
+  // what a migration has left: the guest is in another pod
+  const isElsewhere = current !== undefined && !isGoingDown(current);
+  return isElsewhere ? pods.filter((pod) => pod !== current && hasEnded(pod) && !isDeleting(pod)) : [];
 }
 
 /**
@@ -134,7 +142,8 @@ function podsToDelete(vmi: VirtualMachineInstance, pods: readonly Pod[], phase: 
 function hasLostNode({ vmi, pods, node }: InstanceInput): boolean {
   const phase = vmi.status?.phase;
   if (phase !== VmiPhase.scheduled && phase !== VmiPhase.running) return false;
-  if (vmi.status?.nodeName === undefined || pods.length > 0) return false;
+  const { nodeName } = vmi.status ?? {};
+  if (nodeName === undefined || pods.some(({ spec }) => spec?.nodeName === undefined || spec.nodeName === nodeName)) return false;
   return node === undefined || isUnready(node);
 }
 
@@ -149,7 +158,9 @@ function nextObject(
   const now = formatTime(nowMs);
   const isHandOver = phase === VmiPhase.scheduled && vmi.status?.phase !== VmiPhase.scheduled;
   const { node, unreadyNodes, problem } = input;
-  const conditions = instanceConditions({ vmi, phase, pod, storage, problem, now, node, ...(unreadyNodes && { unreadyNodes }) });
+  const isMoving = isOnTheWay(vmi, pod, input.pods);
+  const about = { vmi, phase, pod, storage, problem, now, node, isMoving, ...(unreadyNodes && { unreadyNodes }) };
+  const conditions = instanceConditions(about);
   const status: kubevirt.VirtualMachineInstanceStatus = {
     ...vmi.status,
     conditions,

@@ -1,5 +1,6 @@
 import type { Pod, VirtualMachineInstance } from '@slipway/api';
 import { Label, Reason } from '@slipway/api';
+import { MIGRATION_JOB_UID } from '@slipway/virt';
 import { isDeleting } from './instance-state.ts';
 
 type ContainerStatus = NonNullable<NonNullable<Pod['status']>['containerStatuses']>[number];
@@ -13,13 +14,26 @@ export function launcherPods(vmi: VirtualMachineInstance, pods: readonly Pod[]):
   );
 }
 
-/** The pod in which the guest runs: the one on the instance's node, else the only or newest one. */
+/**
+ * The pod in which the guest runs: one on the instance's node, else the newest. While a guest moves there is a second pod, on
+ * the node that it moves to; it is the guest's once the instance is on that node.
+ */
 export function currentPod(vmi: VirtualMachineInstance, pods: readonly Pod[]): Pod | undefined {
   const newestFirst = [...pods].sort((left, right) =>
     (right.metadata.creationTimestamp ?? '').localeCompare(left.metadata.creationTimestamp ?? ''),
   );
   const node = vmi.status?.nodeName;
-  return newestFirst.find((pod) => node !== undefined && pod.spec?.nodeName === node) ?? newestFirst[0];
+  if (node === undefined) return newestFirst.find((pod) => !isMigrationTarget(pod)) ?? newestFirst[0];
+  const here = newestFirst.filter((pod) => pod.spec?.nodeName === node);
+  // a guest that has come back to a node may have left a pod there when it went
+  return here.find((pod) => !isGoingDown(pod)) ?? here[0] ?? newestFirst.find(({ spec }) => spec?.nodeName === undefined);
+}
+
+export const isMigrationTarget = ({ metadata }: Pod): boolean => metadata.labels?.[MIGRATION_JOB_UID] !== undefined;
+
+/** Its processes have ended. */
+export function hasEnded({ status }: Pod): boolean {
+  return status?.phase === 'Failed' || status?.phase === 'Succeeded';
 }
 
 /**
@@ -35,7 +49,7 @@ const isUp = ({ name, ready, state }: ContainerStatus): boolean => ready || (nam
 
 /** Ended, or about to. */
 export function isGoingDown(pod: Pod): boolean {
-  return isDeleting(pod) || pod.status?.phase === 'Failed' || pod.status?.phase === 'Succeeded';
+  return isDeleting(pod) || hasEnded(pod);
 }
 
 export function podCondition(pod: Pod | undefined, type: string) {

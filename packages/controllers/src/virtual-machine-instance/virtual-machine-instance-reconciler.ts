@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { DataVolume, Node, PersistentVolumeClaim, Pod, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
 import {
   PersistentVolumeClaimKind,
@@ -19,6 +18,7 @@ import { isUnready } from './instance-conditions.ts';
 import { type InstanceInput, planInstance } from './instance-plan.ts';
 import { hasCondition, isDeleting } from './instance-state.ts';
 import { currentPod, isGoingDown, launcherPods, podCondition } from './launcher-pod-state.ts';
+import { podSuffix } from './pod-suffix.ts';
 import { isStateOf, keepsState, stateClaim, type StateStorage } from './state-claim.ts';
 import { vsockCid } from './vsock-cid.ts';
 
@@ -210,13 +210,7 @@ function gateCondition(pod: Pod, isPaused: boolean) {
     : { type: UNPAUSED_GATE, status, reason: 'NotPaused', message: 'the virtual machine is not paused' };
 }
 
-const SUFFIX_ALPHABET = 'bcdfghjklmnpqrstvwxz2456789';
-
 /** One name per instance, so that a repeated create cannot make a second pod. */
-export function launcherPodName(vmi: VirtualMachineInstance): string {
-  const digest = createHash('sha256')
-    .update(vmi.metadata.uid ?? '')
-    .digest();
-  const suffix = [...digest.subarray(0, 5)].map((byte) => SUFFIX_ALPHABET[byte % SUFFIX_ALPHABET.length]).join('');
-  return `virt-launcher-${vmi.metadata.name}-${suffix}`;
+export function launcherPodName({ metadata }: VirtualMachineInstance): string {
+  return `virt-launcher-${metadata.name}-${podSuffix(metadata.uid ?? '')}`;
 }

@@ -2,16 +2,27 @@ import {
   ControllerRevisionKind,
   NamespaceKind,
   NetworkAttachmentDefinitionKind,
+  PersistentVolumeClaimKind,
   ResourceQuotaKind,
   type VirtualMachine,
+  type VirtualMachineInstance,
 } from '@slipway/api';
 import { TerminalError } from '@slipway/apimachinery';
-import type { ControllerRegistration } from '@slipway/runtime';
-import { autoLimits, InstancetypeConflict, type LauncherProfile, renderInstance, renderLauncherPod } from '@slipway/virt';
+import type { ControllerRegistration, Informers } from '@slipway/runtime';
+import {
+  autoLimits,
+  InstancetypeConflict,
+  type LauncherContext,
+  type LauncherProfile,
+  renderInstance,
+  renderLauncherPod,
+  renderMigrationTargetPod,
+} from '@slipway/virt';
 import { hotplugController } from '../hotplug/index.ts';
 import { expandVm, InferenceError, pinTypes, resolveTypes, withInferredTypes } from '../instancetype/index.ts';
 import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
 import { networkResources } from '../virtual-machine-instance/network-resources.ts';
+import { migrationController } from '../virtual-machine-instance-migration/index.ts';
 import { QUIET_START_MS } from '../workload/quiet-start.ts';
 import { clusterFacts } from './cluster-facts.ts';
 import { virtualMachineController } from './index.ts';
@@ -58,26 +69,8 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
     }),
     virtualMachineInstanceController(
       (informers) => {
-        const facts = clusterFacts(informers, {});
-        const attachments = informers.lister(NetworkAttachmentDefinitionKind);
-        const namespaces = informers.lister(NamespaceKind);
-        const quotas = informers.lister(ResourceQuotaKind);
-        return (vmi, { claims, stateClaimName }) =>
-          renderLauncherPod(vmi, {
-            ...(stateClaimName !== undefined && { stateClaim: stateClaimName }),
-            config: facts.config(),
-            profile,
-            claims,
-            networkResources: networkResources(vmi, (key) => attachments.get(key)),
-            emulation: facts.emulation(),
-            autoLimits: autoLimits(
-              {
-                labels: namespaces.get({ namespace: '', name: vmi.metadata.namespace ?? '' })?.metadata.labels ?? {},
-                quotas: quotas.list(vmi.metadata.namespace),
-              },
-              facts.config().configuration,
-            ),
-          });
+        const contextOf = launcherContexts(informers, profile);
+        return (vmi, { claims, stateClaimName }) => renderLauncherPod(vmi, contextOf(vmi, claims, stateClaimName));
       },
       (informers) => {
         const facts = clusterFacts(informers, {});
@@ -85,5 +78,42 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
       },
     ),
     hotplugController(profile),
+    migrationController((informers) => {
+      const contextOf = launcherContexts(informers, profile);
+      const claims = informers.lister(PersistentVolumeClaimKind);
+      return (vmi, target, stateClaim) => {
+        const own = claims.list(vmi.metadata.namespace).map((claim) => [claim.metadata.name ?? '', claim] as const);
+        return renderMigrationTargetPod(vmi, target, contextOf(vmi, new Map(own), stateClaim));
+      };
+    }),
   ];
+}
+
+type ContextOf = (
+  vmi: VirtualMachineInstance,
+  claims: LauncherContext['claims'],
+  stateClaim: string | undefined,
+) => LauncherContext;
+
+/** What launcher pods are rendered from besides their instance. */
+function launcherContexts(informers: Informers, profile: LauncherProfile): ContextOf {
+  const facts = clusterFacts(informers, {});
+  const attachments = informers.lister(NetworkAttachmentDefinitionKind);
+  const namespaces = informers.lister(NamespaceKind);
+  const quotas = informers.lister(ResourceQuotaKind);
+  return (vmi, claims, stateClaim) => ({
+    ...(stateClaim !== undefined && { stateClaim }),
+    config: facts.config(),
+    profile,
+    claims,
+    networkResources: networkResources(vmi, (key) => attachments.get(key)),
+    emulation: facts.emulation(),
+    autoLimits: autoLimits(
+      {
+        labels: namespaces.get({ namespace: '', name: vmi.metadata.namespace ?? '' })?.metadata.labels ?? {},
+        quotas: quotas.list(vmi.metadata.namespace),
+      },
+      facts.config().configuration,
+    ),
+  });
 }

@@ -6,9 +6,12 @@ export { podInterfaceName } from './network-annotations.ts';
 export { isGuaranteed, memoryOverheadBytes, podVcpus } from './overhead.ts';
 export { KUBEVIRT_PROFILE, type LauncherProfile, type OverheadFigures, SLIPWAY_PROFILE } from './profile.ts';
 export {
-  type AttachedVolume,
-  HOTPLUG_IMAGE,
+  INCOMING_CLAIMS,
+  incomingClaims,
+  MIGRATION_JOB_NAME,
+  MIGRATION_JOB_UID,
   type MigrationTargetInput,
-  renderHotplugPod,
+  processorSelector,
   renderMigrationTargetPod,
-} from './variants.ts';
+} from './migration-target.ts';
+export { type AttachedVolume, HOTPLUG_IMAGE, renderHotplugPod } from './variants.ts';

@@ -6,7 +6,8 @@ import type { LauncherContext } from './context.ts';
 import { renderLauncherPod } from './launcher-pod.ts';
 import { memoryOverheadBytes } from './overhead.ts';
 import { KUBEVIRT_PROFILE, SLIPWAY_PROFILE } from './profile.ts';
-import { renderHotplugPod, renderMigrationTargetPod } from './variants.ts';
+import { renderMigrationTargetPod } from './migration-target.ts';
+import { renderHotplugPod } from './variants.ts';
 
 const MIB = 1024 * 1024;
 

@@ -1,45 +1,6 @@
-import type { core, Pod, VirtualMachineInstance } from '@slipway/api';
+import type { Pod, VirtualMachineInstance } from '@slipway/api';
 import { LAUNCHER_UID, type LauncherContext, type RenderedPod } from './context.ts';
-import { renderLauncherPod } from './launcher-pod.ts';
 import { helperResources } from './resources.ts';
-
-export interface MigrationTargetInput {
-  readonly name: string;
-  readonly uid: string;
-  /** Selector of the migration object; keys of the VMI win. */
-  readonly addedNodeSelector?: Readonly<Record<string, string>> | undefined;
-}
-
-/** The pod that a migration moves the guest to: a launcher pod that keeps away from the source's node. */
-export function renderMigrationTargetPod(
-  vmi: VirtualMachineInstance,
-  migration: MigrationTargetInput,
-  context: LauncherContext,
-): RenderedPod {
-  const pod = renderLauncherPod(vmi, context);
-  const away: core.PodAffinityTerm = {
-    labelSelector: { matchLabels: { 'kubevirt.io/created-by': vmi.metadata.uid ?? '' } },
-    topologyKey: 'kubernetes.io/hostname',
-  };
-  const base = pod.spec.affinity ?? {};
-  const required = base.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
-  return {
-    ...pod,
-    metadata: {
-      ...pod.metadata,
-      labels: { ...pod.metadata.labels, 'kubevirt.io/migrationJobUID': migration.uid },
-      annotations: { ...pod.metadata.annotations, 'kubevirt.io/migrationJobName': migration.name },
-    },
-    spec: {
-      ...pod.spec,
-      nodeSelector: { ...migration.addedNodeSelector, ...pod.spec.nodeSelector },
-      affinity: {
-        ...base,
-        podAntiAffinity: { ...base.podAntiAffinity, requiredDuringSchedulingIgnoredDuringExecution: [...required, away] },
-      },
-    },
-  };
-}
 
 /** Image of attachment pods on a platform whose node agent does the helpers' work: nothing runs in them. */
 export const HOTPLUG_IMAGE = 'slipway/hotplug-disk';

@@ -102,4 +102,10 @@ describe('a volume', () => {
     await start(pv('v'));
     expect(await change(spec)).toContain(answer);
   });
+
+  it('that a node agent has made may come to another node, with a guest', async () => {
+    await start(pv('v', { metadata: { annotations: { 'pv.kubernetes.io/provisioned-by': 'local.slipway.dev' } } }));
+    expect(await change({ nodeAffinity: onNode('node2') })).toBe('accepted');
+    expect(await change({ nodeAffinity: null as never })).toContain('spec.nodeAffinity');
+  });
 });

@@ -1,4 +1,4 @@
-import type { PersistentVolume, PersistentVolumeClaim, core } from '@slipway/api';
+import { isLocalProvisioner, type PersistentVolume, type PersistentVolumeClaim, type core } from '@slipway/api';
 import {
   type FieldError,
   compareQuantities,
@@ -15,6 +15,7 @@ import { oneOf } from './pod-validation.ts';
 
 const ACCESS_MODES = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce'];
 const SINGLE_POD = 'ReadWriteOncePod';
+const PROVISIONED_BY = 'pv.kubernetes.io/provisioned-by';
 const VOLUME_MODES = ['Block', 'Filesystem'];
 const RECLAIM_POLICIES = ['Delete', 'Recycle', 'Retain'];
 const SHORT_MODES: Readonly<Record<string, string>> = {
@@ -211,15 +212,19 @@ function validateVolume({ spec }: PersistentVolume): FieldError[] {
   return errors;
 }
 
-/** Where the data is stays; an affinity may be added later. */
-function validateVolumeUpdate(next: PersistentVolume['spec'] = {}, old: PersistentVolume['spec'] = {}): FieldError[] {
+/** Where the data is stays, unless it has come to another node with a guest; an affinity may be added later. */
+function validateVolumeUpdate(volume: PersistentVolume, before: PersistentVolume): FieldError[] {
+  const { spec: next = {} } = volume;
+  const { spec: old = {} } = before;
   const sourceOf = (spec: object): object =>
     Object.fromEntries(Object.entries(spec).filter(([field]) => !VOLUME_OPTIONS.has(field)));
   const errors: FieldError[] = [];
   if (!deepEqual(sourceOf(next), sourceOf(old)))
     errors.push(forbiddenField('spec.persistentvolumesource', 'spec.persistentvolumesource is immutable after creation'));
   if (next.volumeMode !== old.volumeMode) errors.push(invalidValue('spec.volumeMode', next.volumeMode, 'field is immutable'));
-  if (old.nodeAffinity !== undefined && !deepEqual(next.nodeAffinity, old.nodeAffinity))
+  // as Kubernetes' gate MutablePVNodeAffinity: the node agents move such volumes with the guests that use them
+  const mayMove = next.nodeAffinity !== undefined && isLocalProvisioner(before.metadata.annotations?.[PROVISIONED_BY]);
+  if (old.nodeAffinity !== undefined && !mayMove && !deepEqual(next.nodeAffinity, old.nodeAffinity))
     errors.push(invalidValue('spec.nodeAffinity', next.nodeAffinity, 'field is immutable'));
   return errors;
 }
@@ -250,7 +255,7 @@ export const persistentVolumeKind: BuiltinKind = {
       object['status'] = old['status'];
     },
     validate: (object) => validateVolume(typed<PersistentVolume>(object)),
-    validateUpdate: (next, old) => validateVolumeUpdate(typed<PersistentVolume>(next).spec, typed<PersistentVolume>(old).spec),
+    validateUpdate: (next, old) => validateVolumeUpdate(typed<PersistentVolume>(next), typed<PersistentVolume>(old)),
   },
   columns: [
     nameColumn,

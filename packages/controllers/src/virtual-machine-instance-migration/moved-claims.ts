@@ -1,0 +1,51 @@
+import type { PersistentVolume, PersistentVolumeClaim, VirtualMachineInstance } from '@slipway/api';
+import { claimNameOf, hotpluggableVolumes } from '@slipway/virt';
+import { nodesOf } from '../persistent-volume/clone-source.ts';
+
+export interface ClaimFacts {
+  readonly claim: (name: string) => PersistentVolumeClaim | undefined;
+  readonly volume: (name: string) => PersistentVolume | undefined;
+}
+
+function volumeOf(name: string, { claim, volume }: ClaimFacts): PersistentVolume | undefined {
+  const volumeName = claim(name)?.spec?.volumeName;
+  return volumeName ? volume(volumeName) : undefined;
+}
+
+/**
+ * Claims that a target pod cannot name: those that one node alone has, and hotplugged ones, which no launcher pod names.
+ * Their content comes with the guest. Pure.
+ */
+export function claimsToMove(vmi: VirtualMachineInstance, stateClaim: string | undefined, facts: ClaimFacts): readonly string[] {
+  const hotplugged = new Set(hotpluggableVolumes(vmi.spec).map((volume) => claimNameOf(volume)));
+  const names = [...(vmi.spec.volumes ?? []).map(claimNameOf), stateClaim].filter((name) => name !== undefined);
+  const isLocal = (name: string): boolean => {
+    const volume = volumeOf(name, facts);
+    return volume !== undefined && nodesOf(volume).length > 0;
+  };
+  return [...new Set(names)].filter((name) => hotplugged.has(name) || isLocal(name)).sort();
+}
+
+/**
+ * Volumes whose content has gone from one node to another with a guest, as they are now: those of these claims that were on
+ * the source's node alone. Pure.
+ */
+export function movedVolumes(
+  claims: readonly string[],
+  { source, target }: { readonly source: string; readonly target: string },
+  facts: ClaimFacts,
+): readonly PersistentVolume[] {
+  return claims.flatMap((name) => {
+    const volume = volumeOf(name, facts);
+    const nodes = volume === undefined ? [] : nodesOf(volume);
+    return volume !== undefined && nodes.length === 1 && nodes[0] === source ? [onNode(volume, target)] : [];
+  });
+}
+
+function onNode(volume: PersistentVolume, node: string): PersistentVolume {
+  const here = { key: 'kubernetes.io/hostname', operator: 'In' as const, values: [node] };
+  return {
+    ...volume,
+    spec: { ...volume.spec, nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [here] }] } } },
+  };
+}

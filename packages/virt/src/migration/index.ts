@@ -1,0 +1,1 @@
+export { type MigrationSettings, matchingPolicy, migrationSettings } from './settings.ts';
