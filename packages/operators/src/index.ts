@@ -1,12 +1,14 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { cdiOperator } from './cdi/index.ts';
 import { kubeVirtOperator, sspOperator } from './components/index.ts';
+import { networkAddonsOperator } from './components/network-addons.ts';
 import { hostPathOperator, storageCapacityController } from './host-path/index.ts';
 import { hyperConvergedController } from './hyperconverged/index.ts';
 import { cdiConfigController, storageClassController } from './storage/index.ts';
 
 export { cdiAdmission } from './cdi/cdi-admission.ts';
 export { hostPathAdmission } from './host-path/index.ts';
+export { hyperConvergedAdmission } from './hyperconverged/admission.ts';
 export { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 export * from './kinds.ts';
 
@@ -16,6 +18,7 @@ export const operators: readonly ControllerRegistration[] = [
   kubeVirtOperator,
   cdiOperator,
   sspOperator,
+  networkAddonsOperator,
   hostPathOperator,
   storageCapacityController,
   storageClassController,

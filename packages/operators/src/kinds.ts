@@ -14,7 +14,7 @@ export interface RelatedObject {
 }
 
 export interface HyperConverged extends KubeObject {
-  /** Grouped as in `v1`, or flat as in `v1beta1`; see read-spec.ts. */
+  /** Grouped as in `v1`. */
   spec?: Fields;
   status?: {
     conditions?: Condition[];
@@ -24,6 +24,9 @@ export interface HyperConverged extends KubeObject {
     systemHealthStatus?: string;
     infrastructureHighlyAvailable?: boolean;
     nodeInfo?: Fields;
+    /** When the built-in boot images are looked for. */
+    dataImportSchedule?: string;
+    dataImportCronTemplates?: readonly Fields[];
   };
 }
 
@@ -37,6 +40,12 @@ export interface Ssp extends KubeObject {
     observedVersion?: string;
     observedGeneration?: number;
   };
+}
+
+/** `networkaddonsoperator.network.kubevirt.io`. */
+export interface NetworkAddonsConfig extends KubeObject {
+  spec?: Fields;
+  status?: { conditions?: Condition[]; operatorVersion?: string; targetVersion?: string; observedVersion?: string };
 }
 
 export interface PriorityClass extends KubeObject {
@@ -59,6 +68,13 @@ export const SspKind: ResourceKind<Ssp> = {
   plural: 'ssps',
   namespaced: true,
 };
+export const NetworkAddonsConfigKind: ResourceKind<NetworkAddonsConfig> = {
+  group: 'networkaddonsoperator.network.kubevirt.io',
+  version: 'v1',
+  kind: 'NetworkAddonsConfig',
+  plural: 'networkaddonsconfigs',
+  namespaced: false,
+};
 export const CDIConfigKind: ResourceKind<cdi.CDIConfig> = {
   group: 'cdi.kubevirt.io',
   version: 'v1beta1',
@@ -77,5 +93,6 @@ export const PriorityClassKind: ResourceKind<PriorityClass> = {
 export const HCO_NAME = 'kubevirt-hyperconverged';
 export const KUBEVIRT_NAME = 'kubevirt-kubevirt-hyperconverged';
 export const CDI_NAME = 'cdi-kubevirt-hyperconverged';
+export const NETWORK_ADDONS_NAME = 'cluster';
 export const SSP_NAME = 'ssp-kubevirt-hyperconverged';
 export const HCO_FINALIZER = 'kubevirt.io/hyperconverged';

@@ -10,6 +10,7 @@ import {
 import { built, storageClass, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { KUBEVIRT_FINALIZER } from './components/kubevirt-operator.ts';
+import { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 import { makeFirstObjects } from './hyperconverged/first-objects.ts';
 import {
   CDI_NAME,
@@ -31,7 +32,10 @@ const HCO = `openshift-cnv/${HCO_NAME}`;
 const KUBEVIRT = `openshift-cnv/${KUBEVIRT_NAME}`;
 
 async function start(settings: { readonly withHyperConverged?: boolean } = {}): Promise<void> {
-  world = testWorld({ api: 'server', controllers: operators, settings });
+  world = testWorld({
+    ...{ api: 'server', controllers: operators, settings },
+    fieldConverters: new Map([['hco.kubevirt.io/HyperConverged', convertHyperConverged]]),
+  });
   await world.settle();
 }
 
@@ -63,6 +67,7 @@ describe('the platform operators', () => {
     expect(hco.status?.relatedObjects?.map(({ kind, name }) => `${kind}/${name}`)).toEqual([
       `KubeVirt/${KUBEVIRT_NAME}`,
       `CDI/${CDI_NAME}`,
+      'NetworkAddonsConfig/cluster',
       `SSP/${SSP_NAME}`,
     ]);
     expect((await world.get(KubeVirtKind, KUBEVIRT)).status?.phase).toBe('Deployed');
@@ -125,25 +130,6 @@ describe('the platform operators', () => {
     expect(await world.events(built(HyperConvergedKind, HCO))).toContain(`Normal Updated Updated KubeVirt ${KUBEVIRT_NAME}`);
   });
 
-  it.each([
-    ['v1', [{ name: 'downwardMetrics' }, { name: 'DeclarativeHotplugVolumes', state: 'Disabled' }]],
-    ['v1beta1', { downwardMetrics: true, declarativeHotplugVolumes: false }],
-  ])('turn feature gates written as %s into those of KubeVirt', async (_, featureGates) => {
-    const { kubeVirtSpec } = await import('./hyperconverged/operand-specs.ts');
-    const hco: HyperConverged = {
-      apiVersion: 'hco.kubevirt.io/v1',
-      kind: 'HyperConverged',
-      metadata: {},
-      spec: { featureGates },
-    };
-    const topology = { installNamespace: 'x', version: '1', controlPlaneNodes: 1, workers: 1 };
-    const spec = kubeVirtSpec(hco, topology) as { configuration: { developerConfiguration: { featureGates: string[] } } };
-    const gates = spec.configuration.developerConfiguration.featureGates;
-    expect(gates).toEqual(expect.arrayContaining(['DownwardMetrics', 'HotplugVolumes', 'Snapshot']));
-    expect(gates).not.toContain('DeclarativeHotplugVolumes');
-    world = testWorld({ controllers: [] });
-  });
-
   it('undo edits of the operands by hand, and say so', async () => {
     await start();
     const kubevirt = await world.get(KubeVirtKind, KUBEVIRT);
@@ -167,6 +153,10 @@ describe('the platform operators', () => {
     const { status } = await world.get(HyperConvergedKind, HCO);
     expect(status?.conditions?.[0]).toMatchObject({ type: 'ReconcileComplete', status: 'False', reason: 'ReconcileFailed' });
     expect(status?.conditions?.[0]?.message).toContain('can only modify spec fields');
+    expect(status?.conditions).toContainEqual(expect.objectContaining({ type: 'TaintedConfiguration', status: 'True' }));
+    await change({});
+    const clean = (await world.get(HyperConvergedKind, HCO)).status?.conditions ?? [];
+    expect(clean.map(({ type, status: state }) => `${type}=${state}`)).not.toContain('TaintedConfiguration=True');
   });
 
   it('refuse a HyperConverged of another name', async () => {
@@ -199,6 +189,21 @@ describe('the platform operators', () => {
       { type: 'Degraded', status: 'False' },
       { type: 'Upgradeable', status: 'False', reason: 'KubeVirtProgressing' },
     ]);
+  });
+
+  it('show an upgrade until every operand has the new version', async () => {
+    await start();
+    const hco = await world.get(HyperConvergedKind, HCO);
+    const status = { ...hco.status, versions: [{ name: 'operator', version: '0.0.0-old' }] };
+    await world.client.update(HyperConvergedKind, { ...hco, status }, { subresource: 'status' });
+    await world.settle();
+    expect(await world.events(built(HyperConvergedKind, HCO))).toContain(
+      'Normal UpgradeHCO Upgrading the HyperConverged to version 0.0.0-test',
+    );
+    await world.advance(1_000);
+    const upgraded = await world.get(HyperConvergedKind, HCO);
+    expect(upgraded.status?.versions).toEqual([{ name: 'operator', version: '0.0.0-test' }]);
+    expect(conditionsOf(upgraded)).toMatchObject({ Progressing: 'False', Upgradeable: 'True', Available: 'True' });
   });
 
   it('remove the operands when the HyperConverged is deleted', async () => {

@@ -1,6 +1,6 @@
 import { isAlreadyExists, type KubeObject } from '@slipway/apimachinery';
 import { bundledCustomResourceDefinitions, NamespaceKind } from '@slipway/api';
-import { type ApiServer, builtinResources, createApiServer } from '@slipway/apiserver';
+import { type ApiServer, builtinResources, createApiServer, type FieldConverter } from '@slipway/apiserver';
 import type { Client } from '@slipway/client';
 import { type AdmissionHandler, type Clock, type ComponentRights, componentUser } from '@slipway/runtime';
 import { memoryStoreFs, openStore } from '@slipway/store';
@@ -25,6 +25,7 @@ export function serverCluster(
   clock: Clock,
   components: readonly ComponentRights[] = [],
   admission: (client: Client) => readonly AdmissionHandler[] = () => [],
+  fieldConverters?: ReadonlyMap<string, FieldConverter>,
 ): ServerCluster {
   const requests: string[] = [];
   // handlers ask the server that they are part of
@@ -32,7 +33,12 @@ export function serverCluster(
     Promise.resolve().then(async () => client),
     [],
   );
-  const started = startServer(clock, components, admission(own));
+  const started = startServer({
+    clock,
+    components,
+    admissionHandlers: admission(own),
+    ...(fieldConverters && { fieldConverters }),
+  });
   const client = started.then(({ server }) => server.client(ADMIN));
   return {
     client: recordingClient(client, requests),
@@ -60,18 +66,25 @@ export function serverCluster(
   };
 }
 
-async function startServer(
-  clock: Clock,
-  components: readonly ComponentRights[],
-  admissionHandlers: readonly AdmissionHandler[],
-): Promise<{ server: ApiServer; store: Awaited<ReturnType<typeof openStore>> }> {
+interface ServerParts {
+  readonly clock: Clock;
+  readonly components: readonly ComponentRights[];
+  readonly admissionHandlers: readonly AdmissionHandler[];
+  readonly fieldConverters?: ReadonlyMap<string, FieldConverter>;
+}
+
+async function startServer({
+  clock,
+  components,
+  ...rest
+}: ServerParts): Promise<{ server: ApiServer; store: Awaited<ReturnType<typeof openStore>> }> {
   const store = await openStore({ fs: memoryStoreFs(), now: () => clock.now() });
   const server = await createApiServer({
     store,
     definitions: builtinResources(),
     bundledCrds: bundledCustomResourceDefinitions(),
     nowMs: () => clock.now(),
-    admissionHandlers,
+    ...rest,
     components: components.map((component) => ({ ...component, namespace: NAMESPACE })),
   });
   return { server, store };

@@ -1,5 +1,6 @@
 import { type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
 import { type CoreEvent, EventKind } from '@slipway/api';
+import type { FieldConverter } from '@slipway/apiserver';
 import type { Client } from '@slipway/client';
 import {
   type AdmissionHandler,
@@ -24,6 +25,8 @@ export interface TestWorldOptions {
   readonly api?: 'server' | 'memory';
   /** Admission of the embedded API server beside its own. */
   readonly admission?: (client: Client) => readonly AdmissionHandler[];
+  /** Code that converts kinds of the embedded API server between versions. */
+  readonly fieldConverters?: ReadonlyMap<string, FieldConverter>;
 }
 
 const SETTINGS: PlatformSettings = {
@@ -67,7 +70,8 @@ export function testWorld(options: TestWorldOptions): TestWorld {
   const nodes = fakeNodeConnector();
   const rights = componentRights(options.controllers.filter(({ rules }) => rules !== undefined));
   const withRights = new Set(rights.map(({ name }) => name));
-  const cluster = options.api === 'server' ? serverCluster(clock, rights, options.admission) : memoryCluster(clock);
+  const cluster =
+    options.api === 'server' ? serverCluster(clock, rights, options.admission, options.fieldConverters) : memoryCluster(clock);
   const { client } = cluster;
   const stop = new AbortController();
   let uids = 0;

@@ -29,6 +29,15 @@ const ROWS: readonly Row[] = [
     columns: 'Age; Phase=.status.phase',
   },
   {
+    kind: 'NetworkAddonsConfig',
+    group: 'networkaddonsoperator.network.kubevirt.io',
+    plural: 'networkaddonsconfigs',
+    versions: 'v1* v1alpha1',
+    cluster: true,
+    status: true,
+    columns: 'Age',
+  },
+  {
     kind: 'NetworkAttachmentDefinition',
     group: 'k8s.cni.cncf.io',
     plural: 'network-attachment-definitions',
@@ -91,7 +100,7 @@ const SINGULARS: Readonly<Record<string, string>> = {
   NetworkAttachmentDefinition: 'network-attachment-definition',
 };
 
-/** HyperConverged, SSP, networks, volume snapshots and GitOps kinds. */
+/** HyperConverged, SSP, network add-ons, networks, volume snapshots and GitOps kinds. */
 export function platformCustomResourceDefinitions(): CustomResourceDefinition[] {
   // a table of our own in the compact notation
   const table = platformTable as unknown as { definitions: CompactDefinitions; kinds: Readonly<Record<string, CompactNode>> };

@@ -32,7 +32,7 @@ import {
   virtApiRules,
   virtualMachineSubresources,
 } from '@slipway/controllers';
-import { cdiAdmission, convertHyperConverged, hostPathAdmission, operators } from '@slipway/operators';
+import { cdiAdmission, convertHyperConverged, hostPathAdmission, hyperConvergedAdmission, operators } from '@slipway/operators';
 import {
   componentRights,
   componentUser,
@@ -169,6 +169,7 @@ async function createApi(
       }),
       cdiAdmission({ client }),
       hostPathAdmission,
+      hyperConvergedAdmission({ client }),
       dataImportCronAdmission,
       objectTransferAdmission,
       claimAdmission({ client }),

@@ -5,6 +5,8 @@ export interface ComponentState {
   /** `KubeVirt`, `CDI`, `SSP`: also the prefix of reasons. */
   readonly component: string;
   readonly conditions: readonly Condition[] | undefined;
+  /** Version that it says it has, where it says so. */
+  readonly observedVersion?: string | undefined;
 }
 
 type Update = Omit<Condition, 'lastTransitionTime'>;
@@ -28,6 +30,19 @@ export function failedConditions(message: string): readonly Update[] {
   const text = `Error while reconciling: ${message}`;
   return ORDER.map((type) => ({ type, status: type === 'ReconcileComplete' ? 'False' : 'Unknown', reason, message: text }));
 }
+
+/** While another version takes over; what the operands say is shown beside it. */
+export function upgradingConditions(components: readonly ComponentState[], version: string): readonly Update[] {
+  const text = { reason: 'HCOUpgrading', message: `HCO is now upgrading to version ${version}` };
+  return aggregateConditions(components).map((condition) => {
+    if (condition.type === 'Progressing') return { type: 'Progressing', status: 'True', ...text };
+    return condition.type === 'Upgradeable' ? { type: 'Upgradeable', status: 'False', ...text } : condition;
+  });
+}
+
+/** Whether every operand works and has this version. */
+export const areUpgraded = (components: readonly ComponentState[], version: string): boolean =>
+  areAllGood(aggregateConditions(components)) && components.every(({ observedVersion }) => observedVersion === version);
 
 export const areAllGood = (conditions: readonly Update[]): boolean =>
   conditions.every(({ type, status }) => status === (type === 'Progressing' || type === 'Degraded' ? 'False' : 'True'));
@@ -112,6 +127,7 @@ function fillIn(summary: Summary): void {
 export function systemHealth(conditions: readonly Update[]): 'healthy' | 'warning' | 'error' {
   const isTrue = (type: string): boolean =>
     conditions.some((condition) => condition.type === type && condition.status === 'True');
-  if (!isTrue('Available') || isTrue('Degraded')) return 'error';
+  const isUpgrade = conditions.some(({ reason }) => reason === 'HCOUpgrading');
+  if ((!isTrue('Available') && !isUpgrade) || isTrue('Degraded')) return 'error';
   return !isTrue('ReconcileComplete') || isTrue('Progressing') ? 'warning' : 'healthy';
 }

@@ -80,7 +80,7 @@ function groupFields(object: UnstructuredObject, spec: Json): void {
   const { featureGates } = spec;
   const flags = isObject(featureGates) ? featureGates : undefined;
   if (flags?.['disableMDevConfiguration'] === true) put(spec, 'virtualization.mediatedDevicesConfiguration.enabled', false);
-  for (const [flat, grouped] of MOVES) move(spec, flat, grouped);
+  for (const [flat, grouped] of MOVES) override(spec, flat, grouped);
   const carried = takeCarrier(object);
   for (const [key, path] of CARRIED)
     if (carried[key] !== undefined && read(spec, path) === undefined) put(spec, path, carried[key]);
@@ -169,4 +169,13 @@ function take(object: Json, path: string): unknown {
 function move(spec: Json, from: string, to: string): void {
   const value = take(spec, from);
   if (value !== undefined && (isObject(value) || read(spec, to) === undefined)) put(spec, to, value);
+}
+
+/** A flat field beside the grouped one was written later: what is read has none. */
+function override(spec: Json, from: string, to: string): void {
+  const value = take(spec, from);
+  if (value === undefined) return;
+  const before = read(spec, to);
+  put(spec, to, undefined);
+  put(spec, to, isObject(before) && isObject(value) ? { ...before, ...value } : value);
 }

@@ -13,12 +13,18 @@ const MADE = 'slipway.dev/platform';
  */
 const MEMORY_OVERCOMMIT = 300;
 
+/** Boot images are gigabytes from a registry of the Internet: they come when somebody asks for them. */
+const BOOT_IMAGES = { enableCommonBootImageImport: false };
+
 /** The object that asks for everything else, in an installation with the operator above KubeVirt and CDI. */
 const hyperConverged = (key: ObjectKey): HyperConverged => ({
   apiVersion: 'hco.kubevirt.io/v1',
   kind: 'HyperConverged',
   metadata: { ...key, labels: { app: HCO_NAME }, finalizers: [HCO_FINALIZER] },
-  spec: { virtualization: { higherWorkloadDensity: { memoryOvercommitPercentage: MEMORY_OVERCOMMIT } } },
+  spec: {
+    virtualization: { higherWorkloadDensity: { memoryOvercommitPercentage: MEMORY_OVERCOMMIT } },
+    workloadSources: BOOT_IMAGES,
+  },
 });
 
 /** The objects of an installation without it, named as KubeVirt's and CDI's own manifests name them. */

@@ -1,5 +1,4 @@
 import {
-  apiVersionOf,
   type Condition,
   deepEqual,
   formatTime,
@@ -23,11 +22,21 @@ import {
   type Reconciler,
   type Result,
 } from '@slipway/runtime';
-import { HCO_FINALIZER, HCO_NAME, type HyperConverged, type RelatedObject } from '../kinds.ts';
-import { aggregateConditions, areAllGood, failedConditions, systemHealth } from './aggregate-conditions.ts';
-import type { Topology } from './operand-specs.ts';
+import { HCO_FINALIZER, HCO_NAME, type HyperConverged, HyperConvergedKind } from '../kinds.ts';
+import {
+  aggregateConditions,
+  areAllGood,
+  areUpgraded,
+  type ComponentState,
+  failedConditions,
+  systemHealth,
+  upgradingConditions,
+} from './aggregate-conditions.ts';
+import { bootImageTemplates, scheduleFor } from './boot-images.ts';
+import { unsafeAnnotations } from './json-patch-annotation.ts';
 import { type Operand, OPERANDS, OperandWriter, operandKey, UNINSTALL_ORDER } from './operands.ts';
-import { writtenKind } from './read-spec.ts';
+import { relatedObject } from './related-objects.ts';
+import { nodeInfo, type Topology, topologyOf } from './topology.ts';
 
 export interface HyperConvergedDeps {
   readonly client: Client;
@@ -41,11 +50,12 @@ export interface HyperConvergedDeps {
 
 /** A first installation that takes no longer than this shows no unready conditions at all. */
 const QUIET_START_MS = 5_000;
+const AGAIN_MS = 100;
 
-/** Writes KubeVirt, CDI and SSP as the HyperConverged asks, and sums up their state. */
+/** Writes KubeVirt, CDI, the network add-ons and SSP as the HyperConverged asks, and sums up their state. */
 export class HyperConvergedReconciler implements Reconciler {
   private readonly deps: HyperConvergedDeps;
-  private readonly writer: OperandWriter;
+  readonly writer: OperandWriter;
 
   constructor(deps: HyperConvergedDeps) {
     this.deps = deps;
@@ -66,36 +76,58 @@ export class HyperConvergedReconciler implements Reconciler {
   }
 
   private async install(hco: HyperConverged, signal: AbortSignal): Promise<Result> {
-    const topology = this.topology();
-    const operands: { operand: Operand; object: KubeObject & { status?: { conditions?: Condition[] } } }[] = [];
+    const { settings, nodes, clock } = this.deps;
+    const topology = topologyOf(nodes.list(), hco, settings.installNamespace, settings.version);
+    if (isBeforeUpgrade(hco, topology.version)) return this.announceUpgrade(hco, topology, signal);
+    const operands: Found[] = [];
     try {
       for (const operand of OPERANDS)
         operands.push({ operand, object: await this.writer.ensure(operand, hco, topology, signal) });
     } catch (error) {
-      if (isConflict(error)) throw error;
-      await this.writeStatus(hco, failedConditions(error instanceof Error ? error.message : String(error)), [], topology, signal);
+      if (!isConflict(error)) await this.reportFailure(hco, error, topology, signal);
       throw error;
     }
-    const conditions = aggregateConditions(
-      operands.map(({ operand, object }) => ({ component: operand.component, conditions: object.status?.conditions })),
-    );
-    const ageMs = this.deps.clock.now() - Date.parse(hco.metadata.creationTimestamp ?? '');
+    const states = this.states(operands);
+    const isUpgrading = versionOf(hco) !== undefined && versionOf(hco) !== topology.version;
+    const isHeld = isUpgrading && !areUpgraded(states, topology.version);
+    const conditions = isHeld ? upgradingConditions(states, topology.version) : aggregateConditions(states);
+    const ageMs = clock.now() - Date.parse(hco.metadata.creationTimestamp ?? '');
     if (!areAllGood(conditions) && !hco.status?.conditions && ageMs < QUIET_START_MS) return after(QUIET_START_MS);
-    const related = operands.map(({ operand, object }) => relatedObject(operand, object));
-    await this.writeStatus(hco, conditions, related, topology, signal);
+    await this.writeStatus(hco, { conditions, operands, topology }, signal);
     return done;
   }
 
-  private topology(): Topology {
-    const { settings, nodes } = this.deps;
-    const withRole = (role: string): number =>
-      nodes.list().filter(({ metadata }) => metadata.labels?.[`node-role.kubernetes.io/${role}`] !== undefined).length;
-    return {
-      installNamespace: settings.installNamespace,
-      version: settings.version,
-      controlPlaneNodes: withRole('control-plane') || withRole('master'),
-      workers: withRole('worker'),
-    };
+  private async announceUpgrade(hco: HyperConverged, topology: Topology, signal: AbortSignal): Promise<Result> {
+    const { version } = topology;
+    this.deps.events.normal(hco, 'UpgradeHCO', `Upgrading the HyperConverged to version ${version}`);
+    await this.writeStatus(
+      hco,
+      { conditions: upgradingConditions(this.states(this.found(topology)), version), topology },
+      signal,
+    );
+    return after(AGAIN_MS);
+  }
+
+  private async reportFailure(hco: HyperConverged, error: unknown, topology: Topology, signal: AbortSignal): Promise<void> {
+    const message = error instanceof Error ? error.message : String(error);
+    if (hco.status?.observedGeneration !== hco.metadata.generation) this.deps.events.warning(hco, 'ReconcileError', message);
+    await this.writeStatus(hco, { conditions: failedConditions(message), topology }, signal);
+  }
+
+  /** Operands that exist. */
+  private found({ installNamespace }: Topology): readonly Found[] {
+    return OPERANDS.flatMap((operand) => {
+      const object = this.deps.listerOf(operand).get(operandKey(operand, installNamespace));
+      return object === undefined ? [] : [{ operand, object }];
+    });
+  }
+
+  private states(operands: readonly Found[]): readonly ComponentState[] {
+    return operands.map(({ operand, object }) => ({
+      component: operand.component,
+      conditions: object.status?.conditions,
+      observedVersion: object.status?.observedVersion ?? object.status?.observedKubeVirtVersion,
+    }));
   }
 
   private async adopt(hco: HyperConverged, signal: AbortSignal): Promise<HyperConverged> {
@@ -106,8 +138,7 @@ export class HyperConvergedReconciler implements Reconciler {
       labels: { app: HCO_NAME, ...labels },
       finalizers: [...new Set([...finalizers, HCO_FINALIZER])],
     };
-    const kind = writtenKind(hco);
-    return this.deps.client.update(kind, { ...hco, apiVersion: apiVersionOf(kind), metadata }, { signal });
+    return this.deps.client.update(HyperConvergedKind, { ...hco, metadata }, { signal });
   }
 
   /** Each gone before the next; then the object itself may go. */
@@ -127,8 +158,7 @@ export class HyperConvergedReconciler implements Reconciler {
       return done;
     }
     const finalizers = (hco.metadata.finalizers ?? []).filter((finalizer) => finalizer !== HCO_FINALIZER);
-    const kind = writtenKind(hco);
-    await client.update(kind, { ...hco, apiVersion: apiVersionOf(kind), metadata: { ...hco.metadata, finalizers } }, { signal });
+    await client.update(HyperConvergedKind, { ...hco, metadata: { ...hco.metadata, finalizers } }, { signal });
     return done;
   }
 
@@ -139,57 +169,77 @@ export class HyperConvergedReconciler implements Reconciler {
     await this.write(hco, { ...hco.status, conditions: [...conditions] }, signal);
   }
 
-  private async writeStatus(
-    hco: HyperConverged,
-    updates: readonly Omit<Condition, 'lastTransitionTime'>[],
-    relatedObjects: readonly RelatedObject[],
-    { version, workers }: Topology,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const now = formatTime(this.deps.clock.now());
-    const { generation = 0 } = hco.metadata;
-    const conditions = updates
-      .map((update) => ({ ...update, observedGeneration: generation }))
-      .reduce<readonly Condition[]>((all, update) => setCondition(all, update, now), hco.status?.conditions ?? []);
+  private async writeStatus(hco: HyperConverged, outcome: Outcome, signal: AbortSignal): Promise<void> {
+    const { conditions: updates } = outcome;
     const isComplete = areAllGood(updates);
-    const wasComplete = hco.status?.conditions !== undefined && areAllGood(hco.status.conditions);
-    await this.write(
-      hco,
-      {
-        ...hco.status,
-        conditions: [...conditions],
-        relatedObjects: [...relatedObjects],
-        observedGeneration: generation,
-        systemHealthStatus: systemHealth(updates),
-        infrastructureHighlyAvailable: workers >= 2,
-        nodeInfo: nodeInfo(this.deps.nodes.list()),
-        ...(isComplete && { versions: [{ name: 'operator', version }] }),
-      },
-      signal,
-    );
+    const before = hco.status?.conditions?.filter(({ type }) => type !== TAINTED.type);
+    const wasComplete = before !== undefined && areAllGood(before);
+    await this.write(hco, statusOf(hco, outcome, formatTime(this.deps.clock.now())), signal);
     if (isComplete && !wasComplete) this.deps.events.normal(hco, 'ReconcileHCO', 'HCO Reconcile completed successfully');
+    else if (!isComplete && wasComplete) this.deps.events.warning(hco, 'ReconcileHCO', 'Not all the operators are ready');
   }
 
   private async write(hco: HyperConverged, status: NonNullable<HyperConverged['status']>, signal: AbortSignal): Promise<void> {
     if (deepEqual(status, hco.status)) return;
-    const kind = writtenKind(hco);
-    await this.deps.client.update(kind, { ...hco, apiVersion: apiVersionOf(kind), status }, { subresource: 'status', signal });
+    await this.deps.client.update(HyperConvergedKind, { ...hco, status }, { subresource: 'status', signal });
   }
 }
 
-function relatedObject({ kind }: Operand, { metadata }: KubeObject): RelatedObject {
-  const { name = '', namespace, uid, resourceVersion } = metadata;
-  return {
-    apiVersion: apiVersionOf(kind),
-    kind: kind.kind,
-    name,
-    ...(namespace && { namespace }),
-    ...(uid && { uid }),
-    ...(resourceVersion && { resourceVersion }),
+interface Found {
+  readonly operand: Operand;
+  readonly object: KubeObject & {
+    status?: { conditions?: Condition[]; observedVersion?: string; observedKubeVirtVersion?: string };
   };
 }
 
-function nodeInfo(nodes: readonly Node[]) {
-  const architectures = [...new Set(nodes.flatMap(({ metadata }) => metadata.labels?.['kubernetes.io/arch'] ?? []))].sort();
-  return { workloadsArchitectures: architectures, controlPlaneArchitectures: architectures };
+interface Outcome {
+  readonly conditions: readonly Omit<Condition, 'lastTransitionTime'>[];
+  /** Absent when they could not be written. */
+  readonly operands?: readonly Found[];
+  readonly topology: Topology;
+}
+
+function statusOf(
+  hco: HyperConverged,
+  { conditions: updates, operands, topology }: Outcome,
+  now: string,
+): NonNullable<HyperConverged['status']> {
+  const { generation = 0, uid = '' } = hco.metadata;
+  const tainted = unsafeAnnotations(hco).length > 0 ? [TAINTED] : [];
+  const before = hco.status?.conditions ?? [];
+  const kept = tainted.length > 0 ? before : before.filter(({ type }) => type !== TAINTED.type);
+  const conditions = [...updates, ...tainted]
+    .map((update) => ({ ...update, observedGeneration: generation }))
+    .reduce<readonly Condition[]>((all, update) => setCondition(all, update, now), kept);
+  return {
+    ...hco.status,
+    conditions: [...conditions],
+    observedGeneration: generation,
+    systemHealthStatus: systemHealth(updates),
+    infrastructureHighlyAvailable: topology.workers >= 2,
+    nodeInfo: nodeInfo(topology),
+    dataImportSchedule: hco.status?.dataImportSchedule ?? scheduleFor(uid),
+    ...(operands && {
+      relatedObjects: operands.map(({ operand, object }) => relatedObject(operand, object)),
+      dataImportCronTemplates: bootImageTemplates(hco, topology.workloadArchitectures).listed,
+    }),
+    ...(areAllGood(updates) && { versions: [{ name: 'operator', version: topology.version }] }),
+  };
+}
+
+const TAINTED = {
+  type: 'TaintedConfiguration',
+  status: 'True',
+  reason: 'UnsupportedFeatureAnnotation',
+  message: 'Unsupported feature was activated via an HCO annotation',
+} as const;
+
+const versionOf = ({ status }: HyperConverged): string | undefined =>
+  status?.versions?.find(({ name }) => name === 'operator')?.version;
+
+/** Another version than the one that completed last, and the status does not say so yet. */
+function isBeforeUpgrade(hco: HyperConverged, version: string): boolean {
+  const last = versionOf(hco);
+  if (last === undefined || last === version) return false;
+  return !hco.status?.conditions?.some(({ reason, message }) => reason === 'HCOUpgrading' && message?.endsWith(version));
 }

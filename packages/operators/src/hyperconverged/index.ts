@@ -4,6 +4,7 @@ import { allow, type ControllerRegistration, sleep, watchFor } from '@slipway/ru
 import { HCO_NAME, HyperConvergedKind } from '../kinds.ts';
 import { makeFirstObjects } from './first-objects.ts';
 import { HyperConvergedReconciler } from './hyperconverged-reconciler.ts';
+import { hyperConvergedMetrics } from './metrics.ts';
 import { OPERANDS } from './operands.ts';
 
 const RETRY_MS = 250;
@@ -21,6 +22,11 @@ export const hyperConvergedController: ControllerRegistration = {
     const key: ObjectKey = { namespace: settings.installNamespace, name: HCO_NAME };
     const hcos = informers.lister(HyperConvergedKind);
     let isBootstrapped = false;
+    const reconciler = new HyperConvergedReconciler({
+      ...{ client, events, clock, settings, hcos },
+      nodes: informers.lister(NodeKind),
+      listerOf: ({ kind }) => informers.lister(kind),
+    });
     return {
       kind: HyperConvergedKind,
       watches: [
@@ -34,15 +40,8 @@ export const hyperConvergedController: ControllerRegistration = {
         ),
       ],
       concurrency: 1,
-      reconciler: new HyperConvergedReconciler({
-        client,
-        events,
-        clock,
-        settings,
-        hcos,
-        nodes: informers.lister(NodeKind),
-        listerOf: ({ kind }) => informers.lister(kind),
-      }),
+      reconciler,
+      metrics: () => hyperConvergedMetrics(hcos.get(key), reconciler.writer.overwritten),
       isIdle: () => isBootstrapped,
       async run(queue, signal) {
         while (!signal.aborted && !isBootstrapped) {

@@ -2,35 +2,61 @@ import { apiVersionOf, deepEqual, type KubeObject, type ObjectKey, type Resource
 import { CDIKind, KubeVirtKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import type { EventRecorder, Lister } from '@slipway/runtime';
-import { CDI_NAME, type Fields, type HyperConverged, KUBEVIRT_NAME, SSP_NAME, SspKind } from '../kinds.ts';
-import { cdiSpec, kubeVirtSpec, sspSpec, type Topology } from './operand-specs.ts';
+import {
+  CDI_NAME,
+  type Fields,
+  type HyperConverged,
+  KUBEVIRT_NAME,
+  NETWORK_ADDONS_NAME,
+  NetworkAddonsConfigKind,
+  SSP_NAME,
+  SspKind,
+} from '../kinds.ts';
+import { kubeVirtAnnotations, kubeVirtSpec } from './kubevirt-spec.ts';
+import { cdiSpec, networkAddonsSpec, sspSpec } from './operand-specs.ts';
+import type { Topology } from './topology.ts';
 
 /** A custom resource that the HyperConverged operator writes. */
 export interface Operand {
-  readonly component: 'KubeVirt' | 'CDI' | 'SSP';
+  readonly component: 'KubeVirt' | 'CDI' | 'NetworkAddonsConfig' | 'SSP';
   readonly kind: ResourceKind<KubeObject>;
   readonly name: string;
   /** Value of the label `app.kubernetes.io/component`. */
   readonly part: string;
-  readonly annotations?: Readonly<Record<string, string>>;
+  /** Annotations that it must have; those it must not have any more are empty here. */
+  readonly annotationsOf?: (hco: HyperConverged) => Readonly<Record<string, string>>;
   readonly specOf: (hco: HyperConverged, topology: Topology) => Fields;
 }
 
 /** In the order in which they are written and reported. */
 export const OPERANDS: readonly Operand[] = [
-  { component: 'KubeVirt', kind: KubeVirtKind, name: KUBEVIRT_NAME, part: 'compute', specOf: kubeVirtSpec },
+  {
+    component: 'KubeVirt',
+    kind: KubeVirtKind,
+    name: KUBEVIRT_NAME,
+    part: 'compute',
+    specOf: kubeVirtSpec,
+    annotationsOf: kubeVirtAnnotations,
+  },
   {
     component: 'CDI',
     kind: CDIKind,
     name: CDI_NAME,
     part: 'storage',
-    annotations: { 'cdi.kubevirt.io/configAuthority': '' },
+    annotationsOf: () => ({ 'cdi.kubevirt.io/configAuthority': '' }),
     specOf: cdiSpec,
+  },
+  {
+    component: 'NetworkAddonsConfig',
+    kind: NetworkAddonsConfigKind,
+    name: NETWORK_ADDONS_NAME,
+    part: 'network',
+    specOf: networkAddonsSpec,
   },
   { component: 'SSP', kind: SspKind, name: SSP_NAME, part: 'schedule', specOf: sspSpec },
 ];
 
-const UNINSTALL: readonly Operand['component'][] = ['SSP', 'KubeVirt', 'CDI'];
+const UNINSTALL: readonly Operand['component'][] = ['SSP', 'NetworkAddonsConfig', 'KubeVirt', 'CDI'];
 
 /** KubeVirt before CDI: a VM that still exists would ask for its disks again. */
 export const UNINSTALL_ORDER: readonly Operand[] = UNINSTALL.flatMap((component) =>
@@ -55,6 +81,8 @@ export class OperandWriter {
   private readonly deps: OperandWriterDeps;
   /** The server adds defaults to what is sent, so what it stored is remembered beside it. */
   private readonly written = new Map<string, { readonly sent: Fields; readonly stored: unknown }>();
+  /** Edits by hand that were undone, by `kind/name`. */
+  readonly overwritten = new Map<string, number>();
 
   constructor(deps: OperandWriterDeps) {
     this.deps = deps;
@@ -63,40 +91,59 @@ export class OperandWriter {
   async ensure(operand: Operand, hco: HyperConverged, topology: Topology, signal: AbortSignal): Promise<KubeObject> {
     const { client, events, listerOf } = this.deps;
     const spec = operand.specOf(hco, topology);
+    const annotations = operand.annotationsOf?.(hco) ?? {};
     const key = operandKey(operand, topology.installNamespace);
     const current: WithSpec | undefined = listerOf(operand).get(key);
     if (current === undefined) {
-      const created: WithSpec = await client.create(operand.kind, render(operand, key, spec, topology), { signal });
+      const created: WithSpec = await client.create(operand.kind, render({ operand, key, spec, annotations, topology }), {
+        signal,
+      });
       this.written.set(operand.component, { sent: spec, stored: created.spec });
       events.normal(hco, 'Created', `Created ${operand.component} ${operand.name}`);
       return created;
     }
     const last = this.written.get(operand.component);
     const isSameRequest = last !== undefined && deepEqual(last.sent, spec);
-    if (deepEqual(current.spec, spec) || (isSameRequest && deepEqual(current.spec, last.stored))) return current;
-    const updated: WithSpec = await client.update(operand.kind, { ...current, spec } as WithSpec, { signal });
+    const hasSpec = deepEqual(current.spec, spec) || (isSameRequest && deepEqual(current.spec, last.stored));
+    const hasAnnotations = Object.entries(annotations).every(([name, value]) => current.metadata.annotations?.[name] === value);
+    if (hasSpec && hasAnnotations) return current;
+    const metadata = { ...current.metadata, annotations: { ...current.metadata.annotations, ...annotations } };
+    const updated: WithSpec = await client.update(operand.kind, { ...current, metadata, spec } as WithSpec, { signal });
     this.written.set(operand.component, { sent: spec, stored: updated.spec });
-    if (updated.metadata.resourceVersion === current.metadata.resourceVersion) return updated;
-    if (isSameRequest) events.warning(hco, 'Overwritten', `Overwritten ${operand.component} ${operand.name}`);
-    else events.normal(hco, 'Updated', `Updated ${operand.component} ${operand.name}`);
+    if (updated.metadata.resourceVersion !== current.metadata.resourceVersion) this.report(operand, hco, isSameRequest);
     return updated;
+  }
+
+  private report({ component, kind, name }: Operand, hco: HyperConverged, isByHand: boolean): void {
+    if (!isByHand) return this.deps.events.normal(hco, 'Updated', `Updated ${component} ${name}`);
+    const label = `${kind.kind.toLowerCase()}/${name}`;
+    this.overwritten.set(label, (this.overwritten.get(label) ?? 0) + 1);
+    this.deps.events.warning(hco, 'Overwritten', `Overwritten ${component} ${name}`);
   }
 }
 
-function render(operand: Operand, key: ObjectKey, spec: Fields, { version }: Topology): WithSpec {
+interface Rendered {
+  readonly operand: Operand;
+  readonly key: ObjectKey;
+  readonly spec: Fields;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly topology: Topology;
+}
+
+function render({ operand, key, spec, annotations, topology }: Rendered): WithSpec {
   return {
     apiVersion: apiVersionOf(operand.kind),
     kind: operand.kind.kind,
     metadata: {
       name: key.name,
       ...(key.namespace && { namespace: key.namespace }),
-      ...(operand.annotations && { annotations: { ...operand.annotations } }),
+      ...(Object.keys(annotations).length > 0 && { annotations: { ...annotations } }),
       labels: {
         app: 'kubevirt-hyperconverged',
         'app.kubernetes.io/component': operand.part,
         'app.kubernetes.io/part-of': 'hyperconverged-cluster',
         'app.kubernetes.io/managed-by': 'hco-operator',
-        'app.kubernetes.io/version': version,
+        'app.kubernetes.io/version': topology.version,
       },
     },
     spec,
