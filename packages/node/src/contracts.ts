@@ -56,7 +56,8 @@ export interface PodNetworkStatus {
 export interface PlannedTap {
   /** Network name of the VMI spec. */
   readonly name: string;
-  readonly tapName: string;
+  /** Absent: the guest has a device of the host. */
+  readonly tapName?: string;
   readonly mac: string;
   readonly mtu: number;
   readonly queues: number;

@@ -58,7 +58,10 @@ export function domainFacts({ vmi, node, config, network, volumes, files }: Doma
     // a host without usable KVM runs guests slowly rather than not at all, and says so in a condition
     allowEmulation: true,
     volumes: volumes.map((volume) => ({ ...volume })),
-    interfaces: network.interfaces.map(({ name, tapName, mac, mtu, queues }) => ({ name, tapName, mac, mtu, queues })),
+    interfaces: network.interfaces.map(({ name, tapName, mac, mtu, queues }) => ({
+      ...{ name, mac, mtu, queues },
+      ...(tapName !== undefined && { tapName }),
+    })),
     sockets: {
       serialConsole: `${INSIDE}/${SERIAL_SOCKET}`,
       vnc: `${INSIDE}/${VNC_SOCKET}`,

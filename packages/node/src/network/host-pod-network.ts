@@ -6,21 +6,21 @@ import type { Logger, TimerClock } from '@slipway/runtime';
 import type { MovingNetwork, NodeConfig, PodNetwork, PodNetworkStatus, Sandbox } from '../contracts.ts';
 import { nodeNamespace } from '../instance-link/plan-instance-link.ts';
 import { AddressPool, type PodAddresses } from './address-pool.ts';
-import { parseCidr } from './cidr.ts';
 import { Cni, DEFAULT_PLUGIN_DIRS } from './cni.ts';
 import { autoconfiguredLinks, writeSysctl } from './forwarding.ts';
 import { GuestConfigurator } from './guest-configurator.ts';
 import { hostNames, type HostNames } from './host-names.ts';
 import { guestResolver } from './guest-resolver.ts';
 import { type Resolver, resolverOf } from './host-resolver.ts';
-import { networkStatusAnnotation } from './network-status.ts';
+import type { BindingPlugins } from './bindings.ts';
+import { networkAnnotationsOf } from './network-status.ts';
 import type { NodePeers } from './node-peers.ts';
 import { planNodeNetwork } from './plan-node-network.ts';
 import { planPodNetwork, type PodNetworkPlan } from './plan-pod-network.ts';
 import { PodLinks } from './pod-links.ts';
 import { gatewaysOf } from './pod-networks.ts';
 import { type PodRecord, PodRecords } from './pod-records.ts';
-import { SecondNetworks } from './second-networks.ts';
+import { madeTaps, secondGuests, SecondNetworks } from './second-networks.ts';
 import { uplinkMtu } from './uplink.ts';
 
 export interface PodNetworkDeps {
@@ -32,6 +32,10 @@ export interface PodNetworkDeps {
   resolveNetwork(key: { readonly namespace: string; readonly name: string }, signal: AbortSignal): Promise<string | undefined>;
   /** The other nodes of the installation; absent when there are none. */
   readonly peers?: Pick<NodePeers, keyof NodePeers>;
+  /** Binding plugins that are registered now. */
+  readonly bindingPlugins?: () => BindingPlugins;
+  /** Device of the host that a pod has for one of its networks. */
+  deviceFor?(podUid: string, network: string): Promise<string | undefined>;
   /** Where CNI plugins are looked for. Default: the usual places. */
   readonly cniPluginDirs?: readonly string[];
 }
@@ -76,7 +80,8 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     this.#second = new SecondNetworks({
       ...{ ip: this.#ip, names: this.#names, links: this.#links, records: this.#records, log: deps.log },
       cni: new Cni({ runner: deps.runner, ip: this.#ip, pluginDirs: deps.cniPluginDirs ?? DEFAULT_PLUGIN_DIRS }),
-      resolveNetwork: deps.resolveNetwork,
+      resolveNetwork: (...args) => deps.resolveNetwork(...args),
+      deviceFor: async (...args) => deps.deviceFor?.(...args),
       bridgesFile: join(this.#directory, 'bridges'),
     });
   }
@@ -171,9 +176,8 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
   async #leave(record: PodRecord, link: readonly string[], signal: AbortSignal): Promise<void> {
     const addresses = record.status?.podIPs ?? [];
     await this.#deps.peers?.sendOn(addresses, { link, turn: record.turn ?? 0 }, signal);
-    const routes = (record.hostRoutes ?? []).map((line) =>
-      line.replace(/^route replace (\S+) dev (\S+) .*$/, 'route del $1 dev $2'),
-    );
+    const device = this.#names.veth(record.podUid, 'eth0');
+    const routes = addresses.map((address) => `route del ${address} dev ${device}`);
     await this.#links.removeEach(routes, signal);
     await this.#deps.peers?.fallSilent(addresses, signal);
   }
@@ -204,6 +208,7 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
         cluster: gatewaysOf(this.#deps.config),
       }),
       names: this.#names,
+      ...(this.#deps.bindingPlugins && { plugins: this.#deps.bindingPlugins() }),
     });
   }
 
@@ -219,7 +224,7 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     const { peers } = this.#deps;
     if (peers === undefined) return;
     const pool = await this.#addresses();
-    const records = (await this.#records.list()).filter(({ place }) => place === undefined);
+    const records = (await this.#records.list()).filter((record) => record.place === undefined && !isReplaced(record));
     const here = records.flatMap(({ status, turn = 0 }) => (status?.podIPs ?? []).map((address) => ({ address, turn })));
     // addresses of pods without a guest go with their pods
     const ofVms = Object.entries(pool.leases()).filter(([owner]) => !owner.startsWith('pod/'));
@@ -248,17 +253,22 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     const base = { ...record, status: { ...record.status, interfaces } };
     // first of all nothing counts on them any more: a network whose links are missing would be made anew as a whole
     await this.#records.write({ ...base, attachments: record.attachments });
-    for (const entry of record.attachments) if (!whole.includes(entry)) await this.#second.unplug(entry, record.netns, signal);
+    for (const entry of record.attachments) {
+      if (whole.includes(entry)) continue;
+      this.#guests.withdraw(guestId(record.podUid, entry.attachment.ifname));
+      await this.#second.unplug(entry, record.netns, signal);
+    }
     await this.#records.write({ ...base, attachments: whole });
     const missing = plan.attachments.filter(({ podInterfaceName }) => !has.has(podInterfaceName));
     const attachments = await this.#second.attach(missing, { pod, sandbox, done: whole }, base, signal);
     const status: PodNetworkStatus = {
       ...record.status,
-      interfaces: plan.taps,
-      annotations: { 'k8s.v1.cni.cncf.io/network-status': networkStatusAnnotation(plan, attachments) },
+      interfaces: madeTaps(plan.taps, attachments),
+      annotations: networkAnnotationsOf({ taps: plan.taps, podIPs: record.status.podIPs }, attachments),
     };
-    await this.#records.write({ ...base, status, attachments });
-    return status;
+    const changed = { ...base, status, attachments };
+    await this.#records.write(changed);
+    return this.#serve(changed, status);
   }
 
   async tearDown(podUid: string): Promise<void> {
@@ -277,6 +287,8 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     const signal = new AbortController().signal;
     const records = await this.#records.list();
     for (const { podUid } of records) if (!livePodUids.has(podUid)) await this.tearDown(podUid);
+    const networks = records.flatMap(({ attachments }) => attachments.map(({ attachment }) => attachment.config));
+    await this.#second.collectGarbage(new Set(networks), signal);
     const keep = [...livePodUids].map((podUid) => this.#names.vethPrefix(podUid));
     const links = (await this.#ip.links(signal)).filter(
       ({ ifname }) => ifname.startsWith(this.#names.anyVethPrefix) && !keep.some((prefix) => ifname.startsWith(prefix)),
@@ -317,7 +329,7 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
 
   /** Whether what the record names stands. The sandbox may have been made anew since, with an empty namespace. */
   #isMade({ netns, status }: PodRecord, signal: AbortSignal): Promise<boolean> {
-    const taps = (status?.interfaces ?? []).map(({ tapName }) => tapName);
+    const taps = (status?.interfaces ?? []).flatMap(({ tapName }) => tapName ?? []);
     return this.#links.exist(netns, taps, signal);
   }
 
@@ -330,7 +342,8 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
 
   async #disconnect({ podUid, guests, attachments }: PodRecord, signal: AbortSignal): Promise<void> {
     for (const [index] of guests.entries()) this.#guests.withdraw(guestId(podUid, index));
-    for (const { attachment, result } of attachments) await this.#second.detach(attachment, result, signal);
+    for (const [link] of secondGuests(attachments)) this.#guests.withdraw(guestId(podUid, link));
+    for (const entry of attachments) await this.#second.detach(entry, signal);
   }
 
   async #perform(
@@ -349,14 +362,17 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     const serving = Promise.all(plan.guests.map((guest, index) => this.#guests.serve(guestId(podUid, index), netns, guest)));
     await Promise.all([serving, plan.podNft === '' ? undefined : this.#translate(netns, plan.podNft, signal)]);
     const attachments = await this.#second.attach(plan.attachments, { ...of, done: [] }, base, signal);
+    // a network that takes the place of the pod's own gives the pod its addresses
+    const replaced = attachments.find(({ attachment }) => attachment.ifname === 'eth0');
     const status: PodNetworkStatus = {
-      podIPs: plan.podIPs,
-      interfaces: plan.taps,
-      annotations: { 'k8s.v1.cni.cncf.io/network-status': networkStatusAnnotation(plan, attachments) },
+      podIPs: replaced?.ips ?? plan.podIPs,
+      interfaces: madeTaps(plan.taps, attachments),
+      annotations: networkAnnotationsOf(plan, attachments),
     };
     const record = { ...base, status, attachments };
-    if (of.place === undefined) await this.#arrive(record, plan.podIPs, signal);
+    if (of.place === undefined && replaced === undefined) await this.#arrive(record, plan.podIPs, signal);
     else await this.#records.write(record);
+    await this.#serveSecond(record);
     return status;
   }
 
@@ -370,7 +386,13 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     await Promise.all(
       record.guests.map((guest, index) => this.#guests.serve(guestId(record.podUid, index), record.netns, guest)),
     );
+    await this.#serveSecond(record);
     return status;
+  }
+
+  async #serveSecond({ podUid, netns, attachments }: PodRecord): Promise<void> {
+    const guests = secondGuests(attachments);
+    await Promise.all(guests.map(([link, guest]) => this.#guests.serve(guestId(podUid, link), netns, guest)));
   }
 
   #addresses(): Promise<AddressPool> {
@@ -381,7 +403,10 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
   }
 }
 
-const guestId = (podUid: string, index: number): string => `${podUid}.${index}`;
+/** Another network has taken the place of this one. */
+const isReplaced = ({ attachments }: PodRecord): boolean => attachments.some(({ attachment }) => attachment.ifname === 'eth0');
+
+const guestId = (podUid: string, index: number | string): string => `${podUid}.${index}`;
 
 /** The VM when there is one, so that addresses survive a restart. */
 function ownerOf(vmi: VirtualMachineInstance | undefined, podUid: string): string {

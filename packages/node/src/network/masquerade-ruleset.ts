@@ -8,7 +8,14 @@ export interface MasqueradeInputs {
   /** Empty, together with no ranges: everything that arrives at the pod goes to the guest. */
   readonly ports: readonly { readonly port: number; readonly protocol: 'tcp' | 'udp' }[];
   readonly ranges: readonly { readonly start: number; readonly end: number; readonly protocol: 'tcp' | 'udp' }[];
+  /** Addresses of a pod with a proxy of Istio, which takes the packets that arrive and sends them on inside the pod. */
+  readonly proxied?: { readonly v4: string; readonly v6: string };
 }
+
+/** Ports of the proxy itself; nothing for them ever goes to the guest. */
+const PROXY_PORTS = [15000, 15001, 15004, 15006, 15008, 15009, 15020, 15021, 15053, 15090];
+/** What the proxy leaves alone: the guest's shell. */
+const NOT_PROXIED = 'tcp dport 22 ';
 
 /** The rules of a pod whose guest is hidden behind the pod's address; replaces former rules in one transaction. */
 export function masqueradeRuleset(inputs: MasqueradeInputs): string {
@@ -28,21 +35,28 @@ function family(
   bridge: string,
 ): string {
   const loopback = name === 'ip' ? '127.0.0.1' : '::1';
+  const proxied = inputs.proxied && {
+    pod: name === 'ip' ? inputs.proxied.v4 : inputs.proxied.v6,
+    from: name === 'ip' ? '127.0.0.6' : '::6',
+  };
   const matches = portMatches(inputs);
-  const forward = (prefix: string): string => matches.map((match) => `    ${prefix}${match}counter dnat to ${guest}\n`).join('');
+  const forward = (prefix: string, ports = matches): string =>
+    ports.map((match) => `    ${prefix}${match}counter dnat to ${guest}\n`).join('');
+  const local = proxied ? `{ ${loopback}, ${proxied.pod} }` : loopback;
+  const kept = proxied ? `    tcp dport { ${PROXY_PORTS.join(', ')} } return\n` : '';
   return `table ${name} slipway
 delete table ${name} slipway
 table ${name} slipway {
   chain prerouting {
     type nat hook prerouting priority -100; policy accept;
-${forward(`iifname "${podLink}" `)}  }
+${forward(`iifname "${podLink}" `, proxied ? [NOT_PROXIED] : matches)}  }
   chain output {
     type nat hook output priority -100; policy accept;
-${forward(`${name} daddr ${loopback} `)}  }
+${kept}${forward(`${name} daddr ${local} `)}  }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
     ${name} saddr ${guest} oifname "${podLink}" counter masquerade
-    oifname "${bridge}" ${name} saddr ${loopback} counter snat to ${gateway}
+    oifname "${bridge}" ${name} saddr ${proxied ? `{ ${loopback}, ${proxied.from} }` : loopback} counter snat to ${gateway}
   }
 }
 `;

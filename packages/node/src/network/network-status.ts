@@ -1,23 +1,47 @@
-import type { CniAttachment } from './cni.ts';
+import { readCniResult } from './cni-result.ts';
 import type { PodNetworkPlan } from './plan-pod-network.ts';
+import type { RecordedAttachment } from './pod-records.ts';
 
-interface AttachedNetwork {
-  readonly attachment: CniAttachment;
-  readonly ips?: readonly string[];
-  readonly networkName?: string;
+const pciDevice = (address: string) => ({ type: 'pci', version: '1.1.0', pci: { 'pci-address': address } });
+
+/** Annotations that tell which networks a pod is attached to, as Multus and KubeVirt write them. */
+export function networkAnnotationsOf(
+  plan: Pick<PodNetworkPlan, 'taps' | 'podIPs'>,
+  attached: readonly RecordedAttachment[],
+): Record<string, string> {
+  const devices = attached.flatMap(({ name, device, attachment: { mac } }) =>
+    device === undefined ? [] : [{ network: name, deviceInfo: pciDevice(device), mac }],
+  );
+  return {
+    'k8s.v1.cni.cncf.io/network-status': networkStatusAnnotation(plan, attached),
+    ...(devices.length > 0 && { 'kubevirt.io/network-info': JSON.stringify({ interfaces: devices }) }),
+  };
 }
 
-/** Content of the annotation that tells which networks a pod is attached to, as Multus writes it. */
-export function networkStatusAnnotation(plan: PodNetworkPlan, attached: readonly AttachedNetwork[]): string {
+function networkStatusAnnotation(plan: Pick<PodNetworkPlan, 'taps' | 'podIPs'>, attached: readonly RecordedAttachment[]): string {
+  const isReplaced = attached.some(({ attachment }) => attachment.ifname === 'eth0');
   const primary = plan.taps.find(({ podInterfaceName }) => podInterfaceName === 'eth0');
-  return JSON.stringify([
-    { name: 'slipway', interface: 'eth0', ips: plan.podIPs, ...(primary && { mac: primary.mac }), default: true, dns: {} },
-    ...attached.map(({ attachment, ips, networkName }) => ({
-      name: networkName,
-      interface: attachment.ifname,
-      ...(ips && ips.length > 0 && { ips }),
-      mac: attachment.mac,
-      dns: {},
-    })),
-  ]);
+  const own = {
+    name: 'slipway',
+    interface: 'eth0',
+    ips: plan.podIPs,
+    ...(primary && { mac: primary.mac }),
+    default: true,
+    dns: {},
+  };
+  return JSON.stringify([...(isReplaced ? [] : [own]), ...attached.map(entryOf)]);
+}
+
+function entryOf({ attachment: { ifname, mac }, ips = [], networkName, device, result, tap }: RecordedAttachment): object {
+  const { dns } = readCniResult(result, ifname);
+  return {
+    ...{ name: networkName, interface: ifname, ...(ips.length > 0 && { ips }), mac },
+    ...(tap && { mtu: tap.mtu }),
+    ...(ifname === 'eth0' && { default: true }),
+    dns: {
+      ...(dns.nameservers.length > 0 && { nameservers: dns.nameservers }),
+      ...(dns.searches.length > 0 && { search: dns.searches }),
+    },
+    ...(device !== undefined && { 'device-info': pciDevice(device) }),
+  };
 }

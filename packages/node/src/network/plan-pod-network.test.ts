@@ -22,6 +22,13 @@ function inputs(spec: object): PodNetworkInputs {
 
 const pod = { name: 'default', pod: {} };
 
+const PLUGINS = {
+  sidecar: { sidecarImage: 'reg/x:1', domainAttachmentType: 'tap' },
+  empty: {},
+  taps: { domainAttachmentType: 'tap', networkAttachmentDefinition: 'default/taps' },
+  managed: { domainAttachmentType: 'managedTap' },
+};
+
 describe('planPodNetwork', () => {
   it('hides a masqueraded guest behind the address of the pod', () => {
     const devices = { interfaces: [{ name: 'default', masquerade: {}, macAddress: '02:00:00:AA:00:01' }] };
@@ -72,7 +79,7 @@ describe('planPodNetwork', () => {
     };
     const plan = planPodNetwork(inputs({ networks, domain: { devices } }));
     expect(plan.attachments).toMatchSnapshot();
-    expect(plan.taps.map(({ tapName }) => tapName.length <= 15)).toEqual([true, true]);
+    expect(plan.taps.map(({ tapName }) => (tapName ?? '').length <= 15)).toEqual([true, true]);
   });
 
   it('keeps generated MAC addresses with the VM', () => {
@@ -83,8 +90,58 @@ describe('planPodNetwork', () => {
     expect(first).toMatch(/^02(:[0-9a-f]{2}){5}$/);
   });
 
-  it('refuses a binding that it cannot make, with what to use instead', () => {
-    const devices = { interfaces: [{ name: 'default', passtBinding: {} }] };
-    expect(() => planPodNetwork(inputs({ networks: [pod], domain: { devices } }))).toThrow('passt');
+  it.each<[string, object, RegExp]>([
+    ['passt', { passtBinding: {} }, /needs a libvirt .* use masquerade/],
+    ['a plugin that nobody has registered', { binding: { name: 'none' } }, /is not registered: add it to/],
+    ['a plugin with a container', { binding: { name: 'sidecar' } }, /sidecar "reg\/x:1" is a container; .* runs no containers/],
+    ['a plugin that makes no device', { binding: { name: 'empty' } }, /neither a domainAttachmentType/],
+    ['a plugin with a tap on the pod network', { binding: { name: 'taps' } }, /needs domainAttachmentType "managedTap"/],
+    ['a device of the pod network', { sriov: {} }, /use a Multus network/],
+  ])('refuses %s, with what to do instead', (_, binding, message) => {
+    const devices = { interfaces: [{ name: 'default', ...binding }] };
+    expect(() => planPodNetwork({ ...inputs({ networks: [pod], domain: { devices } }), plugins: PLUGINS })).toThrow(message);
+  });
+
+  it('joins the tap that it manages for a plugin as for a bridge', () => {
+    const of = (binding: object) =>
+      planPodNetwork({
+        ...inputs({ networks: [pod], domain: { devices: { interfaces: [{ name: 'default', ...binding }] } } }),
+        plugins: PLUGINS,
+      });
+    expect(of({ binding: { name: 'managed' } })).toEqual(of({ bridge: {} }));
+  });
+
+  it('leaves the place of the pod network to the network that takes it', () => {
+    const networks = [{ name: 'lab', multus: { networkName: 'lab', default: true } }];
+    const plan = planPodNetwork(inputs({ networks, domain: { devices: { interfaces: [{ name: 'lab', bridge: {} }] } } }));
+    expect(plan).toMatchObject({ hostIp: ['netns add abc123-web'], hostRoutes: [], podIPs: [], podNft: '' });
+    expect(plan.attachments).toMatchObject([{ podInterfaceName: 'eth0', tap: { tapName: 'tap0' } }]);
+  });
+
+  it('leaves a proxy of Istio its ports, and what it passes on to the guest', () => {
+    const base = inputs({ networks: [pod], domain: { devices: { interfaces: [{ name: 'default', masquerade: {} }] } } });
+    const vmi = { ...base.vmi, metadata: { ...base.vmi?.metadata, annotations: { 'sidecar.istio.io/inject': 'true' } } };
+    const { podNft } = planPodNetwork({ ...base, vmi: vmi as VirtualMachineInstance }); // only networks matter
+    expect(podNft.slice(0, podNft.indexOf('table ip6'))).toMatchInlineSnapshot(`
+      "table ip slipway
+      delete table ip slipway
+      table ip slipway {
+        chain prerouting {
+          type nat hook prerouting priority -100; policy accept;
+          iifname "eth0" tcp dport 22 counter dnat to 10.0.2.2
+        }
+        chain output {
+          type nat hook output priority -100; policy accept;
+          tcp dport { 15000, 15001, 15004, 15006, 15008, 15009, 15020, 15021, 15053, 15090 } return
+          ip daddr { 127.0.0.1, 10.244.0.2 } counter dnat to 10.0.2.2
+        }
+        chain postrouting {
+          type nat hook postrouting priority 100; policy accept;
+          ip saddr 10.0.2.2 oifname "eth0" counter masquerade
+          oifname "k6t-eth0" ip saddr { 127.0.0.1, 127.0.0.6 } counter snat to 10.0.2.1
+        }
+      }
+      "
+    `);
   });
 });

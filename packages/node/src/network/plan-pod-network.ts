@@ -1,14 +1,15 @@
-import { createHash } from 'node:crypto';
 import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
 import { cpuTopology, podInterfaceName, stableMac, vcpuCount } from '@slipway/virt';
 import type { PlannedTap } from '../contracts.ts';
 import type { PodAddresses } from './address-pool.ts';
+import { type BindingPlugins, bindingOf, defaultNetworkOf } from './bindings.ts';
 import { parseCidr } from './cidr.ts';
 import type { Sysctl } from './forwarding.ts';
 import type { GuestConfig } from './guest-config.ts';
 import type { HostNames } from './host-names.ts';
 import type { Resolver } from './host-resolver.ts';
 import { masqueradeRuleset } from './masquerade-ruleset.ts';
+import { type Attachment, bridgeMac, secondaryLinks } from './plan-second-network.ts';
 import { gatewaysOf } from './pod-networks.ts';
 
 /** Everything the plan of one pod's network is made from. */
@@ -28,6 +29,8 @@ export interface PodNetworkInputs {
   readonly mtu: number;
   readonly resolver: Resolver;
   readonly names: HostNames;
+  /** Binding plugins that are registered. */
+  readonly plugins?: BindingPlugins;
 }
 
 /** The network of one pod as data. */
@@ -46,17 +49,8 @@ export interface PodNetworkPlan {
   readonly taps: readonly PlannedTap[];
   /** What the guests are told by DHCP and router advertisements. */
   readonly guests: readonly GuestConfig[];
-  /** Networks that CNI has to attach before `attachmentIp` of the same index can run. */
+  /** Networks that CNI attaches, and how they are joined with the guest then. */
   readonly attachments: readonly Attachment[];
-}
-
-/** A second network: CNI makes the link, then these commands connect it to the guest. */
-export interface Attachment {
-  readonly networkName: string;
-  readonly podInterfaceName: string;
-  readonly mac: string;
-  /** Lines for `ip -batch` in the pod's namespace, to run when the link is there. */
-  readonly podIp: readonly string[];
 }
 
 const POD_LINK = 'eth0';
@@ -73,7 +67,18 @@ export function planPodNetwork(inputs: PodNetworkInputs): PodNetworkPlan {
   const { names, podUid, netns, addresses, mtu } = inputs;
   const veth = names.veth(podUid, POD_LINK);
   const guest = primaryGuest(inputs);
-  const secondary = secondaryInterfaces(inputs);
+  const attachments = multusInterfaces(inputs);
+  const shared = {
+    taps: [...(guest ? [guest.tap] : []), ...attachments.map(({ tap }) => tap)],
+    guests: guest ? [guest.config] : [],
+    attachments,
+  };
+  // another network takes the place of this one: the pod gets nothing from here
+  if (defaultNetworkOf(inputs.vmi) !== undefined)
+    return {
+      ...{ hostIp: [`netns add ${netns}`], hostRoutes: [], hostSysctls: [], podIp: ['link set lo up'], podNft: '', podIPs: [] },
+      ...shared,
+    };
   return {
     hostIp: [
       `netns add ${netns}`,
@@ -94,9 +99,7 @@ export function planPodNetwork(inputs: PodNetworkInputs): PodNetworkPlan {
     podIp: ['link set lo up', ...(guest?.keepsAddress === false ? [] : podAddressLines(inputs)), ...(guest?.ip ?? [])],
     podNft: guest?.nft ?? '',
     podIPs: [addresses.v4, addresses.v6],
-    taps: [...(guest ? [guest.tap] : []), ...secondary.map(({ tap }) => tap)],
-    guests: guest ? [guest.config] : [],
-    attachments: secondary.map(({ attachment }) => attachment),
+    ...shared,
   };
 }
 
@@ -134,11 +137,13 @@ function primaryGuest(inputs: PodNetworkInputs): GuestPlan | undefined {
   const network = inputs.vmi?.spec.networks?.find(({ pod }) => pod !== undefined);
   const nic = inputs.vmi?.spec.domain.devices.interfaces?.find(({ name }) => name === network?.name);
   if (!inputs.vmi || !network || !nic || nic.state === 'absent') return undefined;
-  if (nic.bridge) return bridgeGuest(inputs, nic);
-  if (nic.masquerade) return masqueradeGuest(inputs, nic, network);
-  const binding = nic.binding?.name ?? (nic.passtBinding ? 'passt' : nic.sriov ? 'sriov' : 'none');
+  const { kind } = bindingOf(nic, inputs.plugins ?? {});
+  if (kind === 'bridge') return bridgeGuest(inputs, nic);
+  if (kind === 'masquerade') return masqueradeGuest(inputs, nic, network);
   throw new Error(
-    `Interface "${nic.name}" asks for the binding ${binding}, which this node cannot make; use masquerade or bridge`,
+    kind === 'sriov'
+      ? `Interface "${nic.name}" asks for SR-IOV on the pod network, which has no devices; use a Multus network`
+      : `Interface "${nic.name}" asks for a binding plugin with a tap of its own on the pod network; here it needs domainAttachmentType "managedTap"`,
   );
 }
 
@@ -168,6 +173,7 @@ function masqueradeGuest(inputs: PodNetworkInputs, nic: kubevirt.Interface, netw
         end,
         protocol: protocol === 'UDP' ? 'udp' : 'tcp',
       })),
+      ...(inputs.vmi?.metadata.annotations?.['sidecar.istio.io/inject'] === 'true' && { proxied: inputs.addresses }),
     }),
     ip: [
       ...bridgeLines(bridge, inputs.mtu),
@@ -231,37 +237,35 @@ function bridgeGuest(inputs: PodNetworkInputs, nic: kubevirt.Interface): GuestPl
   };
 }
 
-/** Names of what joins a second network's link in the pod with the guest. */
-export function secondaryLinks(podLink: string): { readonly bridge: string; readonly tap: string } {
-  const suffix = podLink.slice('pod'.length);
-  return { bridge: `k6t-${suffix}`, tap: `tap${suffix}` };
-}
-
-function secondaryInterfaces(inputs: PodNetworkInputs): { readonly tap: PlannedTap; readonly attachment: Attachment }[] {
+function multusInterfaces(inputs: PodNetworkInputs): Attachment[] {
   const interfaces = inputs.vmi?.spec.domain.devices.interfaces ?? [];
   return (inputs.vmi?.spec.networks ?? []).flatMap((network) => {
-    const nic = interfaces.find(({ name }) => name === network.name);
+    const index = interfaces.findIndex(({ name }) => name === network.name);
+    const nic = interfaces[index];
     if (!network.multus || !nic || nic.state === 'absent') return [];
-    if (!nic.bridge) throw new Error(`Interface "${nic.name}" of a Multus network needs the bridge binding on this node`);
-    const podLink = podInterfaceName(network.name);
-    const { bridge, tap: tapName } = secondaryLinks(podLink);
-    const tap = plannedTap(inputs, nic, { tapName, podLink, ipAddresses: [] });
-    const attachment: Attachment = {
-      networkName: network.multus.networkName,
-      podInterfaceName: podLink,
-      mac: tap.mac,
-      podIp: [
-        `link set ${podLink} down`,
-        // The guest has the address of the attachment, so the link needs another one.
-        `link set ${podLink} address ${stableMac(`${inputs.podUid}/nic`, network.name)}`,
-        ...bridgeLines(bridge, inputs.mtu),
-        `link set ${bridge} up`,
-        `link set ${podLink} master ${bridge} up`,
-        `link set ${podLink} type bridge_slave learning off`,
-        ...tapLines(tap, bridge, inputs.tapUid),
-      ],
-    };
-    return [{ tap, attachment }];
+    const binding = bindingOf(nic, inputs.plugins ?? {});
+    if (binding.kind === 'masquerade')
+      throw new Error(`Interface "${nic.name}" of a Multus network cannot use masquerade: use bridge`);
+    const podLink = network.multus.default ? POD_LINK : podInterfaceName(network.name);
+    const { tap: tapName } = secondaryLinks(podLink);
+    const tap = plannedTap(inputs, nic, { ...(binding.kind !== 'sriov' && { tapName }), podLink, ipAddresses: [] });
+    return [
+      {
+        networkName: network.multus.networkName,
+        name: network.name,
+        podInterfaceName: podLink,
+        mac: tap.mac,
+        join: binding.kind === 'sriov' ? 'device' : binding.kind,
+        ...(binding.kind === 'tap' && { definition: binding.definition }),
+        index,
+        tap,
+        dhcp: {
+          hostname: inputs.hostname,
+          resolver: inputs.resolver,
+          ...(nic.dhcpOptions && { dhcpOptions: nic.dhcpOptions }),
+        },
+      },
+    ];
   });
 }
 
@@ -269,11 +273,6 @@ function bridgeLines(bridge: string, mtu: number): string[] {
   return [
     `link add ${bridge} mtu ${mtu} address ${bridge === `k6t-${POD_LINK}` ? BRIDGE_MAC : bridgeMac(bridge)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
   ];
-}
-
-function bridgeMac(name: string): string {
-  const digest = createHash('sha256').update(name).digest();
-  return ['02', ...[...digest.subarray(0, 5)].map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
 }
 
 function tapLines({ tapName, mtu, queues }: PlannedTap, bridge: string, uid: number): string[] {
@@ -291,18 +290,18 @@ function macOf({ owner }: PodNetworkInputs, nic: kubevirt.Interface): string {
 function plannedTap(
   inputs: PodNetworkInputs,
   nic: kubevirt.Interface,
-  names: { readonly tapName: string; readonly podLink: string; readonly ipAddresses: readonly string[] },
+  names: { readonly tapName?: string; readonly podLink: string; readonly ipAddresses: readonly string[] },
 ): PlannedTap {
   const isVirtio = nic.model === undefined || nic.model === '' || nic.model === 'virtio';
   const domain = inputs.vmi?.spec.domain;
   return {
     name: nic.name,
-    tapName: names.tapName,
+    ...(names.tapName !== undefined && { tapName: names.tapName }),
     mac: macOf(inputs, nic),
     mtu: inputs.mtu,
     queues: isVirtio && domain?.devices.networkInterfaceMultiqueue ? Math.min(vcpuCount(cpuTopology(domain)), MAX_QUEUES) : 1,
     podInterfaceName: names.podLink,
     ipAddresses: names.ipAddresses,
-    infoSources: names.podLink === POD_LINK ? ['domain'] : ['domain', 'multus-status'],
+    infoSources: names.ipAddresses.length > 0 ? ['domain'] : ['domain', 'multus-status'],
   };
 }

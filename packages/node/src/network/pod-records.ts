@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PodNetworkStatus } from '../contracts.ts';
+import type { PlannedTap, PodNetworkStatus } from '../contracts.ts';
 import type { CniAttachment } from './cni.ts';
 import type { GuestConfig } from './guest-config.ts';
 
@@ -30,7 +30,17 @@ export interface RecordedAttachment {
   /** What the plugin answered; absent while it is being attached. */
   readonly result?: unknown;
   readonly ips?: readonly string[];
+  /** `namespace/name` of its definition. */
   readonly networkName?: string;
+  /** Network name of the VMI spec. */
+  readonly name?: string;
+  readonly tap?: PlannedTap;
+  /** What the guest is told by DHCP. */
+  readonly guest?: GuestConfig;
+  /** Device of the host that the guest has instead of a tap. */
+  readonly device?: string;
+  /** Plugin of the binding, which has made the tap. */
+  readonly plugin?: { readonly attachment: CniAttachment; readonly result?: unknown };
 }
 
 /** Records as one file per pod. */

@@ -52,7 +52,7 @@ export async function resumeGuest(
   const disks = [...parts.prepared, ...(await plugged(deps, vmi, signal))];
   const xml = adaptDomain(await libvirt.savedXml(state.path), {
     disks: new Map(disks.map(({ name, path, format }) => [name, { path, format }])),
-    taps: new Map(parts.network.interfaces.map(({ name, tapName }) => [name, tapName])),
+    taps: new Map(parts.network.interfaces.flatMap(({ name, tapName }) => (tapName === undefined ? [] : [[name, tapName]]))),
   });
   await deps.session.restore(parts.name, xml, state.path);
   await goOn(deps, vmi, state);
