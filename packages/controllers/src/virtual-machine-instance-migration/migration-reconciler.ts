@@ -195,7 +195,7 @@ export class MigrationReconciler implements Reconciler {
     const { sourceNode: source, targetNode: target } = vmi?.status?.migrationState ?? {};
     if (vmi === undefined || targetPod === undefined || source === undefined || target === undefined) return;
     const facts = claimFacts(this.deps, vmi.metadata.namespace ?? '');
-    for (const { metadata, spec } of movedVolumes(incomingClaims(targetPod), { source, target }, facts)) {
+    for (const { metadata, spec } of movedVolumes(vmi, incomingClaims(targetPod), { source, target }, facts)) {
       const patch = { metadata: { resourceVersion: metadata.resourceVersion }, spec: { nodeAffinity: spec?.nodeAffinity } };
       await this.deps.client.patch(PersistentVolumeKind, { namespace: '', name: metadata.name ?? '' }, patch, {
         type: 'merge',

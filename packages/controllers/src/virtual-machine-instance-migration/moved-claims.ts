@@ -1,5 +1,5 @@
-import type { PersistentVolume, PersistentVolumeClaim, VirtualMachineInstance } from '@slipway/api';
-import { claimNameOf, hotpluggableVolumes } from '@slipway/virt';
+import { type PersistentVolume, type PersistentVolumeClaim, type VirtualMachineInstance, VolumePhase } from '@slipway/api';
+import { claimNameOf, hotpluggableVolumes, isHotpluggable } from '@slipway/virt';
 import { nodesOf } from '../persistent-volume/clone-source.ts';
 
 export interface ClaimFacts {
@@ -26,16 +26,31 @@ export function claimsToMove(vmi: VirtualMachineInstance, stateClaim: string | u
   return [...new Set(names)].filter((name) => hotplugged.has(name) || isLocal(name)).sort();
 }
 
+/** Claims whose content the guest leaves where it is: those that it does not write, and those that have not been plugged. */
+function claimsLeft(vmi: VirtualMachineInstance): ReadonlySet<string | undefined> {
+  const isPlugged = (volume: string): boolean =>
+    vmi.status?.volumeStatus?.find(({ name }) => name === volume)?.phase === VolumePhase.ready;
+  const left = (vmi.spec.volumes ?? []).filter((volume) => {
+    const { name, ephemeral, memoryDump, persistentVolumeClaim } = volume;
+    if (ephemeral ?? memoryDump) return true;
+    return persistentVolumeClaim?.readOnly === true || (isHotpluggable(volume) && !isPlugged(name));
+  });
+  return new Set(left.map(claimNameOf));
+}
+
 /**
  * Volumes whose content has gone from one node to another with a guest, as they are now: those of these claims that were on
  * the source's node alone. Pure.
  */
 export function movedVolumes(
+  vmi: VirtualMachineInstance,
   claims: readonly string[],
   { source, target }: { readonly source: string; readonly target: string },
   facts: ClaimFacts,
 ): readonly PersistentVolume[] {
+  const left = claimsLeft(vmi);
   return claims.flatMap((name) => {
+    if (left.has(name)) return [];
     const volume = volumeOf(name, facts);
     const nodes = volume === undefined ? [] : nodesOf(volume);
     return volume !== undefined && nodes.length === 1 && nodes[0] === source ? [onNode(volume, target)] : [];
