@@ -19,3 +19,4 @@ export * from './types.ts';
 export * from './managed-fields/apply.ts';
 export { type FieldSet } from './managed-fields/field-set.ts';
 export { trackUpdate, type WriteContext } from './managed-fields/track.ts';
+export { toYaml } from './yaml/write-yaml.ts';

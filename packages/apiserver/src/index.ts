@@ -12,4 +12,4 @@ export type { ApiRequest, ApiResponse } from './pipeline/request.ts';
 export type { AuditEvent } from './pipeline/server-context.ts';
 export * from './pki/certificates.ts';
 export * from './registry/simple-definition.ts';
-export { toYaml } from './pipeline/write-yaml.ts';
+export { toYaml } from '@slipway/apimachinery';

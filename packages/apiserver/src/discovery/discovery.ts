@@ -3,7 +3,7 @@ import { negotiate } from '../pipeline/negotiate.ts';
 import { resourceNotFound } from '../pipeline/resource-handler.ts';
 import type { Answer, Call, ServerContext } from '../pipeline/server-context.ts';
 import type { ResourceDefinition } from '../registry/resource-definition.ts';
-import { toYaml } from '../pipeline/write-yaml.ts';
+import { toYaml } from '@slipway/apimachinery';
 import { isAvailable, serviceOf } from '../api-services/plan-api-services.ts';
 import { compareVersions } from './versions.ts';
 

@@ -10,7 +10,7 @@ import { dispatch } from '../routing/dispatch.ts';
 import { preferredFormat } from './negotiate.ts';
 import { PROTOBUF_TYPE } from '../protobuf/decode.ts';
 import { encodeProtobuf, hasProtobuf } from '../protobuf/encode.ts';
-import { toYaml } from './write-yaml.ts';
+import { toYaml } from '@slipway/apimachinery';
 import type { ApiRequest, ApiResponse, BodyStream, TextParts, WatchSession } from './request.ts';
 import type { Answer, AuditEvent, Call, ServerContext } from './server-context.ts';
 

@@ -55,6 +55,8 @@ export interface ServerContext {
   readonly uid: () => string;
   readonly random: (limit: number) => number;
   readonly metrics: ServerMetrics;
+  /** Alerts that hold now. */
+  readonly alerts?: () => unknown;
   /** Shares the server among the users that come over the network. */
   readonly flow: FlowController;
   readonly auditPolicy: AuditPolicy;

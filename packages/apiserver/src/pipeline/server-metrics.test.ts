@@ -16,7 +16,7 @@ describe('server metrics', () => {
     collection.subscribe(() => undefined);
     await store.transact([], [{ type: 'put', key: 'apps/deployments//default/a', value: '{}' }]);
     metrics = createServerMetrics({ registry, requests: new RequestMetrics(), flow: { families: () => [] } });
-    const lines = metrics.render().split('\n');
+    const lines = (await metrics.render()).split('\n');
     expect(lines).toContain('slipway_store_revision 1');
     expect(lines).toContain('slipway_store_writes_total 1');
     expect(lines).toContain('apiserver_storage_objects{resource="deployments.apps"} 1');

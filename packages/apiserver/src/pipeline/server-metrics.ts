@@ -4,12 +4,13 @@ import { loopWatch, RESOLUTION_MS } from './loop-watch.ts';
 import { type MetricFamily, renderFamily } from './metric-text.ts';
 import type { RequestMetrics } from './request-metrics.ts';
 
+const REQUESTS = 'apiserver_request_total';
 const NANOSECONDS = 1e9;
 
 /** What `GET /metrics` shows: requests, store, watches, event loop and process. */
 export interface ServerMetrics {
   /** Prometheus' text format. Stalls are those since the last call. */
-  render(): string;
+  render(wanted?: (name: string) => boolean): Promise<string>;
   /** A request has been answered: the event loop is looked at while there are any. */
   noteRequest(): void;
   close(): void;
@@ -20,19 +21,19 @@ export interface MetricSources {
   readonly requests: RequestMetrics;
   readonly flow: { families(): MetricFamily[] };
   /** Of the controllers that run beside the server. */
-  readonly others?: () => readonly MetricFamily[];
+  readonly others?: () => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
 }
 
 export function createServerMetrics(deps: MetricSources): ServerMetrics {
   const watch = loopWatch();
   return {
-    render() {
+    async render(wanted = () => true) {
       watch.note(); // who scrapes wants to know what comes now
       const { delays } = watch;
       const own = [...storeFamilies(deps.registry), ...deps.flow.families(), ...loopFamilies(delays), ...processFamilies()];
-      const families = [...own, ...(deps.others?.() ?? [])];
       delays.reset();
-      return deps.requests.render() + families.map(renderFamily).join('');
+      const families = [...own, ...((await deps.others?.()) ?? [])].filter(({ name }) => wanted(name));
+      return (wanted(REQUESTS) ? deps.requests.render() : '') + families.map(renderFamily).join('');
     },
     noteRequest: () => watch.note(),
     close: () => watch.close(),

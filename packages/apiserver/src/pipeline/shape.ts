@@ -7,7 +7,7 @@ import type { StoredObject } from '../watch-cache/stored-object.ts';
 import { type ListResult, listText } from './list.ts';
 import { type Accepted, notAcceptable } from './negotiate.ts';
 import type { Answer, Call } from './server-context.ts';
-import { toYaml } from './write-yaml.ts';
+import { toYaml } from '@slipway/apimachinery';
 
 const metaVersion = (accepted: Accepted): string => `meta.k8s.io/${accepted.asVersion}`;
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { duplicateFields } from './duplicate-fields.ts';
 import { parseYaml } from './yaml.ts';
-import { toYaml } from './write-yaml.ts';
+import { toYaml } from '@slipway/apimachinery';
 
 describe('duplicateFields', () => {
   it.each<[string, string[]]>([

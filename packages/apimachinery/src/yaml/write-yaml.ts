@@ -1,4 +1,4 @@
-import { isObject } from '@slipway/apimachinery';
+import { isObject } from '../json.ts';
 
 const WIDTH = 80;
 /** Texts that a reader of YAML 1.1 would take for something else than text. */
