@@ -103,6 +103,9 @@ export const VmiCondition = {
   /** Ours. */
   agentMisbehaving: 'AgentMisbehaving',
   liveMigratable: 'LiveMigratable',
+  storageLiveMigratable: 'StorageLiveMigratable',
+  evictionRequested: 'EvictionRequested',
+  migrationRequired: 'MigrationRequired',
   hotVcpuChange: 'HotVCPUChange',
   hotMemoryChange: 'HotMemoryChange',
 } as const;

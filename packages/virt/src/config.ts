@@ -58,13 +58,19 @@ export interface ClusterConfig {
   readonly defaultArchitecture: string;
   /** Whether a feature gate is in force: GA, then enabled, then disabled, then Beta. */
   readonly hasGate: (gate: string) => boolean;
+  /** Ours: only guests whose claims every node reaches count as migratable, as KubeVirt has it. */
+  readonly strictLiveMigratable?: boolean;
 }
 
 export interface ClusterConfigOptions {
   readonly defaultArchitecture?: string;
   /** Gates that are on without being listed; the default is the GA and Beta gates of the API level. */
   readonly implicitGates?: readonly string[];
+  readonly strictLiveMigratable?: boolean;
 }
+
+/** Ours: on the KubeVirt object, `true` asks for KubeVirt's condition LiveMigratable word for word. */
+export const STRICT_LIVE_MIGRATABLE = 'slipway.dev/strict-live-migratable';
 
 /** Resolves `KubeVirt.spec.configuration`. */
 export function clusterConfig(
@@ -85,5 +91,6 @@ export function clusterConfig(
     configuration,
     defaultArchitecture: options.defaultArchitecture ?? configuration.architectureConfiguration?.defaultArchitecture ?? 'amd64',
     hasGate,
+    strictLiveMigratable: options.strictLiveMigratable ?? false,
   };
 }

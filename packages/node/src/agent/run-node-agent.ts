@@ -23,9 +23,16 @@ import {
   sleep,
   type TimerClock,
 } from '@slipway/runtime';
-import { type ClusterConfig, clusterConfig, NODE_MONITOR_GRACE_SECONDS, type NodeSettings, nodeSettings } from '@slipway/virt';
+import {
+  type ClusterConfig,
+  clusterConfig,
+  NODE_MONITOR_GRACE_SECONDS,
+  type NodeSettings,
+  nodeSettings,
+  STRICT_LIVE_MIGRATABLE,
+} from '@slipway/virt';
 import { readTimedLog } from '../console/index.ts';
-import type { NodeConfig, PodNetwork } from '../contracts.ts';
+import type { MovingNetwork, NodeConfig, PodNetwork } from '../contracts.ts';
 import { DiskToolsRunner } from '../disk-tools/index.ts';
 import { FenceKeeper } from '../fencing/index.ts';
 import { AttachmentRunner } from '../hotplug/index.ts';
@@ -47,6 +54,7 @@ import { followSettings } from './follow-settings.ts';
 import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
 import { keepHeartbeat, type NodeRegistrationDeps, registerNode } from './node-registration.ts';
+import { openMigrations } from './open-migrations.ts';
 import { PodDispatcher } from './pod-dispatcher.ts';
 import { followText, withPodLogs } from './pod-logs.ts';
 import { withPodStreams } from './pod-streams.ts';
@@ -105,7 +113,11 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   informers.for(PodKind);
   const vmis = informers.for(VirtualMachineInstanceKind);
   const kubeVirts = informers.for(KubeVirtKind);
-  const configNow = (): ClusterConfig => clusterConfig(kubeVirts.lister.list()[0]?.spec?.configuration ?? {});
+  const configNow = (): ClusterConfig => {
+    const [kubeVirt] = kubeVirts.lister.list();
+    const strictLiveMigratable = kubeVirt?.metadata.annotations?.[STRICT_LIVE_MIGRATABLE] === 'true';
+    return clusterConfig(kubeVirt?.spec?.configuration ?? {}, { strictLiveMigratable });
+  };
   const settings = (): NodeSettings => nodeSettings(configNow());
   const events = new CoreEventRecorder({ client, clock, log, component: 'virt-handler', host: config.nodeName });
   const network = podNetwork(options, informers);
@@ -129,7 +141,10 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     return attempt === 1;
   });
   const freezes = new FreezeTimers(clock);
+  const moving = { volumes: volumes.moving, network };
+  const migrations = await openMigrations({ ...{ config, clock, random, log }, client: options.client, ...moving }, signal);
   const launcher = new LauncherRunner({
+    ...migrations,
     ...{ client, config, clock, random, log, events, network, sandboxes, facts, vmis, freezes },
     volumes: volumes.manager,
     startHelpers: (sandbox, files, aborting) => {
@@ -226,7 +241,7 @@ function podHandlers(
 export const consoleLogFile = (config: NodeConfig, podUid: string): string =>
   join(config.stateDir, 'logs', `${podUid}.console.log`);
 
-function podNetwork({ client, config, log, clock }: NodeAgentOptions, informers: InformerFactory): PodNetwork {
+function podNetwork({ client, config, log, clock }: NodeAgentOptions, informers: InformerFactory): PodNetwork & MovingNetwork {
   const { link, nodeName } = config;
   return createPodNetwork({
     config,

@@ -1,6 +1,7 @@
 import type { VirtualMachineInstance } from '@slipway/api';
+import { clusterConfig } from '@slipway/virt';
 import { describe, expect, it } from 'vitest';
-import { endedInstance, liveMigratable, pausedInstance, reportedInstance } from './instance-status.ts';
+import { endedInstance, migratableConditions, pausedInstance, reportedInstance } from './instance-status.ts';
 
 const NOW = Date.parse('2026-01-02T03:04:05Z');
 
@@ -55,8 +56,16 @@ describe('status of an instance', () => {
   });
 
   it('says why a guest cannot move', () => {
-    expect(liveMigratable(instance())).toMatchObject({ status: 'True' });
     const local = { name: 'd', target: '', persistentVolumeClaimInfo: { claimName: 'root', accessModes: ['ReadWriteOnce'] } };
-    expect(liveMigratable(instance({ volumeStatus: [local as never] }))).toMatchObject({ reason: 'DisksNotLiveMigratable' });
+    const [whole, storage] = migratableConditions(instance({ volumeStatus: [local as never] }), clusterConfig());
+    expect([whole, storage]).toMatchObject([
+      { type: 'LiveMigratable', status: 'True' },
+      { type: 'StorageLiveMigratable', status: 'True' },
+    ]);
+    const strict = clusterConfig({}, { strictLiveMigratable: true });
+    expect(migratableConditions(instance({ volumeStatus: [local as never] }), strict)).toMatchObject([
+      { status: 'False', reason: 'DisksNotLiveMigratable' },
+      { status: 'False', reason: 'NotMigratable', message: expect.stringMatching(/^DisksNotLiveMigratable: cannot migrate/) },
+    ]);
   });
 });

@@ -1,7 +1,14 @@
 import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
 import { VmiCondition, VmiPhase } from '@slipway/api';
 import { formatTime } from '@slipway/apimachinery';
-import type { DomainPlan } from '@slipway/virt';
+import {
+  type ClusterConfig,
+  type DomainPlan,
+  liveMigrationObstacle,
+  migrationMethod,
+  type MigrationObstacle,
+  storageMigrationObstacle,
+} from '@slipway/virt';
 import type { PodNetworkStatus } from '../contracts.ts';
 import type { AgentProblem } from '../guest-agent/index.ts';
 import type { GuestReport } from './guest-agent.ts';
@@ -46,30 +53,14 @@ function inPhase(vmi: VirtualMachineInstance, phase: string, nowMs: number): Sta
   };
 }
 
-/** Whether the guest could move to another node, by its disks and its interface on the pod network. */
-export function liveMigratable(vmi: VirtualMachineInstance): ConditionText {
-  const type = VmiCondition.liveMigratable;
-  const primary = vmi.spec.networks?.find(({ pod }) => pod !== undefined)?.name;
-  const nic = vmi.spec.domain.devices.interfaces?.find(({ name }) => name === primary);
-  if (nic !== undefined && !nic.masquerade && !nic.passtBinding)
-    return {
-      type,
-      status: 'False',
-      reason: 'InterfaceNotLiveMigratable',
-      message:
-        'cannot migrate VMI which does not use masquerade, bridge with kubevirt.io/allow-pod-bridge-network-live-migration VM annotation or a migratable plugin to connect to the pod network',
-    };
-  const local = vmi.status?.volumeStatus?.find(
-    ({ persistentVolumeClaimInfo: claim }) => claim !== undefined && !(claim.accessModes ?? []).includes('ReadWriteMany'),
-  );
-  const claimName = local?.persistentVolumeClaimInfo?.claimName;
-  if (local === undefined) return { type, status: 'True' };
-  return {
-    type,
-    status: 'False',
-    reason: 'DisksNotLiveMigratable',
-    message: `cannot migrate VMI: PVC ${claimName} is not shared, live migration requires that all PVCs must be shared (using ReadWriteMany access mode)`,
-  };
+/** Whether the guest, and whether its disks, could move to another node, and why not. Pure. */
+export function migratableConditions(vmi: VirtualMachineInstance, config: ClusterConfig): readonly ConditionText[] {
+  const text = (type: string, obstacle: MigrationObstacle | undefined): ConditionText =>
+    obstacle === undefined ? { type, status: 'True' } : { type, status: 'False', ...obstacle };
+  return [
+    text(VmiCondition.liveMigratable, liveMigrationObstacle(vmi, config)),
+    text(VmiCondition.storageLiveMigratable, storageMigrationObstacle(vmi, config)),
+  ];
 }
 
 function planConditions(plan: DomainPlan, kvmReason: string): ConditionText[] {
@@ -96,6 +87,7 @@ function interfacesOf(network: PodNetworkStatus): Interface[] {
 export interface RunningInputs {
   readonly plan: DomainPlan;
   readonly network: PodNetworkStatus;
+  readonly config: ClusterConfig;
   /** The machine type that the plan's name stands for on this host. */
   readonly machineType: string;
   /** Limits of the pod that this host cannot enforce. */
@@ -115,7 +107,7 @@ function limitConditions(missing: readonly string[]): ConditionText[] {
 /** The VMI once its guest runs. Pure. */
 export function runningInstance(
   vmi: VirtualMachineInstance,
-  { plan, network, machineType, missingLimits, kvmReason, isProbedReady, nowMs }: RunningInputs,
+  { plan, network, config, machineType, missingLimits, kvmReason, isProbedReady, nowMs }: RunningInputs,
 ): VirtualMachineInstance {
   const targets = new Map(plan.disks.map(({ name, targetDev }) => [name, targetDev]));
   const { sockets = 1, cores = 1, threads = 1 } = vmi.spec.domain.cpu ?? {};
@@ -124,7 +116,12 @@ export function runningInstance(
   // the launcher pod has been ready since the hand-over; said here, Ready costs no update of its own
   const unready = { type: VmiCondition.ready, status: 'False', ...unreadyText('compute') } as const;
   const ready: ConditionText = isProbedReady ? { type: VmiCondition.ready, status: 'True' } : unready;
-  for (const text of [ready, liveMigratable(vmi), ...planConditions(plan, kvmReason), ...limitConditions(missingLimits)])
+  for (const text of [
+    ready,
+    ...migratableConditions(vmi, config),
+    ...planConditions(plan, kvmReason),
+    ...limitConditions(missingLimits),
+  ])
     conditions = withCondition(conditions, text, nowMs);
   return {
     ...vmi,
@@ -140,7 +137,7 @@ export function runningInstance(
         target: targets.get(volume.name) ?? volume.target,
       })),
       selinuxContext: 'none',
-      migrationMethod: 'BlockMigration',
+      migrationMethod: migrationMethod(vmi),
     },
   };
 }

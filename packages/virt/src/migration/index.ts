@@ -1,1 +1,7 @@
+export {
+  liveMigrationObstacle,
+  type MigrationObstacle,
+  migrationMethod,
+  storageMigrationObstacle,
+} from './live-migratable.ts';
 export { type MigrationSettings, matchingPolicy, migrationSettings } from './settings.ts';
