@@ -32,7 +32,7 @@ import {
   STRICT_LIVE_MIGRATABLE,
 } from '@slipway/virt';
 import { readTimedLog } from '../console/index.ts';
-import type { MovingNetwork, NodeConfig, PodNetwork } from '../contracts.ts';
+import type { NodeConfig, PodNetwork } from '../contracts.ts';
 import { DiskToolsRunner } from '../disk-tools/index.ts';
 import { FenceKeeper } from '../fencing/index.ts';
 import { AttachmentRunner } from '../hotplug/index.ts';
@@ -54,7 +54,6 @@ import { followSettings } from './follow-settings.ts';
 import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
 import { keepHeartbeat, type NodeRegistrationDeps, registerNode } from './node-registration.ts';
-import { openMigrations } from './open-migrations.ts';
 import { PodDispatcher } from './pod-dispatcher.ts';
 import { followText, withPodLogs } from './pod-logs.ts';
 import { withPodStreams } from './pod-streams.ts';
@@ -141,10 +140,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     return attempt === 1;
   });
   const freezes = new FreezeTimers(clock);
-  const moving = { volumes: volumes.moving, network };
-  const migrations = await openMigrations({ ...{ config, clock, random, log }, client: options.client, ...moving }, signal);
   const launcher = new LauncherRunner({
-    ...migrations,
     ...{ client, config, clock, random, log, events, network, sandboxes, facts, vmis, freezes },
     volumes: volumes.manager,
     startHelpers: (sandbox, files, aborting) => {
@@ -241,7 +237,7 @@ function podHandlers(
 export const consoleLogFile = (config: NodeConfig, podUid: string): string =>
   join(config.stateDir, 'logs', `${podUid}.console.log`);
 
-function podNetwork({ client, config, log, clock }: NodeAgentOptions, informers: InformerFactory): PodNetwork & MovingNetwork {
+function podNetwork({ client, config, log, clock }: NodeAgentOptions, informers: InformerFactory): PodNetwork {
   const { link, nodeName } = config;
   return createPodNetwork({
     config,
