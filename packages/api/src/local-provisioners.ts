@@ -13,6 +13,9 @@ export const SHARED_PROVISIONER = 'shared.slipway.dev';
 /** On a volume of `SHARED_PROVISIONER`: the node whose agent made it, and grows and removes it. */
 export const PROVISIONING_NODE = 'slipway.dev/provisioning-node';
 
+/** On a volume, by the agent of its node: the node to which its content went with a guest. */
+export const MOVED_TO = 'slipway.dev/moved-to';
+
 /**
  * Name of the directory of a claim's volume that all nodes reach: the claim's uid as a UUID of version 8, so that nobody
  * has to look up which of the two kinds a volume is.

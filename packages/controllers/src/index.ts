@@ -37,6 +37,7 @@ import { vmRestoreController } from './vm-restore/index.ts';
 import { vmSnapshotContentController, vmSnapshotController } from './vm-snapshot/index.ts';
 import { vmSuspendController } from './vm-suspend/index.ts';
 import { volumeMigrationController } from './volume-migration/index.ts';
+import { volumeRelocationController } from './volume-relocation/index.ts';
 import { volumeSnapshotController } from './volume-snapshot/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
@@ -101,4 +102,5 @@ export const controllers: readonly ControllerRegistration[] = [
   memoryDumpController,
   vmSuspendController,
   volumeMigrationController,
+  volumeRelocationController,
 ];

@@ -1,6 +1,7 @@
 import { type PersistentVolume, type PersistentVolumeClaim, type VirtualMachineInstance, VolumePhase } from '@slipway/api';
 import { claimNameOf, hotpluggableVolumes, isHotpluggable } from '@slipway/virt';
 import { nodesOf } from '../persistent-volume/clone-source.ts';
+import { affinityTo } from '../volume-relocation/index.ts';
 
 export interface ClaimFacts {
   readonly claim: (name: string) => PersistentVolumeClaim | undefined;
@@ -57,10 +58,7 @@ export function movedVolumes(
   });
 }
 
-function onNode(volume: PersistentVolume, node: string): PersistentVolume {
-  const here = { key: 'kubernetes.io/hostname', operator: 'In' as const, values: [node] };
-  return {
-    ...volume,
-    spec: { ...volume.spec, nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [here] }] } } },
-  };
-}
+const onNode = (volume: PersistentVolume, node: string): PersistentVolume => ({
+  ...volume,
+  spec: { ...volume.spec, nodeAffinity: affinityTo(node) },
+});

@@ -1,5 +1,6 @@
 import {
   isLocalProvisioner,
+  MOVED_TO,
   parseLocalHandle,
   type PersistentVolume,
   type PersistentVolumeClaim,
@@ -26,12 +27,14 @@ import {
   watchOf,
 } from '@slipway/runtime';
 import { isMine, isOnAllNodes, volumeUidOf } from './local-volume.ts';
+import { removeGiven } from './moving/moving-records.ts';
 import { dropFinalizer, ignoreNotFound } from './object-writes.ts';
 import { type DeclaredPools, nodePools } from './pools/node-pools.ts';
 import { PoolRoom } from './pools/pool-room.ts';
 import {
   type CloneSource,
   planProvision,
+  PROVISIONED_BY,
   type ProvisionPlan,
   PROVISIONER_FINALIZER,
   volumeFor,
@@ -39,6 +42,7 @@ import {
 } from './provision-plan.ts';
 import type { GrowingDisks } from './snapshot-volume.ts';
 import { VolumeError } from './volume-error.ts';
+import { isUid } from './volume-record.ts';
 import type { VolumeStore } from './volume-store.ts';
 
 export interface ProvisionerDeps {
@@ -267,18 +271,40 @@ export const localReclaimer = (deps: ProvisionerDeps): ControllerRegistration =>
     const volumes = informers.lister(PersistentVolumeKind);
     return {
       kind: PersistentVolumeKind,
-      reconciler: { reconcile: (key, signal) => reclaim(volumes.get(key), { ...deps, client, events }, signal) },
+      reconciler: {
+        async reconcile(key, signal) {
+          const volume = volumes.get(key);
+          if (volume !== undefined) return reclaim(volume, { ...deps, client, events }, signal);
+          if (isUid(key.name.slice(PREFIX.length))) await removeGiven(deps.store, key.name.slice(PREFIX.length));
+          return done;
+        },
+      },
     };
   },
 });
 
+/** Before the uid in the names of volumes. */
+const PREFIX = 'pvc-';
+
 async function reclaim(
-  volume: PersistentVolume | undefined,
+  volume: PersistentVolume,
   { client, events, store, nodeName }: ProvisionerDeps & { client: Client; events: EventRecorder },
   signal: AbortSignal,
 ): Promise<Result> {
-  if (volume === undefined || !isMine(volume, nodeName)) return done;
+  if (!isMine(volume, nodeName)) {
+    // it has come to belong to the node to which its content went
+    if (isLocalProvisioner(volume.metadata.annotations?.[PROVISIONED_BY]) && !isOnAllNodes(volume))
+      await removeGiven(store, volumeUidOf(volume));
+    return done;
+  }
   const key = { namespace: '', name: volume.metadata.name ?? '' };
+  const given = (await store.read(volumeUidOf(volume)))?.given;
+  if (given !== undefined) {
+    const patch = { metadata: { annotations: { [MOVED_TO]: given.node } } };
+    if (volume.metadata.annotations?.[MOVED_TO] !== given.node)
+      await client.patch(PersistentVolumeKind, key, patch, { type: 'merge', signal });
+    return done; // and then it is the other node's
+  }
   const phase = volume.status?.phase ?? '';
   const deletes = volume.spec?.persistentVolumeReclaimPolicy === 'Delete';
   const isReleased = phase === 'Released' || phase === 'Failed';

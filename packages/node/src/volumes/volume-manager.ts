@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type kubevirt, type Pod, PodKind, type VirtualMachineInstance } from '@slipway/api';
+import { type kubevirt, PersistentVolumeKind, type Pod, PodKind, type VirtualMachineInstance } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import { isHotpluggable } from '@slipway/virt';
@@ -26,10 +26,12 @@ import { localProvisioner, localReclaimer } from './local-provisioner.ts';
 import { volumeUidOf } from './local-volume.ts';
 import { MoverLauncher } from './mover-launcher.ts';
 import { boundVolume, MoverPodRunner } from './mover-pod-runner.ts';
+import { removeGiven } from './moving/moving-records.ts';
 import { LocalMovingVolumes } from './moving/moving-volumes.ts';
 import type { PoolRoom } from './pools/pool-room.ts';
 import { poolReporter } from './pools/pool-reporter.ts';
 import { PoolSet } from './pools/pool-set.ts';
+import { ignoreNotFound } from './object-writes.ts';
 import { prepareDisk } from './prepare-disk.ts';
 import { hostQemuImg } from './qemu-img.ts';
 import type { GrowingDisks, LiveDisks } from './snapshot-volume.ts';
@@ -177,11 +179,26 @@ class LocalVolumeManager implements VolumeManager {
       try {
         await store.released(signal);
         await sleep(clock, REST_MS, signal);
-        for (const volumeUid of await store.list()) await this.mergeLayersOf(volumeUid, signal);
+        for (const volumeUid of await store.list()) {
+          await this.tidy(volumeUid, signal);
+          await this.mergeLayersOf(volumeUid, signal);
+        }
       } catch (error) {
         if (!signal.aborted) log.warn({ error: String(error) }, 'volumes not looked through');
       }
     }
+  }
+
+  /** What migrations have left that nobody came back to, because this agent or the API server was away. */
+  private async tidy(volumeUid: string, signal: AbortSignal): Promise<void> {
+    const { store, isPodGone, client, config } = this.deps;
+    const record = await store.read(volumeUid);
+    const expected = record?.incoming ?? (record?.heir?.node === config.nodeName ? record.heir : undefined);
+    if (expected !== undefined && isPodGone(expected.podUid)) await this.moving.discard(expected.podUid);
+    if (record?.given === undefined) return;
+    const key = { namespace: '', name: `pvc-${volumeUid}` };
+    const volume = await client.get(PersistentVolumeKind, key, { signal }).catch(ignoreNotFound);
+    if (volume === undefined) await removeGiven(store, volumeUid);
   }
 
   private async mergeLayersOf(volumeUid: string, signal: AbortSignal): Promise<void> {

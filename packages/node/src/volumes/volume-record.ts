@@ -79,9 +79,12 @@ export const LAYER_NAME = /^layer-[0-9a-f-]{36,64}\.img$/;
 const FILES_NAME = /^files-[0-9a-f-]{36}$/;
 const ACTIVE_NAME = /^live-[0-9a-f-]{36}\.img$/;
 
+/** Whether a name is a uid, which is safe as a file name. */
+export const isUid = (name: string): boolean => UID.test(name);
+
 /** A uid that is safe as a file name. Throws for anything else. */
 export function checkedUid(uid: string | undefined): string {
-  if (uid === undefined || !UID.test(uid)) throw new VolumeError('InvalidVolume', `"${uid}" is not the uid of an object`);
+  if (uid === undefined || !isUid(uid)) throw new VolumeError('InvalidVolume', `"${uid}" is not the uid of an object`);
   return uid;
 }
 

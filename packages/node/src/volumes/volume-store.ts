@@ -319,6 +319,11 @@ export class VolumeStore {
     this.noteRelease();
   }
 
+  /** Frees the space of layers that nobody needs any more, in each pool that can be used now. */
+  async collectLayers(): Promise<void> {
+    for (const pool of await this.pools.usable()) await this.layersIn(this.pools.rootOf(pool)).layers.collect();
+  }
+
   /** Makes the disk readable for a pod that may not write it, by links in a directory of the pod. */
   async linkReadOnly(volumeUid: string, directory: string): Promise<VolumeRecord> {
     return this.locked(volumeUid, async () => {

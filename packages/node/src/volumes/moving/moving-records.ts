@@ -32,6 +32,28 @@ export async function offerContent(store: VolumeStore, volumeUid: string, podUid
   });
 }
 
+/** At the target, before it is decided where the volume comes: what is left of an earlier guest makes way. */
+export async function makeWayFor(store: VolumeStore, volumeUid: string, podUid: string): Promise<void> {
+  await store.exclusively(volumeUid, async (volume) => {
+    if (volume.record?.incoming?.podUid === podUid) return;
+    await makeWay(volume);
+    await store.pools.forget(volumeUid);
+  });
+}
+
+/** At the source: the stale copy goes, when its volume belongs to another node. True when there was one. */
+export async function removeGiven(store: VolumeStore, volumeUid: string): Promise<boolean> {
+  if ((await store.read(volumeUid))?.given === undefined) return false;
+  const isRemoved = await store.exclusively(volumeUid, async ({ directory, record }) => {
+    if (record?.given === undefined) return false; // it is coming back
+    await rm(directory, { recursive: true, force: true });
+    await store.pools.forget(volumeUid);
+    return true;
+  });
+  if (isRemoved) await store.collectLayers();
+  return isRemoved;
+}
+
 /** At the target: an empty disk of this size, which counts for nothing. One that an earlier attempt made stays as it is. */
 export async function receiveContent(store: VolumeStore, volumeUid: string, pod: Attachment, sizeBytes: number): Promise<void> {
   await store.exclusively(volumeUid, async (volume) => {
@@ -51,7 +73,7 @@ export async function receiveContent(store: VolumeStore, volumeUid: string, pod:
   });
 }
 
-/** Only what is left of a guest that went, or of one that did not come in the end, makes way. */
+/** Only what is left of a guest that went, or of one that did not come in the end. */
 async function makeWay({ directory, record }: HeldVolume): Promise<void> {
   const isLeft = record === undefined ? await isEmpty(directory) : (record.incoming ?? record.given) !== undefined;
   if (!isLeft)

@@ -19,7 +19,15 @@ import { VolumeError } from '../volume-error.ts';
 import { exists } from '../volume-files.ts';
 import { type Attachment, checkedUid, DISK_NAME, type VolumeRecord } from '../volume-record.ts';
 import { DiskOffers } from './disk-offers.ts';
-import { acceptVolume, discardVolume, expectVolume, handOverVolume, receiveContent, type Target } from './moving-records.ts';
+import {
+  acceptVolume,
+  discardVolume,
+  expectVolume,
+  handOverVolume,
+  makeWayFor,
+  receiveContent,
+  type Target,
+} from './moving-records.ts';
 import { makeReceivedDisk, writeMark } from './received-disk.ts';
 import { checkSpace } from './transfer-plan.ts';
 
@@ -191,6 +199,7 @@ export class LocalMovingVolumes implements MovingVolumes {
       const key = { namespace: '', name: className };
       const storageClass = className && (await client.get(StorageClassKind, key, { signal }).catch(ignoreNotFound));
       const pool = poolOfClass(storageClass || undefined);
+      await makeWayFor(store, volumeUid, attachment.podUid);
       await this.reserve(pool, disk, space);
       await store.pools.place(volumeUid, pool);
       await room()?.promiseArrival(volumeUid, pool, disk.virtualSizeBytes, storageClass || undefined);
