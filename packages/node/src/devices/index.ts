@@ -1,0 +1,1 @@
+export { HostDevices, type HostDevicesDeps, type PodDevices } from './host-devices.ts';
