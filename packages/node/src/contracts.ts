@@ -31,6 +31,8 @@ export interface NodeLink {
   readonly addressV6: string;
   /** Networks of the link itself. */
   readonly networks: readonly string[];
+  /** Behind it a router hides the pods of all nodes, so that their connections do not depend on the node they are on. */
+  readonly hidesPods?: boolean;
 }
 
 /** A pod sandbox: the namespaces of one pod, held by a reaping init that outlives the agent. */
@@ -58,6 +60,8 @@ export interface PlannedTap {
   readonly name: string;
   /** Absent: the guest has a device of the host. */
   readonly tapName?: string;
+  /** Address of that device, for example `0000:03:02.1`. */
+  readonly device?: string;
   readonly mac: string;
   readonly mtu: number;
   readonly queues: number;

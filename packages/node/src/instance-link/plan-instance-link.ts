@@ -78,6 +78,7 @@ export function nodeLink(id: string, link: InstanceLink, { linkIndex }: Pick<Lin
     // written like the last part of the IPv4 address: ::11 beside .11
     addressV6: parseCidr(link.networkV6).addressAt(Number.parseInt(String(offset), 16)),
     networks,
+    hidesPods: true,
   };
 }
 

@@ -19,6 +19,7 @@ import { planNodeNetwork } from './plan-node-network.ts';
 import { planPodNetwork, type PodNetworkPlan } from './plan-pod-network.ts';
 import { PodLinks } from './pod-links.ts';
 import { gatewaysOf } from './pod-networks.ts';
+import { PodPlaces } from './pod-places.ts';
 import { type PodRecord, PodRecords } from './pod-records.ts';
 import { madeTaps, secondGuests, SecondNetworks } from './second-networks.ts';
 import { uplinkMtu } from './uplink.ts';
@@ -35,7 +36,7 @@ export interface PodNetworkDeps {
   /** Binding plugins that are registered now. */
   readonly bindingPlugins?: () => BindingPlugins;
   /** Device of the host that a pod has for one of its networks. */
-  deviceFor?(podUid: string, network: string): Promise<string | undefined>;
+  deviceFor?(pod: Pod, network: string): Promise<string | undefined>;
   /** Where CNI plugins are looked for. Default: the usual places. */
   readonly cniPluginDirs?: readonly string[];
 }
@@ -63,6 +64,7 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
   readonly #guests: GuestConfigurator;
   readonly #records: PodRecords;
   readonly #links: PodLinks;
+  readonly #places: PodPlaces;
   readonly #directory: string;
   #pool: Promise<AddressPool> | undefined;
   #mtu = 1500;
@@ -77,6 +79,10 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     this.#guests = new GuestConfigurator({ log: deps.log, clock: deps.clock });
     this.#directory = join(deps.config.stateDir, 'network');
     this.#records = new PodRecords(join(this.#directory, 'pods'));
+    const { peers } = deps;
+    this.#places = new PodPlaces({
+      ...{ ip: this.#ip, nft: this.#nft, names: this.#names, links: this.#links, records: this.#records, peers },
+    });
     this.#second = new SecondNetworks({
       ...{ ip: this.#ip, names: this.#names, links: this.#links, records: this.#records, log: deps.log },
       cni: new Cni({ runner: deps.runner, ip: this.#ip, pluginDirs: deps.cniPluginDirs ?? DEFAULT_PLUGIN_DIRS }),
@@ -97,6 +103,7 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
       podCidrV6,
       mtu: this.#mtu,
       serviceNetworks: this.#deps.config.serviceNetworks ?? [],
+      isHidden: this.#deps.config.link?.hidesPods ?? false,
       bridgeExists: links.some(({ ifname }) => ifname === this.#names.bridge),
       autoconfiguredLinks: await autoconfiguredLinks(),
     });
@@ -107,7 +114,7 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     this.#deps.peers?.start(signal);
     for (const record of await this.#records.list()) {
       pool.reserve(record.owner, record.podUid);
-      if (typeof record.place === 'object') await this.#leave(record, record.place.gone, signal);
+      if (typeof record.place === 'object') await this.#places.leave(record, record.place.gone, signal);
     }
     await this.#publish();
     this.#guests.start();
@@ -146,8 +153,8 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     const record = await this.#records.read(podUid);
     if (!record?.status) throw new Error(`Pod ${podUid} has no network that a guest could move to`);
     if (typeof record.place === 'object') throw new Error(`The guest of pod ${podUid} has moved on to another node`);
-    const { place: _, ...arrived } = record;
-    await this.#arrive(arrived, record.status.podIPs, signal);
+    await this.#places.arrive(record, signal);
+    await this.#publish();
   }
 
   async handOver(podUid: string, targetLink: readonly string[], signal: AbortSignal): Promise<void> {
@@ -157,29 +164,8 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     if (peers === undefined) throw new Error(`The guest of pod ${podUid} cannot move: this node knows no other`);
     // on the disk first: an agent that starts now goes on here
     await this.#records.write({ ...record, place: { gone: targetLink } });
-    await this.#leave(record, targetLink, signal);
+    await this.#places.leave(record, targetLink, signal);
     await this.#publish();
-  }
-
-  /** The addresses are with this pod from now on. */
-  async #arrive(record: PodRecord, podIPs: readonly string[], signal: AbortSignal): Promise<void> {
-    const { peers } = this.#deps;
-    const turn = (await peers?.turnOf(podIPs)) ?? 0;
-    await this.#ip.batch(record.hostRoutes ?? [], signal);
-    await peers?.answerFor(podIPs, signal);
-    await this.#records.write({ ...record, turn });
-    await this.#publish();
-    if (turn > 0) await peers?.announce(podIPs, signal);
-  }
-
-  /** What still comes for the pod goes on to another node. First the new way, then the old one goes. */
-  async #leave(record: PodRecord, link: readonly string[], signal: AbortSignal): Promise<void> {
-    const addresses = record.status?.podIPs ?? [];
-    await this.#deps.peers?.sendOn(addresses, { link, turn: record.turn ?? 0 }, signal);
-    const device = this.#names.veth(record.podUid, 'eth0');
-    const routes = addresses.map((address) => `route del ${address} dev ${device}`);
-    await this.#links.removeEach(routes, signal);
-    await this.#deps.peers?.fallSilent(addresses, signal);
   }
 
   async #plan(
@@ -219,16 +205,8 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     return brought ?? pool.acquire(owner, podUid);
   }
 
-  /** Tells the other nodes what is where. */
   async #publish(): Promise<void> {
-    const { peers } = this.#deps;
-    if (peers === undefined) return;
-    const pool = await this.#addresses();
-    const records = (await this.#records.list()).filter((record) => record.place === undefined && !isReplaced(record));
-    const here = records.flatMap(({ status, turn = 0 }) => (status?.podIPs ?? []).map((address) => ({ address, turn })));
-    // addresses of pods without a guest go with their pods
-    const ofVms = Object.entries(pool.leases()).filter(([owner]) => !owner.startsWith('pod/'));
-    peers.publish(Object.fromEntries(ofVms), here);
+    await this.#places.publish((await this.#addresses()).leases());
   }
 
   async adopt(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus> {
@@ -370,8 +348,9 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
       annotations: networkAnnotationsOf(plan, attachments),
     };
     const record = { ...base, status, attachments };
-    if (of.place === undefined && replaced === undefined) await this.#arrive(record, plan.podIPs, signal);
+    if (of.place === undefined) await this.#places.arrive(record, signal);
     else await this.#records.write(record);
+    await this.#publish();
     await this.#serveSecond(record);
     return status;
   }
@@ -402,9 +381,6 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     return this.#pool;
   }
 }
-
-/** Another network has taken the place of this one. */
-const isReplaced = ({ attachments }: PodRecord): boolean => attachments.some(({ attachment }) => attachment.ifname === 'eth0');
 
 const guestId = (podUid: string, index: number | string): string => `${podUid}.${index}`;
 

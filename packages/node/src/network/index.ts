@@ -2,3 +2,4 @@ export { createPodNetwork, type PodNetworkDeps } from './host-pod-network.ts';
 export { gatewaysOf, POD_NETWORKS } from './pod-networks.ts';
 export { hostNames } from './host-names.ts';
 export { NodePeers } from './node-peers.ts';
+export { ARRIVED_MARK } from './arrived.ts';

@@ -1,3 +1,5 @@
+import { arrivedParts } from './arrived.ts';
+
 export interface MasqueradeInputs {
   readonly podLink: string;
   readonly bridge: string;
@@ -40,6 +42,7 @@ function family(
     from: name === 'ip' ? '127.0.0.6' : '::6',
   };
   const matches = portMatches(inputs);
+  const arrived = matches.includes('') ? undefined : arrivedParts(name, podLink, guest);
   const forward = (prefix: string, ports = matches): string =>
     ports.map((match) => `    ${prefix}${match}counter dnat to ${guest}\n`).join('');
   const local = proxied ? `{ ${loopback}, ${proxied.pod} }` : loopback;
@@ -47,10 +50,10 @@ function family(
   return `table ${name} slipway
 delete table ${name} slipway
 table ${name} slipway {
-  chain prerouting {
+${arrived?.set ?? ''}  chain prerouting {
     type nat hook prerouting priority -100; policy accept;
-${forward(`iifname "${podLink}" `, proxied ? [NOT_PROXIED] : matches)}  }
-  chain output {
+${forward(`iifname "${podLink}" `, proxied ? [NOT_PROXIED] : matches)}${arrived?.prerouting ?? ''}  }
+${arrived?.input ?? ''}  chain output {
     type nat hook output priority -100; policy accept;
 ${kept}${forward(`${name} daddr ${local} `)}  }
   chain postrouting {

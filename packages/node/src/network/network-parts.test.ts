@@ -99,6 +99,7 @@ describe('planNodeNetwork', () => {
       serviceNetworks: ['10.0.0.0/16'],
       mtu: 1500,
       autoconfiguredLinks: ['eth0'],
+      isHidden: false,
     };
     expect(planNodeNetwork({ ...inputs, bridgeExists: false })).toMatchSnapshot();
     expect(planNodeNetwork({ ...inputs, bridgeExists: true }).ip.some((line) => line.startsWith('link add'))).toBe(false);

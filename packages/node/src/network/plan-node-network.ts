@@ -1,4 +1,5 @@
-import { parseCidr } from './cidr.ts';
+import { arrivedChain } from './arrived.ts';
+import { type Cidr, parseCidr } from './cidr.ts';
 import { forwardingSysctls, type Sysctl } from './forwarding.ts';
 import type { HostNames } from './host-names.ts';
 import { POD_NETWORKS } from './pod-networks.ts';
@@ -19,6 +20,8 @@ export interface NodeNetworkInputs {
   readonly mtu: number;
   /** Networks of Services. */
   readonly serviceNetworks: readonly string[];
+  /** Somebody else hides the pods from the outside. */
+  readonly isHidden: boolean;
   readonly bridgeExists: boolean;
   /** Links that learn their IPv6 routes from advertisements; forwarding would switch that off. */
   readonly autoconfiguredLinks: readonly string[];
@@ -47,7 +50,7 @@ export function planNodeNetwork(inputs: NodeNetworkInputs): NodeNetworkPlan {
       // a machine without a default route could not send to Services else; what no Service has goes nowhere
       ...inputs.serviceNetworks.map((network) => `route replace ${network} dev ${names.bridge} src ${v4.addressAt(1)}`),
     ],
-    nft: nodeRuleset(names, v4.text, v6.text),
+    nft: nodeRuleset(names, v4, v6, inputs.isHidden),
     sysctls: forwardingSysctls(inputs.autoconfiguredLinks),
   };
 }
@@ -57,20 +60,29 @@ function bridgeMac(name: string): string {
   return ['02', '53', ...bytes].join(':');
 }
 
-function nodeRuleset({ table, anyVethPrefix }: HostNames, v4: string, v6: string): string {
+function nodeRuleset({ table, anyVethPrefix }: HostNames, v4: Cidr, v6: Cidr, isHidden: boolean): string {
+  const masquerade = `    ip saddr ${v4.text} ip daddr != ${POD_NETWORKS.v4} masquerade
+    ip6 saddr ${v6.text} ip6 daddr != ${POD_NETWORKS.v6} masquerade
+`;
   const pods = `"${anyVethPrefix}*"`;
+  // a guest that has come from another node asks the router it was told of, which may be lost; any node's answers at .1
+  const routersV4 = `ip daddr ${POD_NETWORKS.v4} ip daddr & ${hostMaskV4(v4.prefix)} == 0.0.0.1`;
+  const routersV6 = `ip6 daddr ${POD_NETWORKS.v6} ip6 daddr & ${hostMaskV6(v6.prefix)} == ::1`;
   return `table inet ${table}
 delete table inet ${table}
 table inet ${table} {
-  chain raw {
+${arrivedChain}  chain raw {
     type filter hook prerouting priority -300; policy accept;
     iifname ${pods} ip daddr 127.0.0.0/8 drop
   }
+  chain prerouting {
+    type nat hook prerouting priority -101; policy accept;
+    iifname ${pods} ${routersV4} meta l4proto { tcp, udp } th dport 53 dnat ip to ${v4.addressAt(1)}
+    iifname ${pods} ${routersV6} meta l4proto { tcp, udp } th dport 53 dnat ip6 to ${v6.addressAt(1)}
+  }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
-    ip saddr ${v4} ip daddr != ${POD_NETWORKS.v4} masquerade
-    ip6 saddr ${v6} ip6 daddr != ${POD_NETWORKS.v6} masquerade
-  }
+${isHidden ? '' : masquerade}  }
   chain forward {
     type filter hook forward priority 0; policy accept;
     iifname ${pods} accept
@@ -79,3 +91,10 @@ table inet ${table} {
 }
 `;
 }
+
+const hostMaskV4 = (prefix: number): string =>
+  [24, 16, 8, 0].map((shift) => ((2 ** (32 - prefix) - 1) >>> shift) & 255).join('.');
+const hostMaskV6 = (prefix: number): string => {
+  const bits = '0'.repeat(prefix) + '1'.repeat(128 - prefix);
+  return (bits.match(/.{16}/g) ?? []).map((group) => Number.parseInt(group, 2).toString(16)).join(':');
+};

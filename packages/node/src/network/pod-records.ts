@@ -43,6 +43,10 @@ export interface RecordedAttachment {
   readonly plugin?: { readonly attachment: CniAttachment; readonly result?: unknown };
 }
 
+/** Whether another network has taken the place of the node's own in the pod. */
+export const isReplaced = ({ attachments }: Pick<PodRecord, 'attachments'>): boolean =>
+  attachments.some(({ attachment }) => attachment.ifname === 'eth0');
+
 /** Records as one file per pod. */
 export class PodRecords {
   readonly #directory: string;

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { ARRIVED_MARK } from '../network/index.ts';
 import type { Allowance, PodRules, PortRange } from './pod-rules.ts';
 
 export interface PolicyRulesetInputs {
@@ -9,7 +10,8 @@ export interface PolicyRulesetInputs {
 
 /**
  * One nftables transaction that replaces the table of policies. What a pod sends is looked at where it enters this host,
- * what it receives where it leaves; answers of connections that were allowed always pass. The host itself reaches its pods,
+ * what it receives where it leaves; answers of connections that were allowed always pass, and so do those that a guest brings
+ * along from another node. The host itself reaches its pods,
  * as a kubelet must.
  */
 export function policyRuleset({ table, pods }: PolicyRulesetInputs): string {
@@ -22,11 +24,13 @@ delete table inet ${table}
 table inet ${table} {
 ${chains.join('')}${verdicts('ingress', pods, 'in')}${verdicts('egress', pods, 'out')}  chain sent {
     ct state established,related return
+    meta mark & ${ARRIVED_MARK} != 0 return
     ip saddr vmap @egress4
     ip6 saddr vmap @egress6
   }
   chain received {
     ct state established,related return
+    meta mark & ${ARRIVED_MARK} != 0 return
     ip daddr vmap @ingress4
     ip6 daddr vmap @ingress6
   }
