@@ -22,7 +22,7 @@ export interface SecondNetworksDeps {
   /** `spec.config` of a NetworkAttachmentDefinition; undefined when there is none of that name. */
   resolveNetwork(key: { readonly namespace: string; readonly name: string }, signal: AbortSignal): Promise<string | undefined>;
   /** Device of the host that a pod has for one of its networks. */
-  deviceFor?(podUid: string, network: string): Promise<string | undefined>;
+  deviceFor?(pod: Pod, network: string): Promise<string | undefined>;
   /** Keeps the names of bridges that were made for attachments. */
   readonly bridgesFile: string;
 }
@@ -85,7 +85,7 @@ export class SecondNetworks {
       throw new Error(`NetworkAttachmentDefinition ${key.namespace}/${key.name} does not exist; create it and the VM goes on`);
     const ifname = wanted.podInterfaceName;
     const { podUid, netns } = sandbox;
-    const deviceId = wanted.join === 'device' ? await this.#deps.deviceFor?.(podUid, wanted.name) : undefined;
+    const deviceId = wanted.join === 'device' ? await this.#deps.deviceFor?.(pod, wanted.name) : undefined;
     if (wanted.join === 'device' && deviceId === undefined)
       throw new Error(
         `Interface "${wanted.name}" asks for SR-IOV, and this pod was given no device for network ${key.namespace}/${key.name}: ` +
@@ -110,7 +110,7 @@ export class SecondNetworks {
     const { raw, ips, createdBridge } = await this.#deps.cni.add(attachment, signal);
     if (createdBridge !== undefined) await this.#rememberBridge(createdBridge);
     const device = attachment.request?.deviceId;
-    if (wanted.join === 'device') return { result: raw, ips, tap: wanted.tap, ...(device !== undefined && { device }) };
+    if (device !== undefined) return { result: raw, ips, tap: { ...wanted.tap, device }, device };
     const inside = this.#deps.ip.inNamespace(sandbox.netns);
     const link = (await inside.links(signal)).find(({ ifname }) => ifname === wanted.podInterfaceName);
     const mtu = link?.mtu ?? wanted.tap.mtu;
