@@ -60,6 +60,7 @@ export {
   virtApiRules,
   virtualMachineSubresources,
 } from './virtual-machine-subresources/index.ts';
+export * from './why/index.ts';
 
 /** Every controller of this package that runs in any cluster; the daemon starts them all. */
 export const controllers: readonly ControllerRegistration[] = [

@@ -8,6 +8,7 @@ function buildProgram(): Command {
   const program = createProgram('slipway', 'OpenShift Virtualization at the weight of a light VM tool').version(VERSION);
   addLifecycleCommands(program);
   addAccessCommands(program);
+  addClusterCommands(program);
   addStoreCommands(program);
   addDevelopmentCommands(program);
   return program;
@@ -92,6 +93,38 @@ function addAccessCommands(program: Command): void {
     .allowUnknownOption()
     .argument('[args...]')
     .action(async (args: string[]) => (await import('./access/virt.ts')).virt(args));
+}
+
+const withKubeconfig = (command: Command): Command =>
+  withDataDir(command).option('--kubeconfig <file>', "the cluster and who you are (default: the installation's administrator)");
+
+function addClusterCommands(program: Command): void {
+  withKubeconfig(program.command('why'))
+    .description('say why a VM, an instance or a pod does not run, node by node, and why a guest cannot move')
+    .argument('<what...>', 'NAME, TYPE/NAME or TYPE NAME; types are vm, vmi and pod')
+    .option('-n, --namespace <namespace>', 'its namespace')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .addHelpText('after', '\nExit status: 0 it runs, or is stopped as it shall be; 3 it waits; 1 it is not there.')
+    .action(async (what: string[], options) => (await import('./why/why.ts')).why(what, options));
+  const node = program.command('node').description('nodes: what they carry, and maintenance');
+  withKubeconfig(node.command('list'))
+    .description('nodes with their guests, room and taints')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .action(async (options) => (await import('./nodes/node-commands.ts')).listNodes(options));
+  withKubeconfig(node.command('cordon'))
+    .description('let nothing new come to a node')
+    .argument('<name>')
+    .action(async (name: string, options) => (await import('./nodes/node-commands.ts')).cordon(name, options));
+  withKubeconfig(node.command('uncordon'))
+    .description('end the maintenance of a node')
+    .argument('<name>')
+    .action(async (name: string, options) => (await import('./nodes/node-commands.ts')).uncordon(name, options));
+  withKubeconfig(node.command('drain'))
+    .description('cordon a node and move everything away from it')
+    .argument('<name>')
+    .option('--timeout <time>', 'give up after that, for example 5m (default: never)')
+    .option('--dry-run', 'only say what would become of each guest')
+    .action(async (name: string, options) => (await import('./nodes/node-commands.ts')).drain(name, options));
 }
 
 function addStoreCommands(program: Command): void {

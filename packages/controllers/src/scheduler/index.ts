@@ -21,6 +21,7 @@ import { BY_STORAGE_CLASS, BY_WAITING, needsNode, SCHEDULER_NAME, SchedulerRecon
 export { explainScheduling, type Refusal, type SchedulingExplanation, type SchedulingFacts } from './explain-scheduling.ts';
 export type { PlacedPod } from './pod-facts.ts';
 export { type PodVolumes, type VolumeFacts, volumesOf } from './pod-volumes.ts';
+export { addAmounts, type Amounts, amountsOf, podRequests } from './resources.ts';
 
 const BY_COMPANY = 'scheduler/company';
 const BY_CLAIM = 'scheduler/claim';
