@@ -1,6 +1,7 @@
 import type { Pod } from '@slipway/api';
 import type { Informer, Logger } from '@slipway/runtime';
 import type { PodNetwork } from '../contracts.ts';
+import type { HostDevices } from '../devices/index.ts';
 import type { LauncherRunner } from '../launcher/index.ts';
 import type { SandboxManager } from '../sandbox/index.ts';
 
@@ -9,11 +10,12 @@ export interface GarbageDeps {
   readonly sandboxes: SandboxManager;
   readonly network: PodNetwork;
   readonly launcher: LauncherRunner;
+  readonly devices: HostDevices;
   readonly log: Logger;
 }
 
 /** Removes what pods left behind that were deleted while no agent ran. Needs the pods' cache to be complete. */
-export async function collectGarbage({ pods, sandboxes, network, launcher, log }: GarbageDeps): Promise<void> {
+export async function collectGarbage({ pods, sandboxes, network, launcher, devices, log }: GarbageDeps): Promise<void> {
   const live = new Set(pods.lister.list().map(({ metadata }) => metadata.uid ?? ''));
   for (const podUid of await sandboxes.podUids()) {
     if (live.has(podUid)) continue;
@@ -21,4 +23,5 @@ export async function collectGarbage({ pods, sandboxes, network, launcher, log }
     await launcher.cleanUp(podUid);
   }
   await network.collectGarbage(live);
+  await devices.collectGarbage(live);
 }

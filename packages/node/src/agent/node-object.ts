@@ -1,5 +1,6 @@
 import type { core, Node } from '@slipway/api';
 import type { NodeSettings } from '@slipway/virt';
+import type { HostDevices } from '../devices/index.ts';
 import type { KvmState } from '../kvm/index.ts';
 
 /** What this machine can do, read once when the agent starts. */
@@ -27,6 +28,8 @@ export interface NodeCapabilities {
   readonly hostCpuModel: string | undefined;
   readonly cpuVendor: string | undefined;
   readonly machineTypes: readonly string[];
+  /** Devices of the host that guests can be given. */
+  readonly devices?: Pick<HostDevices, 'counts' | 'problems'>;
   /** Why this host cannot run guests yet, with the remedy. */
   readonly problem?: string;
 }
@@ -40,6 +43,7 @@ export interface NodeIdentity {
 }
 
 const MAX_PODS = '500';
+const MAX_MESSAGE = 2000;
 /** Left for the host and the platform itself when pods are placed. */
 const RESERVED_MEMORY_BYTES = 512 * 1024 * 1024;
 /** Prefixes of labels that this agent owns: those it no longer gives are removed. */
@@ -124,6 +128,7 @@ export function nodeStatus(
     'devices.kubevirt.io/vhost-net': host.hasVhostNet ? shared : '0',
     'devices.kubevirt.io/vhost-vsock': host.hasVhostVsock ? shared : '0',
     ...Object.fromEntries([...host.hugePages].map(([name, kib]) => [name, `${kib}Ki`])),
+    ...Object.fromEntries([...(host.devices?.counts() ?? [])].map(([name, count]) => [name, String(count)])),
   };
   // huge pages are taken out of the memory that everything else can have
   const hugeBytes = [...host.hugePages.values()].reduce((sum, kib) => sum + kib * 1024, 0);
@@ -180,12 +185,23 @@ function nodeConditions(host: NodeCapabilities, previous: readonly core.NodeCond
           message: `This host cannot run guests yet: ${host.problem}`,
         },
     { type: 'slipway.dev/KVMUsable', ...kvm },
+    ...deviceCondition(host),
   ];
   return wanted.map((condition) => {
     const before = previous.find(({ type }) => type === condition.type);
     const isSame = before?.status === condition.status && before.lastTransitionTime !== undefined;
     return { ...condition, lastHeartbeatTime: now, lastTransitionTime: isSame ? (before.lastTransitionTime ?? now) : now };
   });
+}
+
+/** Only nodes with devices for guests say something of them. */
+function deviceCondition({ devices }: NodeCapabilities): Omit<core.NodeCondition, 'lastHeartbeatTime'>[] {
+  if (devices === undefined || devices.counts().size === 0) return [];
+  const type = 'slipway.dev/DevicesUsable';
+  const problems = devices.problems();
+  if (problems.length === 0)
+    return [{ type, status: 'True', reason: 'DevicesUsable', message: 'Every configured device can be given to a guest' }];
+  return [{ type, status: 'False', reason: 'DevicesUnusable', message: problems.join('; ').slice(0, MAX_MESSAGE) }];
 }
 
 /** Names from libvirt become label names; a few CPU models hold characters that labels may not. */

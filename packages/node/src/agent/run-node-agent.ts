@@ -33,6 +33,7 @@ import {
 } from '@slipway/virt';
 import { readTimedLog } from '../console/index.ts';
 import type { NodeConfig, PodNetwork } from '../contracts.ts';
+import { HostDevices } from '../devices/index.ts';
 import { DiskToolsRunner } from '../disk-tools/index.ts';
 import { FenceKeeper } from '../fencing/index.ts';
 import { AttachmentRunner } from '../hotplug/index.ts';
@@ -50,6 +51,7 @@ import { createPodNetwork, NodePeers } from '../network/index.ts';
 import { findHostPrograms, type HostPrograms, SandboxManager, seedCapabilities } from '../sandbox/index.ts';
 import { nodeVolumes, type NodeVolumes, withExports, withUploads } from '../volumes/index.ts';
 import { runClusterNetwork } from './cluster-network.ts';
+import { followDevices } from './follow-devices.ts';
 import { followSettings } from './follow-settings.ts';
 import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
@@ -119,7 +121,10 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   };
   const settings = (): NodeSettings => nodeSettings(configNow());
   const events = new CoreEventRecorder({ client, clock, log, component: 'virt-handler', host: config.nodeName });
-  const network = podNetwork(options, informers);
+  const permitted = () => configNow().configuration.permittedHostDevices;
+  const devices = new HostDevices({ stateDir: config.stateDir, permitted, log });
+  await devices.refresh();
+  const network = podNetwork(options, { informers, devices, configNow });
   let launcherNow: LauncherRunner | undefined; // made when the host is known; the volumes are needed to make it
   const volumes = nodeVolumes({
     ...{ ...options, client, informers },
@@ -129,10 +134,11 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
   informers.start(signal);
   const networkStarted = network.start(signal);
   networkStarted.catch(() => {});
-  const report = (problem: string): Promise<void> => writeNode({ ...options, settings }, { ...UNKNOWN, problem }, signal);
+  const report = (problem: string): Promise<void> =>
+    writeNode({ ...options, settings, devices }, { ...UNKNOWN, problem }, signal);
   const examined = retried({ ...options, report }, signal, () => examineHost(options, () => volumes.diskDirectories(), signal));
   examined.catch(() => {});
-  const isComplete = await registerEarly({ ...options, settings }, examined, signal);
+  const isComplete = await registerEarly({ ...options, settings, devices }, examined, signal);
   options.onReady?.();
   const { facts, sandboxes } = await examined;
   const isNetworkReady = await retried({ ...options, report }, signal, async (attempt) => {
@@ -152,6 +158,7 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
       );
     },
     clusterConfig: configNow,
+    devices,
     hostIP: options.addresses[0] ?? '127.0.0.1',
     consoleLogOf: (podUid) => consoleLogFile(config, podUid),
   });
@@ -165,18 +172,20 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     pods.whenSynced(),
     vmis.whenSynced(),
     kubeVirts.whenSynced(),
-    (isComplete && isNetworkReady) || writeNode({ ...options, settings }, facts, signal),
+    (isComplete && isNetworkReady) || writeNode({ ...options, settings, devices }, facts, signal),
   ]);
-  const registered = registration({ ...options, settings }, facts);
+  const registered = registration({ ...options, settings, devices }, facts);
   const fence = fenceKeeper(options, client, pods);
   const onRenewed = (sentMs: number, aborting: AbortSignal) => fence?.renewed(sentMs, aborting) ?? Promise.resolve();
   keepHeartbeat({ ...registered, onRenewed }, signal).catch(() => {});
-  followSettings({ kubeVirts, settings, write: () => registerNode(registered, signal) });
+  const write = (): Promise<void> => registerNode(registered, signal);
+  followSettings({ kubeVirts, settings, write });
+  followDevices({ devices, kubeVirts, clock, log, write }, signal).catch(() => {});
   new PodDispatcher({
     ...{ client, pods, events, clock, random, log },
     runners: [launcher, attachments, tools, ...volumes.podRunners],
   }).start(signal);
-  collectGarbage({ pods, sandboxes, network, launcher, log }).catch((error: unknown) => {
+  collectGarbage({ pods, sandboxes, network, launcher, devices, log }).catch((error: unknown) => {
     log.warn({ error: String(error) }, 'remains of earlier pods not removed');
   });
   await aborted(signal);
@@ -237,7 +246,16 @@ function podHandlers(
 export const consoleLogFile = (config: NodeConfig, podUid: string): string =>
   join(config.stateDir, 'logs', `${podUid}.console.log`);
 
-function podNetwork({ client, config, log, clock }: NodeAgentOptions, informers: InformerFactory): PodNetwork {
+interface PodNetworkSources {
+  readonly informers: InformerFactory;
+  readonly devices: HostDevices;
+  readonly configNow: () => ClusterConfig;
+}
+
+function podNetwork(
+  { client, config, log, clock }: NodeAgentOptions,
+  { informers, devices, configNow }: PodNetworkSources,
+): PodNetwork {
   const { link, nodeName } = config;
   return createPodNetwork({
     config,
@@ -248,6 +266,8 @@ function podNetwork({ client, config, log, clock }: NodeAgentOptions, informers:
     ...(link && {
       peers: new NodePeers({ nodeName, link, client, nodes: informers.for(NodeKind), runner: hostRunner, clock, log }),
     }),
+    bindingPlugins: () => configNow().configuration.network?.binding ?? {},
+    deviceFor: (pod, name) => devices.deviceFor(pod, name),
     resolveNetwork: async (key, signal) => {
       try {
         return (await client.get(NetworkAttachmentDefinitionKind, key, { signal })).spec?.config;
@@ -295,7 +315,7 @@ async function examineHost(
   return { facts: { kvm, host: seeded.host, programs, firmware, memoryBytes: totalmem() }, sandboxes };
 }
 
-type RegistrationOptions = NodeAgentOptions & Pick<NodeRegistrationDeps, 'settings'>;
+type RegistrationOptions = NodeAgentOptions & Pick<NodeRegistrationDeps, 'settings'> & { readonly devices: HostDevices };
 
 /**
  * The first examination of a host takes seconds. The node is there before it has ended, so that the platform does not
@@ -320,6 +340,7 @@ function registration(options: RegistrationOptions, { kvm, host, problem }: Host
   const { nodeName, podCidrV4, podCidrV6, stateDir } = config;
   const capabilities = {
     ...readNodeCapabilities({ stateDir, agentVersion, kvm, qemu: host }),
+    devices: options.devices,
     ...(problem !== undefined && { problem }),
   };
   const { leaseSeconds = NODE_MONITOR_GRACE_SECONDS } = options;

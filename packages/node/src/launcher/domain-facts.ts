@@ -44,10 +44,12 @@ export interface DomainInputs {
   readonly volumes: readonly PreparedVolume[];
   /** Absent for what is planned of a guest that runs already. */
   readonly files?: PreparedFiles;
+  /** What device plugins would have set in the pod. */
+  readonly env?: DomainFacts['env'];
 }
 
 /** Everything the planner needs, as the sandbox sees it. Pure. */
-export function domainFacts({ vmi, node, config, network, volumes, files }: DomainInputs): DomainFacts {
+export function domainFacts({ vmi, node, config, network, volumes, files, env }: DomainInputs): DomainFacts {
   const isSmall = guestMemoryBytes(vmi.spec.domain) < SMALL_GUEST_BYTES;
   return {
     config,
@@ -58,9 +60,10 @@ export function domainFacts({ vmi, node, config, network, volumes, files }: Doma
     // a host without usable KVM runs guests slowly rather than not at all, and says so in a condition
     allowEmulation: true,
     volumes: volumes.map((volume) => ({ ...volume })),
-    interfaces: network.interfaces.map(({ name, tapName, mac, mtu, queues }) => ({
+    interfaces: network.interfaces.map(({ name, tapName, mac, mtu, queues, device }) => ({
       ...{ name, mac, mtu, queues },
       ...(tapName !== undefined && { tapName }),
+      ...(device !== undefined && { device }),
     })),
     sockets: {
       serialConsole: `${INSIDE}/${SERIAL_SOCKET}`,
@@ -80,5 +83,6 @@ export function domainFacts({ vmi, node, config, network, volumes, files }: Doma
     ...panicModels(node.host.libvirtVersion),
     vhostNet: false,
     spareRootPorts: spareSlots(vmi),
+    ...(env && { env }),
   };
 }

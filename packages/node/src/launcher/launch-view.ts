@@ -1,6 +1,7 @@
 import type { Client } from '@slipway/client';
 import type { EventRecorder, Logger, TimerClock } from '@slipway/runtime';
 import type { NodeConfig, PodNetwork, PreparedFiles, VolumeManager } from '../contracts.ts';
+import type { HostDevices } from '../devices/index.ts';
 import type { RunningSandbox, SandboxManager } from '../sandbox/index.ts';
 import type { FreezeTimers } from './freeze-timers.ts';
 import type { GuestSession, GuestSessionDeps } from './guest-session.ts';
@@ -18,6 +19,8 @@ export interface LaunchDeps {
   readonly random: () => number;
   readonly log: Logger;
   readonly events: EventRecorder;
+  /** Devices of the host that pods are given; absent: none. */
+  readonly devices?: Pick<HostDevices, 'allocate' | 'release'>;
   readonly network: PodNetwork;
   readonly volumes: VolumeManager;
   readonly sandboxes: Partial<Pick<SandboxManager, 'limitMemory'>> &

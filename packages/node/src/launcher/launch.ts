@@ -220,7 +220,8 @@ export class Launch {
     const { network, isActive } = parts;
     const vmi = this.writer.current;
     const prepared = await parts.prepared;
-    const inputs = { vmi, node: facts, config: clusterConfig(), network, ...prepared };
+    const env = (await this.deps.devices?.allocate(this.pod.current))?.env ?? {};
+    const inputs = { vmi, node: facts, config: clusterConfig(), network, env, ...prepared };
     const plan = planDomain(bootInstance(vmi), domainFacts(inputs));
     if (vmi.status?.phase === VmiPhase.running && !isActive) {
       await this.finish('Failed', 'its QEMU is gone');

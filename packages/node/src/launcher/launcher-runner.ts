@@ -61,10 +61,11 @@ export class LauncherRunner implements PodRunner {
 
   /** Removes what a pod that no longer exists has left on this host. */
   async cleanUp(podUid: string): Promise<void> {
-    const { network, volumes, sandboxes, consoleLogOf } = this.deps;
+    const { network, volumes, sandboxes, devices, consoleLogOf } = this.deps;
     await sandboxes.kill(podUid);
     await Promise.all([network.tearDown(podUid), volumes.release(podUid)]);
     await sandboxes.destroy(podUid);
+    await devices?.release(podUid);
     removeConsoleLog(consoleLogOf(podUid));
   }
 

@@ -22,6 +22,7 @@ export async function openSandbox({ deps, pod, writer, signal }: LaunchView): Pr
   const hostname = pod.current.spec?.hostname ?? pod.current.metadata.name ?? 'guest';
   const guest = { namespace: vmi.metadata.namespace ?? '', name: vmi.metadata.name ?? '' };
   const limits = limitsOf(pod.current, deps.facts);
-  const sandbox = await sandboxes.create({ podUid: pod.uid, hostname, guest, limits, onNamespace }, signal);
+  const devices = (await deps.devices?.allocate(pod.current))?.nodes ?? [];
+  const sandbox = await sandboxes.create({ podUid: pod.uid, hostname, guest, limits, devices, onNamespace }, signal);
   return { sandbox, network: (await setUp) ?? { podIPs: [], interfaces: [] } };
 }

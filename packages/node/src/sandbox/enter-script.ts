@@ -10,7 +10,7 @@ export const DISK_DIRECTORIES = ['volumes', 'podvolumes'] as const;
 /**
  * Runs as root and PID 1 inside new mount, pid, ipc and uts namespaces and the pod's network namespace; arguments: private
  * directory, uid, host name, 1 when /dev/kvm works, path of the daemon, its configuration file, state directory of the node, further
- * directories of disks between spaces, and files of the control groups to join.
+ * directories of disks between spaces, devices of the host between spaces, and files of the control groups to join.
  *
  * It builds a root of its own: programs and configuration of the host to read, a small /dev, the private directory and
  * the disks, and nothing else of the host. Then it drops every privilege and is the reaping init that keeps the daemon
@@ -19,8 +19,8 @@ export const DISK_DIRECTORIES = ['volumes', 'podvolumes'] as const;
 export const ENTER_SCRIPT = `
 set -eu
 umask 022
-dir=$1 uid=$2 host=$3 kvm=$4 daemon=$5 config=$6 state=$7 pools=$8
-shift 8
+dir=$1 uid=$2 host=$3 kvm=$4 daemon=$5 config=$6 state=$7 pools=$8 devices=$9
+shift 9
 for group; do echo 0 > "$group" || :; done
 echo "$host" > /proc/sys/kernel/hostname
 root=$dir/root
@@ -47,6 +47,13 @@ mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs dev/shm
 node net/tun 666 10 200
 [ ! -e /dev/vhost-vsock ] || node vhost-vsock 666 10 241
 if [ "$kvm" = 1 ]; then node kvm 600 10 232; chown "$uid" dev/kvm; fi
+for device in $devices; do
+  mkdir -p "dev/\${device%/*}"
+  # the same device, but for this user alone
+  cp -R "/dev/$device" "dev/$device" && chown "$uid:$uid" "dev/$device" && chmod 600 "dev/$device"
+done
+# devices of the host reach all memory of the guest, which must stay where it is
+[ -z "$devices" ] || ulimit -l unlimited
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs tmp
 mount -o bind,nosuid,nodev,noexec "$dir" .${INSIDE}
 mounts=

@@ -37,6 +37,8 @@ export interface SandboxRequest {
   readonly guest?: { readonly namespace: string; readonly name: string };
   readonly hostname: string;
   readonly limits?: CgroupLimits;
+  /** Files below /dev that the sandbox gets for itself. */
+  readonly devices?: readonly string[];
   /** Called as soon as the network namespace stands, so that the network can be set up meanwhile. */
   readonly onNamespace?: (sandbox: Sandbox) => void;
 }
@@ -82,7 +84,7 @@ export class SandboxManager {
 
   /** Builds namespaces and starts libvirt in them; the network namespace exists but is empty. */
   async create(
-    { podUid, hostname, guest, limits = {}, onNamespace }: SandboxRequest,
+    { podUid, hostname, guest, limits = {}, devices = [], onNamespace }: SandboxRequest,
     signal: AbortSignal,
   ): Promise<RunningSandbox> {
     await this.load();
@@ -113,6 +115,7 @@ export class SandboxManager {
             `${INSIDE}/etc/libvirt/${programs.configName}`,
             config.stateDir,
             pools.join(' '),
+            devices.join(' '),
             ...group.membershipFiles,
           ],
         ],

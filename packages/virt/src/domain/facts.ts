@@ -29,6 +29,8 @@ export interface InterfaceFacts {
   /** Interface (= network) name of the VMI spec. */
   readonly name: string;
   readonly tapName?: string;
+  /** PCI address of the host's device that is this interface. Absent: the next one of the resource of its network. */
+  readonly device?: string;
   readonly mac?: string;
   readonly mtu?: number;
   /** Queues the tap was made with; must match QEMU's. Default: computed from the VMI. */

@@ -86,7 +86,8 @@ function deviceElement(pools: DevicePools, wanted: Wanted, isFirst: boolean): Xm
 
 function sriovElement(pools: DevicePools, facts: DomainFacts, spec: kubevirt.Interface): XmlElement {
   const resource = facts.env?.[`KUBEVIRT_RESOURCE_NAME_${spec.name}`];
-  const address = resource === undefined ? undefined : pools.take(envName('PCIDEVICE', resource));
+  const given = facts.interfaces.find(({ name }) => name === spec.name)?.device;
+  const address = given ?? (resource === undefined ? undefined : pools.take(envName('PCIDEVICE', resource)));
   if (address === undefined)
     throw new DomainPlanError(
       `No SR-IOV device was given to this pod for network ${spec.name}`,
