@@ -1,7 +1,7 @@
 import { SHARED_PROVISIONER, sharedVolumeUid } from '@slipway/api';
 import { deepEqual, forbidden, isObject, type UnstructuredObject } from '@slipway/apimachinery';
 import type { AdmissionRequest } from '@slipway/runtime';
-import { nodeNameOf, nodeOfObject, sourceHostOf } from '../authz/node-authorizer.ts';
+import { nodeNameOf, nodeOfObject, sourceHostOf, targetOfGuest } from '../authz/node-authorizer.ts';
 import type { RbacSource } from '../authz/rbac.ts';
 import type { AdmissionPlugin } from './admission-chain.ts';
 
@@ -30,7 +30,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
     ownName(request, node) ??
     (request.namespace === 'kube-node-lease' ? undefined : 'node leases are kept in the namespace "kube-node-lease"'),
   '/pods': (request, node) => onNode(request, node) ?? sameSpec(request),
-  'kubevirt.io/virtualmachineinstances': (request, node) => onNode(request, node) ?? sameSpec(request),
+  'kubevirt.io/virtualmachineinstances': (request, node) => guestComplaint(request, node) ?? sameSpec(request),
   '/persistentvolumes': (request, node, source) => onNode(request, node) ?? volumeComplaint(request, node, source),
   'snapshot.storage.k8s.io/volumesnapshotcontents': (request, node) => onNode(request, node) ?? sameSpec(request),
   '/events': ({ object, oldObject }, node) =>
@@ -63,6 +63,25 @@ function ownName({ resource, name }: AdmissionRequest, node: string): string | u
 function onNode({ object, oldObject, operation }: AdmissionRequest, node: string): string | undefined {
   const isOwn = [object, oldObject].every((one) => one === undefined || nodeOfObject(one) === node);
   return isOwn ? undefined : `it is not on node ${JSON.stringify(node)} (${operation})`;
+}
+
+/** What the target of a migration writes of a guest that is still elsewhere. */
+const OF_TARGET = ['migrationState', 'nodeName'] as const;
+const NODE_NAME_LABEL = 'kubevirt.io/nodeName';
+
+/** An instance belongs to the node of its guest; the node that its guest moves to writes how that goes, and takes it over. */
+function guestComplaint(request: AdmissionRequest, node: string): string | undefined {
+  const { object, oldObject } = request;
+  const isComing = object !== undefined && oldObject !== undefined && targetOfGuest(oldObject) === node;
+  if (!isComing || nodeOfObject(oldObject) === node) return onNode(request, node);
+  const owner = nodeOfObject(object);
+  if (owner !== node && owner !== nodeOfObject(oldObject)) return 'the target of a migration may take the guest for itself only';
+  const rest = ({ status }: UnstructuredObject): object =>
+    Object.fromEntries(Object.entries(isObject(status) ? status : {}).filter(([name]) => !OF_TARGET.some((own) => own === name)));
+  const label = object.metadata.labels?.[NODE_NAME_LABEL];
+  if (owner === node ? label !== node : label !== oldObject.metadata.labels?.[NODE_NAME_LABEL])
+    return 'the label of an instance names the node of its guest';
+  return deepEqual(rest(object), rest(oldObject)) ? undefined : 'the target of a migration may write its state only';
 }
 
 /** A node that could change what shall run could refer to secrets, and then read them. */

@@ -125,7 +125,8 @@ function isInScope({ scope }: NodeRule, request: AuthorizationRequest, node: str
     case 'own-source': {
       const object = source.lookup(request.group, request.resource, request.namespace, request.name);
       // what does not exist is answered with 404 further on; admission looks again at what a write really meets
-      return object === undefined || (scope === 'own-node' ? nodeOfObject(object) : sourceHostOf(object)) === node;
+      if (object === undefined) return true;
+      return scope === 'own-node' ? isOfNode(object, node) : sourceHostOf(object) === node;
     }
     case 'own-request':
       return request.name !== '' && isOwnRequest(request, source);
@@ -147,6 +148,17 @@ export function nodeOfObject(object: UnstructuredObject): string | undefined {
   if (object.kind === 'VolumeSnapshotContent') return nodeOfSnapshot(spec);
   return fieldOf(spec, 'nodeName') ?? fieldOf(status, 'nodeName');
 }
+
+const TARGET_NODE_LABEL = 'kubevirt.io/migrationTargetNodeName';
+
+/** Node to which the guest of an instance moves just now: its migration's controller has said so. */
+export function targetOfGuest({ kind, metadata }: UnstructuredObject): string | undefined {
+  return kind === 'VirtualMachineInstance' ? metadata.labels?.[TARGET_NODE_LABEL] : undefined;
+}
+
+/** What belongs to the node, or comes to it. */
+const isOfNode = (object: UnstructuredObject, node: string): boolean =>
+  nodeOfObject(object) === node || targetOfGuest(object) === node;
 
 /** Node that reported an event. */
 export function sourceHostOf(event: UnstructuredObject): string | undefined {
@@ -193,7 +205,7 @@ function isReferenced({ namespace, name, resource }: AuthorizationRequest, node:
   const users = [
     ...source.lookupAll('', 'pods', namespace),
     ...source.lookupAll('kubevirt.io', 'virtualmachineinstances', namespace),
-  ].filter((object) => nodeOfObject(object) === node);
+  ].filter((object) => isOfNode(object, node));
   return users.some((object) => mentions(object['spec'], resource, name));
 }
 

@@ -32,7 +32,7 @@ import {
   STRICT_LIVE_MIGRATABLE,
 } from '@slipway/virt';
 import { readTimedLog } from '../console/index.ts';
-import type { NodeConfig, PodNetwork } from '../contracts.ts';
+import type { MovingNetwork, NodeConfig, PodNetwork } from '../contracts.ts';
 import { HostDevices } from '../devices/index.ts';
 import { DiskToolsRunner } from '../disk-tools/index.ts';
 import { FenceKeeper } from '../fencing/index.ts';
@@ -56,6 +56,7 @@ import { followSettings } from './follow-settings.ts';
 import { collectGarbage } from './garbage.ts';
 import { readNodeCapabilities } from './node-capabilities.ts';
 import { keepHeartbeat, type NodeRegistrationDeps, registerNode } from './node-registration.ts';
+import { openMigrations } from './open-migrations.ts';
 import { PodDispatcher } from './pod-dispatcher.ts';
 import { followText, withPodLogs } from './pod-logs.ts';
 import { withPodStreams } from './pod-streams.ts';
@@ -146,7 +147,10 @@ export async function runNodeAgent(options: NodeAgentOptions, signal: AbortSigna
     return attempt === 1;
   });
   const freezes = new FreezeTimers(clock);
+  const moving = { volumes: volumes.moving, network };
+  const migrations = await openMigrations({ ...{ config, clock, random, log }, client: options.client, ...moving }, signal);
   const launcher = new LauncherRunner({
+    ...migrations,
     ...{ client, config, clock, random, log, events, network, sandboxes, facts, vmis, freezes },
     volumes: volumes.manager,
     startHelpers: (sandbox, files, aborting) => {
@@ -255,7 +259,7 @@ interface PodNetworkSources {
 function podNetwork(
   { client, config, log, clock }: NodeAgentOptions,
   { informers, devices, configNow }: PodNetworkSources,
-): PodNetwork {
+): PodNetwork & MovingNetwork {
   const { link, nodeName } = config;
   return createPodNetwork({
     config,

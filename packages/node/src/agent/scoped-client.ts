@@ -2,12 +2,16 @@ import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
 import { PodKind, VirtualMachineInstanceKind, Label } from '@slipway/api';
 import type { Client, ListOptions } from '@slipway/client';
 
-/** A client whose lists and watches of pods and VMIs see this node's only; everything else passes unchanged. */
-export function scopedClient(client: Client, nodeName: string): Client {
+/**
+ * A client whose lists and watches of pods and VMIs see this node's only; everything else passes unchanged. With `coming` it
+ * sees the VMIs whose guests move to this node instead.
+ */
+export function scopedClient(client: Client, nodeName: string, options: { readonly coming?: boolean } = {}): Client {
+  const label = options.coming ? Label.migrationTargetNodeName : Label.nodeName;
   const scopeOf = <T extends KubeObject>(kind: ResourceKind<T>): Pick<ListOptions, 'fieldSelector' | 'labelSelector'> => {
     if (kind.group === PodKind.group && kind.plural === PodKind.plural) return { fieldSelector: `spec.nodeName=${nodeName}` };
     if (kind.group === VirtualMachineInstanceKind.group && kind.plural === VirtualMachineInstanceKind.plural)
-      return { labelSelector: `${Label.nodeName}=${nodeName}` };
+      return { labelSelector: `${label}=${nodeName}` };
     return {};
   };
   return {

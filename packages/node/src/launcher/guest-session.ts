@@ -18,7 +18,9 @@ import {
   LIFECYCLE,
   type LibvirtConnection,
   LibvirtError,
+  SHUTOFF_MIGRATED,
   STOPPED,
+  SUSPENDED,
   WATCHDOG_POWEROFF,
 } from '../libvirt/index.ts';
 import { connectLibvirt, type HostPrograms, type RunningSandbox } from '../sandbox/index.ts';
@@ -32,6 +34,8 @@ export type GuestEvent =
       readonly reason: string;
       /** For `status.reason`, when there is a word for it. */
       readonly statusReason?: string;
+      /** libvirt says that it goes on elsewhere. */
+      readonly hasMoved?: boolean;
     }
   | { readonly type: 'paused'; readonly reason: 'PausedByUser' | 'PausedIOError' }
   | { readonly type: 'resumed' }
@@ -60,7 +64,8 @@ export interface GuestSessionDeps {
 /** Domain shut-off reasons after which the guest counts as ended well. */
 const CLEAN_SHUTOFF: readonly number[] = [1, 5, 7]; // shutdown, saved, from snapshot
 const [REASON_UNKNOWN, REASON_FAILED_START] = [0, 6];
-const IO_ERROR_SUSPEND = 2;
+/** QEMU stands still because it has sent everything, or is just sending. */
+const MOVING: readonly number[] = [SUSPENDED.migrated, SUSPENDED.postCopy, SUSPENDED.postCopyFailed];
 const [PAUSED_USER, PAUSED_IO_ERROR] = [1, 5];
 /**
  * A daemon that was started again believes for a while in a QEMU that is gone, and finds out without an event: it is
@@ -171,7 +176,10 @@ export class GuestSession {
       const power = powerOf(state, reason);
       if (!this.hasRun && power) this.lastPower = power.type;
       this.hasRun ||= isActive;
-      if (!isActive && this.isEnd(reason)) this.ended(CLEAN_SHUTOFF.includes(reason), 'while nobody watched');
+      if (!isActive && this.isEnd(reason)) {
+        const hasMoved = reason === SHUTOFF_MIGRATED;
+        this.ended(hasMoved || CLEAN_SHUTOFF.includes(reason), 'while nobody watched', undefined, hasMoved);
+      }
       return { isActive, power };
     } catch (error) {
       if (!(error instanceof LibvirtError) || error.code !== ERROR_CODE.noDomain) throw error;
@@ -352,8 +360,8 @@ export class GuestSession {
     if (event.event === LIFECYCLE.stopped) this.stopped(event.detail);
     else if (event.event === LIFECYCLE.crashed) this.crashed(event.detail);
     else if (event.event === LIFECYCLE.resumed) this.tellPower({ type: 'resumed' });
-    else if (event.event === LIFECYCLE.suspended)
-      this.tellPower({ type: 'paused', reason: event.detail === IO_ERROR_SUSPEND ? 'PausedIOError' : 'PausedByUser' });
+    else if (event.event === LIFECYCLE.suspended && !MOVING.includes(event.detail))
+      this.tellPower({ type: 'paused', reason: event.detail === SUSPENDED.ioError ? 'PausedIOError' : 'PausedByUser' });
   }
 
   private tellPower(event: PowerEvent): void {
@@ -380,7 +388,8 @@ export class GuestSession {
   }
 
   private stopped(detail: number): void {
-    if (detail === STOPPED.shutdown || detail === STOPPED.saved || detail === STOPPED.fromSnapshot)
+    if (detail === STOPPED.migrated) this.ended(true, 'it moved', undefined, true);
+    else if (detail === STOPPED.shutdown || detail === STOPPED.saved || detail === STOPPED.fromSnapshot)
       this.ended(true, 'it shut down');
     else if (detail === STOPPED.destroyed) this.ended(false, this.isForced ? 'it was forced off' : 'it was destroyed');
     else if (this.isWatchdogOff) this.ended(false, 'its watchdog expired and switched it off', WATCHDOG_EXPIRED);
@@ -392,11 +401,12 @@ export class GuestSession {
     else this.ended(false, 'it crashed');
   }
 
-  private ended(isClean: boolean, reason: string, statusReason?: string): void {
+  private ended(isClean: boolean, reason: string, statusReason?: string, hasMoved = false): void {
     if (this.hasEnded) return;
     this.hasEnded = true;
     const phase = isClean ? 'Succeeded' : 'Failed';
-    this.deps.onEvent({ type: 'ended', phase, reason, ...(statusReason !== undefined && { statusReason }) });
+    const more = { ...(statusReason !== undefined && { statusReason }), ...(hasMoved && { hasMoved }) };
+    this.deps.onEvent({ type: 'ended', phase, reason, ...more });
   }
 }
 

@@ -2,6 +2,7 @@ import type { Client } from '@slipway/client';
 import type { EventRecorder, Logger, TimerClock } from '@slipway/runtime';
 import type { NodeConfig, PodNetwork, PreparedFiles, VolumeManager } from '../contracts.ts';
 import type { HostDevices } from '../devices/index.ts';
+import type { MigrationDeps } from '../migration/index.ts';
 import type { RunningSandbox, SandboxManager } from '../sandbox/index.ts';
 import type { FreezeTimers } from './freeze-timers.ts';
 import type { GuestSession, GuestSessionDeps } from './guest-session.ts';
@@ -19,10 +20,12 @@ export interface LaunchDeps {
   readonly random: () => number;
   readonly log: Logger;
   readonly events: EventRecorder;
-  /** Devices of the host that pods are given; absent: none. */
-  readonly devices?: Pick<HostDevices, 'allocate' | 'release'>;
   readonly network: PodNetwork;
   readonly volumes: VolumeManager;
+  /** Devices of the host that pods are given; absent: none. */
+  readonly devices?: Pick<HostDevices, 'allocate' | 'release'>;
+  /** Absent on a node that is alone. */
+  readonly migrations?: MigrationDeps;
   readonly sandboxes: Partial<Pick<SandboxManager, 'limitMemory'>> &
     Pick<SandboxManager, 'find' | 'create' | 'kill' | 'killGuest' | 'destroy' | 'shareProcessor'>;
   readonly facts: NodeFacts;

@@ -1,4 +1,4 @@
-import { GuestTrouble, type Pod, type VirtualMachineInstance, VmiPhase } from '@slipway/api';
+import { GuestTrouble, Label, type Pod, type VirtualMachineInstance, VmiCondition, VmiPhase } from '@slipway/api';
 import { bootInstance, type DomainPlan, planDomain, renderDomain } from '@slipway/virt';
 import type { PodNetworkStatus, PreparedFiles, PreparedVolume, Sandbox } from '../contracts.ts';
 import type { DeviceSync } from '../hotplug/index.ts';
@@ -11,6 +11,7 @@ import type { FreezableGuest } from './freeze-timers.ts';
 import { type GuestEvent, GuestSession } from './guest-session.ts';
 import { plugDevices } from './guest-devices.ts';
 import { tellMetrics } from './guest-metrics.ts';
+import { GuestMoves, isAwaited } from './guest-moves.ts';
 import { probeGuest } from './guest-probing.ts';
 import { GuestShutdown } from './guest-shutdown.ts';
 import { untilHandedOver } from './hand-over.ts';
@@ -35,6 +36,11 @@ function isSecureBoot({ spec }: VirtualMachineInstance): boolean {
   return efi !== undefined && efi.secureBoot !== false;
 }
 
+const isTarget = ({ metadata }: Pod): boolean => metadata.labels?.[Label.migrationJobUid] !== undefined;
+
+const isReady = ({ status }: VirtualMachineInstance): boolean =>
+  status?.conditions?.some(({ type, status: is }) => type === VmiCondition.ready && is === 'True') === true;
+
 /** What was prepared for a guest before it starts. */
 interface Prepared {
   readonly volumes: readonly PreparedVolume[];
@@ -52,6 +58,7 @@ export class Launch {
   private changed = oneShot();
   private guest: Guest | undefined;
   private devices: DeviceSync | undefined;
+  private moves: GuestMoves | undefined;
   private isStarted = false;
   private isTroubled = false;
   /** Why the guest is being ended, when nobody asked for its end. */
@@ -61,7 +68,7 @@ export class Launch {
 
   constructor(deps: LaunchDeps, pod: Pod, vmi: VirtualMachineInstance) {
     this.deps = deps;
-    this.pod = new LauncherPod(deps, pod);
+    this.pod = new LauncherPod(deps, pod, isTarget(pod) && isReady(vmi));
     this.writer = new InstanceWriter(deps.client, vmi);
     this.view = {
       ...{ deps, pod: this.pod, writer: this.writer, signal: this.stopping.signal, ended: this.ended.promise },
@@ -72,6 +79,11 @@ export class Launch {
         if (this.isDeleting) this.beginShutdown();
       },
     };
+  }
+
+  /** The guest runs on another node. */
+  get hasLeft(): boolean {
+    return this.moves?.isGiven === true;
   }
 
   /** Resolves when the guest runs or will not. */
@@ -105,7 +117,16 @@ export class Launch {
     this.changed = oneShot();
     changed.fire();
     this.devices?.notify();
+    if (this.isStarted && !this.view.hasEnded()) this.moves?.notice(() => this.endMoved());
     if (this.writer.gone || this.isDeleting) this.beginShutdown();
+  }
+
+  /** The watch has lost the VMI: it is gone, or not this node's any more. */
+  doubt(): void {
+    const look = (): Promise<void> => this.writer.refresh(this.stopping.signal);
+    untilWritten(this.deps, look, this.stopping.signal)
+      .then(() => this.notify())
+      .catch(() => {});
   }
 
   /** Ends the guest within its grace period and resolves when it has ended. */
@@ -170,14 +191,20 @@ export class Launch {
       programs: this.deps.facts.programs,
       consoleLog: this.deps.consoleLogOf(sandbox.podUid),
       clock: this.deps.clock,
-      onEvent: (event) => this.onGuestEvent(event),
+      onEvent: (event) => this.onSessionEvent(event),
       hasSecureBoot: isSecureBoot(this.writer.current),
     });
     this.guest = { session, shutdown: new GuestShutdown(view, session), agent: new AgentReporter(view, session) };
-    const prepared = this.earlyVolumes(sandbox);
+    const { migrations } = this.deps;
+    this.moves = migrations && new GuestMoves(view, migrations, session);
+    const isComing = isAwaited(view);
+    if (!isComing && (await this.moves?.finishLeaving())) return this.endMoved();
+    const prepared = isComing ? this.receive(network) : this.earlyVolumes(sandbox);
     prepared.catch(() => {});
     const podRunning = untilWritten(this.deps, () => this.pod.writeRunning(network), view.signal);
     podRunning.catch(() => {});
+    if (isComing) await prepared;
+    if (this.view.hasEnded()) return;
     const name = domainName(this.writer.current);
     const find = async (): Promise<boolean> => (await session.find(name))?.isActive ?? false;
     let isActive: boolean | undefined = await retried(view, 'ask libvirt for the guest', find);
@@ -190,6 +217,29 @@ export class Launch {
     });
     await podRunning;
     view.signal.throwIfAborted();
+  }
+
+  /** Waits for the guest that comes from another node, with its disks. */
+  private async receive(network: PodNetworkStatus): Promise<Prepared> {
+    const received = (await this.moves?.receive(network)) ?? 'this node is alone';
+    if (typeof received !== 'string') return received;
+    await this.endQuietly('Failed', `The guest did not come: ${received}`);
+    return { volumes: [], files: { shares: [] } };
+  }
+
+  private endMoved(): void {
+    this.endQuietly('Succeeded')
+      .then(() => this.session?.close())
+      .catch(() => {});
+  }
+
+  /** Nothing has become of the guest: it is on another node. */
+  private async endQuietly(phase: 'Succeeded' | 'Failed', message?: string): Promise<void> {
+    if (this.outcome !== undefined) return;
+    this.outcome = phase;
+    await untilWritten(this.deps, () => this.pod.writeEnded(phase, message), this.stopping.signal).finally(() =>
+      this.ended.fire(),
+    );
   }
 
   private async prepareVolumes(sandbox: Sandbox): Promise<Prepared> {
@@ -281,6 +331,10 @@ export class Launch {
     }, this.stopping.signal);
   }
 
+  private onSessionEvent(event: GuestEvent): void {
+    if (!this.moves?.holds(event, (again) => this.onGuestEvent(again))) this.onGuestEvent(event);
+  }
+
   private onGuestEvent(event: GuestEvent): void {
     const report = (error: unknown): void => {
       if (this.stopping.signal.aborted) return;
@@ -332,7 +386,7 @@ export class Launch {
   }
 
   private beginShutdown(): void {
-    if (this.view.hasEnded()) return;
+    if (this.view.hasEnded() || this.hasLeft) return;
     if (this.isStarted) this.guest?.shutdown.begin();
     else if (this.isDeleting && !this.mayBeAdopted) this.finish('Failed', 'it was deleted before it started').catch(() => {});
   }
@@ -359,7 +413,7 @@ export class Launch {
       const end = (now: VirtualMachineInstance): VirtualMachineInstance =>
         isFinal(now) || !isOurs(now) ? now : endedInstance(now, final, deps.clock.now(), statusReason);
       await untilWritten(deps, () => writer.update(end, forever), forever);
-      const hasRun = this.isStarted || vmi.status?.phase === VmiPhase.running; // the latter: it ended while no agent watched
+      const hasRun = isOurs(vmi) && (this.isStarted || vmi.status?.phase === VmiPhase.running); // the latter: it ended while no agent watched
       if (hasRun && final === 'Succeeded') deps.events.normal(vmi, 'Stopped', 'The VirtualMachineInstance was shut down.');
       else if (hasRun) deps.events.warning(vmi, 'Stopped', `The VirtualMachineInstance crashed: ${why}.`);
       const message = final === 'Failed' ? `The guest ended: ${why}` : undefined;

@@ -20,10 +20,11 @@ export class LauncherPod {
   /** One write at a time: a late word of the running pod must not cover its end. */
   private tail: Promise<unknown> = Promise.resolve();
 
-  constructor(deps: LauncherPodDeps, pod: Pod) {
+  constructor(deps: LauncherPodDeps, pod: Pod, isGuestReady = false) {
     this.deps = deps;
     this.latest = pod;
-    this.isProbedReady = pod.spec?.containers[0]?.readinessProbe === undefined || wasReady(pod);
+    // a guest that comes from elsewhere is as ready as it was there
+    this.isProbedReady = isGuestReady || pod.spec?.containers[0]?.readinessProbe === undefined || wasReady(pod);
   }
 
   /** Whether the readiness probe has been answered; true for a pod without one. */

@@ -10,6 +10,8 @@ import type { LaunchDeps } from './launch-view.ts';
 export interface LauncherRunnerDeps extends LaunchDeps {
   /** VMIs of this node. */
   readonly vmis: Informer<VirtualMachineInstance>;
+  /** VMIs whose guests may come to this node. */
+  readonly comingVmis?: Informer<VirtualMachineInstance>;
 }
 
 const VMI_REF = { group: 'kubevirt.io', resource: 'virtualmachineinstances' };
@@ -24,14 +26,18 @@ export class LauncherRunner implements PodRunner {
 
   constructor(deps: LauncherRunnerDeps) {
     this.deps = deps;
-    deps.vmis.addHandler(({ type, object }) => {
-      for (const launch of this.launches.values()) {
-        if (launch.writer.current.metadata.uid !== object.metadata.uid) continue;
-        if (type === 'deleted') launch.writer.observeDeletion();
-        else launch.writer.observe(object);
-        launch.notify();
-      }
-    });
+    for (const vmis of [deps.vmis, deps.comingVmis])
+      vmis?.addHandler(({ type, object }) => {
+        for (const launch of this.launches.values()) {
+          if (launch.writer.current.metadata.uid !== object.metadata.uid) continue;
+          if (type === 'deleted') {
+            launch.doubt();
+            continue;
+          }
+          launch.writer.observe(object);
+          launch.notify();
+        }
+      });
   }
 
   async sync(pod: Pod, signal: AbortSignal): Promise<void> {
@@ -78,6 +84,7 @@ export class LauncherRunner implements PodRunner {
   find(namespace: string, name: string, uid: string): Launch {
     for (const launch of this.launches.values()) {
       const { metadata } = launch.writer.current;
+      if (launch.hasLeft) continue; // its guest may have come back to this node, in another pod
       if (metadata.uid === uid && metadata.name === name && (metadata.namespace ?? '') === namespace) return launch;
     }
     throw notFound(VMI_REF, name);
@@ -115,6 +122,7 @@ export class LauncherRunner implements PodRunner {
   private async adoptForEnding(pod: Pod, podUid: string, signal: AbortSignal): Promise<Launch | undefined> {
     const [sandbox, vmi] = [await this.deps.sandboxes.find(podUid), await this.instanceOf(pod, signal)];
     if (sandbox === undefined || vmi?.status?.phase !== 'Running') return undefined;
+    if (vmi.status.nodeName !== this.deps.config.nodeName) return undefined; // it is elsewhere, or was to come
     const launch = new Launch(this.deps, pod, vmi);
     this.launches.set(podUid, launch);
     launch.start();

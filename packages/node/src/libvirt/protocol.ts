@@ -111,6 +111,9 @@ export const PAUSED_REASON = { user: 1, migration: 2, ioError: 5, startingUp: 11
 /** virDomainShutoffReason: the guest goes on elsewhere. */
 export const SHUTOFF_MIGRATED = 4;
 
+/** virDomainEventSuspendedDetailType. */
+export const SUSPENDED = { paused: 0, migrated: 1, ioError: 2, postCopy: 7, postCopyFailed: 8 } as const;
+
 /** virDomainEventStoppedDetailType. */
 export const STOPPED = { shutdown: 0, destroyed: 1, crashed: 2, migrated: 3, saved: 4, failed: 5, fromSnapshot: 6 } as const;
 

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import { NodeKind, PEER_CERTIFICATES } from '@slipway/api';
+import type { NodeKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { systemClock } from '@slipway/runtime';
 import { afterEach, describe, expect, it } from 'vitest';

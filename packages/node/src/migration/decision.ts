@@ -1,0 +1,136 @@
+import { VmiCondition } from '@slipway/api';
+import { backOffDelay, sleep } from '@slipway/runtime';
+import { DOMAIN_STATE, SHUTOFF_MIGRATED } from '../libvirt/index.ts';
+import { findDomain, type MigrationDeps, type MovableGuest } from './contracts.ts';
+import { type MigrationRecord, readMigrationRecord, writeMigrationRecord } from './migration-record.ts';
+
+const RETRY = { baseMs: 100, maxMs: 5_000, jitter: 0.2 };
+const JOB_POLL_MS = 100;
+
+export interface DecisionDeps {
+  readonly deps: MigrationDeps;
+  readonly guest: MovableGuest;
+  readonly migration: string;
+}
+
+/** Who has the guest: decided once, by the source, and kept on the disk before anybody hears of it (ADR 0017). */
+export class Decision {
+  readonly made: Promise<'given' | 'kept'>;
+  /** Why the guest stays. */
+  reason = '';
+  isAborted = false;
+  private readonly parts: DecisionDeps;
+  private record: MigrationRecord | undefined;
+  private isTaken = false;
+  private settleMade: (verdict: 'given' | 'kept') => void = () => {};
+
+  constructor(parts: DecisionDeps) {
+    this.parts = parts;
+    this.made = new Promise((resolve) => {
+      this.settleMade = resolve;
+    });
+  }
+
+  get isMade(): boolean {
+    return this.isTaken;
+  }
+
+  /** What was agreed with the target, as far as it came to that. */
+  get agreed(): MigrationRecord | undefined {
+    return this.record;
+  }
+
+  /** Where the guest goes if it is given away. Survives a crash once it resolves. */
+  async agree(agreed: Pick<MigrationRecord, 'target' | 'disks'>): Promise<void> {
+    const record = { migration: this.parts.migration, ...agreed, isGiven: false, isPaused: false };
+    await writeMigrationRecord(this.parts.guest.sandbox, record);
+    this.record = record;
+  }
+
+  /** Whether the guest was given away before this agent started. */
+  async recall(): Promise<boolean> {
+    const record = await readMigrationRecord(this.parts.guest.sandbox);
+    if (record?.migration !== this.parts.migration) return false;
+    this.record = record;
+    return record.isGiven;
+  }
+
+  /** The guest belongs to the target from now on. */
+  give(): void {
+    if (this.isTaken) return;
+    this.isTaken = true;
+    // repeats what fails; without an agreement no job was started
+    this.carryOut().then(this.settleMade, () => {});
+  }
+
+  keep(reason: string, isAborted = false): void {
+    if (this.isTaken) return;
+    this.isTaken = true;
+    this.reason = reason;
+    this.isAborted = isAborted;
+    this.settleMade('kept');
+  }
+
+  /** The job is over, or is not watched any more: a guest that is still here is kept. */
+  async settle(reason: string, isAborted: boolean): Promise<void> {
+    const { guest } = this.parts;
+    const forever = new AbortController().signal;
+    for (let failures = 1; !this.isTaken; failures++) {
+      try {
+        const hasMoved = await this.endJob();
+        if (hasMoved) this.give();
+        else this.keep(reason, isAborted);
+      } catch (error) {
+        guest.log.warn({ error: String(error) }, 'it is not known yet where a guest is');
+        await sleep(guest.clock, backOffDelay(failures, RETRY, guest.random), forever);
+      }
+    }
+  }
+
+  /** Ends what is left of the job; true when libvirt has shut the guest off because it is elsewhere. */
+  private async endJob(): Promise<boolean> {
+    const { guest } = this.parts;
+    const libvirt = await guest.libvirt();
+    for (;;) {
+      const domain = await findDomain(libvirt, guest.name);
+      if (domain === undefined || this.isTaken) return false;
+      const { state, reason } = await libvirt.state(domain);
+      if (state === DOMAIN_STATE.shutoff) return reason === SHUTOFF_MIGRATED;
+      if ((await libvirt.jobStats(domain)).size === 0) return false;
+      await libvirt.abortJob(domain).catch(() => {}); // it may have ended just then
+      await sleep(guest.clock, JOB_POLL_MS, new AbortController().signal);
+    }
+  }
+
+  private async carryOut(): Promise<'given' | 'kept'> {
+    const { guest, deps } = this.parts;
+    const agreed = this.record;
+    if (agreed === undefined) throw new Error('Nothing was agreed with the target');
+    const { target, disks } = agreed;
+    const isPaused = guest
+      .vmi()
+      .status?.conditions?.some(
+        (one) => one.type === VmiCondition.paused && one.status === 'True' && one.reason === 'PausedByUser',
+      );
+    const given = agreed.isGiven ? agreed : { ...agreed, isGiven: true, isPaused: isPaused === true };
+    if (!agreed.isGiven) await this.repeated(() => writeMigrationRecord(guest.sandbox, given));
+    this.record = given;
+    await this.repeated(() => guest.killGuest());
+    const handOver = this.repeated(() => deps.volumes.handOver(guest.vmi(), guest.sandbox.podUid, target));
+    // a disk that both reach must have changed hands before the target opens it
+    if (disks.some(({ transfer }) => transfer === 'shared')) await handOver;
+    return 'given';
+  }
+
+  private async repeated(act: () => Promise<void>): Promise<void> {
+    const { guest } = this.parts;
+    for (let failures = 1; ; failures++) {
+      try {
+        return await act();
+      } catch (error) {
+        guest.log.warn({ error: String(error), failures }, 'guest not handed over yet');
+        await sleep(guest.clock, backOffDelay(failures, RETRY, guest.random), new AbortController().signal);
+      }
+    }
+  }
+}

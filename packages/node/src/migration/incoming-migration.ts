@@ -1,0 +1,198 @@
+import { sleep } from '@slipway/runtime';
+import type { Duplex } from 'node:stream';
+import type { PreparedFiles, PreparedVolume } from '../contracts.ts';
+import { DOMAIN_STATE, PAUSED_REASON } from '../libvirt/index.ts';
+import { PeerChannel, type PeerMessage, type PeerStream } from '../peer-link/index.ts';
+import { findDomain, type MigrationDeps, type MovableGuest, type TargetParts } from './contracts.ts';
+import { makeTargetDirectory, passOn } from './migration-sockets.ts';
+import { movedInstance, roleOf, withMigrationState } from './migration-state.ts';
+import { placesMessage, readOffer } from './messages.ts';
+import { untilChanged } from './until-changed.ts';
+
+/** What came with a guest. */
+export interface Received {
+  readonly volumes: readonly PreparedVolume[];
+  readonly files: PreparedFiles;
+}
+
+const LOOK_MS = 1_000;
+
+/** The target's side of one migration: from the hand-off until the guest is here, or stays where it is. */
+export class IncomingMigration {
+  private readonly deps: MigrationDeps;
+  private readonly guest: MovableGuest;
+  private readonly parts: TargetParts;
+  private readonly migration: string;
+  private channel: PeerChannel | undefined;
+  private received: Received | undefined;
+  private verdict: { readonly type: 'given' | 'kept'; readonly isPaused: boolean } | undefined;
+  private wake: () => void = () => {};
+  /** One offer after the other. */
+  private tail: Promise<void> = Promise.resolve();
+
+  constructor(deps: MigrationDeps, guest: MovableGuest, parts: TargetParts, migration: string) {
+    this.deps = deps;
+    this.guest = guest;
+    this.parts = parts;
+    this.migration = migration;
+  }
+
+  /** Resolves with what came along when the guest runs here; with a reason when it does not come. */
+  async run(signal: AbortSignal): Promise<Received | string> {
+    const { guest, deps, migration } = this;
+    await untilChanged(guest, () => this.isHandedOff || this.isOver, signal);
+    if (!this.isHandedOff) return 'the migration is over';
+    await makeTargetDirectory(guest.sandbox, migration);
+    const sourceNode = guest.vmi().status?.migrationState?.sourceNode ?? '';
+    const unexpect = deps.link.expect(migration, sourceNode, (kind, stream) => this.take(kind, stream, signal));
+    try {
+      await this.publish(signal);
+      guest.events.normal(guest.vmi(), 'PreparingTarget', 'VirtualMachineInstance Migration Target Prepared.');
+      const verdict = await this.untilDecided(signal);
+      if (verdict.type === 'kept' || this.received === undefined) {
+        await this.discard();
+        return 'the guest stays where it is';
+      }
+      await this.accept(verdict.isPaused, signal);
+      return this.received;
+    } finally {
+      unexpect();
+      this.channel?.close();
+    }
+  }
+
+  /** Something has happened to the domain. */
+  notice(): void {
+    this.wake();
+  }
+
+  private get isHandedOff(): boolean {
+    const { guest } = this;
+    const role = roleOf(guest.vmi(), guest.pod().metadata.name ?? '', guest.nodeName);
+    return role?.side === 'target' && role.migration === this.migration;
+  }
+
+  /** The state names this migration as over, or another one. */
+  private get isOver(): boolean {
+    const { guest } = this;
+    const state = guest.vmi().status?.migrationState;
+    const isFinal = state?.migrationUid === this.migration && (state.completed === true || state.failed === true);
+    return guest.isGone() || isFinal || guest.pod().metadata.deletionTimestamp !== undefined;
+  }
+
+  private async publish(signal: AbortSignal): Promise<void> {
+    const { host, port } = this.deps.link.address;
+    const where = { targetNodeAddress: host, targetDirectMigrationNodePorts: { [port]: 0 } };
+    await this.guest.update((vmi) => withMigrationState(vmi, this.migration, (state) => ({ ...state, ...where })), signal);
+  }
+
+  private take(kind: PeerStream, stream: Duplex, signal: AbortSignal): void {
+    const { sandbox, daemonSocket } = this.guest;
+    if (kind === 'agent') {
+      this.channel?.close();
+      this.channel = new PeerChannel(stream, (message) => this.receive(message, signal));
+      this.wake();
+    } else if (this.received === undefined) stream.destroy();
+    else passOn({ sandbox, migration: this.migration, daemonSocket }, kind, stream);
+  }
+
+  private receive(message: PeerMessage, signal: AbortSignal): void {
+    const { channel } = this;
+    const { type } = message;
+    if (type === 'offer') this.tail = this.tail.then(() => this.prepare(message, channel, signal));
+    else if (type === 'kept') this.decide(type, false);
+    else if (type === 'given')
+      this.tail = this.tail.then(async () => {
+        // this agent was started again: what it made for the offer is found
+        if (this.received === undefined) await this.prepare(message, channel, signal);
+        if (this.received !== undefined) this.decide(type, message['isPaused'] === true);
+      });
+  }
+
+  private decide(type: 'given' | 'kept', isPaused: boolean): void {
+    this.verdict ??= { type, isPaused };
+    this.wake();
+  }
+
+  private async prepare(message: PeerMessage, channel: PeerChannel | undefined, signal: AbortSignal): Promise<void> {
+    const { guest, parts, deps } = this;
+    try {
+      const { disks } = readOffer(message);
+      const volumes = await deps.volumes.receive(guest.vmi(), guest.pod(), guest.sandbox, disks, signal);
+      const files = await parts.prepareFiles(signal);
+      this.received = { volumes, files };
+      channel?.send(
+        placesMessage({
+          disks: new Map(volumes.map(({ name, path, format }) => [name, { path, format }])),
+          taps: new Map(
+            parts.network.interfaces.flatMap(({ name, tapName }) => (tapName === undefined ? [] : [[name, tapName]])),
+          ),
+          files: fileNames(files),
+          target: { podUid: guest.sandbox.podUid, link: deps.linkAddresses },
+        }),
+      );
+    } catch (error) {
+      guest.log.warn({ error: String(error) }, 'no place for a guest that would come');
+      channel?.send({ type: 'refused', reason: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  private async untilDecided(signal: AbortSignal): Promise<{ readonly type: 'given' | 'kept'; readonly isPaused: boolean }> {
+    const { guest } = this;
+    for (;;) {
+      const woken = new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+      if (this.verdict !== undefined) return this.verdict;
+      if (this.isOver || !this.isHandedOff) return { type: 'kept', isPaused: false };
+      if (await this.isComplete()) this.channel?.send({ type: 'ask' });
+      const timer = new AbortController();
+      const late = sleep(guest.clock, LOOK_MS, AbortSignal.any([signal, timer.signal]));
+      late.catch(() => {});
+      await Promise.race([woken, late, guest.changed()]);
+      timer.abort();
+      signal.throwIfAborted();
+    }
+  }
+
+  /** The whole guest is here and stands still. */
+  private async isComplete(): Promise<boolean> {
+    try {
+      const libvirt = await this.guest.libvirt();
+      const domain = await findDomain(libvirt, this.guest.name);
+      if (domain === undefined) return false;
+      const { state, reason } = await libvirt.state(domain);
+      return state === DOMAIN_STATE.running || (state === DOMAIN_STATE.paused && reason === PAUSED_REASON.user);
+    } catch {
+      return false; // its daemon is being started again
+    }
+  }
+
+  private async accept(isPaused: boolean, signal: AbortSignal): Promise<void> {
+    const { guest, deps, migration } = this;
+    const { podUid } = guest.sandbox;
+    const libvirt = await guest.libvirt();
+    await deps.volumes.accept(podUid);
+    const takenOver = deps.network.takeOver(podUid, signal);
+    takenOver.catch(() => {});
+    const domain = await findDomain(libvirt, guest.name);
+    if (domain !== undefined && !isPaused && (await libvirt.state(domain)).state === DOMAIN_STATE.paused)
+      await libvirt.resume(domain);
+    await takenOver;
+    const now = guest.clock.now();
+    await guest.update((vmi) => movedInstance(vmi, migration, { node: guest.nodeName, nowMs: now }), signal);
+  }
+
+  private async discard(): Promise<void> {
+    const { guest, deps } = this;
+    await guest.killGuest().catch(() => {});
+    await deps.volumes.discard(guest.sandbox.podUid);
+  }
+}
+
+/** Files of the domain that are no disks, by the name of their element. */
+function fileNames({ statePath, kernelBoot = {} }: PreparedFiles): ReadonlyMap<string, string> {
+  const nvram = statePath === undefined ? undefined : `${statePath}/nvram.fd`;
+  const names = { nvram, kernel: kernelBoot.kernel, initrd: kernelBoot.initrd };
+  return new Map(Object.entries(names).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
