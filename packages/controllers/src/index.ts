@@ -6,6 +6,7 @@ import { daemonSetController } from './daemon-set/index.ts';
 import { deploymentController } from './deployment/index.ts';
 import { disruptionController } from './disruption/index.ts';
 import { endpointSliceController, endpointsController } from './endpoints/index.ts';
+import { evacuationController } from './evacuation/index.ts';
 import { fencingController } from './fencing/index.ts';
 import { garbageCollectorController } from './garbage-collector/index.ts';
 import { horizontalPodAutoscalerController } from './horizontal-pod-autoscaler/index.ts';
@@ -98,6 +99,7 @@ export const controllers: readonly ControllerRegistration[] = [
   vmCloneController,
   vmExportController,
   ...kubeVirtControllers(SLIPWAY_PROFILE),
+  evacuationController,
   replicaSetVmiController,
   virtualMachinePoolController,
   memoryDumpController,

@@ -1,5 +1,6 @@
 import type { AdmissionHandler } from '@slipway/runtime';
 import type { AdmissionDeps } from './deps.ts';
+import { evictionHandler } from './eviction-handler.ts';
 import { instanceHandler } from './instance-handler.ts';
 import { hyperConvergedHandler, kubeVirtHandler } from './kubevirt-handler.ts';
 import { migrationHandler } from './migration-handler.ts';
@@ -21,6 +22,7 @@ export function virtAdmissionHandlers(deps: AdmissionDeps): readonly AdmissionHa
     volumeMigrationHandler(deps),
     poolHandler(deps),
     migrationHandler(deps, checkShape),
+    evictionHandler(deps),
     restoreHandler(deps),
     cloneHandler(deps),
     kubeVirtHandler(deps),

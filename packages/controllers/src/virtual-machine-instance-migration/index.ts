@@ -15,7 +15,6 @@ import { allow, type ControllerDeps, type ControllerRegistration, watchOf, watch
 import { matchingPolicy, migrationSettings } from '@slipway/virt';
 import { clusterFacts } from '../virtual-machine/cluster-facts.ts';
 import { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
-import { migrationMetrics } from './migration-metrics.ts';
 import { MigrationReconciler, type MigrationReconcilerDeps } from './migration-reconciler.ts';
 import { isFinalMigration } from './migration-state.ts';
 
@@ -80,7 +79,6 @@ export function migrationController(
         reconciler,
         // one after the other, so that two never take the same free place
         concurrency: 1,
-        metrics: () => migrationMetrics(migrations.lister.list()),
         watches: [
           watchOf(VirtualMachineInstanceKind, (vmi) => active(keyOf(vmi))),
           watchOf(PodKind, ofPod),

@@ -57,12 +57,20 @@ function ownConditions(input: InstanceConditionsInput): Map<string, ConditionTex
         : { type: VmiCondition.synchronized, status: 'False', ...problem },
     ],
     [VmiCondition.podScheduled, podScheduled(input)],
+    [VmiCondition.evictionRequested, evictionRequested(vmi)],
     [
       VmiCondition.provisioning,
       isWaiting && input.pod !== undefined && !storage.canRun ? { type: VmiCondition.provisioning, status: 'True' } : undefined,
     ],
     [VmiCondition.dataVolumesReady, storage.usesDataVolumes ? dataVolumesReady(storage) : undefined],
   ]);
+}
+
+function evictionRequested({ status }: VirtualMachineInstance): ConditionText | undefined {
+  const { evacuationNodeName, nodeName } = status ?? {};
+  if (!evacuationNodeName || evacuationNodeName !== nodeName) return undefined;
+  const type = VmiCondition.evictionRequested;
+  return { type, status: 'True', reason: 'EvictionRequested', message: `The guest is asked to leave node ${nodeName}` };
 }
 
 function syncProblem({ storage, pod, problem, phase }: InstanceConditionsInput): SyncProblem | undefined {

@@ -162,7 +162,7 @@ function nextObject(
   const about = { vmi, phase, pod, storage, problem, now, node, isMoving, ...(unreadyNodes && { unreadyNodes }) };
   const conditions = instanceConditions(about);
   const status: kubevirt.VirtualMachineInstanceStatus = {
-    ...vmi.status,
+    ...withoutDoneEvacuation(vmi.status),
     conditions,
     phase,
     phaseTransitionTimestamps: phaseTimes(vmi, phase, now),
@@ -172,6 +172,12 @@ function nextObject(
     ...(input.vsockCid !== undefined && { VSOCKCID: input.vsockCid }),
   };
   return { ...vmi, metadata: nextMetadata(input, phase, isHandOver ? pod?.spec?.nodeName : undefined), status };
+}
+
+/** Who was asked to leave a node and is on another one has done so. */
+function withoutDoneEvacuation(status: kubevirt.VirtualMachineInstanceStatus = {}): kubevirt.VirtualMachineInstanceStatus {
+  const { evacuationNodeName, ...others } = status;
+  return evacuationNodeName === undefined || evacuationNodeName === status.nodeName ? status : others;
 }
 
 function nextMetadata(input: InstanceInput, phase: string, nodeName: string | undefined): ObjectMeta {
