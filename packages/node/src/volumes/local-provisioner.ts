@@ -1,6 +1,5 @@
 import {
   isLocalProvisioner,
-  MOVED_TO,
   parseLocalHandle,
   type PersistentVolume,
   type PersistentVolumeClaim,
@@ -27,22 +26,12 @@ import {
   watchOf,
 } from '@slipway/runtime';
 import { isMine, isOnAllNodes, volumeUidOf } from './local-volume.ts';
-import { removeGiven } from './moving/moving-records.ts';
-import { dropFinalizer, ignoreNotFound } from './object-writes.ts';
+import { ignoreNotFound } from './object-writes.ts';
 import { type DeclaredPools, nodePools } from './pools/node-pools.ts';
 import { PoolRoom } from './pools/pool-room.ts';
-import {
-  type CloneSource,
-  planProvision,
-  PROVISIONED_BY,
-  type ProvisionPlan,
-  PROVISIONER_FINALIZER,
-  volumeFor,
-  type VolumePlan,
-} from './provision-plan.ts';
+import { type CloneSource, planProvision, type ProvisionPlan, volumeFor, type VolumePlan } from './provision-plan.ts';
 import type { GrowingDisks } from './snapshot-volume.ts';
 import { VolumeError } from './volume-error.ts';
-import { isUid } from './volume-record.ts';
 import type { VolumeStore } from './volume-store.ts';
 
 export interface ProvisionerDeps {
@@ -263,70 +252,3 @@ class ProvisionReconciler implements Reconciler {
 /** Name of the directory in which a claim's volume is going to be. */
 const volumeUidFor = ({ metadata: { uid = '' } }: PersistentVolumeClaim, provisioner: string): string =>
   provisioner === SHARED_PROVISIONER ? sharedVolumeUid(uid) : uid;
-
-/** Removes the volumes of this node whose claims are gone, as their reclaim policy says. */
-export const localReclaimer = (deps: ProvisionerDeps): ControllerRegistration => ({
-  name: 'local-reclaimer',
-  create: ({ client, events, informers }) => {
-    const volumes = informers.lister(PersistentVolumeKind);
-    return {
-      kind: PersistentVolumeKind,
-      reconciler: {
-        async reconcile(key, signal) {
-          const volume = volumes.get(key);
-          if (volume !== undefined) return reclaim(volume, { ...deps, client, events }, signal);
-          if (isUid(key.name.slice(PREFIX.length))) await removeGiven(deps.store, key.name.slice(PREFIX.length));
-          return done;
-        },
-      },
-    };
-  },
-});
-
-/** Before the uid in the names of volumes. */
-const PREFIX = 'pvc-';
-
-async function reclaim(
-  volume: PersistentVolume,
-  { client, events, store, nodeName }: ProvisionerDeps & { client: Client; events: EventRecorder },
-  signal: AbortSignal,
-): Promise<Result> {
-  if (!isMine(volume, nodeName)) {
-    // it has come to belong to the node to which its content went
-    if (isLocalProvisioner(volume.metadata.annotations?.[PROVISIONED_BY]) && !isOnAllNodes(volume))
-      await removeGiven(store, volumeUidOf(volume));
-    return done;
-  }
-  const key = { namespace: '', name: volume.metadata.name ?? '' };
-  const given = (await store.read(volumeUidOf(volume)))?.given;
-  if (given !== undefined) {
-    const patch = { metadata: { annotations: { [MOVED_TO]: given.node } } };
-    if (volume.metadata.annotations?.[MOVED_TO] !== given.node)
-      await client.patch(PersistentVolumeKind, key, patch, { type: 'merge', signal });
-    return done; // and then it is the other node's
-  }
-  const phase = volume.status?.phase ?? '';
-  const deletes = volume.spec?.persistentVolumeReclaimPolicy === 'Delete';
-  const isReleased = phase === 'Released' || phase === 'Failed';
-  const isTerminating = volume.metadata.deletionTimestamp !== undefined;
-  if (deletes && isReleased) {
-    await removeDirectory(volume, store, events);
-    if (!isTerminating) await client.delete(PersistentVolumeKind, key, { signal }).catch(ignoreNotFound);
-  }
-  if (isTerminating && (isReleased || phase === 'Available'))
-    await dropFinalizer(client, PersistentVolumeKind, volume, PROVISIONER_FINALIZER, signal);
-  return done;
-}
-
-async function removeDirectory(volume: PersistentVolume, store: VolumeStore, events: EventRecorder): Promise<void> {
-  try {
-    const uid = volumeUidOf(volume);
-    const record = await store.read(uid);
-    if (record?.writer !== undefined)
-      throw new VolumeError('VolumeFailedDelete', `The disk is still used by pod ${record.writer.podUid}`);
-    await store.remove(uid);
-  } catch (error) {
-    if (error instanceof Error) events.warning(volume, 'VolumeFailedDelete', error.message);
-    throw error;
-  }
-}

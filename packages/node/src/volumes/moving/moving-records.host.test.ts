@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,6 +17,7 @@ import {
   incomingFiles,
   offerContent,
   receiveContent,
+  removeGiven,
 } from './moving-records.ts';
 
 const signal = new AbortController().signal;
@@ -39,7 +41,10 @@ async function agent(nodeName: string, present: readonly Attachment[] = []): Pro
   chmodSync(stateDir, 0o711);
   const pools = new PoolSet({ stateDir, hostPrefix: nodeName, uid: randomUUID, sharedDir });
   const podsElsewhere = (): Promise<ReadonlySet<string>> => Promise.resolve(new Set(present.map(({ podUid }) => podUid)));
-  const store = new VolumeStore({ stateDir, nodeName, qemuImg: hostQemuImg, uid: randomUUID, pools, podsElsewhere });
+  const store = new VolumeStore({
+    ...{ stateDir, nodeName, qemuImg: hostQemuImg, uid: randomUUID, pools, podsElsewhere },
+    toolUid: 2_350_042,
+  });
   await store.open();
   return store;
 }
@@ -48,6 +53,12 @@ const source: Attachment = { podUid: randomUUID(), uid: 2_350_041, holder: 'virt
 const target: Attachment = { podUid: randomUUID(), uid: 2_350_141, holder: 'virtual machine instance default/web' };
 const third: Attachment = { podUid: randomUUID(), uid: 2_350_241 };
 const THERE = { node: 'node2', podUid: target.podUid };
+
+const noGuests = {
+  isGone: () => true,
+  writtenFile: () => Promise.resolve(undefined),
+  pivot: () => Promise.reject(new Error('no guest')),
+};
 
 class Killed extends Error {}
 
@@ -159,6 +170,30 @@ describe('a volume of one node goes to another', () => {
     await acceptVolume(one, volume, source.podUid);
     await receiveContent(two, volume, third, 8 * MIB); // and back, over what it left
     expect((await two.read(volume))?.incoming).toEqual({ podUid: third.podUid });
+  });
+
+  it('and its snapshots stay where they were made', async () => {
+    const [one, two, volume, snapshot, restored] = [
+      await agent('node1'),
+      await agent('node2'),
+      randomUUID(),
+      randomUUID(),
+      randomUUID(),
+    ];
+    await one.create(volume, 4 * MIB);
+    writeFileSync(one.diskPath(volume), 'before', { flag: 'r+' });
+    await one.snapshot(volume, snapshot, noGuests, signal);
+    const { format } = await one.attach(volume, source, here, signal);
+    execFileSync('qemu-io', ['-f', format, '-c', 'write -P 0x61 0 6', one.diskPath(volume)]);
+    await offerContent(one, volume, source.podUid);
+    await receiveContent(two, volume, target, 4 * MIB);
+    await handOverVolume(one, volume, source.podUid, THERE);
+    await acceptVolume(two, volume, target.podUid);
+    await expect(one.snapshot(volume, randomUUID(), noGuests, signal)).rejects.toThrow('went to node node2');
+    expect(await removeGiven(one, volume)).toBe(true);
+    expect(await removeGiven(two, volume)).toBe(false);
+    await one.copy(snapshot, restored, 4 * MIB, signal);
+    expect(readFileSync(one.diskPath(restored), 'utf8').slice(0, 6)).toBe('before');
   });
 
   it('unless it was not offered: then the dead pod lets it go where it is', async () => {
