@@ -272,6 +272,7 @@ function podNetwork(
     }),
     bindingPlugins: () => configNow().configuration.network?.binding ?? {},
     deviceFor: (pod, name) => devices.deviceFor(pod, name),
+    portOf: (address) => devices.portOf(address),
     resolveNetwork: async (key, signal) => {
       try {
         return (await client.get(NetworkAttachmentDefinitionKind, key, { signal })).spec?.config;

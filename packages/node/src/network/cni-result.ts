@@ -44,6 +44,19 @@ export function readCniResult(result: unknown, ifname: string): CniAnswer {
   };
 }
 
+/** The result of a device that the guest drives itself: there is no link in the pod. */
+export function deviceResult({
+  ifname,
+  mac,
+  netns,
+}: {
+  readonly ifname: string;
+  readonly mac: string;
+  readonly netns: string;
+}): object {
+  return { cniVersion: '1.0.0', interfaces: [{ name: ifname, mac, sandbox: `/run/netns/${netns}` }], ips: [], dns: {} };
+}
+
 /** The result of an interface that was made without a plugin. */
 export function builtInResult(made: {
   readonly bridge: string;

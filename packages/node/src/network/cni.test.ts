@@ -196,3 +196,38 @@ it('puts a port into a trunk of VLANs', async () => {
     'bridge vlan add dev swv1 vid 7',
   ]);
 });
+
+describe('virtual functions', () => {
+  const DEVICE = '0000:03:02.1';
+  const network = (more: object = {}): CniAttachment => ({
+    ...{ ...attachment(), request: { deviceId: DEVICE } },
+    config: JSON.stringify({ cniVersion: '0.4.0', name: 'fast', type: 'sriov', ...more }),
+  });
+  const made = () => {
+    const runner = fakeRunner();
+    const portOf = (address: string) => (address === DEVICE ? { link: 'ens1f0', index: 1 } : undefined);
+    return { runner, used: new Cni({ runner, ip: ipCommand(runner), pluginDirs: [], portOf }) };
+  };
+
+  it('are set up by their physical one, and cleared again', async () => {
+    const { runner, used } = made();
+    const wanted = network({ vlan: 100, vlanQoS: 2, spoofchk: 'on', trust: 'off', link_state: 'enable', ipam: {} });
+    await used.add(wanted, signal);
+    await used.delete(wanted, {}, signal);
+    expect(runner.calls.map(({ argv }) => argv.join(' '))).toEqual([
+      'ip link set dev ens1f0 vf 1 mac 02:00:00:00:00:01 vlan 100 qos 2 spoofchk on trust off state enable',
+      'ip link set dev ens1f0 vf 1 mac 00:00:00:00:00:00 vlan 0 state auto',
+    ]);
+  });
+
+  it.each<[string, object, string | undefined, RegExp]>([
+    ['a VLAN that is none', { vlan: '1; x' }, DEVICE, /"vlan" of the SR-IOV network is not a number/],
+    ['a word that is none', { trust: 'maybe' }, DEVICE, /"trust" .* none of on, off/],
+    ['another binding', {}, undefined, /needs an interface with the binding sriov/],
+    ['a device that is gone', {}, '0000:09:00.0', /has no physical function/],
+    ['address management', { ipam: { type: 'static' } }, DEVICE, /CNI plugin "sriov" is not installed/],
+  ])('refuse %s', async (_, config, deviceId, message) => {
+    const { request: _request, ...plain } = network(config);
+    await expect(made().used.add({ ...plain, ...(deviceId && { request: { deviceId } }) }, signal)).rejects.toThrow(message);
+  });
+});

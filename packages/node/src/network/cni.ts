@@ -1,15 +1,18 @@
 import { type CommandRunner, HostError, type IpCommand } from '@slipway/hostapi';
 import { type BridgeNetwork, bridgeNetworkOf, ovsNetworkOf, parseNetworkConfig } from './cni-config.ts';
 import { OvsPorts } from './cni-ovs.ts';
+import { type SriovPortDeps, SriovPorts, sriovNetworkOf } from './cni-sriov.ts';
 import { CniPlugins, isSince } from './cni-plugins.ts';
 import type { NetworkRequest } from './cni-request.ts';
-import { builtInResult, readCniResult } from './cni-result.ts';
+import { builtInResult, deviceResult, readCniResult } from './cni-result.ts';
 
 export interface CniDeps {
   readonly runner: CommandRunner;
   readonly ip: IpCommand;
   /** Where plugins are looked for, in order. */
   readonly pluginDirs: readonly string[];
+  /** The physical side of virtual functions; absent: this node has none. */
+  readonly portOf?: SriovPortDeps['portOf'];
 }
 
 /** One interface of one pod that CNI makes. */
@@ -49,11 +52,13 @@ export class Cni {
   readonly #deps: CniDeps;
   readonly #plugins: CniPlugins;
   readonly #ovs: OvsPorts;
+  readonly #sriov: SriovPorts;
 
   constructor(deps: CniDeps) {
     this.#deps = deps;
     this.#plugins = new CniPlugins(deps);
     this.#ovs = new OvsPorts(deps);
+    this.#sriov = new SriovPorts({ ip: deps.ip, portOf: deps.portOf ?? (() => undefined) });
   }
 
   /** Throws HostError with what is missing or what the plugin said. */
@@ -65,6 +70,11 @@ export class Cni {
     if (ovs && !(await this.#plugins.has('ovs'))) {
       await this.#ovs.add(attachment, ovs, signal);
       return { ips: [], raw: builtInResult({ ...attachment, bridge: ovs.bridge }), createdBridge: undefined };
+    }
+    const sriov = sriovNetworkOf(network);
+    if (sriov && !(await this.#plugins.has('sriov'))) {
+      await this.#sriov.add(attachment, sriov, signal);
+      return { ips: [], raw: deviceResult(attachment), createdBridge: undefined };
     }
     let previous: unknown;
     for (const plugin of network.plugins)
@@ -81,6 +91,7 @@ export class Cni {
       return;
     }
     if (ovsNetworkOf(network) && !(await this.#plugins.has('ovs'))) return this.#ovs.delete(attachment, signal);
+    if (sriovNetworkOf(network) && !(await this.#plugins.has('sriov'))) return this.#sriov.delete(attachment, signal);
     // before 0.4.0 plugins were not told the result
     const previous = isSince(network.cniVersion, '0.4.0') ? result : undefined;
     for (const plugin of [...network.plugins].reverse())
@@ -96,6 +107,7 @@ export class Cni {
     }
     const ovs = ovsNetworkOf(network);
     if (ovs && !(await this.#plugins.has('ovs'))) return this.#ovs.check(attachment, ovs, signal);
+    if (sriovNetworkOf(network) && !(await this.#plugins.has('sriov'))) return;
     if (network.disableCheck || !isSince(network.cniVersion, '0.4.0')) return;
     for (const plugin of network.plugins) await this.#plugins.invoke('CHECK', { network, plugin }, attachment, result, signal);
   }

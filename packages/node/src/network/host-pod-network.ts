@@ -6,7 +6,7 @@ import type { Logger, TimerClock } from '@slipway/runtime';
 import type { MovingNetwork, NodeConfig, PodNetwork, PodNetworkStatus, Sandbox } from '../contracts.ts';
 import { nodeNamespace } from '../instance-link/plan-instance-link.ts';
 import { AddressPool, type PodAddresses } from './address-pool.ts';
-import { Cni, DEFAULT_PLUGIN_DIRS } from './cni.ts';
+import { Cni, type CniDeps, DEFAULT_PLUGIN_DIRS } from './cni.ts';
 import { autoconfiguredLinks, writeSysctl } from './forwarding.ts';
 import { GuestConfigurator } from './guest-configurator.ts';
 import { hostNames, type HostNames } from './host-names.ts';
@@ -37,6 +37,8 @@ export interface PodNetworkDeps {
   readonly bindingPlugins?: () => BindingPlugins;
   /** Device of the host that a pod has for one of its networks. */
   deviceFor?(pod: Pod, network: string): Promise<string | undefined>;
+  /** The physical side of virtual functions of this host. */
+  readonly portOf?: CniDeps['portOf'];
   /** Where CNI plugins are looked for. Default: the usual places. */
   readonly cniPluginDirs?: readonly string[];
 }
@@ -85,7 +87,10 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     });
     this.#second = new SecondNetworks({
       ...{ ip: this.#ip, names: this.#names, links: this.#links, records: this.#records, log: deps.log },
-      cni: new Cni({ runner: deps.runner, ip: this.#ip, pluginDirs: deps.cniPluginDirs ?? DEFAULT_PLUGIN_DIRS }),
+      cni: new Cni({
+        ...{ runner: deps.runner, ip: this.#ip, pluginDirs: deps.cniPluginDirs ?? DEFAULT_PLUGIN_DIRS },
+        ...(deps.portOf && { portOf: deps.portOf }),
+      }),
       resolveNetwork: (...args) => deps.resolveNetwork(...args),
       deviceFor: async (...args) => deps.deviceFor?.(...args),
       bridgesFile: join(this.#directory, 'bridges'),

@@ -36,33 +36,36 @@ function family(
   podLink: string,
   bridge: string,
 ): string {
-  const loopback = name === 'ip' ? '127.0.0.1' : '::1';
-  const proxied = inputs.proxied && {
-    pod: name === 'ip' ? inputs.proxied.v4 : inputs.proxied.v6,
-    from: name === 'ip' ? '127.0.0.6' : '::6',
-  };
+  const { isProxied, local, sources } = insideOf(name, inputs.proxied);
   const matches = portMatches(inputs);
   const arrived = matches.includes('') ? undefined : arrivedParts(name, podLink, guest);
   const forward = (prefix: string, ports = matches): string =>
     ports.map((match) => `    ${prefix}${match}counter dnat to ${guest}\n`).join('');
-  const local = proxied ? `{ ${loopback}, ${proxied.pod} }` : loopback;
-  const kept = proxied ? `    tcp dport { ${PROXY_PORTS.join(', ')} } return\n` : '';
+  const kept = isProxied ? `    tcp dport { ${PROXY_PORTS.join(', ')} } return\n` : '';
   return `table ${name} slipway
 delete table ${name} slipway
 table ${name} slipway {
 ${arrived?.set ?? ''}  chain prerouting {
     type nat hook prerouting priority -100; policy accept;
-${forward(`iifname "${podLink}" `, proxied ? [NOT_PROXIED] : matches)}${arrived?.prerouting ?? ''}  }
+${forward(`iifname "${podLink}" `, isProxied ? [NOT_PROXIED] : matches)}${arrived?.prerouting ?? ''}  }
 ${arrived?.input ?? ''}  chain output {
     type nat hook output priority -100; policy accept;
 ${kept}${forward(`${name} daddr ${local} `)}  }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
     ${name} saddr ${guest} oifname "${podLink}" counter masquerade
-    oifname "${bridge}" ${name} saddr ${proxied ? `{ ${loopback}, ${proxied.from} }` : loopback} counter snat to ${gateway}
+    oifname "${bridge}" ${name} saddr ${sources} counter snat to ${gateway}
   }
 }
 `;
+}
+
+/** Addresses inside the pod: those that lead to the guest, and those of who asks it from there. */
+function insideOf(name: 'ip' | 'ip6', proxied: MasqueradeInputs['proxied']) {
+  const loopback = name === 'ip' ? '127.0.0.1' : '::1';
+  if (proxied === undefined) return { isProxied: false, local: loopback, sources: loopback };
+  const [pod, proxy] = name === 'ip' ? [proxied.v4, '127.0.0.6'] : [proxied.v6, '::6'];
+  return { isProxied: true, local: `{ ${loopback}, ${pod} }`, sources: `{ ${loopback}, ${proxy} }` };
 }
 
 /** One match per protocol with ports; a single empty one when every packet is meant. */
