@@ -54,7 +54,7 @@ await runNodeAgent(
     log: loggerOf(log),
     clock: systemClock,
     random: Math.random,
-    agentVersion: VERSION,
+    agentVersion: settings.build === undefined ? VERSION : `${VERSION}.${settings.build}`,
     server: { host: address.hostname, port: Number(address.port === '' ? 443 : address.port) },
     addresses: nodeAddresses(networkInterfaces(), defaultLinks(routes)),
     moverProgram: [process.execPath, join(import.meta.dirname, 'mover.mjs')],

@@ -3,7 +3,7 @@ import { fenceDirectory, nodeNamespace, WATCHDOG_PROGRAM } from '@slipway/node';
 import type { InstanceConfig, NodeInstance } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import type { ComponentSpec } from './component.ts';
-import type { ProgramFiles } from './program-files.ts';
+import { buildOf, type ProgramFiles } from './program-files.ts';
 
 export const SERVER = 'server';
 
@@ -21,6 +21,8 @@ const NODE_FLAGS = ['--max-semi-space-size=8'];
 export interface NodeSettings {
   /** Networks that image imports may reach although they are refused by default. */
   readonly allowedImportAddresses: readonly string[];
+  /** Which build of the agent this is; its Node says so. */
+  readonly build?: string;
 }
 
 /** The command of the server process. */
@@ -39,11 +41,16 @@ export function serverSpec(config: InstanceConfig, paths: InstancePaths, files: 
     cwd: paths.server,
     env: ENVIRONMENT,
     uid: config.serverUid,
+    build: files.builds.server,
   };
 }
 
 export function nodeSpec(node: NodeInstance, paths: InstancePaths, files: ProgramFiles, settings: NodeSettings): ComponentSpec {
-  const agent = [...NODE_FLAGS, join(files.bundles, 'node.mjs'), paths.dataDir, node.name, JSON.stringify(settings)];
+  const build = files.builds.node;
+  const agent = [
+    ...[...NODE_FLAGS, join(files.bundles, 'node.mjs'), paths.dataDir, node.name],
+    JSON.stringify({ ...settings, build } satisfies NodeSettings),
+  ];
   return {
     name: node.name,
     // nsenter becomes the agent
@@ -54,6 +61,7 @@ export function nodeSpec(node: NodeInstance, paths: InstancePaths, files: Progra
     logFile: join(paths.logs, `${node.name}.out`),
     cwd: paths.node(node.name).stateDir,
     env: ENVIRONMENT,
+    build,
   };
 }
 
@@ -68,5 +76,6 @@ export function watchdogSpec(node: NodeInstance, paths: InstancePaths): Componen
     logFile: join(paths.logs, `${node.name}.out`),
     cwd: stateDir,
     env: ENVIRONMENT,
+    build: buildOf([WATCHDOG_PROGRAM]),
   };
 }

@@ -20,6 +20,8 @@ export interface ComponentSpec {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   readonly uid?: number;
+  /** Tells one build of its program from another. */
+  readonly build: string;
 }
 
 const STOP_TIMEOUT_MS = 15_000;
@@ -34,6 +36,12 @@ export function findComponent(paths: InstancePaths, name: string): ProcessRecord
   } catch {
     return undefined; // never started, or stopped
   }
+}
+
+/** Whether it runs from a program that is not the one it would be started from now. */
+export function isOutdated(paths: InstancePaths, { name, build }: Pick<ComponentSpec, 'name' | 'build'>): boolean {
+  const record: (ProcessRecord & { readonly build?: string }) | undefined = findComponent(paths, name);
+  return record !== undefined && record.build !== build;
 }
 
 /** Pid of the component itself: the supervisor's only child. */
@@ -55,7 +63,7 @@ export async function startComponent(
   const started = await startSupervised(spec);
   try {
     const record = identifyProcess(started.pid);
-    if (record !== undefined) replaceFile(recordFile(paths, spec.name), JSON.stringify(record), 0o644);
+    if (record !== undefined) replaceFile(recordFile(paths, spec.name), JSON.stringify({ ...record, build: spec.build }), 0o644);
     await Promise.race([
       started.ready,
       sleep(readyTimeoutMs, undefined, { ref: false, signal }).then(() => {

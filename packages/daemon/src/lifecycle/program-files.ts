@@ -1,4 +1,5 @@
-import { chmodSync, copyFileSync, mkdirSync, renameSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 const BUNDLES = ['server.mjs', 'node.mjs', 'mover.mjs'] as const;
@@ -8,6 +9,8 @@ export interface ProgramFiles {
   readonly node: string;
   /** Directory of the bundles. */
   readonly bundles: string;
+  /** Tell one build of the programs from another. */
+  readonly builds: { readonly server: string; readonly node: string };
 }
 
 /**
@@ -18,10 +21,20 @@ export function installProgramFiles(dataDir: string, checkout: string): ProgramF
   const bundles = join(dataDir, 'bin');
   mkdirSync(bundles, { recursive: true, mode: 0o755 });
   for (const name of BUNDLES) copyIfChanged(join(checkout, 'dist', name), join(bundles, name), 0o644);
-  if (isReachableByAll(process.execPath)) return { node: process.execPath, bundles };
+  const build = (...names: readonly string[]): string =>
+    buildOf([process.version, ...names.map((name) => readFileSync(join(bundles, name)))]);
+  const files = { bundles, builds: { server: build('server.mjs'), node: build('node.mjs', 'mover.mjs') } };
+  if (isReachableByAll(process.execPath)) return { node: process.execPath, ...files };
   const node = join(bundles, 'node');
   copyIfChanged(process.execPath, node, 0o755);
-  return { node, bundles };
+  return { node, ...files };
+}
+
+/** A short name for the contents of a program. */
+export function buildOf(parts: readonly (string | Uint8Array)[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest('hex').slice(0, 8);
 }
 
 /** Replaces by rename: a process that runs from the old file keeps it. */

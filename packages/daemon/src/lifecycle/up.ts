@@ -15,11 +15,12 @@ import { ensureCredentials } from '../instance/credentials.ts';
 import { type ServerFlags, withServerFlags } from '../instance/server-options.ts';
 import { createProgress, type Progress } from '../progress.ts';
 import { UserError } from '../report-failure.ts';
-import { type ComponentSpec, findComponent, startComponent, stopComponent } from './component.ts';
+import { findComponent, startComponent, stopComponent } from './component.ts';
 import { nodeSpec, SERVER, serverSpec, watchdogSpec } from './component-specs.ts';
 import { removeLeavingNodes, requireEmptyNodes } from './leaving-nodes.ts';
 import { stopNode } from './stop-node.ts';
 import { installProgramFiles } from './program-files.ts';
+import { type PlatformSpecs, renewPrograms, type StartSpec } from './renew-programs.ts';
 
 export interface UpOptions extends ServerFlags {
   readonly dataDir: string;
@@ -67,24 +68,25 @@ export async function startPlatform(
   const files = installProgramFiles(paths.dataDir, checkoutRoot());
   // for tests and the demo, which serve images from this machine
   const settings = { allowedImportAddresses: options.allowLoopbackImports ? ['127.0.0.0/8', '::1/128'] : [] };
+  const specs: PlatformSpecs = {
+    server: { spec: serverSpec(config, paths, files), readyMs: SERVER_READY_MS },
+    nodes: config.nodes.map((node) => ({
+      node,
+      agent: { spec: nodeSpec(node, paths, files, settings), readyMs: NODE_READY_MS },
+      // guests of an only node could run nowhere else: nobody has to end them
+      watchdog: config.nodes.length === 1 ? undefined : { spec: watchdogSpec(node, paths), readyMs: NODE_READY_MS },
+    })),
+  };
+  await renewPrograms(specs, paths, (started) => startTogether(paths, started), progress);
   progress.step('starting the server and the node agents');
   // Agents start beside the server and connect as soon as it listens.
-  await startTogether(paths, [
-    { spec: serverSpec(config, paths, files), readyMs: SERVER_READY_MS },
-    ...config.nodes.map((node) => ({ spec: nodeSpec(node, paths, files, settings), readyMs: NODE_READY_MS })),
-    // guests of an only node could run nowhere else: nobody has to end them
-    ...(config.nodes.length === 1
-      ? []
-      : config.nodes.map((node) => ({ spec: watchdogSpec(node, paths), readyMs: NODE_READY_MS }))),
-  ]);
+  const all = specs.nodes.flatMap(({ agent, watchdog }) => (watchdog ? [agent, watchdog] : [agent]));
+  await startTogether(paths, [specs.server, ...all]);
   return { config: await removeLeavingNodes({ config, paths }, progress), paths };
 }
 
 /** Fails with what failed first: an agent would wait two minutes for a server that cannot start. */
-async function startTogether(
-  paths: InstancePaths,
-  components: readonly { readonly spec: ComponentSpec; readonly readyMs: number }[],
-): Promise<void> {
+async function startTogether(paths: InstancePaths, components: readonly StartSpec[]): Promise<void> {
   const rest = new AbortController();
   const failures: unknown[] = [];
   const starts = components.map(({ spec, readyMs }) =>
