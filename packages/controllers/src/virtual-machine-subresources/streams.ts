@@ -3,11 +3,13 @@ import type { VirtualMachineInstance } from '@slipway/api';
 import { NodeVerb, VmiCondition, VmiPhase } from '@slipway/api';
 import { badRequest } from '@slipway/apimachinery';
 import type { MessageStream } from '@slipway/client';
-import type { AggregatedRoute, RouteRequest, StreamAcceptor } from '@slipway/runtime';
+import type { AggregatedRoute, NodeCall, RouteRequest, StreamAcceptor } from '@slipway/runtime';
 import { hasCondition } from '../virtual-machine-instance/instance-state.ts';
 import { datagramFrames, frameDatagram } from './datagrams.ts';
 import { getVm, getVmi, type SubresourceDeps } from './deps.ts';
 import { vmConflict, vmiConflict } from './errors.ts';
+import { nodeAfter } from './follow-guest.ts';
+import { GuestStream } from './guest-stream.ts';
 import { callParams, nodeOf } from './guest-access.ts';
 import { checkGraphics, requireRunning } from './vmi-routes.ts';
 
@@ -86,21 +88,66 @@ async function prepareForward(deps: SubresourceDeps, request: RouteRequest): Ret
 /** Checks and dials before the upgrade, so that a failure is an HTTP answer and not a broken stream. */
 async function accept(deps: SubresourceDeps, request: RouteRequest, verb: string, prepare: Prepare): Promise<StreamAcceptor> {
   const { vmi, params } = await prepare(request);
-  const guest = await deps.nodes.open(nodeOf(vmi), { verb, params: { ...callParams(vmi), ...params } }, request.signal);
+  const call = { verb, params: { ...callParams(vmi), ...params } };
+  const guest = await deps.nodes.open(nodeOf(vmi), call, request.signal);
+  if (verb === NodeVerb.console) return { protocols: PROTOCOLS, run: (stream) => joinMoving(deps, vmi, call, guest, stream) };
   return { protocols: PROTOCOLS, run: (stream) => join(stream, guest, params['protocol'] === 'udp') };
+}
+
+/** A console goes on at the next node when its guest moves: it is bytes, whoever sends them. */
+async function joinMoving(
+  { client, nodes }: SubresourceDeps,
+  vmi: VirtualMachineInstance,
+  call: NodeCall,
+  first: Duplex,
+  stream: MessageStream,
+): Promise<void> {
+  const stopped = new AbortController();
+  let node = nodeOf(vmi);
+  const guest = new GuestStream(first, async () => {
+    const next = await nodeAfter(client, vmi, node, stopped.signal);
+    if (next === undefined) return undefined;
+    node = next;
+    return nodes.open(node, call, stopped.signal);
+  });
+  await splice(stream, {
+    read: () => guest.chunks(),
+    write: (data) => guest.write(data),
+    end: () => {
+      stopped.abort();
+      guest.close();
+    },
+  });
 }
 
 /** Copies both ways until one side ends, then ends the other. */
 async function join(stream: MessageStream, guest: Duplex, isDatagram: boolean): Promise<void> {
+  await splice(stream, {
+    read: () => (isDatagram ? datagramFrames(guest) : guest),
+    write: async (message) => {
+      await write(guest, isDatagram ? frameDatagram(message) : message);
+      return true;
+    },
+    end: () => {
+      guest.end();
+      guest.destroy();
+    },
+  });
+}
+
+interface GuestEnd {
+  read(): AsyncIterable<Uint8Array>;
+  /** False: nothing is taken any more. */
+  write(data: Uint8Array): Promise<boolean>;
+  end(): void;
+}
+
+async function splice(stream: MessageStream, guest: GuestEnd): Promise<void> {
   const toClient = async (): Promise<void> => {
-    const chunks: AsyncIterable<Uint8Array> = isDatagram ? datagramFrames(guest) : guest;
-    for await (const chunk of chunks) await stream.send(chunk);
-    stream.close(1000);
+    for await (const chunk of guest.read()) await stream.send(chunk);
   };
   const toGuest = async (): Promise<void> => {
-    for await (const message of stream.messages) await write(guest, isDatagram ? frameDatagram(message) : message);
-    guest.end();
-    guest.destroy();
+    for await (const message of stream.messages) if (!(await guest.write(message))) return;
   };
   try {
     await Promise.race([toClient(), toGuest()]);
@@ -108,7 +155,7 @@ async function join(stream: MessageStream, guest: Duplex, isDatagram: boolean): 
   } catch (error) {
     stream.close(1011, error instanceof Error ? error.message.slice(0, 100) : 'stream failed');
   } finally {
-    guest.destroy();
+    guest.end();
   }
 }
 

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { Duplex, PassThrough } from 'node:stream';
 import {
   type kubevirt,
@@ -193,6 +194,52 @@ describe('streams', () => {
     await joined;
     expect(sent.join('')).toBe('login: ');
     expect(closed).toBe(1000);
+  });
+
+  it('goes on with the console of the next node when the guest moves', async () => {
+    const migrationState = { startTimestamp: '2026-01-01T00:00:00Z' };
+    await world.with(running({ status: { phase: 'Running', nodeName: 'a', migrationState } }));
+    const [readA, readB] = [new PassThrough(), new PassThrough()];
+    const [writeA, writeB] = [new PassThrough(), new PassThrough()];
+    const sides: Record<string, Duplex> = {
+      a: Duplex.from({ readable: readA, writable: writeA }),
+      b: Duplex.from({ readable: readB, writable: writeB }),
+    };
+    world.nodes.onOpen('console', (_, node) => sides[node] ?? new PassThrough());
+    const acceptor = await dial('console');
+    if (typeof acceptor === 'string') throw new Error(acceptor);
+    const sent: string[] = [];
+    const seen = new EventEmitter();
+    const keys = new PassThrough({ objectMode: true });
+    const closed = new Promise<number | undefined>((resolve) => {
+      const client: MessageStream = {
+        protocol: 'plain.kubevirt.io',
+        send: async (data) => {
+          sent.push(Buffer.from(data).toString());
+          seen.emit(sent.join(''));
+        },
+        messages: keys,
+        close: resolve,
+      };
+      acceptor.run(client).catch(() => {});
+    });
+    const first = once(seen, 'one ');
+    readA.write('one ');
+    await first;
+    const second = once(seen, 'one two');
+    readA.end();
+    keys.write(Buffer.from('typed'));
+    const key = { namespace: 'default', name: 'web' };
+    const moved = { status: { nodeName: 'b', migrationState: { completed: true } } };
+    await world.client.patch(VirtualMachineInstanceKind, key, moved, { type: 'merge' });
+    readB.write('two');
+    await second;
+    // what was typed while the guest moved is in one of the two, and nothing is in both
+    keys.write(Buffer.from('!'));
+    await once(writeB, 'readable');
+    expect(world.nodes.calls).toEqual(['a console', 'b console']);
+    readB.end();
+    expect(await closed).toBe(1000);
   });
 
   it.each([
