@@ -36,11 +36,29 @@ export function liveInterfaces(template: Spec, started: Spec, instance: Spec, vm
     (nic) => isPluggable(nic, wanted.networks) && nic.state !== 'absent' && !now.interfaces.some(({ name }) => name === nic.name),
   );
   const networks = added.flatMap(({ name }) => wanted.networks.find((network) => network.name === name) ?? []);
+  const kept = now.networks.map((network) => withDefinition(network, changed, wanted.networks));
   const next = {
     interfaces: [...changed, ...added.map((nic) => withMac(nic, vmUid))],
-    networks: [...now.networks, ...networks],
+    networks: [...kept, ...networks],
   };
   return deepEqual(next, now) ? undefined : next;
+}
+
+/**
+ * KubeVirt-compat: a bridged second network may get another definition while the guest runs. Here the node puts it behind the
+ * same device, so that nothing has to move for it.
+ */
+function withDefinition(
+  network: kubevirt.Network,
+  interfaces: readonly Interface[],
+  wanted: readonly kubevirt.Network[],
+): kubevirt.Network {
+  const asked = wanted.find(({ name }) => name === network.name)?.multus;
+  const nic = interfaces.find(({ name }) => name === network.name);
+  const isSecond = network.multus !== undefined && !network.multus.default && asked !== undefined && !asked.default;
+  return isSecond && nic?.bridge !== undefined
+    ? { ...network, multus: { ...network.multus, networkName: asked.networkName } }
+    : network;
 }
 
 function withState(nic: Interface, state: string | undefined): Interface {
@@ -65,7 +83,9 @@ export function withoutPluggableInterfaces(spec: Spec, started: Spec, instance: 
   const { domain } = spec;
   return {
     ...spec,
-    networks: lists.networks.filter(({ name }) => !dropped.has(name)),
+    networks: lists.networks
+      .filter(({ name }) => !dropped.has(name))
+      .map((network) => withDefinition(network, interfaces, before.networks)),
     domain: { ...domain, devices: { ...domain.devices, interfaces } },
   };
 }

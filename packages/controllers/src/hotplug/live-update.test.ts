@@ -80,6 +80,18 @@ describe('liveInterfaces', () => {
     expect(states(of([primary, blue], [pod, lab]))).toBeUndefined();
   });
 
+  it('puts another definition behind a bridged second network, and asks for no restart', () => {
+    const running = of([primary, blue], [pod, lab]);
+    const other = of([primary, blue], [pod, { name: 'blue', multus: { networkName: 'other' } }]);
+    expect(liveInterfaces(other, running, running, 'u')).toMatchObject({ networks: [pod, { multus: { networkName: 'other' } }] });
+    expect(withoutPluggableInterfaces(other, running, running)).toEqual(withoutPluggableInterfaces(running, running, running));
+    const device = (networkName: string) =>
+      of([primary, { name: 'blue', sriov: {} }], [pod, { name: 'blue', multus: { networkName } }]);
+    expect(liveInterfaces(device('other'), device('lab'), device('lab'), 'u')).toBeUndefined();
+    const plain = (spec: Spec) => withoutPluggableInterfaces(spec, device('lab'), device('lab'));
+    expect(plain(device('other'))).not.toEqual(plain(device('lab')));
+  });
+
   it('does not bring back one that was asked to go', () => {
     expect(liveInterfaces(of([primary, { ...blue, state: 'absent' }], [pod, lab]), started, started, 'u')).toBeUndefined();
   });

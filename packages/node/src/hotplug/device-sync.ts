@@ -6,6 +6,7 @@ import type { DomainEvent, DomainRef, LibvirtConnection } from '../libvirt/index
 import { GuestCheck, type PluggedDevice } from './guest-check.ts';
 import { liveDomain } from './live-domain.ts';
 import { InterfaceSync, type InterfaceSyncDeps } from './interface-sync.ts';
+import { attachedNetworks } from '../network/index.ts';
 import { concernsInterfaces } from './plan-interfaces.ts';
 import { concernsMemory, concernsVcpus } from './plan-sizes.ts';
 import { concernsVolumes } from './plan-volumes.ts';
@@ -54,7 +55,10 @@ export class DeviceSync {
     const sizes = new SizeSync({ ...deps, nowMs });
     this.parts = [
       { concerns: concernsVolumes, sync: (guest, signal) => this.volumes.sync(guest, signal) },
-      { concerns: concernsInterfaces, sync: (guest, signal) => this.interfaces.sync(guest, signal) },
+      {
+        concerns: (vmi) => concernsInterfaces(vmi, attachedNetworks(deps.pod())),
+        sync: (guest, signal) => this.interfaces.sync(guest, signal),
+      },
       { concerns: concernsVcpus, sync: (guest, signal) => sizes.syncVcpus(guest, signal) },
       { concerns: concernsMemory, sync: (guest, signal) => sizes.syncMemory(guest, signal) },
       { concerns: () => check.concerns(), sync: (guest) => check.sync(guest) },

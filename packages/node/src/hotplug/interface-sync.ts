@@ -2,6 +2,7 @@ import type { kubevirt, Pod, VirtualMachineInstance } from '@slipway/api';
 import type { EventRecorder } from '@slipway/runtime';
 import { cpuTopology, type DomainFacts, el, interfaceElement, planInterfaces, renderXml, vcpuCount } from '@slipway/virt';
 import type { PlannedTap, PodNetwork, PodNetworkStatus, Sandbox } from '../contracts.ts';
+import { attachedNetworks } from '../network/index.ts';
 import type { LiveInterface } from './live-domain.ts';
 import type { PluggedDevice } from './guest-check.ts';
 import { isPendingUnplug, Patience } from './patience.ts';
@@ -29,6 +30,8 @@ export interface InterfaceSyncDeps {
 export class InterfaceSync {
   private readonly deps: InterfaceSyncDeps;
   private readonly patience: Patience;
+  /** Networks that were put behind interfaces; the newest known pod object may be older than that. */
+  private readonly rejoined = new Map<string, string>();
 
   constructor(deps: InterfaceSyncDeps) {
     this.deps = deps;
@@ -42,7 +45,7 @@ export class InterfaceSync {
 
   /** Does every step that is due. Rejects only when aborted or when libvirt is gone. */
   async sync(guest: GuestNow, signal: AbortSignal): Promise<SyncResult> {
-    const steps = planInterfaceSteps(guest.vmi, guest.live);
+    const steps = planInterfaceSteps(guest.vmi, guest.live, attachedNetworks(this.deps.pod()));
     this.patience.keep(steps.map(keyOf));
     const changes: InstanceChange[] = [];
     const problems: string[] = [];
@@ -89,6 +92,8 @@ export class InterfaceSync {
         this.deps.events.normal(guest.vmi, 'InterfaceUnplugged', `Interface ${step.name} was taken from the guest`);
         return (vmi) => withInterfaces(vmi, (list) => list.filter(({ name }) => name !== step.name));
       }
+      case 'rejoin':
+        return this.rejoin(step, guest, signal);
       case 'link':
         await guest.libvirt.updateDevice(guest.domain, renderXml(withLink(step.live, step.state)));
         return (vmi) => withInterfaces(vmi, (list) => list.map((entry) => linked(entry, step.name, step.state)));
@@ -97,6 +102,31 @@ export class InterfaceSync {
       case 'report':
         return (vmi) => this.reported(vmi, step.live);
     }
+  }
+
+  /** Another network behind the same device. The link goes down and up, so that the guest asks for an address there. */
+  private async rejoin(
+    { name, live, state, to }: Extract<InterfaceStep, { action: 'rejoin' }>,
+    { vmi, libvirt, domain }: GuestNow,
+    signal: AbortSignal,
+  ): Promise<InstanceChange | undefined> {
+    if (this.rejoined.get(name) === to) return undefined;
+    const { network, pod, sandbox, writeNetwork, events } = this.deps;
+    const status = await network.change(pod(), vmi, sandbox, signal);
+    for (const link of state === 'up' ? (['down', 'up'] as const) : (['down'] as const))
+      await libvirt.updateDevice(domain, renderXml(withLink(live, link)));
+    await writeNetwork(status);
+    this.rejoined.set(name, to);
+    events.normal(vmi, 'InterfaceRejoined', `Interface ${name} of the guest is attached to another network`);
+    const ipAddresses = status.interfaces.find((entry) => entry.name === name)?.ipAddresses ?? [];
+    return (now) =>
+      withInterfaces(now, (list) =>
+        list.map((entry) => {
+          if (entry.name !== name) return entry;
+          const { ipAddress: _, ipAddresses: _all, ...rest } = entry;
+          return { ...rest, ...(ipAddresses[0] !== undefined && { ipAddress: ipAddresses[0], ipAddresses: [...ipAddresses] }) };
+        }),
+      );
   }
 
   private async attach(name: string, { vmi, libvirt, domain }: GuestNow, signal: AbortSignal): Promise<InstanceChange> {

@@ -1,4 +1,5 @@
 import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
+import { podInterfaceName } from '@slipway/virt';
 import { describe, expect, it } from 'vitest';
 import type { LiveDomain } from './live-domain.ts';
 import { Patience } from './patience.ts';
@@ -91,6 +92,30 @@ describe('planVolumes', () => {
   });
 });
 
+describe('an interface whose network is another one now', () => {
+  const vmi = (networkName: string): VirtualMachineInstance =>
+    ({
+      metadata: { namespace: 'lab' },
+      spec: {
+        networks: [{ name: 'blue', multus: { networkName } }],
+        domain: { devices: { interfaces: [{ name: 'blue', bridge: {} }] } },
+      },
+      status: { phase: 'Running', interfaces: [{ name: 'blue', linkState: 'up' }] },
+    }) as VirtualMachineInstance; // only networks matter
+  const attached = new Map([[podInterfaceName('blue'), 'lab/old']]);
+
+  it.each([
+    ['old', []],
+    ['lab/old', []],
+    ['new', ['rejoin']],
+    ['default/old', ['rejoin']],
+  ])('is joined to %s', (networkName, actions) => {
+    expect(planInterfaceSteps(vmi(networkName), withNic('blue'), attached).map(({ action }) => action)).toEqual(actions);
+    expect(concernsInterfaces(vmi(networkName), attached)).toBe(actions.length > 0);
+    expect(planInterfaceSteps(vmi(networkName), withNic('blue'))).toEqual([]);
+  });
+});
+
 describe('planInterfaceSteps', () => {
   const networks = [
     { name: 'default', pod: {} },
@@ -146,7 +171,7 @@ describe('planInterfaceSteps', () => {
     expect(planInterfaceSteps(device('absent', ['blue']), there)).toMatchObject([{ why: expect.stringContaining('taken from') }]);
     expect([planInterfaceSteps(device(), there), planInterfaceSteps(device('absent'), NOTHING)]).toEqual([[], []]);
     const asked = [device(), device('absent', ['blue']), device(undefined, ['blue'])];
-    expect(asked.map(concernsInterfaces)).toEqual([true, true, false]);
+    expect(asked.map((vmi) => concernsInterfaces(vmi))).toEqual([true, true, false]);
   });
 });
 

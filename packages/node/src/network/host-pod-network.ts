@@ -241,9 +241,10 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
       this.#guests.withdraw(guestId(record.podUid, entry.attachment.ifname));
       await this.#second.unplug(entry, record.netns, signal);
     }
-    await this.#records.write({ ...base, attachments: whole });
+    const kept = await this.#rejoin(whole, plan, { pod, sandbox }, base, signal);
+    await this.#records.write({ ...base, attachments: kept });
     const missing = plan.attachments.filter(({ podInterfaceName }) => !has.has(podInterfaceName));
-    const attachments = await this.#second.attach(missing, { pod, sandbox, done: whole }, base, signal);
+    const attachments = await this.#second.attach(missing, { pod, sandbox, done: kept }, base, signal);
     const status: PodNetworkStatus = {
       ...record.status,
       interfaces: madeTaps(plan.taps, attachments),
@@ -252,6 +253,31 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     const changed = { ...base, status, attachments };
     await this.#records.write(changed);
     return this.#serve(changed, status);
+  }
+
+  /** Puts other networks behind interfaces that stay, where the instance names others now. */
+  async #rejoin(
+    present: PodRecord['attachments'],
+    plan: PodNetworkPlan,
+    of: { readonly pod: Pod; readonly sandbox: Sandbox },
+    base: Omit<PodRecord, 'attachments'>,
+    signal: AbortSignal,
+  ): Promise<PodRecord['attachments']> {
+    let now = present;
+    for (const entry of present) {
+      const wanted = plan.attachments.find(({ podInterfaceName }) => podInterfaceName === entry.attachment.ifname);
+      if (wanted?.join !== 'bridge' || !this.#second.isOfAnother(entry, wanted, of.pod)) continue;
+      const put = (next: PodRecord['attachments'][number]): void => {
+        now = now.map((other) => (other.attachment.ifname === next.attachment.ifname ? next : other));
+      };
+      this.#guests.withdraw(guestId(base.podUid, entry.attachment.ifname));
+      const record = async (next: PodRecord['attachments'][number]): Promise<void> => {
+        put(next);
+        await this.#records.write({ ...base, attachments: now });
+      };
+      put(await this.#second.rejoin(entry, wanted, { ...of, done: [] }, record, signal));
+    }
+    return now;
   }
 
   async tearDown(podUid: string): Promise<void> {

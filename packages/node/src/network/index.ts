@@ -1,5 +1,6 @@
 export { createPodNetwork, type PodNetworkDeps } from './host-pod-network.ts';
 export { gatewaysOf, POD_NETWORKS } from './pod-networks.ts';
 export { hostNames } from './host-names.ts';
+export { attachedNetworks } from './network-status.ts';
 export { NodePeers } from './node-peers.ts';
 export { ARRIVED_MARK } from './arrived.ts';

@@ -1,6 +1,26 @@
+import type { Pod } from '@slipway/api';
 import { readCniResult } from './cni-result.ts';
 import type { PodNetworkPlan } from './plan-pod-network.ts';
 import type { RecordedAttachment } from './pod-records.ts';
+
+const STATUS_ANNOTATION = 'k8s.v1.cni.cncf.io/network-status';
+
+/** Definitions of the networks that a pod says it is attached to, by the name of the interface in it. */
+export function attachedNetworks({ metadata }: Pod): ReadonlyMap<string, string> {
+  try {
+    const list: unknown = JSON.parse(metadata.annotations?.[STATUS_ANNOTATION] ?? '[]');
+    const entries: unknown[] = Array.isArray(list) ? list : [];
+    return new Map(
+      entries.flatMap((entry) =>
+        typeof entry === 'object' && entry !== null && 'interface' in entry && 'name' in entry
+          ? [[String(entry.interface), String(entry.name)] as const]
+          : [],
+      ),
+    );
+  } catch {
+    return new Map();
+  }
+}
 
 const pciDevice = (address: string) => ({ type: 'pci', version: '1.1.0', pci: { 'pci-address': address } });
 
@@ -13,7 +33,7 @@ export function networkAnnotationsOf(
     device === undefined ? [] : [{ network: name, deviceInfo: pciDevice(device), mac }],
   );
   return {
-    'k8s.v1.cni.cncf.io/network-status': networkStatusAnnotation(plan, attached),
+    [STATUS_ANNOTATION]: networkStatusAnnotation(plan, attached),
     ...(devices.length > 0 && { 'kubevirt.io/network-info': JSON.stringify({ interfaces: devices }) }),
   };
 }

@@ -59,28 +59,45 @@ export interface JoinInputs {
  * it and the guest is told it by DHCP. Without an address nobody answers on the pod's side.
  */
 export function planJoin(inputs: JoinInputs): JoinedLink {
-  const { attachment, podUid, uid, mtu, answer } = inputs;
+  const { attachment, uid, mtu } = inputs;
   const { tap } = attachment;
-  const podLink = attachment.podInterfaceName;
-  const { bridge } = secondaryLinks(podLink);
+  const { bridge } = secondaryLinks(attachment.podInterfaceName);
   const guest = guestConfigOf(inputs);
   return {
     ip: [
-      `link set ${podLink} down`,
-      // the guest has the address of the attachment, so the link needs another one
-      `link set ${podLink} address ${stableMac(`${podUid}/nic`, attachment.name)}`,
-      ...(answer.ips.length > 0 ? [`addr flush dev ${podLink}`] : []),
       `link add ${bridge} mtu ${mtu} address ${bridgeMac(bridge)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
       ...(guest ? [`addr add ${guest.v4.server}/32 dev ${bridge}`] : []),
       `link set ${bridge} up`,
-      `link set ${podLink} master ${bridge} up`,
-      `link set ${podLink} type bridge_slave learning off`,
+      ...linkLines(inputs),
       // QEMU can open a tap only with the kind of queues it was made with
       `tuntap add ${tap.tapName} mode tap user ${uid} group ${uid}${tap.queues > 1 ? ' multi_queue' : ''}`,
       `link set ${tap.tapName} mtu ${mtu} master ${bridge} up`,
     ],
     ...(guest && { guest }),
   };
+}
+
+/** Another network behind the same bridge: the tap, which QEMU has open, stays. */
+export function planRejoin(inputs: JoinInputs): JoinedLink {
+  const { bridge } = secondaryLinks(inputs.attachment.podInterfaceName);
+  const guest = guestConfigOf(inputs);
+  return {
+    ip: [`addr flush dev ${bridge}`, ...(guest ? [`addr add ${guest.v4.server}/32 dev ${bridge}`] : []), ...linkLines(inputs)],
+    ...(guest && { guest }),
+  };
+}
+
+/** The link that CNI has made becomes a port of the bridge. */
+function linkLines({ attachment, podUid, answer }: JoinInputs): string[] {
+  const podLink = attachment.podInterfaceName;
+  return [
+    `link set ${podLink} down`,
+    // the guest has the address of the attachment, so the link needs another one
+    `link set ${podLink} address ${stableMac(`${podUid}/nic`, attachment.name)}`,
+    ...(answer.ips.length > 0 ? [`addr flush dev ${podLink}`] : []),
+    `link set ${podLink} master ${secondaryLinks(podLink).bridge} up`,
+    `link set ${podLink} type bridge_slave learning off`,
+  ];
 }
 
 const isDefault = (destination: string): boolean => /^0\.0\.0\.0\/0$/.test(destination);

@@ -153,6 +153,22 @@ chmod +x ${pluginDir}/test-tap`);
     await made.tearDown('uid-hot');
   });
 
+  it('give way to another network behind the same tap, and the guest gets its address', async () => {
+    const one = await setUp('re', vmi('re', { net: { of: 'plain' } }));
+    const tap = (): Promise<string> => inPod(`${PREFIX}-re`, `ip -o link show ${one.interfaces[1]?.tapName} | cut -d: -f1`);
+    const index = await tap();
+    const client = await plugClient(`${PREFIX}-re`, macOf(one, 'net'), bridgeOf(one, 'net'));
+    const change = (of: string) => made.change(pod('re'), vmi('re', { net: { of } }), sandbox('re'), signal);
+    const two = await change('leased');
+    expect(two.annotations?.['k8s.v1.cni.cncf.io/network-status']).toContain('default/leased');
+    expect((await requestLease(client, stateDir))['ip']).toBe(two.interfaces[1]?.ipAddresses[0]);
+    expect(await change('leased')).toEqual(two);
+    expect((await change('plain')).interfaces[1]?.ipAddresses).toEqual([]);
+    expect(await tap()).toBe(index);
+    expect(existsSync(join(stateDir, 'ipam/default-leased', two.interfaces[1]?.ipAddresses[0] ?? ''))).toBe(false);
+    await made.tearDown('uid-re');
+  });
+
   it('take the place of the pod network', async () => {
     const status = await setUp('over', vmi('over', { routed: {} }, 'default', false));
     expect(status.podIPs).toEqual(status.interfaces[0]?.ipAddresses);

@@ -8,7 +8,7 @@ import { networkRequest } from './cni-request.ts';
 import { readCniResult } from './cni-result.ts';
 import type { GuestConfig } from './guest-config.ts';
 import type { HostNames } from './host-names.ts';
-import { type Attachment, planJoin, secondaryLinks } from './plan-second-network.ts';
+import { type Attachment, planJoin, planRejoin, secondaryLinks } from './plan-second-network.ts';
 import type { PodLinks } from './pod-links.ts';
 import type { PodRecord, PodRecords, RecordedAttachment } from './pod-records.ts';
 
@@ -64,6 +64,39 @@ export class SecondNetworks {
       done.push({ attachment, networkName, name: wanted.name, ...made, ...pluginMade });
     }
     return done;
+  }
+
+  /**
+   * Puts another network behind an interface that a guest has; `record` is told what is there at each moment, so that it can
+   * be done again from there.
+   */
+  async rejoin(
+    entry: RecordedAttachment,
+    wanted: Attachment,
+    target: Target,
+    record: (entry: RecordedAttachment) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<RecordedAttachment> {
+    const { attachment, networkName } = await this.#describe(wanted, wanted.networkName, target, signal);
+    const { networkName: _, guest: _guest, ...undecided } = entry;
+    await record(undecided);
+    await this.detach(entry, signal);
+    const { tap = wanted.tap } = entry;
+    await record({ ...undecided, attachment, result: {} });
+    const { raw, ips, createdBridge } = await this.#deps.cni.add(attachment, signal);
+    if (createdBridge !== undefined) await this.#rememberBridge(createdBridge);
+    const { podUid, uid, netns } = target.sandbox;
+    const answer = readCniResult(raw, wanted.podInterfaceName);
+    const joined = planRejoin({ attachment: wanted, podUid, uid, mtu: tap.mtu, answer });
+    await this.#deps.ip.inNamespace(netns).batch(joined.ip, signal);
+    const made = { attachment, networkName, name: wanted.name, result: raw, ips };
+    return { ...made, tap: { ...tap, ipAddresses: joined.guest ? ips : [] }, ...(joined.guest && { guest: joined.guest }) };
+  }
+
+  /** Whether the attachment is of another network than it should be. */
+  isOfAnother({ networkName }: RecordedAttachment, wanted: Attachment, pod: Pod): boolean {
+    const { namespace, name } = networkKey(wanted.networkName, pod.metadata.namespace ?? 'default');
+    return networkName !== `${namespace}/${name}`;
   }
 
   /** What CNI needs to know. Throws when the network may not be used or is not there. */
