@@ -57,8 +57,8 @@ export class GuestMoves {
     return this.hasLeft || (this.outgoing?.decision.isMade === true && this.outgoing.decision.agreed?.isGiven === true);
   }
 
-  /** Waits for a guest that comes from another node; a text says why it does not come. */
-  async receive(network: PodNetworkStatus): Promise<Received | string> {
+  /** Waits for a guest that comes from another node; a text says why it does not come, nothing that it runs already. */
+  async receive(network: PodNetworkStatus): Promise<Received | string | undefined> {
     const { deps, pod, writer, signal } = this.view;
     const migration = pod.current.metadata.labels?.[Label.migrationJobUid] ?? '';
     const prepareFiles = async (aborting: AbortSignal): Promise<Received['files']> => {
@@ -69,6 +69,9 @@ export class GuestMoves {
     this.incoming = new IncomingMigration(this.migrations, this.guest, { network, prepareFiles }, migration);
     try {
       return await this.incoming.run(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      return error instanceof Error ? error.message : String(error);
     } finally {
       this.incoming = undefined;
       this.known.add(migration);

@@ -199,7 +199,7 @@ export class Launch {
     this.moves = migrations && new GuestMoves(view, migrations, session);
     const isComing = isAwaited(view);
     if (!isComing && (await this.moves?.finishLeaving())) return this.endMoved();
-    const prepared = isComing ? this.receive(network) : this.earlyVolumes(sandbox);
+    const prepared = isComing ? this.receive(network, sandbox) : this.earlyVolumes(sandbox);
     prepared.catch(() => {});
     const podRunning = untilWritten(this.deps, () => this.pod.writeRunning(network), view.signal);
     podRunning.catch(() => {});
@@ -220,8 +220,9 @@ export class Launch {
   }
 
   /** Waits for the guest that comes from another node, with its disks. */
-  private async receive(network: PodNetworkStatus): Promise<Prepared> {
-    const received = (await this.moves?.receive(network)) ?? 'this node is alone';
+  private async receive(network: PodNetworkStatus, sandbox: Sandbox): Promise<Prepared> {
+    const received = await (this.moves ? this.moves.receive(network) : 'this node is alone');
+    if (received === undefined) return this.earlyVolumes(sandbox);
     if (typeof received !== 'string') return received;
     await this.endQuietly('Failed', `The guest did not come: ${received}`);
     return { volumes: [], files: { shares: [] } };

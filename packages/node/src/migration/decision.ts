@@ -1,11 +1,12 @@
 import { VmiCondition } from '@slipway/api';
-import { backOffDelay, sleep } from '@slipway/runtime';
+import { sleep } from '@slipway/runtime';
 import { DOMAIN_STATE, SHUTOFF_MIGRATED } from '../libvirt/index.ts';
 import { findDomain, type MigrationDeps, type MovableGuest } from './contracts.ts';
 import { type MigrationRecord, readMigrationRecord, writeMigrationRecord } from './migration-record.ts';
+import { repeated } from './repeated.ts';
 
-const RETRY = { baseMs: 100, maxMs: 5_000, jitter: 0.2 };
 const JOB_POLL_MS = 100;
+const FAILED = 'guest not handed over yet';
 
 export interface DecisionDeps {
   readonly deps: MigrationDeps;
@@ -73,18 +74,9 @@ export class Decision {
 
   /** The job is over, or is not watched any more: a guest that is still here is kept. */
   async settle(reason: string, isAborted: boolean): Promise<void> {
-    const { guest } = this.parts;
-    const forever = new AbortController().signal;
-    for (let failures = 1; !this.isTaken; failures++) {
-      try {
-        const hasMoved = await this.endJob();
-        if (hasMoved) this.give();
-        else this.keep(reason, isAborted);
-      } catch (error) {
-        guest.log.warn({ error: String(error) }, 'it is not known yet where a guest is');
-        await sleep(guest.clock, backOffDelay(failures, RETRY, guest.random), forever);
-      }
-    }
+    const hasMoved = await repeated(this.parts.guest, 'it is not known yet where a guest is', () => this.endJob());
+    if (hasMoved) this.give();
+    else this.keep(reason, isAborted);
   }
 
   /** Ends what is left of the job; true when libvirt has shut the guest off because it is elsewhere. */
@@ -113,24 +105,12 @@ export class Decision {
         (one) => one.type === VmiCondition.paused && one.status === 'True' && one.reason === 'PausedByUser',
       );
     const given = agreed.isGiven ? agreed : { ...agreed, isGiven: true, isPaused: isPaused === true };
-    if (!agreed.isGiven) await this.repeated(() => writeMigrationRecord(guest.sandbox, given));
+    if (!agreed.isGiven) await repeated(guest, FAILED, () => writeMigrationRecord(guest.sandbox, given));
     this.record = given;
-    await this.repeated(() => guest.killGuest());
-    const handOver = this.repeated(() => deps.volumes.handOver(guest.vmi(), guest.sandbox.podUid, target));
+    await repeated(guest, FAILED, () => guest.killGuest());
+    const handOver = repeated(guest, FAILED, () => deps.volumes.handOver(guest.vmi(), guest.sandbox.podUid, target));
     // a disk that both reach must have changed hands before the target opens it
     if (disks.some(({ transfer }) => transfer === 'shared')) await handOver;
     return 'given';
-  }
-
-  private async repeated(act: () => Promise<void>): Promise<void> {
-    const { guest } = this.parts;
-    for (let failures = 1; ; failures++) {
-      try {
-        return await act();
-      } catch (error) {
-        guest.log.warn({ error: String(error), failures }, 'guest not handed over yet');
-        await sleep(guest.clock, backOffDelay(failures, RETRY, guest.random), new AbortController().signal);
-      }
-    }
   }
 }

@@ -1,5 +1,6 @@
-import { sleep } from '@slipway/runtime';
 import type { Duplex } from 'node:stream';
+import { type VirtualMachineInstance, VmiPhase } from '@slipway/api';
+import { sleep } from '@slipway/runtime';
 import type { PreparedFiles, PreparedVolume } from '../contracts.ts';
 import { DOMAIN_STATE, PAUSED_REASON } from '../libvirt/index.ts';
 import { PeerChannel, type PeerMessage, type PeerStream } from '../peer-link/index.ts';
@@ -7,6 +8,7 @@ import { findDomain, type MigrationDeps, type MovableGuest, type TargetParts } f
 import { makeTargetDirectory, passOn } from './migration-sockets.ts';
 import { movedInstance, roleOf, withMigrationState } from './migration-state.ts';
 import { placesMessage, readOffer } from './messages.ts';
+import { repeated } from './repeated.ts';
 import { untilChanged } from './until-changed.ts';
 
 /** What came with a guest. */
@@ -37,11 +39,19 @@ export class IncomingMigration {
     this.migration = migration;
   }
 
-  /** Resolves with what came along when the guest runs here; with a reason when it does not come. */
-  async run(signal: AbortSignal): Promise<Received | string> {
+  /**
+   * Resolves when the guest runs here, with what came along, or nothing when an earlier agent saw to that; with a reason when
+   * it does not come.
+   */
+  async run(signal: AbortSignal): Promise<Received | string | undefined> {
     const { guest, deps, migration } = this;
     await untilChanged(guest, () => this.isHandedOff || this.isOver, signal);
-    if (!this.isHandedOff) return 'the migration is over';
+    if (this.isHandedOff && (await this.powerHere()) === 'running') {
+      // only one to whom the guest was given has let it run
+      await this.accept(false, signal);
+      return undefined;
+    }
+    if (!this.isHandedOff) return this.discard('the migration is over');
     await makeTargetDirectory(guest.sandbox, migration);
     const sourceNode = guest.vmi().status?.migrationState?.sourceNode ?? '';
     const unexpect = deps.link.expect(migration, sourceNode, (kind, stream) => this.take(kind, stream, signal));
@@ -49,10 +59,7 @@ export class IncomingMigration {
       await this.publish(signal);
       guest.events.normal(guest.vmi(), 'PreparingTarget', 'VirtualMachineInstance Migration Target Prepared.');
       const verdict = await this.untilDecided(signal);
-      if (verdict.type === 'kept' || this.received === undefined) {
-        await this.discard();
-        return 'the guest stays where it is';
-      }
+      if (verdict.type === 'kept' || this.received === undefined) return await this.discard('it stays where it is');
       await this.accept(verdict.isPaused, signal);
       return this.received;
     } finally {
@@ -77,7 +84,8 @@ export class IncomingMigration {
     const { guest } = this;
     const state = guest.vmi().status?.migrationState;
     const isFinal = state?.migrationUid === this.migration && (state.completed === true || state.failed === true);
-    return guest.isGone() || isFinal || guest.pod().metadata.deletionTimestamp !== undefined;
+    const isEnded = guest.vmi().status?.phase !== VmiPhase.running;
+    return guest.isGone() || isFinal || isEnded || guest.pod().metadata.deletionTimestamp !== undefined;
   }
 
   private async publish(signal: AbortSignal): Promise<void> {
@@ -145,7 +153,7 @@ export class IncomingMigration {
       });
       if (this.verdict !== undefined) return this.verdict;
       if (this.isOver || !this.isHandedOff) return { type: 'kept', isPaused: false };
-      if (await this.isComplete()) this.channel?.send({ type: 'ask' });
+      if ((await this.powerHere()) === 'complete') this.channel?.send({ type: 'ask' });
       const timer = new AbortController();
       const late = sleep(guest.clock, LOOK_MS, AbortSignal.any([signal, timer.signal]));
       late.catch(() => {});
@@ -155,38 +163,46 @@ export class IncomingMigration {
     }
   }
 
-  /** The whole guest is here and stands still. */
-  private async isComplete(): Promise<boolean> {
+  /** What the domain does here: `complete` when it is whole and waits. */
+  private async powerHere(): Promise<'absent' | 'coming' | 'complete' | 'running'> {
     try {
       const libvirt = await this.guest.libvirt();
       const domain = await findDomain(libvirt, this.guest.name);
-      if (domain === undefined) return false;
+      if (domain === undefined) return 'absent';
       const { state, reason } = await libvirt.state(domain);
-      return state === DOMAIN_STATE.running || (state === DOMAIN_STATE.paused && reason === PAUSED_REASON.user);
+      if (state === DOMAIN_STATE.running || state === DOMAIN_STATE.blocked) return 'running';
+      return state === DOMAIN_STATE.paused && reason === PAUSED_REASON.user ? 'complete' : 'coming';
     } catch {
-      return false; // its daemon is being started again
+      return 'absent'; // its daemon is being started again
     }
   }
 
   private async accept(isPaused: boolean, signal: AbortSignal): Promise<void> {
     const { guest, deps, migration } = this;
     const { podUid } = guest.sandbox;
-    const libvirt = await guest.libvirt();
-    await deps.volumes.accept(podUid);
-    const takenOver = deps.network.takeOver(podUid, signal);
+    await repeated(guest, 'what came with a guest does not count yet', () => deps.volumes.accept(podUid), signal);
+    const takenOver = repeated(guest, 'addresses not taken over yet', () => deps.network.takeOver(podUid, signal), signal);
     takenOver.catch(() => {});
-    const domain = await findDomain(libvirt, guest.name);
-    if (domain !== undefined && !isPaused && (await libvirt.state(domain)).state === DOMAIN_STATE.paused)
-      await libvirt.resume(domain);
+    if (!isPaused) await repeated(guest, 'a guest that came does not run yet', () => this.resume(), signal);
     await takenOver;
     const now = guest.clock.now();
-    await guest.update((vmi) => movedInstance(vmi, migration, { node: guest.nodeName, nowMs: now }), signal);
+    const change = (vmi: VirtualMachineInstance) => movedInstance(vmi, migration, { node: guest.nodeName, nowMs: now });
+    await repeated(guest, 'it is not known yet that a guest came', () => guest.update(change, signal), signal);
   }
 
-  private async discard(): Promise<void> {
+  private async resume(): Promise<void> {
+    const libvirt = await this.guest.libvirt();
+    const domain = await findDomain(libvirt, this.guest.name);
+    if (domain !== undefined && (await libvirt.state(domain)).state === DOMAIN_STATE.paused) await libvirt.resume(domain);
+  }
+
+  private async discard(reason: string): Promise<string> {
     const { guest, deps } = this;
-    await guest.killGuest().catch(() => {});
-    await deps.volumes.discard(guest.sandbox.podUid);
+    await repeated(guest, 'what came with a guest is still here', async () => {
+      await guest.killGuest();
+      await deps.volumes.discard(guest.sandbox.podUid);
+    });
+    return reason;
   }
 }
 

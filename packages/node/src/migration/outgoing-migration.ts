@@ -17,7 +17,8 @@ import { untilChanged } from './until-changed.ts';
 
 const MIB = 1024 ** 2;
 const DIAL_PATIENCE_MS = 30_000;
-const REDIAL_MS = 1_000;
+const REDIAL_MS = 500;
+const REASSURE_MS = 5_000;
 /** Files of large disks are made before the target answers. */
 const PLACES_TIMEOUT_MS = 120_000;
 
@@ -223,18 +224,15 @@ export class OutgoingMigration {
     const left = deps.network.handOver(guest.sandbox.podUid, agreed.target.link, signal);
     left.catch((error: unknown) => guest.log.warn({ error: String(error) }, 'addresses of a guest that moved not handed over'));
     const hasMoved = (): boolean => guest.isGone() || guest.vmi().status?.nodeName !== guest.nodeName;
-    while (!hasMoved()) {
-      const wake = new AbortController();
-      const change = untilChanged(guest, hasMoved, AbortSignal.any([signal, wake.signal]));
-      change.catch(() => {});
-      await Promise.race([change, this.channel?.closed]);
-      wake.abort();
-      signal.throwIfAborted();
+    for (;;) {
+      await Promise.race([untilChanged(guest, hasMoved, signal), this.channel?.closed, sleep(guest.clock, REASSURE_MS, signal)]);
+      if (!hasMoved()) await guest.refresh(signal).catch(() => {});
       if (hasMoved()) break;
-      await guest.refresh(signal).catch(() => {});
+      // a stream that says nothing may have lost its other end
+      this.channel?.close();
+      await sleep(guest.clock, REDIAL_MS, signal);
       if (publishedPort(guest.vmi().status?.migrationState ?? {}) !== undefined) await this.dial(0, signal).catch(() => {});
       this.tell('given');
-      await sleep(guest.clock, REDIAL_MS, signal);
     }
     await left.catch(() => {});
     guest.events.normal(guest.vmi(), 'Migrated', `The VirtualMachineInstance migrated to node ${agreed.target.node}.`);
