@@ -16,13 +16,13 @@ interface Stored {
   readonly type: string;
 }
 
-export async function startSmallRegistry(): Promise<SmallRegistry> {
+export async function startSmallRegistry(address = '127.0.0.1'): Promise<SmallRegistry> {
   const stored = new Map<string, Stored>();
   const server = createServer((request, response) => answer(stored, request, response));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, address, resolve));
   const { port } = server.address() as AddressInfo; // listens on TCP
   return {
-    host: `127.0.0.1:${port}`,
+    host: `${address}:${port}`,
     tag(repository, layers) {
       const { blobs, manifest, descriptor } = containerDisk('oci', layers);
       for (const [digest, data] of blobs)
