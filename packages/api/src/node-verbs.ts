@@ -1,3 +1,5 @@
+import type * as kubevirt from './generated/kubevirt.ts';
+
 /** What the server may ask a node agent about one VMI; params are `VmiCallParams` and what is said below. */
 export const NodeVerb = {
   /** Streams: raw bytes both ways. */
@@ -27,9 +29,18 @@ export const NodeVerb = {
   guestosinfo: 'guestosinfo',
   userlist: 'userlist',
   filesystemlist: 'filesystemlist',
+  /** Answers `GuestStats`; `agent: true` asks the guest's agent, too. */
+  stats: 'stats',
   /** Answers `{ png: <base64> }`; `moveCursor: true` wakes the screen first. */
   vncScreenshot: 'vncscreenshot',
 } as const;
+
+/** Figures of a running guest. */
+export interface GuestStats {
+  /** libvirt's statistics by their names. */
+  readonly domain: Readonly<Record<string, number | string | boolean>>;
+  readonly filesystems: readonly kubevirt.VirtualMachineInstanceFileSystem[];
+}
 
 export interface VmiCallParams {
   readonly namespace: string;

@@ -98,7 +98,9 @@ export interface ApiServerOptions {
   readonly auditPolicy?: AuditPolicy;
   readonly audit?: (event: AuditEvent) => void;
   /** What `GET /metrics` shows beside the server's own figures. */
-  readonly metrics?: () => readonly MetricFamily[];
+  readonly metrics?: () => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
+  /** What `GET /alerts` answers. */
+  readonly alerts?: () => unknown;
   readonly logError?: (error: unknown, what: string) => void;
   readonly nowMs?: () => number;
 }
@@ -176,6 +178,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     uid: randomUUID,
     random: (limit) => randomInt(limit),
     metrics,
+    ...(options.alerts && { alerts: options.alerts }),
     flow,
     auditPolicy: options.auditPolicy ?? changesAt('Metadata'),
     audit(event) {

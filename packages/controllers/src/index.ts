@@ -22,6 +22,7 @@ import {
 } from './persistent-volume/index.ts';
 import { podGcController } from './pod-gc/index.ts';
 import { replicaSetController } from './replica-set/index.ts';
+import { kubeVirtMetrics } from './metrics/index.ts';
 import { memoryDumpController } from './memory-dump/index.ts';
 import { replicaSetVmiController } from './replica-set-vmi/index.ts';
 import { resourceQuotaController } from './resource-quota/index.ts';
@@ -106,4 +107,5 @@ export const controllers: readonly ControllerRegistration[] = [
   vmSuspendController,
   volumeMigrationController,
   volumeRelocationController,
+  kubeVirtMetrics,
 ];

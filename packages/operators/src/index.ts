@@ -11,6 +11,7 @@ export { hostPathAdmission } from './host-path/index.ts';
 export { hyperConvergedAdmission } from './hyperconverged/admission.ts';
 export { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 export * from './kinds.ts';
+export { alerting, type ListedAlert } from './monitoring/index.ts';
 
 /** The operators of the platform; the daemon starts them all. */
 export const operators: readonly ControllerRegistration[] = [

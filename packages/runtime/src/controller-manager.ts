@@ -106,8 +106,8 @@ export class ControllerManager {
   }
 
   /** Metrics of all controllers, for the server to show. */
-  metricFamilies(): readonly MetricFamily[] {
-    return this.hosted.flatMap(({ controller }) => controller.metrics?.() ?? []);
+  async metricFamilies(): Promise<readonly MetricFamily[]> {
+    return (await Promise.all(this.hosted.map(async ({ controller }) => (await controller.metrics?.()) ?? []))).flat();
   }
 
   /** How many keys wait or are worked on, per controller. */

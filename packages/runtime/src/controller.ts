@@ -33,7 +33,7 @@ export interface Controller {
   /** Work beside the queue, which it may fill; starts when the caches are filled and ends when aborted. */
   readonly run?: (queue: { add(key: ObjectKey): void }, signal: AbortSignal) => Promise<void>;
   /** What `GET /metrics` of the server shows for it, computed when it is asked for. */
-  readonly metrics?: () => readonly MetricFamily[];
+  readonly metrics?: () => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
   /** False while `run` has work to do that tests must wait for. */
   readonly isIdle?: () => boolean;
 }

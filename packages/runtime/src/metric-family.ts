@@ -2,8 +2,15 @@
 export interface MetricFamily {
   readonly name: string;
   readonly help: string;
-  readonly type: 'counter' | 'gauge';
-  readonly samples: readonly { readonly labels?: Readonly<Record<string, string>>; readonly value: number }[];
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly samples: readonly MetricSample[];
+}
+
+export interface MetricSample {
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly value: number;
+  /** What follows the family's name: a histogram has samples `_bucket`, `_sum` and `_count`. */
+  readonly suffix?: '_bucket' | '_sum' | '_count';
 }
 
 /** A family with one sample without labels. */

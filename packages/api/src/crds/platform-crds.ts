@@ -38,6 +38,22 @@ const ROWS: readonly Row[] = [
     columns: 'Age',
   },
   {
+    kind: 'PrometheusRule',
+    group: 'monitoring.coreos.com',
+    plural: 'prometheusrules',
+    versions: 'v1*',
+    shortNames: 'promrule',
+    columns: 'Age',
+  },
+  {
+    kind: 'ServiceMonitor',
+    group: 'monitoring.coreos.com',
+    plural: 'servicemonitors',
+    versions: 'v1*',
+    shortNames: 'smon',
+    columns: 'Age',
+  },
+  {
     kind: 'NetworkAttachmentDefinition',
     group: 'k8s.cni.cncf.io',
     plural: 'network-attachment-definitions',

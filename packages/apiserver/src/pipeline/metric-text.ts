@@ -4,7 +4,9 @@ export type { MetricFamily };
 
 /** One family in Prometheus' text format. */
 export function renderFamily({ name, help, type, samples }: MetricFamily): string {
-  const lines = samples.map(({ labels = {}, value, suffix = '' }) => `${name}${suffix}${renderLabels(labels)} ${renderValue(value)}\n`);
+  const lines = samples.map(
+    ({ labels = {}, value, suffix = '' }) => `${name}${suffix}${renderLabels(labels)} ${renderValue(value)}\n`,
+  );
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
 }
 

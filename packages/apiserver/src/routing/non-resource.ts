@@ -1,11 +1,11 @@
 import { StatusError } from '@slipway/apimachinery';
+import { handleMonitoring } from './metrics-routes.ts';
 import { groupVersionPaths, handleDiscovery } from '../discovery/discovery.ts';
 import { handleOpenApi } from '../openapi/openapi.ts';
 import type { Answer, Call } from '../pipeline/server-context.ts';
 import { methodNotAllowed } from '../pipeline/resource-handler.ts';
 
 const TEXT = { 'content-type': 'text/plain; charset=utf-8' };
-const METRICS_TEXT = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' };
 export const pageNotFound = (): Answer => ({
   status: 404,
   headers: { ...TEXT, 'x-content-type-options': 'nosniff' },
@@ -32,7 +32,8 @@ const CHECKS = ['ping', 'log', 'etcd'];
 export async function handleNonResource(call: Call): Promise<Answer> {
   const { path, method } = call.request;
   if (path === '/version' || path === '/version/') return method === 'GET' ? { status: 200, value: VERSION } : pageNotFound();
-  if (path === '/metrics') return { status: 200, headers: METRICS_TEXT, text: call.server.metrics.render() };
+  const monitoring = await handleMonitoring(call);
+  if (monitoring !== undefined) return monitoring;
   const health = HEALTH.exec(path);
   if (health !== null) return healthAnswer(call, health[1] ?? '', health[2]);
   if (path === '/.well-known/openid-configuration')

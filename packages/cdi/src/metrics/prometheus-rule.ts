@@ -17,8 +17,9 @@ export const PrometheusRuleKind: ResourceKind<PrometheusRule> = {
 const RULE_NAME = 'prometheus-cdi-rules';
 
 /** Recorded under their old names too, which dashboards still use. */
-function recordings(namespace: string): readonly { readonly record: string; readonly expr: string }[] {
-  const up = `sum(up{namespace='${namespace}', pod=~'cdi-operator-.*'} or vector(0))`;
+function recordings(): readonly { readonly record: string; readonly expr: string }[] {
+  // the operator is a part of the server and has no pod: it is up when it says how CDI is
+  const up = 'count(kubevirt_cdi_cr_ready) or vector(0)';
   const restarts = WORKERS.map(({ kind, container, name }) => {
     const pods = name.source.startsWith('^') ? `${name.source.slice(1)}.*` : `.*${name.source.slice(0, -1)}`;
     const expr = `count(kube_pod_container_status_restarts_total{pod=~'${pods}', container='${container}'} > 3) or on() vector(0)`;
@@ -37,7 +38,7 @@ export const prometheusRule = (namespace: string): PrometheusRule => ({
   metadata: { name: RULE_NAME, namespace, labels: { ...LABELS, 'prometheus.cdi.kubevirt.io': 'true' } },
   spec: {
     groups: [
-      { name: 'recordingRules.rules', rules: recordings(namespace) },
+      { name: 'recordingRules.rules', rules: recordings() },
       {
         name: 'alerts.rules',
         rules: ALERTS.map((alert) => ({

@@ -141,14 +141,17 @@ export function storageMetrics(facts: StorageFacts): readonly MetricFamily[] {
       })),
     },
     ...progressFamilies(facts.pods),
-    gauge('cluster:kubevirt_cdi_operator_up:sum', 'The number of CDI operators that are up', 1),
-    ...WORKERS.map((worker) =>
-      gauge(
-        `cluster:kubevirt_cdi_${worker.kind}_pods_high_restart:count`,
-        `The number of CDI ${worker.kind} pods with high restart count`,
-        oftenRestarted(facts.pods, worker).length,
+    {
+      name: 'kube_pod_container_status_restarts_total',
+      help: 'The number of container restarts per container, of the workers of CDI',
+      type: 'counter',
+      samples: facts.pods.flatMap(({ metadata, status }) =>
+        (status?.containerStatuses ?? []).map(({ name: container, restartCount: value }) => ({
+          labels: { namespace: metadata.namespace ?? '', pod: metadata.name ?? '', container },
+          value: value ?? 0,
+        })),
       ),
-    ),
+    },
   ];
 }
 

@@ -32,11 +32,19 @@ import {
   virtApiRules,
   virtualMachineSubresources,
 } from '@slipway/controllers';
-import { cdiAdmission, convertHyperConverged, hostPathAdmission, hyperConvergedAdmission, operators } from '@slipway/operators';
+import {
+  alerting,
+  cdiAdmission,
+  convertHyperConverged,
+  hostPathAdmission,
+  hyperConvergedAdmission,
+  operators,
+} from '@slipway/operators';
 import {
   componentRights,
   componentUser,
   ControllerManager,
+  type ControllerRegistration,
   createTunnelServer,
   type Logger,
   type PlatformSettings,
@@ -78,6 +86,7 @@ export interface RunningServer {
 
 /** Parts that the API server's own extensions use once they exist. */
 interface LateParts {
+  readonly alerting: ReturnType<typeof alerting>;
   client?: Client;
   uploadClient?: Client;
   manager?: ControllerManager;
@@ -94,21 +103,25 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   const log = loggerOf(input.log);
   const store = await openStore({ fs: await openStoreDirectory(join(paths.server, 'store')), now: Date.now });
   const nodes = createTunnelServer({ clock: systemClock, log: log.child({ part: 'tunnel' }), token: randomUUID });
-  const late: LateParts = {};
+  const families = async () => (await late.manager?.metricFamilies()) ?? [];
+  const late: LateParts = { alerting: alerting({ families }) };
   const api = await createApi(input, store, nodes, log, late);
   const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
   const linkListener =
     config.link &&
     listenOnLink({ api, clock: systemClock, log }, { host: config.link.hostV4, port: config.listenPort, tls }, signal);
-  const manager = createManager(api, nodes, log, {
-    caBundle: tls.clientCa,
-    apiUrl: serverUrl(config),
-    withHyperConverged: config.server?.withHyperConverged ?? true,
-    ...(config.server?.nodeMonitorGraceSeconds !== undefined && {
-      nodeMonitorGraceSeconds: config.server.nodeMonitorGraceSeconds,
-    }),
-    ...(config.services && { loadBalancerAddresses: loadBalancerAddresses(config.services) }),
-  });
+  const manager = createManager(
+    { api, nodes, log, extra: late.alerting.registration },
+    {
+      caBundle: tls.clientCa,
+      apiUrl: serverUrl(config),
+      withHyperConverged: config.server?.withHyperConverged ?? true,
+      ...(config.server?.nodeMonitorGraceSeconds !== undefined && {
+        nodeMonitorGraceSeconds: config.server.nodeMonitorGraceSeconds,
+      }),
+      ...(config.services && { loadBalancerAddresses: loadBalancerAddresses(config.services) }),
+    },
+  );
   late.manager = manager;
   manager.start(signal);
   return {
@@ -148,7 +161,12 @@ async function createApi(
     definitions: builtinResources(instance.services && { serviceCidr: instance.services.clusterV4 }),
     bundledCrds: bundledCustomResourceDefinitions(),
     fieldConverters: new Map([['hco.kubevirt.io/HyperConverged', convertHyperConverged]]),
-    components: componentRights([...REGISTRATIONS, { name: 'virt-api', rules: virtApiRules }, uploadServer]).map((component) => ({
+    components: componentRights([
+      ...REGISTRATIONS,
+      late.alerting.registration,
+      { name: 'virt-api', rules: virtApiRules },
+      uploadServer,
+    ]).map((component) => ({
       ...component,
       namespace: INSTALL_NAMESPACE,
     })),
@@ -186,7 +204,8 @@ async function createApi(
     logRefusal: (fields, reason) => log.warn({ ...fields, reason }, 'bearer token refused'),
     tokenAuthenticators: [async (token) => checkToken(token, tokenKey, Date.now())],
     auditPolicy: auditPolicyOf(instance.server ?? {}),
-    metrics: () => late.manager?.metricFamilies() ?? [],
+    metrics: async () => (await late.manager?.metricFamilies()) ?? [],
+    alerts: () => late.alerting.alerts(),
     audit: createAuditLog(join(paths.server, 'audit.log'), auditRotationOf(instance.server ?? {})),
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
   });
@@ -222,10 +241,16 @@ async function findClaim(client: Client, namespace: string, name: string): Promi
   }
 }
 
+interface ManagerParts {
+  readonly api: ApiServer;
+  readonly nodes: TunnelServer;
+  readonly log: Logger;
+  /** A controller that knows parts of the server. */
+  readonly extra: ControllerRegistration;
+}
+
 function createManager(
-  api: ApiServer,
-  nodes: TunnelServer,
-  log: Logger,
+  { api, nodes, log, extra }: ManagerParts,
   facts: Pick<
     PlatformSettings,
     'caBundle' | 'apiUrl' | 'withHyperConverged' | 'nodeMonitorGraceSeconds' | 'loadBalancerAddresses'
@@ -240,6 +265,6 @@ function createManager(
     nodes,
     settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, ...facts, version: VERSION },
   });
-  for (const registration of REGISTRATIONS) manager.register(registration);
+  for (const registration of [...REGISTRATIONS, extra]) manager.register(registration);
   return manager;
 }

@@ -6,6 +6,7 @@ import { openForward, parseForward } from '../console/index.ts';
 import { DOMAIN_STATE, type DomainRef, type LibvirtConnection } from '../libvirt/index.ts';
 import type { FreezeTimers } from './freeze-timers.ts';
 import { GuestAgent } from './guest-agent.ts';
+import { guestStats } from './guest-stats.ts';
 import type { Launch } from './launch.ts';
 import type { GuestControl } from './launch-view.ts';
 
@@ -58,6 +59,7 @@ export function launcherHandlers({ find, freezes }: NodeVerbDeps): NodeHandlers 
     [NodeVerb.guestosinfo]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).info(),
     [NodeVerb.userlist]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).users(),
     [NodeVerb.filesystemlist]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).fileSystems(),
+    [NodeVerb.stats]: ({ libvirt, domain }, { agent }) => guestStats(libvirt, domain, agent === true),
     [NodeVerb.vncScreenshot]: async ({ libvirt, domain }) => ({
       png: (await libvirt.screenshot(domain)).image.toString('base64'),
     }),

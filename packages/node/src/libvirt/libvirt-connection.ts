@@ -30,6 +30,8 @@ const MIGRATE = {
   ...{ live: 1, peerToPeer: 2, persist: 8, paused: 32, copyDisks: 64, unsafe: 512, autoConverge: 8192, postCopy: 32768 },
 } as const;
 
+/** State, processors in total, balloon, processors, interfaces, disks, dirty rate. */
+const STATS = [1, 2, 4, 8, 16, 32, 512];
 const ACTIVE = 1;
 /** Migrations have limits of their own: those who start one abort it. */
 const MIGRATION_TIMEOUT_MS = 2 ** 31 - 1;
@@ -242,6 +244,18 @@ export class LibvirtConnection {
   }
 
   /** How long the guest may stand still at the end of its migration. */
+  /** What libvirt counts of all running domains, as groups of typed parameters; with one daemon per guest there is one. */
+  async domainStats(): Promise<readonly ReadonlyMap<string, number | string | boolean>[]> {
+    const groups = STATS.reduce((mask, group) => mask | group, 0);
+    const { body } = await this.remote('GET_ALL_DOMAIN_STATS', REMOTE.getAllDomainStats, (args) =>
+      args.uint(0).uint(groups).uint(0),
+    );
+    return body.array(() => {
+      readDomain(body);
+      return readTypedParams(body);
+    });
+  }
+
   async limitDowntime(domain: DomainRef, ms: number): Promise<void> {
     await this.onDomain('MIGRATE_SET_MAX_DOWNTIME', REMOTE.domainMigrateSetMaxDowntime, domain, (args) =>
       args.hyper(BigInt(ms)).uint(0),

@@ -2,8 +2,11 @@ import { gauge, type MetricFamily } from '@slipway/runtime';
 import type { Fields, HyperConverged } from '../kinds.ts';
 import { ARCHITECTURES_ANNOTATION } from './boot-images.ts';
 import { JSON_PATCH_ANNOTATIONS, unsafeAnnotations } from './json-patch-annotation.ts';
+import { operandLabel, OPERANDS } from './operands.ts';
 import { fieldsAt, textAt, valueAt } from './spec-paths.ts';
 
+/** Shown from the beginning, so that the first change counts. */
+const OPERAND_LABELS = OPERANDS.map(operandLabel);
 const HEALTH = new Map([
   ['healthy', 0],
   ['warning', 1],
@@ -28,7 +31,7 @@ export function hyperConvergedMetrics(hco: HyperConverged | undefined, overwritt
       name: 'kubevirt_hco_out_of_band_modifications_total',
       help: 'Count of out-of-band modifications overwritten by HCO',
       type: 'counter',
-      samples: [...overwritten].map(([component, value]) => ({ labels: { component_name: component }, value })),
+      samples: OPERAND_LABELS.map((label) => ({ labels: { component_name: label }, value: overwritten.get(label) ?? 0 })),
     },
     {
       name: 'kubevirt_hco_unsafe_modifications',

@@ -68,6 +68,9 @@ export const operandKey = ({ kind, name }: Operand, namespace: string): ObjectKe
   name,
 });
 
+/** As metrics name it. */
+export const operandLabel = ({ kind, name }: Operand): string => `${kind.kind.toLowerCase()}/${name}`;
+
 type WithSpec = KubeObject & { spec?: unknown };
 
 export interface OperandWriterDeps {
@@ -114,9 +117,10 @@ export class OperandWriter {
     return updated;
   }
 
-  private report({ component, kind, name }: Operand, hco: HyperConverged, isByHand: boolean): void {
+  private report(operand: Operand, hco: HyperConverged, isByHand: boolean): void {
+    const { component, name } = operand;
     if (!isByHand) return this.deps.events.normal(hco, 'Updated', `Updated ${component} ${name}`);
-    const label = `${kind.kind.toLowerCase()}/${name}`;
+    const label = operandLabel(operand);
     this.overwritten.set(label, (this.overwritten.get(label) ?? 0) + 1);
     this.deps.events.warning(hco, 'Overwritten', `Overwritten ${component} ${name}`);
   }
