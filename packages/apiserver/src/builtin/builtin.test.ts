@@ -4,7 +4,7 @@ import type { ResourceDefinition, StrategyContext } from '../registry/resource-d
 import { WrongType } from '../registry/resource-definition.ts';
 import { builtinResources } from './index.ts';
 
-const definitions = builtinResources({ serviceCidr: '10.9.0.0/24', nodePorts: { first: 30_000, last: 30_001 } });
+const definitions = builtinResources({ serviceCidrs: ['10.9.0.0/24'], nodePorts: { first: 30_000, last: 30_001 } });
 
 function kind(name: string, group?: string): ResourceDefinition {
   const found = definitions.find((definition) => definition.kind === name && (group === undefined || definition.group === group));

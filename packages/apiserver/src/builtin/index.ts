@@ -20,7 +20,7 @@ import { webhookKinds } from './misc/webhooks.ts';
 import { rbacKinds } from './rbac/index.ts';
 import { storageKinds } from './storage/index.ts';
 
-const DEFAULT_RANGES: ServiceRanges = { serviceCidr: '10.0.0.0/16', nodePorts: { first: 30_000, last: 32_767 } };
+const DEFAULT_RANGES: ServiceRanges = { serviceCidrs: ['10.0.0.0/16'], nodePorts: { first: 30_000, last: 32_767 } };
 
 /** The kinds that Kubernetes itself brings; CustomResourceDefinitions and reviews are the API server's own. */
 export function builtinResources(ranges: Partial<ServiceRanges> = {}): ResourceDefinition[] {

@@ -11,13 +11,13 @@ export const serviceLoadBalancerController: ControllerRegistration = {
     const services = informers.lister(ServiceKind);
     const pool = settings.loadBalancerAddresses ?? [];
     /** Written, but perhaps not cached yet; by uid. */
-    const given = new Map<string, string>();
+    const given = new Map<string, readonly string[]>();
 
     const takenBeside = (service: Service): Set<string> => {
       const others = services.list().filter(({ metadata }) => metadata.uid !== service.metadata.uid);
       const alive = new Set(others.map(({ metadata }) => metadata.uid ?? ''));
       for (const uid of given.keys()) if (!alive.has(uid) && uid !== service.metadata.uid) given.delete(uid);
-      const pending = [...given].flatMap(([uid, address]) => (uid === service.metadata.uid ? [] : [address]));
+      const pending = [...given].flatMap(([uid, addresses]) => (uid === service.metadata.uid ? [] : addresses));
       return new Set([...others.flatMap(addressesOf), ...pending]);
     };
     const write = async (service: Service, ingress: readonly object[], signal: AbortSignal): Promise<void> => {
@@ -43,9 +43,10 @@ export const serviceLoadBalancerController: ControllerRegistration = {
             await write(service, [], signal);
           }
           if (plan.kind === 'assign') {
-            given.set(service.metadata.uid ?? '', plan.address);
-            await write(service, [{ ip: plan.address, ipMode: 'VIP' }], signal);
-            events.normal(service, 'IPAllocated', `Assigned address ${plan.address}`);
+            given.set(service.metadata.uid ?? '', plan.addresses);
+            const ingress = plan.addresses.map((ip) => ({ ip, ipMode: 'VIP' }));
+            await write(service, ingress, signal);
+            events.normal(service, 'IPAllocated', `Assigned address ${plan.addresses.join(' and ')}`);
           }
           return done;
         },

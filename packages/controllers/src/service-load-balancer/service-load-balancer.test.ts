@@ -14,18 +14,18 @@ describe('planAddress', () => {
   const type = 'LoadBalancer';
 
   it.each<[string, ReturnType<typeof plan>, object]>([
-    ['gives the first that is free', plan({ type }, [], ['10.246.0.1']), { kind: 'assign', address: '10.246.0.2' }],
+    ['gives the first that is free', plan({ type }, [], ['10.246.0.1']), { kind: 'assign', addresses: ['10.246.0.2'] }],
     ['leaves what a Service has', plan({ type }, ['10.246.0.2']), { kind: 'keep' }],
     [
       'gives another for one that is not of this range any more',
       plan({ type }, ['192.0.2.1']),
-      { kind: 'assign', address: '10.246.0.1' },
+      { kind: 'assign', addresses: ['10.246.0.1'] },
     ],
-    ['gives the one that is named', plan({ type, loadBalancerIP: '10.246.0.2' }), { kind: 'assign', address: '10.246.0.2' }],
+    ['gives the one that is named', plan({ type, loadBalancerIP: '10.246.0.2' }), { kind: 'assign', addresses: ['10.246.0.2'] }],
     [
       'changes to the one that is named',
       plan({ type, loadBalancerIP: '10.246.0.2' }, ['10.246.0.1']),
-      { kind: 'assign', address: '10.246.0.2' },
+      { kind: 'assign', addresses: ['10.246.0.2'] },
     ],
     ['takes back what is no load balancer any more', plan({ type: 'ClusterIP' }, ['10.246.0.1']), { kind: 'release' }],
     ['leaves load balancers of others', plan({ type, loadBalancerClass: 'example.org/lb' }, ['192.0.2.1']), { kind: 'keep' }],
@@ -46,6 +46,16 @@ describe('planAddress', () => {
     ],
   ])('%s', (_, found, expected) => {
     expect(found).toEqual(expected);
+  });
+
+  it('gives one of each family, and keeps what a Service has of them', () => {
+    const pool = [...POOL, 'fd10:246::1', 'fd10:246::2'];
+    const of = (ipFamilies: string[], own: string[] = []) =>
+      planAddress({ service: service({ type, ipFamilies }, own), pool, taken: new Set(['fd10:246::1']) });
+    expect(of(['IPv6', 'IPv4'])).toEqual({ kind: 'assign', addresses: ['fd10:246::2', '10.246.0.1'] });
+    expect(of(['IPv4', 'IPv6'], ['10.246.0.2'])).toEqual({ kind: 'assign', addresses: ['10.246.0.2', 'fd10:246::2'] });
+    expect(of(['IPv4'], ['10.246.0.2', 'fd10:246::2'])).toEqual({ kind: 'assign', addresses: ['10.246.0.2'] });
+    expect(of(['IPv6'], ['fd10:246::2'])).toEqual({ kind: 'keep' });
   });
 });
 

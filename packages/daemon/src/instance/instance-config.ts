@@ -155,9 +155,27 @@ function serviceNetworks(id: string, routed: readonly string[]): ServiceNetworks
   return { clusterV4: `${range}.0.0/16`, loadBalancersV4: `${LOAD_BALANCER_NETWORKS}.${network}.0/24` };
 }
 
-/** The addresses of load balancers, one by one. */
-export const loadBalancerAddresses = ({ loadBalancersV4 }: ServiceNetworks): readonly string[] =>
-  Array.from({ length: 254 }, (_, index) => loadBalancersV4.replace(/\d+\/24$/, String(index + 1)));
+/** Of each installation its own, so that their IPv6 networks differ as the IPv4 ones do. */
+const serviceNetworkV6 = ({ loadBalancersV4 }: ServiceNetworks): string =>
+  `fd10:246:${Number(loadBalancersV4.split('.')[2]).toString(16)}`;
+
+/** Networks of cluster addresses, the one of Services that do not say first. */
+export const clusterNetworks = (services: ServiceNetworks): readonly string[] => [
+  services.clusterV4,
+  `${serviceNetworkV6(services)}::/112`,
+];
+
+/** Networks of load balancers. */
+export const loadBalancerNetworks = (services: ServiceNetworks): readonly string[] => [
+  services.loadBalancersV4,
+  `${serviceNetworkV6(services)}:1::/112`,
+];
+
+/** The addresses of load balancers, one by one; of each family those with the same number at the end. */
+export const loadBalancerAddresses = (services: ServiceNetworks): readonly string[] => [
+  ...Array.from({ length: 254 }, (_, index) => services.loadBalancersV4.replace(/\d+\/24$/, String(index + 1))),
+  ...Array.from({ length: 254 }, (_, index) => `${serviceNetworkV6(services)}:1::${(index + 1).toString(16)}`),
+];
 
 const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 6);
 

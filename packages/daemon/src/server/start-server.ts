@@ -55,7 +55,7 @@ import { openStore, openStoreDirectory } from '@slipway/store';
 import { type ClusterConfig, clusterConfig } from '@slipway/virt';
 import { checkToken } from '../access/platform-token.ts';
 import { serverUrl } from '../instance/credentials.ts';
-import { type InstanceConfig, loadBalancerAddresses } from '../instance/instance-config.ts';
+import { clusterNetworks, type InstanceConfig, loadBalancerAddresses } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import { auditPolicyOf, auditRotationOf } from '../instance/audit-options.ts';
 import { oidcIssuersOf } from '../instance/server-options.ts';
@@ -158,7 +158,7 @@ async function createApi(
   const uploads = uploadParts(uploadClient, nodes, INSTALL_NAMESPACE);
   const api = await createApiServer({
     store,
-    definitions: builtinResources(instance.services && { serviceCidr: instance.services.clusterV4 }),
+    definitions: builtinResources(instance.services && { serviceCidrs: clusterNetworks(instance.services) }),
     bundledCrds: bundledCustomResourceDefinitions(),
     fieldConverters: new Map([['hco.kubevirt.io/HyperConverged', convertHyperConverged]]),
     components: componentRights([

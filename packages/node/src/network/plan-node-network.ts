@@ -48,7 +48,9 @@ export function planNodeNetwork(inputs: NodeNetworkInputs): NodeNetworkPlan {
       `addr replace ${v6.addressAt(1)}/${v6.prefix} dev ${names.bridge} nodad`,
       `link set ${names.bridge} up`,
       // a machine without a default route could not send to Services else; what no Service has goes nowhere
-      ...inputs.serviceNetworks.map((network) => `route replace ${network} dev ${names.bridge} src ${v4.addressAt(1)}`),
+      ...inputs.serviceNetworks.map(
+        (network) => `route replace ${network} dev ${names.bridge} src ${(network.includes(':') ? v6 : v4).addressAt(1)}`,
+      ),
     ],
     nft: nodeRuleset(names, v4, v6, inputs.isHidden),
     sysctls: forwardingSysctls(inputs.autoconfiguredLinks),

@@ -1,12 +1,14 @@
-import type { Service } from '@slipway/api';
-import { type UnstructuredObject, StatusError, invalid, invalidValue } from '@slipway/apimachinery';
+import type { core, Service } from '@slipway/api';
+import { type FieldError, type UnstructuredObject, StatusError, invalid, invalidValue } from '@slipway/apimachinery';
 import type { StrategyContext } from '../../registry/resource-definition.ts';
 import { typed } from '../define.ts';
+import { canonicalAddress, familyOf, type IpRange, ipRange } from './ip-range.ts';
+import { settleFamilies } from './service-families.ts';
 
 /** Where cluster addresses and node ports come from. */
 export interface ServiceRanges {
-  /** IPv4, for example `10.0.0.0/16`. */
-  readonly serviceCidr: string;
+  /** One for each family, the first of them for Services that do not say; for example `10.0.0.0/16`. */
+  readonly serviceCidrs: readonly string[];
   readonly nodePorts: { readonly first: number; readonly last: number };
 }
 
@@ -15,13 +17,15 @@ const RECENT = 4096;
 /** Hands out cluster addresses and node ports that no stored Service uses. */
 export class ServiceAllocator {
   private readonly ranges: ServiceRanges;
+  private readonly networks: readonly IpRange[];
   /** Given out, but perhaps not stored yet. */
   private readonly recent = new Set<string>();
-  private nextAddress = 10;
+  private readonly nextAddress = new Map<string, number>();
   private nextPort = 0;
 
   constructor(ranges: ServiceRanges) {
     this.ranges = ranges;
+    this.networks = ranges.serviceCidrs.map(ipRange);
   }
 
   /** Fills in what `service` needs and checks what it names. Throws StatusError 422. */
@@ -29,26 +33,54 @@ export class ServiceAllocator {
     const { spec } = service;
     if (spec === undefined || spec.type === 'ExternalName') return;
     const used = usedBy(context.lookupAll('', 'services'), service);
-    if (spec.clusterIP === undefined || spec.clusterIP === '') spec.clusterIP = this.takeAddress(used);
-    else if (spec.clusterIP !== 'None') this.checkAddress(service, spec.clusterIP, used);
-    spec.clusterIPs = [spec.clusterIP];
-    spec.ipFamilies ??= [spec.clusterIP.includes(':') ? 'IPv6' : 'IPv4'];
-    spec.ipFamilyPolicy ??= 'SingleStack';
+    if (spec.clusterIP && !spec.clusterIPs?.length) spec.clusterIPs = [spec.clusterIP];
+    const errors = settleFamilies(
+      spec,
+      this.networks.map(({ family }) => family),
+    );
+    if (errors.length > 0) throw refused(service, ...errors);
+    this.allocateAddresses(service, spec, used);
+    this.allocatePorts(service, spec, used);
+  }
+
+  private allocateAddresses(service: Service, spec: core.ServiceSpec, used: ReadonlySet<string>): void {
+    if (spec.clusterIP === 'None') {
+      spec.clusterIPs = ['None'];
+      return;
+    }
+    const given = (spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? '']).filter(Boolean);
+    spec.clusterIPs = (spec.ipFamilies ?? []).flatMap((family, index) => {
+      const network = this.networks.find((one) => one.family === family);
+      const address = given[index];
+      if (address !== undefined) this.checkAddress(service, address, index, used);
+      if (address !== undefined || network === undefined) return address ?? [];
+      return this.takeAddress(network, used);
+    });
+    spec.clusterIP = spec.clusterIPs[0] ?? '';
+  }
+
+  private allocatePorts(service: Service, spec: core.ServiceSpec, used: ReadonlySet<string>): void {
+    if (spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local') {
+      const wanted = spec.healthCheckNodePort;
+      if (wanted) this.checkPort(service, wanted, 'spec.healthCheckNodePort', used);
+      else spec.healthCheckNodePort = this.takePort(used);
+    } else delete spec.healthCheckNodePort;
     const needsPorts = spec.type === 'NodePort' || (spec.type === 'LoadBalancer' && spec.allocateLoadBalancerNodePorts !== false);
     if (!needsPorts) return;
     spec.ports?.forEach((port, index) => {
-      if (port.nodePort) this.checkPort(service, port.nodePort, index, used);
+      if (port.nodePort) this.checkPort(service, port.nodePort, `spec.ports[${index}].nodePort`, used);
       else port.nodePort = this.takePort(used);
     });
   }
 
-  private takeAddress(used: ReadonlySet<string>): string {
-    const { base, size } = parseCidr(this.ranges.serviceCidr);
+  private takeAddress(network: IpRange, used: ReadonlySet<string>): string {
+    const { size, text } = network;
+    const next = this.nextAddress.get(text) ?? 10;
     for (let i = 0; i < size; i++) {
-      const offset = 2 + ((this.nextAddress - 2 + i) % (size - 3)); // .0 is the network, .1 the API server, the last broadcast
-      const address = formatIpv4(base + offset);
+      const offset = 2 + ((next - 2 + i) % (size - 3)); // .0 is the network, .1 the API server, the last broadcast
+      const address = network.addressAt(offset);
       if (used.has(address) || this.recent.has(address)) continue;
-      this.nextAddress = offset + 1;
+      this.nextAddress.set(text, offset + 1);
       this.remember(address);
       return address;
     }
@@ -77,21 +109,27 @@ export class ServiceAllocator {
     }
   }
 
-  private checkAddress(service: Service, address: string, used: ReadonlySet<string>): void {
-    const value = ipv4ToNumber(address);
-    if (value === undefined) return; // a malformed address is a finding of validation
-    const { base, size } = parseCidr(this.ranges.serviceCidr);
-    const inRange = value >= base && value < base + size;
-    if (inRange && !used.has(address)) return;
+  private checkAddress(service: Service, address: string, index: number, used: ReadonlySet<string>): void {
+    const network = this.networks.find(({ family }) => family === familyOf(address));
+    if (network === undefined) return; // a malformed address is a finding of validation
+    const inRange = network.contains(address);
+    if (inRange && !used.has(canonicalAddress(address))) return;
     const reason = inRange
       ? 'provided IP is already allocated'
-      : `the provided IP (${address}) is not in the valid range. The range of valid IPs is ${this.ranges.serviceCidr}`;
-    throw refused(service, invalidValue('spec.clusterIPs', [address], `failed to allocate IP ${address}: ${reason}`));
+      : `the provided IP (${address}) is not in the valid range. The range of valid IPs is ${network.text}`;
+    const value = service.spec?.clusterIPs?.length ? service.spec.clusterIPs : [address];
+    throw refused(
+      service,
+      invalidValue(
+        index === 0 ? 'spec.clusterIPs' : `spec.clusterIPs[${index}]`,
+        value,
+        `failed to allocate IP ${address}: ${reason}`,
+      ),
+    );
   }
 
-  private checkPort(service: Service, port: number, index: number, used: ReadonlySet<string>): void {
+  private checkPort(service: Service, port: number, path: string, used: ReadonlySet<string>): void {
     const { first, last } = this.ranges.nodePorts;
-    const path = `spec.ports[${index}].nodePort`;
     if (port < first || port > last) {
       const text = `provided port is not in the valid range. The range of valid ports is ${first}-${last}`;
       throw refused(service, invalidValue(path, port, text));
@@ -105,27 +143,16 @@ function usedBy(services: readonly UnstructuredObject[], except: Service): Set<s
   for (const object of services) {
     if (object.metadata.uid === except.metadata.uid) continue;
     const { spec } = typed<Service>(object);
-    if (spec?.clusterIP) used.add(spec.clusterIP);
+    for (const address of spec?.clusterIPs ?? (spec?.clusterIP ? [spec.clusterIP] : [])) {
+      if (familyOf(address)) used.add(canonicalAddress(address));
+    }
+    if (spec?.healthCheckNodePort) used.add(`port ${spec.healthCheckNodePort}`);
     for (const port of spec?.ports ?? []) if (port.nodePort) used.add(`port ${port.nodePort}`);
   }
   return used;
 }
 
-const refused = (service: Service, error: ReturnType<typeof invalidValue>): StatusError =>
-  invalid({ group: '', kind: 'Service' }, service.metadata.name ?? '', [error]);
+const refused = (service: Service, ...errors: FieldError[]): StatusError =>
+  invalid({ group: '', kind: 'Service' }, service.metadata.name ?? '', errors);
 
 const exhausted = (message: string): StatusError => new StatusError({ code: 500, reason: 'InternalError', message });
-
-function ipv4ToNumber(address: string): number | undefined {
-  if (!/^(\d{1,3}\.){3}\d{1,3}$/.test(address)) return undefined;
-  return address.split('.').reduce((value, part) => value * 256 + Number(part), 0);
-}
-
-const formatIpv4 = (value: number): string => [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join('.');
-
-function parseCidr(cidr: string): { base: number; size: number } {
-  const [address = '', prefix = '0'] = cidr.split('/');
-  const base = ipv4ToNumber(address);
-  if (base === undefined) throw new Error(`Service range ${cidr} is not an IPv4 network`);
-  return { base, size: 2 ** (32 - Number(prefix)) };
-}

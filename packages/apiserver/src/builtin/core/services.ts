@@ -17,6 +17,7 @@ import { type BuiltinKind, ageColumn, column, nameColumn, typed } from '../defin
 import { fillMissing } from '../fill.ts';
 import { oneOf } from './pod-validation.ts';
 import { type ServiceRanges, ServiceAllocator } from './service-addresses.ts';
+import { validateFamilies } from './service-families.ts';
 
 const TYPES = ['ClusterIP', 'ExternalName', 'LoadBalancer', 'NodePort'];
 const AFFINITIES = ['ClientIP', 'None'];
@@ -39,7 +40,8 @@ function defaultService(service: Service): void {
   if (spec.type === 'LoadBalancer') fillMissing(spec, { allocateLoadBalancerNodePorts: true });
 }
 
-function validateService({ spec = {} }: Service): FieldError[] {
+function validateService(service: Service): FieldError[] {
+  const { spec = {} } = service;
   const errors: FieldError[] = [];
   const ports = spec.ports ?? [];
   const headless = spec.clusterIP === 'None';
@@ -53,7 +55,7 @@ function validateService({ spec = {} }: Service): FieldError[] {
   if (spec.clusterIP && !headless && isIP(spec.clusterIP) === 0) {
     errors.push(invalidValue('spec.clusterIPs[0]', spec.clusterIP, NOT_AN_ADDRESS));
   }
-  return [...errors, ...validatePorts(ports, spec)];
+  return [...errors, ...validateFamilies(service), ...validatePorts(ports, spec)];
 }
 
 function validatePorts(ports: readonly core.ServicePort[], { type }: core.ServiceSpec): FieldError[] {
@@ -97,14 +99,7 @@ function carryOver(next: Service, old: Service): void {
       delete spec[field];
     return;
   }
-  if (before.type !== 'ExternalName' && !spec.clusterIP && before.clusterIP) {
-    spec.clusterIP = before.clusterIP;
-    spec.clusterIPs = before.clusterIPs ?? [before.clusterIP];
-  }
-  fillMissing(spec, {
-    ...(before.ipFamilies && { ipFamilies: [...before.ipFamilies] }),
-    ...(before.ipFamilyPolicy && { ipFamilyPolicy: before.ipFamilyPolicy }),
-  });
+  if (before.type !== 'ExternalName' && before.clusterIP) carryFamilies(spec, before);
   if (spec.type !== 'ClusterIP') carryNodePorts(spec, before);
   else if (before.type !== 'ClusterIP') {
     for (const port of spec.ports ?? []) delete port.nodePort;
@@ -112,7 +107,25 @@ function carryOver(next: Service, old: Service): void {
   }
 }
 
+/** The first address stays; a second one comes and goes with the policy, and an address goes with its family. */
+function carryFamilies(spec: core.ServiceSpec, before: core.ServiceSpec): void {
+  const { clusterIPs = [before.clusterIP ?? ''], ipFamilies = [], ipFamilyPolicy } = before;
+  spec.clusterIP ||= clusterIPs[0] ?? '';
+  if (ipFamilyPolicy) spec.ipFamilyPolicy ||= ipFamilyPolicy;
+  const isDropped = spec.ipFamilyPolicy === 'SingleStack' && ipFamilyPolicy !== 'SingleStack';
+  const kept = isDropped ? 1 : 2;
+  // clients send back what they read: of that, only the policy may have changed
+  const same = (now: readonly string[] | undefined, old: readonly string[]): boolean =>
+    now === undefined || now.length === 0 || deepEqual(now, old);
+  if (same(spec.ipFamilies, ipFamilies)) spec.ipFamilies = ipFamilies.slice(0, kept);
+  if (same(spec.clusterIPs, clusterIPs)) {
+    if (spec.clusterIP === clusterIPs[0]) spec.clusterIPs = clusterIPs.slice(0, spec.ipFamilies?.length || kept);
+    else spec.clusterIPs = [spec.clusterIP];
+  }
+}
+
 function carryNodePorts(spec: core.ServiceSpec, before: core.ServiceSpec): void {
+  if (before.healthCheckNodePort) spec.healthCheckNodePort ||= before.healthCheckNodePort;
   for (const port of spec.ports ?? []) {
     if (port.nodePort) continue;
     const same = before.ports?.find((candidate) => candidate.port === port.port && candidate.protocol === port.protocol);
@@ -160,7 +173,7 @@ export function serviceKind(ranges: ServiceRanges): BuiltinKind {
         const service = typed<Service>(object);
         service.status = { loadBalancer: {} };
         if (validateService(service).length === 0) allocator.allocate(service, context);
-        else if (service.spec?.clusterIP) service.spec.clusterIPs ??= [service.spec.clusterIP];
+        else if (service.spec?.clusterIP && !service.spec.clusterIPs?.length) service.spec.clusterIPs = [service.spec.clusterIP];
       },
       prepareForUpdate(nextObject, oldObject, context) {
         const [next, old] = [typed<Service>(nextObject), typed<Service>(oldObject)];
@@ -172,7 +185,7 @@ export function serviceKind(ranges: ServiceRanges): BuiltinKind {
       validateUpdate(nextObject, oldObject) {
         const [next, old] = [typed<Service>(nextObject).spec, typed<Service>(oldObject).spec];
         const kept = next?.type === 'ExternalName' || old?.type === 'ExternalName' || !old?.clusterIP;
-        if (kept || deepEqual(next?.clusterIPs, old?.clusterIPs)) return [];
+        if (kept || next?.clusterIPs?.[0] === old?.clusterIPs?.[0]) return [];
         return [invalidValue('spec.clusterIPs[0]', next?.clusterIPs ?? [], 'may not change once set')];
       },
     },
