@@ -41,6 +41,7 @@ import { vmSuspendController } from './vm-suspend/index.ts';
 import { volumeMigrationController } from './volume-migration/index.ts';
 import { volumeRelocationController } from './volume-relocation/index.ts';
 import { volumeSnapshotController } from './volume-snapshot/index.ts';
+import { workloadPlacementController } from './workload-placement/index.ts';
 import { kubeVirtControllers } from './virtual-machine/kubevirt-controllers.ts';
 
 export {
@@ -70,6 +71,7 @@ export const controllers: readonly ControllerRegistration[] = [
   namespaceController(),
   serviceAccountController,
   nodeLifecycleController,
+  workloadPlacementController,
   fencingController,
   podGcController,
   endpointSliceController,

@@ -92,6 +92,14 @@ describe('why', () => {
   });
 
   it.each([
+    [{ schedulerName: 'mine' }, 'it waits for the scheduler mine, which is not part of this platform'],
+    [{ schedulingGates: [{ name: 'example.com/later' }] }, 'scheduling gates: example.com/later'],
+  ])('does not judge nodes for a pod that nobody schedules yet: %j', (spec, message) => {
+    const report = explain({ vmis: [instance({ phase: 'Scheduling' })], pods: [launcher(spec)] }, { nodes: [node('a').object] });
+    expect([report.nodes, report.causes.map((cause) => cause.message)]).toEqual([[], [message]]);
+  });
+
+  it.each([
     [
       'an instance type that is missing, a quota, a refusal',
       { conditions: [{ type: 'Failure', status: 'True', reason: 'FailedCreate', message: 'exceeded quota: small' }] },

@@ -13,6 +13,7 @@ import {
   VmiPhase,
 } from '@slipway/api';
 import type { SchedulingFacts } from '../scheduler/explain-scheduling.ts';
+import { needsNode } from '../scheduler/scheduler-reconciler.ts';
 import { runStrategyOf } from '../virtual-machine/run-strategy.ts';
 import { conditionOf, isFinal } from '../virtual-machine-instance/instance-state.ts';
 import { instanceCauses, machineCauses, podCauses } from './object-causes.ts';
@@ -71,8 +72,8 @@ const MAX_WARNINGS = 5;
 export function explainWhy(facts: WhyFacts): WhyReport {
   const { pod, scheduling } = facts;
   const state = stateOf(facts);
-  const hasNoNode = state === 'waiting' && pod !== undefined && !pod.spec?.nodeName && !isGone(pod);
-  const placing = hasNoNode && scheduling ? nodeVerdicts(pod, scheduling) : { verdicts: [], message: '' };
+  const isOurs = pod !== undefined && needsNode(pod) && (pod.spec?.schedulingGates?.length ?? 0) === 0;
+  const placing = state === 'waiting' && isOurs && scheduling ? nodeVerdicts(pod, scheduling) : { verdicts: [], message: '' };
   const causes = state === 'waiting' ? causesOf(facts, placing.message) : [];
   return {
     state,

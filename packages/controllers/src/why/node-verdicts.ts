@@ -1,4 +1,4 @@
-import type { Node, Pod } from '@slipway/api';
+import { Label, type Node, type Pod } from '@slipway/api';
 import { explainScheduling, type SchedulingFacts } from '../scheduler/explain-scheduling.ts';
 import { isTolerated, matchesNodeAffinity } from '../scheduler/node-selection.ts';
 import { addAmounts, amountsOf, podRequests } from '../scheduler/resources.ts';
@@ -65,6 +65,8 @@ function labelDetails(pod: Pod, node: Node): readonly string[] {
   const wrong = Object.entries(pod.spec?.nodeSelector ?? {}).filter(([key, value]) => labels[key] !== value);
   const details = wrong.map(([key, value]) => {
     const has = labels[key];
+    if (key === Label.schedulable && has === 'false')
+      return 'no guests come to it: the workloads placement of HyperConverged or KubeVirt leaves it out';
     return `nodeSelector wants ${key}=${value || '""'}; the node ${has === undefined ? 'has no such label' : `has ${has || '""'}`}`;
   });
   if (details.length > 0) return details;

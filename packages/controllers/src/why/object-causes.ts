@@ -2,6 +2,7 @@ import { parseTime } from '@slipway/apimachinery';
 import type { Node, Pod, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
 import { VmCondition, VmiCondition } from '@slipway/api';
 import type { SchedulingFacts } from '../scheduler/explain-scheduling.ts';
+import { SCHEDULER_NAME } from '../scheduler/scheduler-reconciler.ts';
 import { conditionOf } from '../virtual-machine-instance/instance-state.ts';
 import { imageProblem } from '../virtual-machine-instance/launcher-pod-state.ts';
 import type { Cause } from './explain-why.ts';
@@ -54,6 +55,9 @@ export function podCauses(pod: Pod, scheduling: SchedulingFacts | undefined, mes
 function placeCauses({ spec, status }: Pod, about: string, message: string): readonly Cause[] {
   const gates = (spec?.schedulingGates ?? []).map(({ name }) => name);
   if (gates.length > 0) return [{ about, reason: 'SchedulingGated', message: `scheduling gates: ${gates.join(', ')}` }];
+  const scheduler = spec?.schedulerName ?? SCHEDULER_NAME;
+  if (scheduler !== SCHEDULER_NAME)
+    return [{ about, reason: 'Pending', message: `it waits for the scheduler ${scheduler}, which is not part of this platform` }];
   const said = status?.conditions?.find(({ type }) => type === 'PodScheduled');
   const text = message || said?.message;
   return text ? [{ about, reason: said?.reason ?? 'Unschedulable', message: text }] : [];

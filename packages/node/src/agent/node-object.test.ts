@@ -56,6 +56,8 @@ describe('the node object', () => {
   it('keeps labels of people and drops models that QEMU no longer has', () => {
     const current = { rack: '7', 'cpu-model.node.kubevirt.io/486': 'true' };
     expect(mergedLabels(current, { a: 'b' })).toEqual({ rack: '7', a: 'b' });
+    const away = { 'kubevirt.io/schedulable': 'false' };
+    expect(mergedLabels(away, { 'kubevirt.io/schedulable': 'true' })).toEqual(away);
   });
 
   it('offers no KVM when it cannot run guests, and says why', () => {

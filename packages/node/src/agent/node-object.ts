@@ -75,7 +75,7 @@ export function nodeLabels(
     'beta.kubernetes.io/arch': host.architecture,
     'node-role.kubernetes.io/control-plane': '',
     'node-role.kubernetes.io/worker': '',
-    'kubevirt.io/schedulable': 'true',
+    [SCHEDULABLE]: 'true',
     'kubevirt.io/cpumanager': 'false',
     cpumanager: 'false',
     ...flags(
@@ -91,13 +91,17 @@ export function nodeLabels(
   };
 }
 
+/** Whether guests may come: true until the server says otherwise, which knows where workloads shall be. */
+const SCHEDULABLE = 'kubevirt.io/schedulable';
+
 /** Labels as they shall be: the agent's own, and whatever people added. */
 export function mergedLabels(
   current: Readonly<Record<string, string>>,
   own: Readonly<Record<string, string>>,
 ): Record<string, string> {
   const foreign = Object.entries(current).filter(([name]) => !OWNED_LABEL_PREFIXES.some((prefix) => name.startsWith(prefix)));
-  return { ...Object.fromEntries(foreign), ...own };
+  const decided = current[SCHEDULABLE];
+  return { ...Object.fromEntries(foreign), ...own, ...(decided !== undefined && { [SCHEDULABLE]: decided }) };
 }
 
 export function newNode(identity: NodeIdentity, host: NodeCapabilities, settings: NodeSettings): Node {
