@@ -41,6 +41,12 @@ const isTarget = ({ metadata }: Pod): boolean => metadata.labels?.[Label.migrati
 const isReady = ({ status }: VirtualMachineInstance): boolean =>
   status?.conditions?.some(({ type, status: is }) => type === VmiCondition.ready && is === 'True') === true;
 
+/** Why a guest that does not run is not started. */
+function obstacleOf({ status, metadata }: VirtualMachineInstance): string | undefined {
+  if (status?.phase === VmiPhase.running) return 'its QEMU is gone';
+  return metadata.deletionTimestamp === undefined ? undefined : 'it was deleted before it started';
+}
+
 /** What was prepared for a guest before it starts. */
 interface Prepared {
   readonly volumes: readonly PreparedVolume[];
@@ -274,14 +280,8 @@ export class Launch {
     const env = (await this.deps.devices?.allocate(this.pod.current))?.env ?? {};
     const inputs = { vmi, node: facts, config: clusterConfig(), network, env, ...prepared };
     const plan = planDomain(bootInstance(vmi), domainFacts(inputs));
-    if (vmi.status?.phase === VmiPhase.running && !isActive) {
-      await this.finish('Failed', 'its QEMU is gone');
-      return;
-    }
-    if (vmi.metadata.deletionTimestamp !== undefined && !isActive) {
-      await this.finish('Failed', 'it was deleted before it started');
-      return;
-    }
+    const obstacle = isActive ? undefined : obstacleOf(vmi);
+    if (obstacle !== undefined) return this.finish('Failed', obstacle);
     if (!isActive) {
       await this.deps.sandboxes.killGuest(this.pod.uid);
       await this.deps.startHelpers(session.sandbox, prepared.files, this.stopping.signal);
