@@ -74,10 +74,10 @@ export function planEvacuation(input: EvacuationInput): EvacuationPlan {
   };
 }
 
-/** How long after evacuations that have failed, one after the other, the next one waits: doubled each time. Pure. */
-export function backOffMs(migrations: readonly Migration[], nowMs: number): number {
+/** How long after migrations of a kind that have failed, one after the other, the next one waits: doubled each time. Pure. */
+export function backOffMs(migrations: readonly Migration[], nowMs: number, annotation = EVACUATION_ANNOTATION): number {
   const evacuations = migrations
-    .filter(({ metadata }) => metadata.annotations?.[EVACUATION_ANNOTATION] !== undefined)
+    .filter(({ metadata }) => metadata.annotations?.[annotation] !== undefined)
     .sort(byAge)
     .toReversed();
   const success = evacuations.findIndex(({ status }) => status?.phase !== 'Failed');

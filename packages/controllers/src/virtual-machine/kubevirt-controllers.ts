@@ -23,6 +23,7 @@ import { expandVm, InferenceError, pinTypes, resolveTypes, withInferredTypes } f
 import { virtualMachineInstanceController } from '../virtual-machine-instance/index.ts';
 import { networkResources } from '../virtual-machine-instance/network-resources.ts';
 import { migrationController } from '../virtual-machine-instance-migration/index.ts';
+import { workloadUpdateController } from '../workload-update/index.ts';
 import { QUIET_START_MS } from '../workload/quiet-start.ts';
 import { clusterFacts } from './cluster-facts.ts';
 import { virtualMachineController } from './index.ts';
@@ -86,6 +87,7 @@ export function kubeVirtControllers(profile: LauncherProfile): readonly Controll
         return renderMigrationTargetPod(vmi, target, contextOf(vmi, new Map(own), stateClaim));
       };
     }),
+    workloadUpdateController(profile),
   ];
 }
 
