@@ -220,6 +220,37 @@ describe('what a node agent may write', () => {
     expect(await outcome(attempt())).toBe('Forbidden');
   });
 
+  describe('of a guest that comes to its node', () => {
+    const key = named(`vmi-${OTHER}`);
+    const write = (change: object) => outcome(agent.patch(VirtualMachineInstanceKind, key, change, merge));
+    const labels = { 'kubevirt.io/nodeName': OWN, 'kubevirt.io/migrationTargetNodeName': null };
+    beforeEach(() => {
+      const coming = { 'kubevirt.io/nodeName': OTHER, 'kubevirt.io/migrationTargetNodeName': OWN };
+      return admin.patch(VirtualMachineInstanceKind, key, { metadata: { labels: coming } }, merge);
+    });
+
+    it('writes how it comes, and that it is there', async () => {
+      expect(await write({ status: { migrationState: { targetNodeAddress: '10.0.0.1' } } })).toBe('allowed');
+      expect(await write({ metadata: { labels }, status: { nodeName: OWN, migrationState: { completed: true } } })).toBe(
+        'allowed',
+      );
+      expect(await write({ status: { phase: 'Succeeded' } })).toBe('allowed'); // it is its own now
+    });
+
+    it.each([
+      ['its phase', { status: { phase: 'Failed' } }],
+      ['a third node', { status: { nodeName: 'n3' } }],
+      ['the node without its label', { status: { nodeName: OWN } }],
+      ['the label without the node', { metadata: { labels } }],
+      ['another label', { metadata: { labels: { app: 'mine' } } }],
+      ['its finalizers', { metadata: { finalizers: [] } }],
+      ['an annotation', { metadata: { annotations: { a: 'b' } } }],
+    ])('is refused %s', async (_what, change) => {
+      await admin.patch(VirtualMachineInstanceKind, key, { metadata: { finalizers: ['example.com/keep'] } }, merge);
+      expect(await write(change)).toBe('Forbidden');
+    });
+  });
+
   it('is refused another node for a volume, as everybody is', async () => {
     const { nodeAffinity } = volumeOf('v', OTHER).spec;
     const moved = agent.patch(PersistentVolumeKind, { namespace: '', name: `volume-${OWN}` }, { spec: { nodeAffinity } }, merge);

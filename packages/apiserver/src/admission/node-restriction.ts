@@ -1,7 +1,7 @@
 import { SHARED_PROVISIONER, sharedVolumeUid } from '@slipway/api';
 import { deepEqual, forbidden, isObject, type UnstructuredObject } from '@slipway/apimachinery';
 import type { AdmissionRequest } from '@slipway/runtime';
-import { nodeNameOf, nodeOfObject, sourceHostOf, targetOfGuest } from '../authz/node-authorizer.ts';
+import { MIGRATION_TARGET_LABEL, nodeNameOf, nodeOfObject, sourceHostOf, targetOfGuest } from '../authz/node-authorizer.ts';
 import type { RbacSource } from '../authz/rbac.ts';
 import type { AdmissionPlugin } from './admission-chain.ts';
 
@@ -66,8 +66,12 @@ function onNode({ object, oldObject, operation }: AdmissionRequest, node: string
 }
 
 /** What the target of a migration writes of a guest that is still elsewhere. */
-const OF_TARGET = ['migrationState', 'nodeName'] as const;
+const TARGET_STATUS: readonly string[] = ['migrationState', 'nodeName'];
 const NODE_NAME_LABEL = 'kubevirt.io/nodeName';
+const TARGET_LABELS: readonly string[] = [NODE_NAME_LABEL, MIGRATION_TARGET_LABEL];
+
+const without = (value: unknown, names: readonly string[]): object =>
+  Object.fromEntries(Object.entries(isObject(value) ? value : {}).filter(([name]) => !names.includes(name)));
 
 /** An instance belongs to the node of its guest; the node that its guest moves to writes how that goes, and takes it over. */
 function guestComplaint(request: AdmissionRequest, node: string): string | undefined {
@@ -76,12 +80,17 @@ function guestComplaint(request: AdmissionRequest, node: string): string | undef
   if (!isComing || nodeOfObject(oldObject) === node) return onNode(request, node);
   const owner = nodeOfObject(object);
   if (owner !== node && owner !== nodeOfObject(oldObject)) return 'the target of a migration may take the guest for itself only';
-  const rest = ({ status }: UnstructuredObject): object =>
-    Object.fromEntries(Object.entries(isObject(status) ? status : {}).filter(([name]) => !OF_TARGET.some((own) => own === name)));
   const label = object.metadata.labels?.[NODE_NAME_LABEL];
   if (owner === node ? label !== node : label !== oldObject.metadata.labels?.[NODE_NAME_LABEL])
     return 'the label of an instance names the node of its guest';
-  return deepEqual(rest(object), rest(oldObject)) ? undefined : 'the target of a migration may write its state only';
+  const fixed = ({ metadata, status }: UnstructuredObject): object => ({
+    status: without(status, TARGET_STATUS),
+    labels: without(metadata.labels, TARGET_LABELS),
+    annotations: metadata.annotations,
+    finalizers: metadata.finalizers,
+    ownerReferences: metadata.ownerReferences,
+  });
+  return deepEqual(fixed(object), fixed(oldObject)) ? undefined : 'the target of a migration may write its state only';
 }
 
 /** A node that could change what shall run could refer to secrets, and then read them. */

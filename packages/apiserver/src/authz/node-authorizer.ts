@@ -149,11 +149,12 @@ export function nodeOfObject(object: UnstructuredObject): string | undefined {
   return fieldOf(spec, 'nodeName') ?? fieldOf(status, 'nodeName');
 }
 
-const TARGET_NODE_LABEL = 'kubevirt.io/migrationTargetNodeName';
+/** On an instance: the node that its guest moves to. */
+export const MIGRATION_TARGET_LABEL = 'kubevirt.io/migrationTargetNodeName';
 
 /** Node to which the guest of an instance moves just now: its migration's controller has said so. */
 export function targetOfGuest({ kind, metadata }: UnstructuredObject): string | undefined {
-  return kind === 'VirtualMachineInstance' ? metadata.labels?.[TARGET_NODE_LABEL] : undefined;
+  return kind === 'VirtualMachineInstance' ? metadata.labels?.[MIGRATION_TARGET_LABEL] : undefined;
 }
 
 /** What belongs to the node, or comes to it. */
