@@ -73,7 +73,7 @@ function collect(chart: Chart, values: GoMap, shared: GoMap, place: Place): GoMa
     ...shared,
     ['Chart', chartObject(chart, place.isRoot)],
     ['Files', filesObject(chart.files, place.budget)],
-    ['Values', values],
+    ['Values', typed(values, 'chartutil.Values')],
     ['Subcharts', subcharts],
   ]);
   for (const child of chart.dependencies) {

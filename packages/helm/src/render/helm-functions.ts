@@ -52,6 +52,8 @@ export function helmFunctions(deps: HelmFunctionDeps): FunctionTable {
   };
 }
 
+const IN_YAML = 'error unmarshaling JSON: ';
+
 function dataFunctions(budget: Budget): FunctionTable {
   const orEmpty = (write: (value: Value, budget: Budget) => string) =>
     define('any', (value: Value) => {
@@ -63,28 +65,28 @@ function dataFunctions(budget: Budget): FunctionTable {
       }
     });
   const failure = (message: string): GoMap => new Map<string, Value>([['Error', message]]);
-  const asMap = (read: typeof readYaml) =>
+  const asMap = (read: typeof readYaml, prefix: string) =>
     define('string', (text: string) => {
       const result = read(text);
       if ('complaint' in result) return failure(result.complaint);
       if (isNil(result.value)) return new Map();
-      return isMap(result.value) ? result.value : failure(unmarshalComplaint(result.value, 'map[string]interface {}'));
+      return isMap(result.value) ? result.value : failure(prefix + unmarshalComplaint(result.value, 'map[string]interface {}'));
     });
-  const asList = (read: typeof readYaml) =>
+  const asList = (read: typeof readYaml, prefix: string) =>
     define('string', (text: string) => {
       const result = read(text);
       if ('complaint' in result) return [result.complaint];
       if (isNil(result.value)) return [];
-      return isList(result.value) ? result.value : [unmarshalComplaint(result.value, '[]interface {}')];
+      return isList(result.value) ? result.value : [prefix + unmarshalComplaint(result.value, '[]interface {}')];
     });
   return {
     toYaml: orEmpty(toYaml),
     mustToYaml: define('any', (value: Value) => toYaml(value, budget)),
     toYamlPretty: orEmpty(toYamlPretty),
-    fromYaml: asMap(readYaml),
-    fromYamlArray: asList(readYaml),
-    fromJson: asMap(readJson),
-    fromJsonArray: asList(readJson),
+    fromYaml: asMap(readYaml, IN_YAML),
+    fromYamlArray: asList(readYaml, IN_YAML),
+    fromJson: asMap(readJson, ''),
+    fromJsonArray: asList(readJson, ''),
     toToml: define('any', (value: Value) => {
       try {
         return toToml(value, budget);
@@ -99,5 +101,5 @@ function dataFunctions(budget: Budget): FunctionTable {
 
 function unmarshalComplaint(value: Value, type: string): string {
   const kind = isList(value) ? 'array' : isMap(value) ? 'object' : typeof value === 'boolean' ? 'bool' : typeof value;
-  return `error unmarshaling JSON: json: cannot unmarshal ${kind} into Go value of type ${type}`;
+  return `json: cannot unmarshal ${kind} into Go value of type ${type}`;
 }

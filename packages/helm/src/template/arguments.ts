@@ -32,18 +32,22 @@ export function checkType(value: Value, type: ParameterType): Checked {
   return { complaint: `wrong type for value; expected ${GO_TYPE[type]}; got ${got}` };
 }
 
+/** Named types of Helm may stand for the plain one. */
+const MAPS = new Set(['map[string]interface {}', 'chartutil.Values']);
+
 function fits(value: Value, type: ParameterType): boolean {
   switch (type) {
     case 'string':
+      return typeof value === 'string';
     case 'bool':
-      return typeof value === type;
+      return typeof value === 'boolean';
     case 'float64':
       return typeof value === 'number';
     case 'int':
     case 'int64':
       return value instanceof Int && value.kind === type;
     case 'map':
-      return isObject(value) ? value.entries !== undefined : typeName(value) === 'map[string]interface {}';
+      return isObject(value) ? value.entries !== undefined : MAPS.has(typeName(value));
     case 'list':
     case 'strings':
       return isList(value) && typeName(value) === GO_TYPE[type];

@@ -61,6 +61,15 @@ export function formatE(value: number, precision: number | undefined, letter = '
   return signOf(value) + scientific(mantissa, Number(power), letter);
 }
 
+/** Halves go to the even digit, as Go rounds; toFixed would take them up. */
+function fixed(size: number, places: number): string {
+  const exact = size.toFixed(100);
+  const end = exact.indexOf('.') + 1 + places;
+  const isHalf = places < 100 && /^50*$/.test(exact.slice(end));
+  const kept = exact.slice(0, end).replace(/\.$/, '');
+  return isHalf && Number(kept.at(-1)) % 2 === 0 ? kept : size.toFixed(places);
+}
+
 /** `%f`; without a precision as many digits as the number has. */
 export function formatF(value: number, precision: number | undefined): string {
   const odd = special(value);
@@ -72,6 +81,6 @@ export function formatF(value: number, precision: number | undefined): string {
   const places = Math.min(precision, 100);
   const size = Math.abs(value);
   // toFixed changes to exponents at 1e21; such numbers are whole
-  const text = size < 1e21 ? size.toFixed(places) : BigInt(size).toString() + (places > 0 ? `.${'0'.repeat(places)}` : '');
+  const text = size < 1e21 ? fixed(size, places) : BigInt(size).toString() + (places > 0 ? `.${'0'.repeat(places)}` : '');
   return signOf(value) + text;
 }
