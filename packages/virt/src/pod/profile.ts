@@ -25,6 +25,11 @@ export interface LauncherProfile {
   readonly imageVolumes: boolean;
   /** Container disks and hooks need helper containers at all; the node agent of this product does their work. */
   readonly helperContainers: boolean;
+  /**
+   * Also the version of the launcher: guests whose pod has another image count as outdated (`kubevirt.io/outdatedLauncherImage`)
+   * and are moved as `workloadUpdateStrategy` says. So it gets a new tag (`…:v2`) in a build whose launcher they should have, and
+   * only then; the node agent does not look at tags.
+   */
   readonly image: string;
   /** Labels and annotations that came after the first supported release. */
   readonly currentMetadata: boolean;
