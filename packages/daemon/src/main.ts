@@ -10,6 +10,7 @@ function buildProgram(): Command {
   addAccessCommands(program);
   addClusterCommands(program);
   addStoreCommands(program);
+  addChartCommands(program);
   addDevelopmentCommands(program);
   return program;
 }
@@ -125,6 +126,34 @@ function addClusterCommands(program: Command): void {
     .option('--timeout <time>', 'give up after that, for example 5m (default: never)')
     .option('--dry-run', 'only say what would become of each guest')
     .action(async (name: string, options) => (await import('./nodes/node-commands.ts')).drain(name, options));
+}
+
+/** For options that may be given several times. */
+const collect = (value: string, all: readonly string[] = []): readonly string[] => [...all, value];
+
+function addChartCommands(program: Command): void {
+  program
+    .command('template')
+    .description('render a Helm chart; needs no cluster')
+    .argument('<name-or-chart...>', 'directory of the chart; a release name may stand before it')
+    .option('-f, --values <file>', 'values files; later ones win', collect)
+    .option('--set <assignments>', 'values as a.b=1,c[0]=x', collect)
+    .option('--set-string <assignments>', 'the same, always text', collect)
+    .option('--set-file <assignments>', 'values from files: key=path', collect)
+    .option('--set-json <assignments>', 'values as JSON: key=json', collect)
+    .option('--set-literal <assignments>', 'everything after the equals sign is the text', collect)
+    .option('-n, --namespace <namespace>', 'namespace of the release', 'default')
+    .option('--name-template <name>', 'name of the release')
+    .option('--kube-version <version>', 'Kubernetes version that templates see', 'v1.34.0')
+    .option('-a, --api-versions <versions>', 'API versions that templates see, such as kubevirt.io/v1', collect)
+    .option('-s, --show-only <templates>', 'only these templates', collect)
+    .option('--include-crds', 'definitions of custom resources too')
+    .option('--no-hooks', 'without hooks')
+    .option('--is-upgrade', 'set .Release.IsUpgrade instead of .Release.IsInstall')
+    .option('--skip-schema-validation', 'ignore values.schema.json')
+    .option('--skip-tests', 'without test hooks')
+    .option('--show-notes', 'the notes at the end')
+    .action(async (names, options) => (await import('./charts/template.ts')).template(names, options));
 }
 
 function addStoreCommands(program: Command): void {

@@ -1,1 +1,1 @@
-export {};
+export { isInside, pathWithin, readChart, readTree, TreeError } from './sources/read-tree.ts';

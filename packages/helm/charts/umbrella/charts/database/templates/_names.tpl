@@ -1,0 +1,1 @@
+{{ define "database.label" }}{{ .Chart.Name }}/{{ .Values.global.region }}{{ end }}
