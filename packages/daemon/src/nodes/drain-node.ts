@@ -6,7 +6,7 @@ import {
   type VirtualMachineInstance,
   VirtualMachineInstanceKind,
 } from '@slipway/api';
-import { isNotFound, StatusError } from '@slipway/apimachinery';
+import { isNotFound, type KubeObject, StatusError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Leaving, planDrain } from './plan-drain.ts';
 
@@ -86,7 +86,7 @@ async function evict({ pod, outcome }: Leaving, client: Client): Promise<string>
     deleteOptions: { preconditions: { uid } },
   };
   try {
-    await client.raw({ method: 'POST', path: `/api/v1/namespaces/${namespace}/pods/${name}/eviction`, body });
+    await client.create<KubeObject>(PodKind, body, { subresource: 'eviction' });
     return outcome === 'goes' ? 'is asked to go' : 'is shut down';
   } catch (error) {
     if (isNotFound(error)) return 'is gone';
