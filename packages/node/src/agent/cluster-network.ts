@@ -25,7 +25,7 @@ export async function runClusterNetwork(
   const addresses = gatewaysOf(config);
   const shared = { informers, nft: nftCommand(hostRunner), clock, log, nodeName: config.nodeName };
   const running = [
-    runServiceProxy({ ...shared, table: serviceTable, podNetworks: POD_NETWORKS }, signal),
+    runServiceProxy({ ...shared, runner: hostRunner, table: serviceTable, podNetworks: POD_NETWORKS }, signal),
     runPolicyFilter({ ...shared, table: policyTable, nameServers: addresses }, signal),
     runDnsServer({ informers, clock, log, addresses, upstreams: upstreamServers(clock) }, signal),
   ];
