@@ -8,6 +8,13 @@ export interface OvsPortDeps {
 }
 
 const TIMEOUT_MS = 15_000;
+/**
+ * Switches the transmit checksums of a link off (SIOCETHTOOL, ETHTOOL_STXCSUM): the daemon's own data path passes frames on
+ * as it gets them, and would pass on those that a card was to complete. perl is always there, ethtool is not.
+ */
+const COMPLETE_CHECKSUMS = `socket(my $socket, 2, 2, 0) or die $!;
+my $value = pack("LL", 0x17, 0);
+ioctl($socket, 0x8946, pack("a16P", $ARGV[0], $value)) or die "$ARGV[0]: $!"`;
 
 /**
  * Joins pods to bridges of Open vSwitch. The bridge is the administrator's: its data path may be the kernel's or that of
@@ -21,24 +28,29 @@ export class OvsPorts {
   }
 
   async add({ hostLink, ifname, netns }: CniAttachment, network: OvsNetwork, signal: AbortSignal): Promise<void> {
-    const { ip } = this.#deps;
+    const { ip, runner } = this.#deps;
     await this.#vsctl(['br-exists', network.bridge], network.bridge, signal);
     const mtu = network.mtu === undefined ? '' : ` mtu ${network.mtu}`;
     await ip.batch(
       [`link add ${hostLink}${mtu} type veth peer name ${ifname}${mtu} netns ${netns}`, `link set ${hostLink} up`],
       signal,
     );
-    await this.#vsctl(['--may-exist', 'add-port', network.bridge, hostLink, ...portColumns(network)], network.bridge, signal);
+    const { stdout } = await this.#vsctl(['get', 'bridge', network.bridge, 'datapath_type'], network.bridge, signal);
+    if (stdout.includes('netdev'))
+      await runner.run(['nsenter', `--net=/run/netns/${netns}`, 'perl', '-e', COMPLETE_CHECKSUMS, ifname], {}, signal);
+    const add = ['--may-exist', 'add-port', network.bridge, hostLink, ...portColumns(network)];
+    await this.#vsctl(add, network.bridge, signal);
   }
 
   /** What is gone already is no error, nor is a daemon that does not answer: the link goes all the same. */
   async delete({ hostLink }: CniAttachment, signal: AbortSignal): Promise<void> {
     const { ip } = this.#deps;
-    for (const step of [
-      this.#vsctl(['--if-exists', 'del-port', hostLink], hostLink, signal),
-      ip.batch([`link del ${hostLink}`], signal, { force: true }),
-    ])
-      await step.catch((error: unknown) => {
+    const steps = [
+      () => this.#vsctl(['--if-exists', 'del-port', hostLink], hostLink, signal),
+      () => ip.batch([`link del ${hostLink}`], signal, { force: true }),
+    ];
+    for (const step of steps)
+      await step().catch((error: unknown) => {
         if (!(error instanceof HostError)) throw error;
       });
   }

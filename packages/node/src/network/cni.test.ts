@@ -171,6 +171,7 @@ describe('bridges of Open vSwitch', () => {
     const lines = runner.calls.filter(({ argv }) => argv[0] === 'ovs-vsctl').map(({ argv }) => argv.slice(2).join(' '));
     expect(lines).toEqual([
       'br-exists br-ovs',
+      'get bridge br-ovs datapath_type',
       '--may-exist add-port br-ovs swv1 tag=7 trunks=10,11,12,20 vlan_mode=native-untagged',
       '--if-exists del-port swv1',
     ]);
