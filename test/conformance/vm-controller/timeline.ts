@@ -145,6 +145,8 @@ async function perform(world: TestWorld, step: Step): Promise<readonly number[]>
 export async function play({ vm, fate, steps, endMs }: Timeline): Promise<Outcome> {
   const recorder = new Recorder();
   const node = simulatedNode();
+  // recorded where there is one node: nowhere to migrate to
+  node.targetFate = 'stays-pending';
   node.fate = fate;
   const world = testWorld({
     api: 'server',

@@ -34,7 +34,7 @@ export function hasSlot(
     const node = nodeOf(one);
     if (left <= 0) return false;
     const isFree = count(node) < limits.parallelOutboundMigrationsPerNode;
-    if (one.metadata.uid === migration.metadata.uid) return isFree;
+    if (one.metadata.uid === migration.metadata.uid) return isFree && node !== undefined;
     // one whose guest does not run yet waits for that first
     if (!isFree || node === undefined) continue;
     take(node);
