@@ -82,7 +82,7 @@ export function explainWhy(facts: WhyFacts): WhyReport {
     nodes: placing.verdicts,
     scheduling: placing.message,
     migration: facts.vmi?.status?.phase === VmiPhase.running ? migrationOf(facts.vmi, facts.migrations) : undefined,
-    warnings: state === 'running' ? [] : warningsOf(facts, placing.message),
+    warnings: state === 'running' ? [] : warningsOf(facts, new Set([placing.message, ...causes.map(({ message }) => message)])),
   };
 }
 
@@ -148,12 +148,12 @@ function migrationOf(
 }
 
 /** `said`: what stands elsewhere already. */
-function warningsOf({ events, nowMs }: WhyFacts, said: string): WhyReport['warnings'] {
+function warningsOf({ events, nowMs }: WhyFacts, said: ReadonlySet<string>): WhyReport['warnings'] {
   const timeOf = ({ lastTimestamp, eventTime, metadata }: CoreEvent): string =>
     lastTimestamp ?? eventTime ?? metadata.creationTimestamp ?? '';
   const seen = new Set<string>();
   return events
-    .filter(({ type, message }) => type === 'Warning' && (said === '' || message !== said))
+    .filter(({ type, message }) => type === 'Warning' && !said.has(message ?? ''))
     .sort((a, b) => timeOf(b).localeCompare(timeOf(a)))
     .filter(({ reason, message }) => !seen.has(`${reason} ${message}`) && seen.add(`${reason} ${message}`))
     .slice(0, MAX_WARNINGS)
