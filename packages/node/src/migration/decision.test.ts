@@ -1,0 +1,131 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '@slipway/runtime';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { OfferedDisk } from '../contracts.ts';
+import { DOMAIN_STATE, SHUTOFF_MIGRATED } from '../libvirt/index.ts';
+import type { MigrationDeps, MovableGuest } from './contracts.ts';
+import { Decision } from './decision.ts';
+import { readMigrationRecord } from './migration-record.ts';
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'slipmove-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const target = { node: 'b', podUid: 'two', link: ['10.0.0.2'] };
+const disk = (transfer: OfferedDisk['transfer']): OfferedDisk => ({ name: 'root', transfer, virtualSizeBytes: 1 });
+
+interface World {
+  /** State and reason of the domain; absent: there is none. */
+  readonly domain?: readonly [number, number];
+  readonly paused?: boolean;
+  /** How often libvirt says that a job runs. */
+  jobs?: number;
+  /** How often killing fails. */
+  killFailures?: number;
+}
+
+/** A guest whose libvirt is in this state, and what was asked of everybody. */
+function world(options: World) {
+  const calls: string[] = [];
+  const libvirt = {
+    listDomains: async () => (options.domain ? [{ name: 'default_box', uuid: Buffer.alloc(16), id: 1 }] : []),
+    state: async () => ({ state: options.domain?.[0], reason: options.domain?.[1] }),
+    jobStats: async () => new Map((options.jobs ?? 0) > 0 ? [['data_remaining', 1]] : []),
+    abortJob: async () => {
+      options.jobs = (options.jobs ?? 1) - 1;
+      calls.push('abort');
+    },
+  };
+  const sandbox = { dir, podUid: 'one' };
+  const guest = {
+    ...{ name: 'default_box', sandbox, clock: systemClock, random: () => 0, log: { warn: () => {} } },
+    vmi: () => ({
+      status: { conditions: options.paused ? [{ type: 'Paused', status: 'True', reason: 'PausedByUser' }] : [] },
+    }),
+    libvirt: async () => libvirt,
+    killGuest: async () => {
+      if ((options.killFailures ?? 0) > 0) {
+        options.killFailures = (options.killFailures ?? 0) - 1;
+        throw new Error('it does not end');
+      }
+      calls.push(`kill, mark ${(await readMigrationRecord(sandbox as never))?.isGiven}`);
+    },
+  } as unknown as MovableGuest; // what a decision looks at
+  const deps = { volumes: { handOver: async () => void calls.push('hand over') } } as unknown as MigrationDeps; // likewise
+  return {
+    calls,
+    decision: new Decision({ deps, guest, migration: 'm' }),
+    again: () => new Decision({ deps, guest, migration: 'm' }),
+  };
+}
+
+describe('the decision who has a guest', () => {
+  it('is on the disk before the guest is killed, and the guest is dead before anybody hears of it', async () => {
+    const { calls, decision } = world({ domain: [DOMAIN_STATE.paused, 2] });
+    await decision.agree({ target, disks: [disk('shared')] });
+    decision.give();
+    expect(await decision.made).toBe('given');
+    expect(calls).toEqual(['kill, mark true', 'hand over']);
+  });
+
+  it('is made once', async () => {
+    const { decision } = world({ domain: [DOMAIN_STATE.running, 1] });
+    await decision.agree({ target, disks: [] });
+    decision.keep('too slow');
+    decision.give();
+    expect(await decision.made).toBe('kept');
+    expect(decision.reason).toBe('too slow');
+    expect(await decision.recall()).toBe(false);
+  });
+
+  it('waits for a guest that does not end at once', async () => {
+    const { calls, decision } = world({ domain: [DOMAIN_STATE.paused, 2], killFailures: 2 });
+    await decision.agree({ target, disks: [] });
+    decision.give();
+    expect(await decision.made).toBe('given');
+    expect(calls[0]).toBe('kill, mark true');
+  });
+
+  it.each([true, false])('remembers whether the guest was stopped by somebody: %s', async (paused) => {
+    const { decision, again } = world({ domain: [DOMAIN_STATE.paused, 2], paused });
+    await decision.agree({ target, disks: [] });
+    decision.give();
+    await decision.made;
+    const next = again();
+    expect(await next.recall()).toBe(true);
+    expect(next.agreed).toMatchObject({ isPaused: paused, target });
+  });
+
+  it.each([
+    ['kept, when the guest runs', [DOMAIN_STATE.running, 1], 'kept'],
+    ['kept, when the guest has shut down', [DOMAIN_STATE.shutoff, 1], 'kept'],
+    ['given, when libvirt has ended it as moved', [DOMAIN_STATE.shutoff, SHUTOFF_MIGRATED], 'given'],
+  ] as const)('of a job that nobody watched is %s', async (_, domain, verdict) => {
+    const { decision } = world({ domain });
+    await decision.agree({ target, disks: [] });
+    await decision.settle('the agent was away', false);
+    expect(await decision.made).toBe(verdict);
+  });
+
+  it('ends a job that still runs before it keeps the guest', async () => {
+    const { calls, decision } = world({ domain: [DOMAIN_STATE.running, 1], jobs: 2 });
+    await decision.settle('the agent was away', true);
+    expect(await decision.made).toBe('kept');
+    expect(calls).toEqual(['abort', 'abort']);
+    expect(decision.isAborted).toBe(true);
+  });
+
+  it('of another migration is no decision of this one', async () => {
+    const { decision } = world({ domain: [DOMAIN_STATE.running, 1] });
+    await decision.agree({ target, disks: [] });
+    const other = new Decision({
+      ...{ deps: {} as never, migration: 'other' },
+      guest: { sandbox: { dir } } as never,
+    });
+    expect(await other.recall()).toBe(false);
+  });
+});
