@@ -4,6 +4,8 @@ import { kubeVirtOperator, sspOperator } from './components/index.ts';
 import { networkAddonsOperator } from './components/network-addons.ts';
 import { hostPathOperator, storageCapacityController } from './host-path/index.ts';
 import { hyperConvergedController } from './hyperconverged/index.ts';
+import { commonTypesController } from './common-types/index.ts';
+import { commonTemplatesController, goldenImagesController } from './ssp/index.ts';
 import { cdiConfigController, storageClassController } from './storage/index.ts';
 
 export { cdiAdmission } from './cdi/cdi-admission.ts';
@@ -11,6 +13,7 @@ export { hostPathAdmission } from './host-path/index.ts';
 export { hyperConvergedAdmission } from './hyperconverged/admission.ts';
 export { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 export * from './kinds.ts';
+export { processedTemplatesApi, type TemplateValidator, templateValidator } from './ssp/index.ts';
 export { alerting, type ListedAlert } from './monitoring/index.ts';
 
 /** The operators of the platform; the daemon starts them all. */
@@ -24,4 +27,7 @@ export const operators: readonly ControllerRegistration[] = [
   storageCapacityController,
   storageClassController,
   cdiConfigController,
+  commonTypesController,
+  commonTemplatesController,
+  goldenImagesController,
 ];

@@ -37,6 +37,7 @@ const ROWS: readonly Row[] = [
     status: true,
     columns: 'Age',
   },
+  { kind: 'Template', group: 'template.openshift.io', plural: 'templates', versions: 'v1*', columns: 'Age' },
   {
     kind: 'PrometheusRule',
     group: 'monitoring.coreos.com',

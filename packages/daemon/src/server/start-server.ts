@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import {
   bundledCustomResourceDefinitions,
@@ -39,12 +39,16 @@ import {
   hostPathAdmission,
   hyperConvergedAdmission,
   operators,
+  processedTemplatesApi,
+  type TemplateValidator,
+  templateValidator,
 } from '@slipway/operators';
 import {
   componentRights,
   componentUser,
   ControllerManager,
   type ControllerRegistration,
+  type MetricFamily,
   createTunnelServer,
   type Logger,
   type PlatformSettings,
@@ -87,6 +91,7 @@ export interface RunningServer {
 /** Parts that the API server's own extensions use once they exist. */
 interface LateParts {
   readonly alerting: ReturnType<typeof alerting>;
+  templates?: TemplateValidator;
   client?: Client;
   uploadClient?: Client;
   manager?: ControllerManager;
@@ -103,8 +108,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   const log = loggerOf(input.log);
   const store = await openStore({ fs: await openStoreDirectory(join(paths.server, 'store')), now: Date.now });
   const nodes = createTunnelServer({ clock: systemClock, log: log.child({ part: 'tunnel' }), token: randomUUID });
-  const families = async () => (await late.manager?.metricFamilies()) ?? [];
-  const late: LateParts = { alerting: alerting({ families }) };
+  const late: LateParts = { alerting: alerting({ families: () => familiesOf(late) }) };
   const api = await createApi(input, store, nodes, log, late);
   const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
   const linkListener =
@@ -155,6 +159,7 @@ async function createApi(
     return expandVm(named, config(), await resolveTypes(client, named, signal));
   };
   const uploadClient = deferredClient(() => late.uploadClient ?? client);
+  late.templates = templateValidator({ client });
   const uploads = uploadParts(uploadClient, nodes, INSTALL_NAMESPACE);
   const api = await createApiServer({
     store,
@@ -173,6 +178,7 @@ async function createApi(
     aggregatedApis: [
       nodes.api,
       uploads.api,
+      processedTemplatesApi({ randomBelow: (limit) => randomInt(limit) }),
       virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, config, expandVm: expand }),
     ],
     openRoutes: [exportRoute({ client, nodes, now: Date.now, writeYaml: toYaml }), ...uploads.routes],
@@ -188,6 +194,7 @@ async function createApi(
       cdiAdmission({ client }),
       hostPathAdmission,
       hyperConvergedAdmission({ client }),
+      late.templates.handler,
       dataImportCronAdmission,
       objectTransferAdmission,
       claimAdmission({ client }),
@@ -204,7 +211,7 @@ async function createApi(
     logRefusal: (fields, reason) => log.warn({ ...fields, reason }, 'bearer token refused'),
     tokenAuthenticators: [async (token) => checkToken(token, tokenKey, Date.now())],
     auditPolicy: auditPolicyOf(instance.server ?? {}),
-    metrics: async () => (await late.manager?.metricFamilies()) ?? [],
+    metrics: () => familiesOf(late),
     alerts: () => late.alerting.alerts(),
     audit: createAuditLog(join(paths.server, 'audit.log'), auditRotationOf(instance.server ?? {})),
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
@@ -213,6 +220,12 @@ async function createApi(
   late.client = api.client(componentUser(INSTALL_NAMESPACE, 'virt-api'), 'virt-api');
   return api;
 }
+
+/** Metrics of everything beside the API server itself. */
+const familiesOf = async ({ manager, templates }: LateParts): Promise<readonly MetricFamily[]> => [
+  ...((await manager?.metricFamilies()) ?? []),
+  ...(templates?.metrics() ?? []),
+];
 
 /** What the KubeVirt object says now; undefined before the controllers' caches exist. */
 function lateFacts(late: LateParts): () => ClusterFacts | undefined {
