@@ -26,7 +26,7 @@ export interface NodeSettings {
 }
 
 /** The command of the server process. */
-export const serverArgv = (paths: InstancePaths, files: ProgramFiles): [string, ...string[]] => [
+export const serverArgv = (paths: InstancePaths, files: Omit<ProgramFiles, 'builds'>): [string, ...string[]] => [
   files.node,
   ...NODE_FLAGS,
   join(files.bundles, 'server.mjs'),
