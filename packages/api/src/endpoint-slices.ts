@@ -19,3 +19,6 @@ export interface Endpoint {
 
 /** Label of a slice that names its Service. */
 export const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
+
+/** Port at which each node passes connections of pods on to the API server, at the address that is their router. */
+export const API_RELAY_PORT = 6443;

@@ -29,6 +29,7 @@ import { resourceQuotaController } from './resource-quota/index.ts';
 import { schedulerController } from './scheduler/index.ts';
 import { serviceAccountController } from './service-account/index.ts';
 import { serviceAccountTokenController } from './service-account-token/index.ts';
+import { kubernetesServiceController } from './kubernetes-service/index.ts';
 import { serviceLoadBalancerController } from './service-load-balancer/index.ts';
 import { statefulSetController } from './stateful-set/index.ts';
 import { taintEvictionController } from './taint-eviction/index.ts';
@@ -78,6 +79,7 @@ export const controllers: readonly ControllerRegistration[] = [
   endpointsController,
   clusterRoleAggregationController,
   serviceAccountTokenController,
+  kubernetesServiceController,
   serviceLoadBalancerController,
   disruptionController,
   resourceQuotaController,

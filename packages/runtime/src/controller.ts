@@ -50,6 +50,8 @@ export interface PlatformSettings {
   readonly apiUrl?: string;
   /** False for an installation whose KubeVirt and CDI objects an administrator writes; the default is true. */
   readonly withHyperConverged?: boolean;
+  /** Cluster address of the API server itself; absent: pods have no way to it, or somebody else makes one. */
+  readonly apiClusterIP?: string;
   /** What Services of type LoadBalancer get; absent: nothing, somebody else gives them theirs. */
   readonly loadBalancerAddresses?: readonly string[];
   /** After so many seconds of silence a node is not known to be alive; default 40. */

@@ -12,7 +12,7 @@ import {
 } from '@slipway/apiserver';
 import { renderKubeconfig } from '@slipway/client';
 import { replaceFile } from '@slipway/hostapi';
-import type { InstanceConfig, NodeInstance } from './instance-config.ts';
+import { apiClusterIP, type InstanceConfig, type NodeInstance } from './instance-config.ts';
 import type { InstancePaths } from './paths.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -141,6 +141,7 @@ function servingNames(config: InstanceConfig): Pick<CertificateOptions, 'dnsName
         '::1',
         ...(isAny ? own : [config.listenHost]),
         ...(config.link === undefined ? [] : [config.link.hostV4, config.link.hostV6]),
+        ...(config.services === undefined ? [] : [apiClusterIP(config.services)]),
       ]),
     ].sort(),
   };

@@ -165,6 +165,9 @@ export const clusterNetworks = (services: ServiceNetworks): readonly string[] =>
   `${serviceNetworkV6(services)}::/112`,
 ];
 
+/** The API server's own cluster address: the first one, as everywhere. */
+export const apiClusterIP = ({ clusterV4 }: ServiceNetworks): string => clusterV4.replace(/0\/\d+$/, '1');
+
 /** Networks of load balancers. */
 export const loadBalancerNetworks = (services: ServiceNetworks): readonly string[] => [
   services.loadBalancersV4,

@@ -59,7 +59,7 @@ import { openStore, openStoreDirectory } from '@slipway/store';
 import { type ClusterConfig, clusterConfig } from '@slipway/virt';
 import { checkToken } from '../access/platform-token.ts';
 import { serverUrl } from '../instance/credentials.ts';
-import { clusterNetworks, type InstanceConfig, loadBalancerAddresses } from '../instance/instance-config.ts';
+import { apiClusterIP, clusterNetworks, type InstanceConfig, loadBalancerAddresses } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import { auditPolicyOf, auditRotationOf } from '../instance/audit-options.ts';
 import { oidcIssuersOf } from '../instance/server-options.ts';
@@ -123,7 +123,10 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
       ...(config.server?.nodeMonitorGraceSeconds !== undefined && {
         nodeMonitorGraceSeconds: config.server.nodeMonitorGraceSeconds,
       }),
-      ...(config.services && { loadBalancerAddresses: loadBalancerAddresses(config.services) }),
+      ...(config.services && {
+        loadBalancerAddresses: loadBalancerAddresses(config.services),
+        apiClusterIP: apiClusterIP(config.services),
+      }),
     },
   );
   late.manager = manager;
@@ -266,7 +269,7 @@ function createManager(
   { api, nodes, log, extra }: ManagerParts,
   facts: Pick<
     PlatformSettings,
-    'caBundle' | 'apiUrl' | 'withHyperConverged' | 'nodeMonitorGraceSeconds' | 'loadBalancerAddresses'
+    'caBundle' | 'apiUrl' | 'withHyperConverged' | 'nodeMonitorGraceSeconds' | 'loadBalancerAddresses' | 'apiClusterIP'
   >,
 ): ControllerManager {
   const manager = new ControllerManager({

@@ -1,3 +1,4 @@
+import { API_RELAY_PORT } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { hostRunner, nftCommand } from '@slipway/hostapi';
 import { InformerFactory, type Logger, type TimerClock } from '@slipway/runtime';
@@ -5,7 +6,7 @@ import type { NodeConfig } from '../contracts.ts';
 import { runDnsServer, upstreamServers } from '../dns/index.ts';
 import { gatewaysOf, hostNames, POD_NETWORKS } from '../network/index.ts';
 import { runPolicyFilter } from '../policies/index.ts';
-import { runServiceProxy } from '../services/index.ts';
+import { runApiRelay, runServiceProxy } from '../services/index.ts';
 
 export interface ClusterNetworkDeps {
   readonly client: Client;
@@ -13,11 +14,13 @@ export interface ClusterNetworkDeps {
   readonly clock: TimerClock;
   readonly random: () => number;
   readonly log: Logger;
+  /** Where the API server listens. */
+  readonly server: { readonly host: string; readonly port: number };
 }
 
 /** Services, NetworkPolicies and names: this node's part of what concerns the whole cluster, which it therefore sees. */
 export async function runClusterNetwork(
-  { client, config, clock, random, log }: ClusterNetworkDeps,
+  { client, config, clock, random, log, server }: ClusterNetworkDeps,
   signal: AbortSignal,
 ): Promise<void> {
   const informers = new InformerFactory({ client, clock, random, log });
@@ -26,6 +29,7 @@ export async function runClusterNetwork(
   const shared = { informers, nft: nftCommand(hostRunner), clock, log, nodeName: config.nodeName };
   const running = [
     runServiceProxy({ ...shared, runner: hostRunner, table: serviceTable, podNetworks: POD_NETWORKS }, signal),
+    runApiRelay({ clock, log, addresses, port: API_RELAY_PORT, server }, signal),
     runPolicyFilter({ ...shared, table: policyTable, nameServers: addresses }, signal),
     runDnsServer({ informers, clock, log, addresses, upstreams: upstreamServers(clock) }, signal),
   ];

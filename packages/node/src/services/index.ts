@@ -1,1 +1,2 @@
+export { type ApiRelayDeps, runApiRelay } from './api-relay.ts';
 export { runServiceProxy, type ServiceProxyDeps } from './service-proxy.ts';
