@@ -100,6 +100,10 @@ const withKubeconfig = (command: Command): Command =>
   withDataDir(command).option('--kubeconfig <file>', "the cluster and who you are (default: the installation's administrator)");
 
 function addClusterCommands(program: Command): void {
+  withKubeconfig(program.command('alerts'))
+    .description('alerts of the platform that hold now; exit status 1 when one fires')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .action(async (options) => (await import('./alerts/alerts.ts')).alerts(options));
   withKubeconfig(program.command('why'))
     .description('say why a VM, an instance or a pod does not run, node by node, and why a guest cannot move')
     .argument('<what...>', 'NAME, TYPE/NAME or TYPE NAME; types are vm, vmi and pod')

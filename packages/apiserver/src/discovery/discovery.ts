@@ -85,7 +85,8 @@ function resourceList(server: ServerContext, group: string, version: string): un
     kind: 'APIResourceList',
     apiVersion: 'v1',
     groupVersion: group === '' ? version : `${group}/${version}`,
-    resources: [...definitions.flatMap(resourcesOf), ...aggregated.flatMap(aggregatedResources)],
+    // of two resources of one kind clients take the last for objects: the stored one
+    resources: [...aggregated.flatMap(aggregatedResources), ...definitions.flatMap(resourcesOf)],
   };
 }
 
