@@ -22,6 +22,31 @@ describe('planDomain', () => {
     ]);
   });
 
+  it('gives each SR-IOV interface the device of its own network, whatever the order', () => {
+    const vmi = storedInstance({
+      networks: ['one', 'two'].map((name) => ({ name, multus: { networkName: name } })),
+      domain: {
+        devices: {
+          interfaces: [
+            { name: 'two', sriov: {}, pciAddress: '0000:09:00.0' },
+            { name: 'one', sriov: {} },
+          ],
+        },
+      },
+    });
+    const interfaces = [
+      { name: 'one', device: '0000:03:02.1' },
+      { name: 'two', device: '0000:03:02.7' },
+    ];
+    const xml = renderDomain(planDomain(vmi, { ...nodeFacts(vmi), interfaces }));
+    const devices = [...xml.matchAll(/<hostdev [^>]*>[\s\S]*?<\/hostdev>/g)].map(([text]) => text.replaceAll(/\s+/g, ' '));
+    expect(devices).toEqual([
+      expect.stringMatching(/slot="0x02" function="0x7".*<alias name="ua-sriov-two" ?\/>.*bus="0x09"/),
+      expect.stringMatching(/slot="0x02" function="0x1".*<alias name="ua-sriov-one" ?\/>/),
+    ]);
+    expect(() => planDomain(vmi, { ...nodeFacts(vmi), interfaces: [] })).toThrow(/No SR-IOV device was given to this pod/);
+  });
+
   it('keeps the target that the status already reports', () => {
     const vmi = storedInstance({
       domain: { devices: { disks: [disk('new', 'virtio'), disk('old', 'virtio')] } },
