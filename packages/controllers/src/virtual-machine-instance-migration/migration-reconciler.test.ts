@@ -1,4 +1,5 @@
 import {
+  NodeKind,
   PersistentVolumeKind,
   type Pod,
   PodKind,
@@ -191,6 +192,23 @@ describe('a migration', () => {
     expect((await job()).status?.phase).toBe('Failed');
     expect(await placed()).toEqual(['node-a Running']);
     expect(await world.events(migration('one'))).toContainEqual(expect.stringContaining('0/1 nodes are available'));
+  });
+
+  it.each([
+    ['warns when no other node has the processor', {}, true],
+    ['says nothing when one has', { 'cpu-model-migration.node.kubevirt.io/Haswell': 'true' }, false],
+  ])('%s', async (_, labels, isWarned) => {
+    await start('copies');
+    await world.with(
+      built(NodeKind, 'node-a', { metadata: { labels: { 'host-model-cpu.node.kubevirt.io/Haswell': 'true' } } }),
+      built(NodeKind, 'node-b', { metadata: { labels } }),
+    );
+    await world.settle();
+    await migrate();
+    const events = await world.events(vmi('default/web'));
+    expect(events.some((event) => event.startsWith('Warning NoSuitableNodesForHostModelMigration'))).toBe(isWarned);
+    const target = (await pods()).find(({ spec }) => spec?.nodeName === 'node-b');
+    expect(target?.spec?.nodeSelector).toMatchObject({ 'cpu-model-migration.node.kubevirt.io/Haswell': 'true' });
   });
 
   it('fails at once beside another one of the same instance', async () => {

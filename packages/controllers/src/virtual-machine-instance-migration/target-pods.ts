@@ -10,7 +10,7 @@ import { PodKind, Reason } from '@slipway/api';
 import { isAlreadyExists, isNotFound, keyOf, type ObjectKey, StatusError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { EventRecorder, Lister } from '@slipway/runtime';
-import { MIGRATION_JOB_NAME, type MigrationTargetInput } from '@slipway/virt';
+import { MIGRATION_JOB_NAME, type MigrationTargetInput, processorSelector } from '@slipway/virt';
 import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { podSuffix } from '../virtual-machine-instance/pod-suffix.ts';
 import { isStateOf } from '../virtual-machine-instance/state-claim.ts';
@@ -55,6 +55,7 @@ export class TargetPods {
       const metadata = { ...rendered.metadata, name: `virt-launcher-${vmi.metadata.name}-${podSuffix(uid)}` };
       const pod = await client.create(PodKind, { ...rendered, metadata }, { signal });
       events.normal(migration, Reason.successfulCreate, `Created migration target pod ${namespace}/${pod.metadata.name}`);
+      this.warnOfProcessors(vmi);
       return false;
     } catch (error) {
       if (isAlreadyExists(error)) return false;
@@ -77,6 +78,17 @@ export class TargetPods {
       ...(sourcePod && { source: sourcePod }),
     };
     return renderPod(vmi, target, stateClaim);
+  }
+
+  /** A guest that has the processor of its node goes only where there is the same one. */
+  private warnOfProcessors(vmi: VirtualMachineInstance): void {
+    const nodes = this.deps.nodes.list();
+    const source = nodes.find(({ metadata }) => metadata.name === vmi.status?.nodeName);
+    const needed = Object.keys(processorSelector(vmi, source?.metadata.labels ?? {}));
+    const fits = ({ metadata }: Node): boolean => needed.every((label) => metadata.labels?.[label] === 'true');
+    if (needed.length === 0 || nodes.some((node) => node !== source && fits(node))) return;
+    const message = `No other node has the processor of ${vmi.status?.nodeName}: ${needed.join(', ')}`;
+    this.deps.events.warning(vmi, 'NoSuitableNodesForHostModelMigration', message);
   }
 
   private stateClaimOf(vmi: VirtualMachineInstance): string | undefined {
