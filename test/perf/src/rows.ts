@@ -5,7 +5,7 @@ export interface Row {
   readonly name: string;
   /** Median over the runs, unless the name says otherwise. */
   readonly value: number;
-  readonly unit: 's' | 'ms' | 'MiB' | '%' | 'count' | '/s';
+  readonly unit: 's' | 'ms' | 'MiB' | '%' | 'count' | '/s' | 'MiB/s';
   /** The floor or peer measured in the same run; absent where the promise has none. */
   readonly floor?: number;
   readonly floorName?: string;
