@@ -13,6 +13,7 @@ export { hostPathAdmission } from './host-path/index.ts';
 export { hyperConvergedAdmission } from './hyperconverged/admission.ts';
 export { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 export * from './kinds.ts';
+export { PROJECTS_COMPONENT, projectsApi } from './projects/projects-api.ts';
 export { processedTemplatesApi, type TemplateValidator, templateValidator } from './ssp/index.ts';
 export { alerting, type ListedAlert } from './monitoring/index.ts';
 

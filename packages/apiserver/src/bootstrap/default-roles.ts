@@ -199,6 +199,8 @@ export function defaultClusterRoles(): UnstructuredObject[] {
     clusterRole('system:basic-user', [
       rule(['authorization.k8s.io'], ['selfsubjectaccessreviews', 'selfsubjectrulesreviews'], ['create']),
       rule(['authentication.k8s.io'], ['selfsubjectreviews'], ['create']),
+      // which ones is decided for each project
+      rule(['project.openshift.io'], ['projects'], ['get', 'list', 'delete']),
     ]),
     clusterRole('system:service-account-issuer-discovery', [urls(['/.well-known/openid-configuration', '/openid/v1/jwks'])]),
     clusterRole('system:auth-delegator', [
@@ -220,6 +222,13 @@ export function defaultClusterRoles(): UnstructuredObject[] {
     clusterRole('instancetype.kubevirt.io:view', INSTANCETYPE_VIEW),
     clusterRole('cdi.kubevirt.io:view', CDI_VIEW, aggregate('view')),
     clusterRole('cdi.kubevirt.io:edit', CDI_EDIT, aggregate('edit')),
+    clusterRole(
+      'project.openshift.io:admin',
+      [rule(['project.openshift.io'], ['projects'], ['get', 'delete'])],
+      aggregate('admin'),
+    ),
+    // bound by an administrator: who may make namespaces uses the machine
+    clusterRole('self-provisioner', [rule(['project.openshift.io'], ['projectrequests'], ['create', 'list', 'get'])]),
     clusterRole('cdi.kubevirt.io:admin', CDI_EDIT, aggregate('admin')),
     clusterRole('cdi.kubevirt.io:config-reader', CDI_CONFIG_READER),
     clusterRole('cdi.kubevirt.io:clone-sourcer', CDI_CLONE_SOURCER),

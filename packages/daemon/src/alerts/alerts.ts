@@ -15,6 +15,6 @@ export async function alerts(options: ClusterOptions & { readonly output: string
     console.log(options.output === 'json' ? JSON.stringify(found, undefined, 2) : formatAlerts(found));
     process.exitCode = found.some(({ state }) => state === 'firing') ? 1 : 0;
   } finally {
-    client.close();
+    await client.close();
   }
 }

@@ -40,6 +40,8 @@ import {
   hyperConvergedAdmission,
   operators,
   processedTemplatesApi,
+  PROJECTS_COMPONENT,
+  projectsApi,
   type TemplateValidator,
   templateValidator,
 } from '@slipway/operators';
@@ -92,6 +94,7 @@ export interface RunningServer {
 interface LateParts {
   readonly alerting: ReturnType<typeof alerting>;
   templates?: TemplateValidator;
+  projectsClient?: Client;
   client?: Client;
   uploadClient?: Client;
   manager?: ControllerManager;
@@ -163,6 +166,7 @@ async function createApi(
   };
   const uploadClient = deferredClient(() => late.uploadClient ?? client);
   late.templates = templateValidator({ client });
+  const projectsClient = deferredClient(() => late.projectsClient ?? client);
   const uploads = uploadParts(uploadClient, nodes, INSTALL_NAMESPACE);
   const api = await createApiServer({
     store,
@@ -172,6 +176,7 @@ async function createApi(
     components: componentRights([
       ...REGISTRATIONS,
       late.alerting.registration,
+      PROJECTS_COMPONENT,
       { name: 'virt-api', rules: virtApiRules },
       uploadServer,
     ]).map((component) => ({
@@ -181,6 +186,7 @@ async function createApi(
     aggregatedApis: [
       nodes.api,
       uploads.api,
+      projectsApi({ client: projectsClient }),
       processedTemplatesApi({ randomBelow: (limit) => randomInt(limit) }),
       virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, config, expandVm: expand }),
     ],
@@ -220,6 +226,7 @@ async function createApi(
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
   });
   late.uploadClient = api.client(componentUser(INSTALL_NAMESPACE, uploadServer.name), uploadServer.name);
+  late.projectsClient = api.client(componentUser(INSTALL_NAMESPACE, PROJECTS_COMPONENT.name), PROJECTS_COMPONENT.name);
   late.client = api.client(componentUser(INSTALL_NAMESPACE, 'virt-api'), 'virt-api');
   return api;
 }
