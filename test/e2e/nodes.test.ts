@@ -116,11 +116,11 @@ describe('two nodes', () => {
 
   it('take what the other is cordoned for', async () => {
     const [first = '', second = ''] = nodes;
-    await platform.kubectl('cordon', first);
+    expect((await platform.slipway('node', 'cordon', first)).stdout).toBe(`node/${first} cordoned\n`);
     await platform.apply(idleVm('wandering'));
     const running = await platform.until<Vmi>('vmi wandering', (vmi) => vmi.status?.phase === 'Running', 120_000);
     expect(running.status?.nodeName).toBe(second);
-    await platform.kubectl('uncordon', first);
+    expect((await platform.slipway('node', 'uncordon', first)).stdout).toBe(`node/${first} uncordoned\n`);
     const { uid } = (await platform.until<{ metadata: { uid: string } }>('vm wandering', () => true)).metadata;
     await platform.until<Node>(
       `node ${second}`,
@@ -145,6 +145,27 @@ describe('two nodes', () => {
     );
     await platform.kubectl('uncordon', second);
     await platform.kubectl('delete', 'vm', 'wandering', '--wait=true', '--timeout=120s');
+  });
+
+  it('say why a VM waits, node by node', async () => {
+    const vm = structuredClone(idleVm('lost')) as { spec: { template: { spec: Record<string, unknown> } } };
+    vm.spec.template.spec['nodeSelector'] = { rack: 'nowhere' };
+    await platform.apply(vm);
+    await platform.until<{ status?: { printableStatus?: string } }>(
+      'vm lost',
+      ({ status: now }) => now?.printableStatus === 'ErrorUnschedulable',
+      120_000,
+    );
+    const { code, stdout } = await platform.slipway('why', 'lost', '-o', 'json');
+    const report = JSON.parse(stdout) as { nodes: { node: string; reasons: string[]; details: string[] }[] };
+    expect(code).toBe(3);
+    expect(report.nodes).toEqual(
+      nodes.map((node) => ({
+        ...{ node, status: 'Ready', isPossible: false, reasons: ["node(s) didn't match Pod's node affinity/selector"] },
+        details: ['nodeSelector wants rack=nowhere; the node has no such label'],
+      })),
+    );
+    await platform.kubectl('delete', 'vm', 'lost', '--wait=true', '--timeout=120s');
   });
 
   it('refuses to take a node away that has guests', async () => {
