@@ -31,7 +31,7 @@ export async function openMigrations(deps: OpenMigrationsDeps, ending: AbortSign
   const signal = AbortSignal.any([ending]);
   const link = await PeerLink.open({ client, nodeName: config.nodeName, address: addressV4, clock, random, log });
   signal.addEventListener('abort', () => link.close(), { once: true });
-  link.publish(signal).catch(() => {}); // repeats what fails until the agent ends
+  link.keepPublished(signal).catch(() => {}); // repeats what fails until the agent ends
   const coming = new InformerFactory({ client: scopedClient(client, config.nodeName, { coming: true }), clock, random, log });
   const comingVmis = coming.for(VirtualMachineInstanceKind);
   coming.start(signal);

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import type { NodeKind } from '@slipway/api';
+import { type NodeKind, PEER_CERTIFICATES } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { systemClock } from '@slipway/runtime';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -68,6 +68,30 @@ describe('agents', () => {
         .catch(() => {});
     });
     expect(await heard).toEqual({ type: 'offer', disks: [], kind: 'agent' });
+  });
+
+  it('exchange messages after both have new certificates', async () => {
+    const { client, annotations } = nodes();
+    const [source, target] = [await agent(client, 'a'), await agent(client, 'b')];
+    const first = annotations.get('b')?.[PEER_CERTIFICATES];
+    await source.renew(signal);
+    await target.renew(signal);
+    expect(annotations.get('b')?.[PEER_CERTIFICATES]?.endsWith(`,${first}`)).toBe(true);
+    await target.renew(signal);
+    expect(annotations.get('b')?.[PEER_CERTIFICATES]).not.toContain(first);
+    const came = new Promise((resolve) => {
+      target.expect('m1', 'a', resolve);
+    });
+    await source.dial('m1', { node: 'b', ...target.address }, 'memory', signal);
+    expect(await came).toBe('memory');
+  });
+
+  it('do not take the certificate of one direction for the other', async () => {
+    const { client, annotations } = nodes();
+    const [source, target] = [await agent(client, 'a'), await agent(client, 'b')];
+    const shown = annotations.get('b')?.[PEER_CERTIFICATES]?.replace('serve', 'was').replace('dial', 'serve') ?? '';
+    annotations.set('b', { [PEER_CERTIFICATES]: shown });
+    await expect(source.dial('m1', { node: 'b', ...target.address }, 'agent', signal)).rejects.toThrow('is not that of the node');
   });
 
   it.each([

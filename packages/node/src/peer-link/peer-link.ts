@@ -24,32 +24,64 @@ export interface PeerAddress {
 }
 
 const RETRY = { baseMs: 200, maxMs: 10_000, jitter: 0.2 };
+const RENEWAL_MS = 24 * 60 * 60 * 1000;
 
-/** This agent among the others: an identity for as long as it runs, a port, and streams to peers. */
+type Direction = 'serve' | 'dial';
+/** One certificate for each direction. */
+type Identities = Readonly<Record<Direction, PeerIdentity>>;
+
+const createIdentities = (nodeName: string): Identities => ({
+  serve: createPeerIdentity(nodeName),
+  dial: createPeerIdentity(nodeName),
+});
+
+/** This agent among the others: an identity that it renews, a port, and streams to peers. */
 export class PeerLink {
   private readonly deps: PeerLinkDeps;
-  private readonly identity: PeerIdentity;
   private readonly server: PeerServer;
+  private identities: Identities;
 
-  private constructor(deps: PeerLinkDeps, identity: PeerIdentity, server: PeerServer) {
+  private constructor(deps: PeerLinkDeps, identities: Identities, server: PeerServer) {
     this.deps = deps;
-    this.identity = identity;
+    this.identities = identities;
     this.server = server;
   }
 
   static async open(deps: PeerLinkDeps): Promise<PeerLink> {
-    const identity = createPeerIdentity(deps.nodeName);
-    return new PeerLink(deps, identity, await PeerServer.listen(identity, deps.address, deps.log));
+    const identities = createIdentities(deps.nodeName);
+    return new PeerLink(deps, identities, await PeerServer.listen(identities.serve, deps.address, deps.log));
   }
 
   get address(): { readonly host: string; readonly port: number } {
     return { host: this.deps.address, port: this.server.port };
   }
 
-  /** Tells other agents by which certificate they know this one. Retries until the server takes it. */
-  async publish(signal: AbortSignal): Promise<void> {
+  /** Tells other agents by which certificates they know this one. Retries until the server takes it. */
+  publish(signal: AbortSignal): Promise<void> {
+    return this.show([this.identities], signal);
+  }
+
+  /** Publishes, and takes new certificates every day, until aborted. */
+  async keepPublished(signal: AbortSignal): Promise<void> {
+    await this.publish(signal);
+    for (;;) {
+      await sleep(this.deps.clock, RENEWAL_MS, signal);
+      await this.renew(signal);
+    }
+  }
+
+  /** Takes new certificates; those before are still known, to agents that read just before the change. */
+  async renew(signal: AbortSignal): Promise<void> {
+    const next = createIdentities(this.deps.nodeName);
+    await this.show([next, this.identities], signal);
+    this.server.use(next.serve);
+    this.identities = next;
+  }
+
+  private async show(identities: readonly Identities[], signal: AbortSignal): Promise<void> {
     const { client, nodeName, clock, random, log } = this.deps;
-    const patch = { metadata: { annotations: { [PEER_CERTIFICATES]: this.identity.fingerprint } } };
+    const shown = identities.flatMap(({ serve, dial }) => [`serve ${serve.fingerprint}`, `dial ${dial.fingerprint}`]);
+    const patch = { metadata: { annotations: { [PEER_CERTIFICATES]: shown.join(',') } } };
     for (let failures = 1; ; failures++) {
       try {
         await client.patch(NodeKind, { namespace: '', name: nodeName }, patch, { type: 'merge', signal });
@@ -64,12 +96,12 @@ export class PeerLink {
 
   /** Takes streams of a migration that comes from this node, until the function that it returns is called. */
   expect(migration: string, sourceNode: string, onStream: ExpectedPeer['onStream']): () => void {
-    return this.server.expect(migration, { fingerprints: (signal) => this.fingerprintsOf(sourceNode, signal), onStream });
+    return this.server.expect(migration, { fingerprints: (signal) => this.fingerprintsOf(sourceNode, 'dial', signal), onStream });
   }
 
   async dial(migration: string, peer: PeerAddress, stream: PeerStream, signal: AbortSignal): Promise<Duplex> {
-    const fingerprints = await this.fingerprintsOf(peer.node, signal);
-    const { identity } = this;
+    const fingerprints = await this.fingerprintsOf(peer.node, 'serve', signal);
+    const { dial: identity } = this.identities;
     return dialPeer({ identity, host: peer.host, port: peer.port, fingerprints, migration, stream }, signal);
   }
 
@@ -78,8 +110,9 @@ export class PeerLink {
   }
 
   /** Read anew: an agent that was started again has others. */
-  private async fingerprintsOf(node: string, signal: AbortSignal): Promise<readonly string[]> {
+  private async fingerprintsOf(node: string, direction: Direction, signal: AbortSignal): Promise<readonly string[]> {
     const { metadata } = await this.deps.client.get(NodeKind, { namespace: '', name: node }, { signal });
-    return (metadata.annotations?.[PEER_CERTIFICATES] ?? '').split(',').filter((entry) => entry !== '');
+    const shown = (metadata.annotations?.[PEER_CERTIFICATES] ?? '').split(',').map((entry) => entry.split(' '));
+    return shown.flatMap(([use, fingerprint]) => (use === direction && fingerprint ? [fingerprint] : []));
   }
 }

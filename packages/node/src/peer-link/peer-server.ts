@@ -76,6 +76,11 @@ export class PeerServer {
     return (this.server.address() as AddressInfo).port;
   }
 
+  /** Shows this certificate from now on. */
+  use({ key, cert }: PeerIdentity): void {
+    this.server.setSecureContext({ key, cert, minVersion: 'TLSv1.3' });
+  }
+
   /** Takes streams of this migration until the function that it returns is called. */
   expect(migration: string, peer: ExpectedPeer): () => void {
     const entry = { fingerprints: peer.fingerprints.bind(peer), onStream: peer.onStream.bind(peer), streams: 0 };
