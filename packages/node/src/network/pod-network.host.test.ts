@@ -153,6 +153,21 @@ describe('createPodNetwork', () => {
     expect(rules).toMatch(/iifname "eth0" udp dport 53 counter .* dnat to 10\.0\.2\.2/);
   });
 
+  it('forwards a range of ports to a guest in the network that it names, and no other port', async () => {
+    const nic = { portRanges: [{ start: 8000, end: 8010 }] };
+    const spec = [{ name: 'default', pod: { vmNetworkCIDR: '10.77.0.0/24' } }];
+    const { podIPs, interfaces } = await network.setUp(pod('pr'), vmi('pr', masquerade(nic), spec), sandbox('pr'), signal);
+    const client = await plugClient(`${PREFIX}-pr`, interfaces[0]?.mac ?? '');
+    expect(await requestLease(client, stateDir)).toMatchObject({ ip: '10.77.0.2', router: '10.77.0.1' });
+    const serve = [8005, 8011].map((port) => `busybox httpd -p ${port} -h ${stateDir}/range;`).join(' ');
+    await inPod(client, `mkdir -p ${stateDir}/range; echo in-range > ${stateDir}/range/index.html; ${serve}`);
+    const answer = await fetch(`http://${podIPs[0]}:8005/`).then((response) => response.text());
+    const refused = await fetch(`http://${podIPs[0]}:8011/`).catch((error: unknown) => error);
+    await sh(`kill $(ip netns pids ${client})`);
+    expect(answer).toBe('in-range\n');
+    expect(refused).toBeInstanceOf(Error);
+  });
+
   it('lets pods, a guest with the address of its pod and this machine reach each other', async () => {
     // with a list of ports the pod itself answers what is not in it
     const listed = masquerade({ ports: [{ port: 80 }] });
