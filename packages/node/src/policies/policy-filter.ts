@@ -1,7 +1,7 @@
 import { NamespaceKind, NetworkPolicyKind, PodKind } from '@slipway/api';
 import type { NftCommand } from '@slipway/hostapi';
 import type { Informers, Logger, TimerClock } from '@slipway/runtime';
-import { Settler } from '../services/settler.ts';
+import { Settler } from '../packet-filter/index.ts';
 import { podRules } from './pod-rules.ts';
 import { policyRuleset } from './policy-ruleset.ts';
 

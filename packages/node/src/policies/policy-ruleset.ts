@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { ARRIVED_MARK } from '../network/index.ts';
+import { isOf, nameHash } from '../packet-filter/index.ts';
 import type { Allowance, PodRules, PortRange } from './pod-rules.ts';
 
 export interface PolicyRulesetInputs {
@@ -16,8 +16,8 @@ export interface PolicyRulesetInputs {
  */
 export function policyRuleset({ table, pods }: PolicyRulesetInputs): string {
   const chains = pods.flatMap((pod) => [
-    ...(pod.ingress ? [chain(`in_${hash(pod.uid)}`, 'saddr', [itself(pod), ...pod.ingress])] : []),
-    ...(pod.egress ? [chain(`out_${hash(pod.uid)}`, 'daddr', [itself(pod), ...pod.egress])] : []),
+    ...(pod.ingress ? [chain(`in_${nameHash(pod.uid)}`, 'saddr', [itself(pod), ...pod.ingress])] : []),
+    ...(pod.egress ? [chain(`out_${nameHash(pod.uid)}`, 'daddr', [itself(pod), ...pod.egress])] : []),
   ]);
   return `table inet ${table}
 delete table inet ${table}
@@ -53,7 +53,7 @@ function verdicts(direction: 'ingress' | 'egress', pods: readonly PodRules[], pr
       const entries = pods.flatMap((pod) =>
         pod[direction] === undefined
           ? []
-          : pod.addresses.filter(isOf(family)).map((address) => `${address} : jump ${prefix}_${hash(pod.uid)}`),
+          : pod.addresses.filter(isOf(family)).map((address) => `${address} : jump ${prefix}_${nameHash(pod.uid)}`),
       );
       const elements = entries.length === 0 ? '' : ` elements = { ${[...new Set(entries)].join(', ')} };`;
       return `  map ${direction}${family} { type ipv${family}_addr : verdict;${elements} }\n`;
@@ -98,8 +98,3 @@ function portMatches(ports: readonly PortRange[]): string[] {
 /** By way of a Service a pod may meet itself, which no policy forbids. */
 const itself = ({ addresses }: PodRules): Allowance => ({ peers: { addresses, blocks: [] } });
 const nameOf = (family: 4 | 6): string => (family === 4 ? 'ip' : 'ip6');
-const isOf =
-  (family: 4 | 6) =>
-  (address: string): boolean =>
-    address.includes(':') === (family === 6);
-const hash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 12);

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { nameHash } from '../packet-filter/index.ts';
 import type { ServicePort, Target } from './service-ports.ts';
 
 /** Mark of packets that leave with this node's own address, so that the answer comes back here. */
@@ -37,7 +37,7 @@ export interface PortChains {
 /** Everything in the table that one port of a Service needs. */
 export function chainsOf(port: ServicePort, podNetworks: { readonly v4: string; readonly v6: string }): PortChains {
   const { family, targets, externalIPs, nodePort, sourceRanges } = port;
-  const key = hash(`${port.id} ${port.protocol} ${family}`);
+  const key = nameHash(`${port.id} ${port.protocol} ${family}`);
   const saddr = family === 4 ? 'ip saddr' : 'ip6 saddr';
   const inside = family === 4 ? podNetworks.v4 : podNetworks.v6;
   const chains = new Map<string, readonly string[]>();
@@ -131,9 +131,8 @@ const uniqueTargets = ({ targets, externalTargets }: ServicePort): Target[] => [
   ...new Map([...targets, ...externalTargets].map((target) => [`${target.address} ${target.port}`, target])).values(),
 ];
 
-const endpointOf = (key: string, { address, port }: Target): string => `ep_${key}_${hash(`${address} ${port}`)}`;
-const setOf = (key: string, { address, port }: Target): string => `aff_${key}_${hash(`${address} ${port}`)}`;
-const hash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 12);
+const endpointOf = (key: string, { address, port }: Target): string => `ep_${key}_${nameHash(`${address} ${port}`)}`;
+const setOf = (key: string, { address, port }: Target): string => `aff_${key}_${nameHash(`${address} ${port}`)}`;
 
 const emptyElements = (): Record<ElementList, string[]> => ({
   ...{ services4: [], services6: [], nodeports4: [], nodeports6: [], refused4: [], refused6: [] },

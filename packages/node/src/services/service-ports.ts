@@ -1,4 +1,5 @@
 import { type Endpoint, type EndpointSlice, SERVICE_NAME_LABEL, type Service } from '@slipway/api';
+import { isOf } from '../packet-filter/index.ts';
 
 /** Where one connection can be sent. */
 export interface Target {
@@ -127,11 +128,6 @@ export function slicesByService(slices: readonly EndpointSlice[]): ReadonlyMap<s
   }
   return found;
 }
-
-const isOf =
-  (family: 4 | 6) =>
-  (address: string): boolean =>
-    address.includes(':') === (family === 6);
 
 function protocolOf(protocol: string | undefined): ServicePort['protocol'] {
   if (protocol === 'UDP') return 'udp';

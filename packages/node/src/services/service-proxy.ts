@@ -1,8 +1,8 @@
 import { type EndpointSlice, EndpointSliceKind, type Service, ServiceKind } from '@slipway/api';
 import type { CommandRunner, NftCommand } from '@slipway/hostapi';
 import type { Informers, Logger, TimerClock } from '@slipway/runtime';
+import { Settler } from '../packet-filter/index.ts';
 import { HealthChecks, serviceHealth } from './health-checks.ts';
-import { Settler } from './settler.ts';
 import { type ServicePort, servicePorts, slicesByService } from './service-ports.ts';
 import { isOfOneService, serviceRuleset, type TableParts } from './service-ruleset.ts';
 import { forgetFlows, type StaleFlows, staleFlows } from './stale-flows.ts';

@@ -1,0 +1,2 @@
+export { isOf, nameHash } from './family.ts';
+export { Settler } from './settler.ts';
