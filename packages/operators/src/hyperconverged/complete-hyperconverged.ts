@@ -34,7 +34,8 @@ function virtualizationDefaults(written: Fields, workers: number | undefined): F
   const isUnset = (field: string): boolean => written[field] === undefined;
   return {
     ...(workers === undefined && isUnset('ksmConfiguration') && { ksmConfiguration: {} }),
-    ...(workers !== undefined && isUnset('evictionStrategy') && { evictionStrategy: workers >= 2 ? 'LiveMigrate' : 'None' }),
+    // where guests could move, the strategy is left to the administrator: LiveMigrate blocks drains of VMs that cannot
+    ...(workers !== undefined && workers < 2 && isUnset('evictionStrategy') && { evictionStrategy: 'None' }),
     ...(written['tuningPolicy'] === 'highBurst' && { tuningPolicy: undefined }),
   };
 }
