@@ -32,6 +32,8 @@ import {
   virtApiRules,
   virtualMachineSubresources,
 } from '@slipway/controllers';
+import { gitOpsController } from '@slipway/gitops';
+import { hostRunner } from '@slipway/hostapi';
 import {
   alerting,
   cdiAdmission,
@@ -93,6 +95,7 @@ export interface RunningServer {
 /** Parts that the API server's own extensions use once they exist. */
 interface LateParts {
   readonly alerting: ReturnType<typeof alerting>;
+  readonly gitOps: ControllerRegistration;
   templates?: TemplateValidator;
   projectsClient?: Client;
   client?: Client;
@@ -111,14 +114,15 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   const log = loggerOf(input.log);
   const store = await openStore({ fs: await openStoreDirectory(join(paths.server, 'store')), now: Date.now });
   const nodes = createTunnelServer({ clock: systemClock, log: log.child({ part: 'tunnel' }), token: randomUUID });
-  const late: LateParts = { alerting: alerting({ families: () => familiesOf(late) }) };
+  const gitOps = gitOpsController({ runner: hostRunner, cacheDir: join(paths.server, 'gitops') });
+  const late: LateParts = { alerting: alerting({ families: () => familiesOf(late) }), gitOps };
   const api = await createApi(input, store, nodes, log, late);
   const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
   const linkListener =
     config.link &&
     listenOnLink({ api, clock: systemClock, log }, { host: config.link.hostV4, port: config.listenPort, tls }, signal);
   const manager = createManager(
-    { api, nodes, log, extra: late.alerting.registration },
+    { api, nodes, log, extra: [late.alerting.registration, late.gitOps] },
     {
       caBundle: tls.clientCa,
       apiUrl: serverUrl(config),
@@ -176,6 +180,7 @@ async function createApi(
     components: componentRights([
       ...REGISTRATIONS,
       late.alerting.registration,
+      late.gitOps,
       PROJECTS_COMPONENT,
       { name: 'virt-api', rules: virtApiRules },
       uploadServer,
@@ -268,8 +273,8 @@ interface ManagerParts {
   readonly api: ApiServer;
   readonly nodes: TunnelServer;
   readonly log: Logger;
-  /** A controller that knows parts of the server. */
-  readonly extra: ControllerRegistration;
+  /** Controllers that know parts of the server. */
+  readonly extra: readonly ControllerRegistration[];
 }
 
 function createManager(
@@ -288,6 +293,6 @@ function createManager(
     nodes,
     settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, ...facts, version: VERSION },
   });
-  for (const registration of [...REGISTRATIONS, extra]) manager.register(registration);
+  for (const registration of [...REGISTRATIONS, ...extra]) manager.register(registration);
   return manager;
 }
