@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   DATA_CASES,
   DATE_CASES,
@@ -13,6 +13,9 @@ import {
 } from './cases-functions.ts';
 import { LANGUAGE_CASES } from './cases-language.ts';
 import { renderCase } from './render-case.ts';
+
+// some cases run into the limits of a rendering, which takes seconds
+vi.setConfig({ testTimeout: 120_000 });
 
 const TABLES = {
   language: LANGUAGE_CASES,
