@@ -33,6 +33,8 @@ interface Migration {
 }
 
 const MIGRATION_MS = 240_000;
+/** A question without an answer is asked again. */
+const PATIENCE_MS = 5_000;
 /** Bytes of one entry of the guest's log. */
 const ENTRY_BYTES = 512;
 
@@ -96,10 +98,11 @@ export function watchAnswers(shell: GuestShell): { stop(): Promise<readonly numb
   const watching = (async () => {
     let last = performance.now();
     while (!isStopped) {
-      const answered = await shell.run('echo here').then(
+      const asked = shell.run('echo here').then(
         (text) => text.startsWith('here'),
         () => false,
       );
+      const answered = await Promise.race([asked, new Promise<false>((resolve) => setTimeout(resolve, PATIENCE_MS, false))]);
       if (!answered) continue;
       const now = performance.now();
       gaps.push(now - last);
