@@ -109,6 +109,7 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
       mtu: this.#mtu,
       serviceNetworks: this.#deps.config.serviceNetworks ?? [],
       isHidden: this.#deps.config.link?.hidesPods ?? false,
+      link: this.#deps.config.link?.device,
       bridgeExists: links.some(({ ifname }) => ifname === this.#names.bridge),
       autoconfiguredLinks: await autoconfiguredLinks(),
     });

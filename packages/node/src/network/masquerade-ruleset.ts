@@ -10,14 +10,22 @@ export interface MasqueradeInputs {
   /** Empty, together with no ranges: everything that arrives at the pod goes to the guest. */
   readonly ports: readonly { readonly port: number; readonly protocol: 'tcp' | 'udp' }[];
   readonly ranges: readonly { readonly start: number; readonly end: number; readonly protocol: 'tcp' | 'udp' }[];
-  /** Addresses of a pod with a proxy of Istio, which takes the packets that arrive and sends them on inside the pod. */
-  readonly proxied?: { readonly v4: string; readonly v6: string };
+  /** Addresses of the pod. */
+  readonly pod: { readonly v4: string; readonly v6: string };
+  /** The pod has a proxy of Istio, which takes the packets that arrive and sends them on inside the pod. */
+  readonly isProxied: boolean;
 }
 
 /** Ports of the proxy itself; nothing for them ever goes to the guest. */
 const PROXY_PORTS = [15000, 15001, 15004, 15006, 15008, 15009, 15020, 15021, 15053, 15090];
 /** What the proxy leaves alone: the guest's shell. */
 const NOT_PROXIED = 'tcp dport 22 ';
+
+/**
+ * The end of a connection that has moved here with the guest, when nothing else of it was sent here before: connection tracking
+ * calls that invalid and translates nothing.
+ */
+const UNTRACKED = 'ct state invalid tcp flags & (syn | ack) == ack';
 
 /** The rules of a pod whose guest is hidden behind the pod's address; replaces former rules in one transaction. */
 export function masqueradeRuleset(inputs: MasqueradeInputs): string {
@@ -36,7 +44,8 @@ function family(
   podLink: string,
   bridge: string,
 ): string {
-  const { isProxied, local, sources } = insideOf(name, inputs.proxied);
+  const { isProxied } = inputs;
+  const { pod, local, sources } = insideOf(name, inputs);
   const matches = portMatches(inputs);
   const arrived = matches.includes('') ? undefined : arrivedParts(name, podLink, guest);
   const forward = (prefix: string, ports = matches): string =>
@@ -56,16 +65,19 @@ ${kept}${forward(`${name} daddr ${local} `)}  }
     ${name} saddr ${guest} oifname "${podLink}" counter masquerade
     oifname "${bridge}" ${name} saddr ${sources} counter snat to ${gateway}
   }
+  chain untracked {
+    type filter hook postrouting priority 101; policy accept;
+    ${UNTRACKED} ${name} saddr ${guest} oifname "${podLink}" counter ${name} saddr set ${pod}
+  }
 }
 `;
 }
 
 /** Addresses inside the pod: those that lead to the guest, and those of who asks it from there. */
-function insideOf(name: 'ip' | 'ip6', proxied: MasqueradeInputs['proxied']) {
-  const loopback = name === 'ip' ? '127.0.0.1' : '::1';
-  if (proxied === undefined) return { isProxied: false, local: loopback, sources: loopback };
-  const [pod, proxy] = name === 'ip' ? [proxied.v4, '127.0.0.6'] : [proxied.v6, '::6'];
-  return { isProxied: true, local: `{ ${loopback}, ${pod} }`, sources: `{ ${loopback}, ${proxy} }` };
+function insideOf(name: 'ip' | 'ip6', { pod: { v4, v6 }, isProxied }: MasqueradeInputs) {
+  const [pod, loopback, proxy] = name === 'ip' ? [v4, '127.0.0.1', '127.0.0.6'] : [v6, '::1', '::6'];
+  if (!isProxied) return { pod, local: loopback, sources: loopback };
+  return { pod, local: `{ ${loopback}, ${pod} }`, sources: `{ ${loopback}, ${proxy} }` };
 }
 
 /** One match per protocol with ports; a single empty one when every packet is meant. */

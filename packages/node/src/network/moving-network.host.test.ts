@@ -141,6 +141,11 @@ s.on("data", (d) => { rest += d; for (let i; (i = rest.indexOf("\\n")) >= 0; res
   console.log(Date.now() + " " + n); n += 1; } });
 s.on("close", () => { console.log("closed"); process.exit(1); }); s.on("error", (e) => console.log(e.code));`;
 
+/** Ends its connections when it is told to. */
+const ENDING = `const all = new Set(); process.on("SIGUSR2", () => { for (const s of all) s.end(); });
+require("net").createServer((s) => { all.add(s); s.write("open\\n"); s.on("error", () => {}); }).listen(8080, "::", () => console.log("pid " + process.pid + "\\nready"));`;
+const ENDED = `require("net").connect(8080, process.argv[1]).on("data", (d) => process.stdout.write(d)).on("end", () => console.log("ended")).on("error", (e) => console.log(e.code));`;
+
 /** Says when each ping was answered. */
 const PINGS = 'while :; do busybox ping -c 1 -W 1 $1 > /dev/null && date +%s%3N; sleep 0.02; done';
 
@@ -301,6 +306,27 @@ describe.skipIf(!isLong)('a guest that moves from node to node', () => {
 
   const masqueraded = `ip -n GUEST addr add 10.0.2.2/24 dev eth0; ip -n GUEST route add default via 10.0.2.1
 ip -n GUEST addr add fd10:0:2::2/120 dev eth0 nodad; ip -n GUEST route add ::/0 via fd10:0:2::1`;
+
+  it('ends a connection that said nothing since it moved', async () => {
+    if (!one || !two) throw new Error('no nodes');
+    const status = await one.network.setUp(pod('e1'), vmi('e', 'n1', { masquerade: {} }), sandbox('e1'), signal);
+    const guest = await plugGuest('e', sandbox('e1').netns, status.interfaces[0]?.mac ?? '');
+    await sh(masqueraded.replaceAll('GUEST', guest));
+    const server = background(guest, [process.execPath, '-e', ENDING]);
+    await vi.waitFor(async () => expect(await server.read()).toContain('ready'), patience);
+    const client = background(LAN, [process.execPath, '-e', ENDED, status.podIPs[0] ?? '']);
+    await vi.waitFor(async () => expect(await client.read()).toContain('open'), patience);
+    await two.network.setUpWaiting(pod('e2'), vmi('e', 'n1', { masquerade: {} }), sandbox('e2'), signal);
+    await moveGuest(sandbox('e1').netns, sandbox('e2').netns);
+    await one.network.handOver('uid-e1', ['10.197.70.12', 'fd97:70::12'], signal);
+    await two.network.takeOver('uid-e2', signal);
+    const [pid = ''] = (await server.read()).flatMap((line) => (line.startsWith('pid ') ? [line.slice(4)] : []));
+    await sh(`kill -USR2 ${pid}`);
+    await vi.waitFor(async () => expect(await client.read()).toContain('ended'), patience);
+    await Promise.all([server.stop(), client.stop()]);
+    await one.network.tearDown('uid-e1');
+    await two.network.tearDown('uid-e2');
+  }, 120_000);
 
   it('keeps its connections behind the address of the pod', async () => {
     await travels(

@@ -22,6 +22,8 @@ export interface NodeNetworkInputs {
   readonly serviceNetworks: readonly string[];
   /** Somebody else hides the pods from the outside. */
   readonly isHidden: boolean;
+  /** Link to the other nodes of a node that has a network namespace of its own. */
+  readonly link?: string | undefined;
   readonly bridgeExists: boolean;
   /** Links that learn their IPv6 routes from advertisements; forwarding would switch that off. */
   readonly autoconfiguredLinks: readonly string[];
@@ -53,7 +55,13 @@ export function planNodeNetwork(inputs: NodeNetworkInputs): NodeNetworkPlan {
       ),
     ],
     nft: nodeRuleset(names, v4, v6, inputs.isHidden),
-    sysctls: forwardingSysctls(inputs.autoconfiguredLinks),
+    sysctls: [
+      ...forwardingSysctls(inputs.autoconfiguredLinks),
+      // what moves with its guest is sent on by this node for moments; nobody shall learn such ways by heart
+      ...(inputs.link === undefined
+        ? []
+        : ['all', inputs.link].map((name) => ({ path: `net/ipv4/conf/${name}/send_redirects`, value: '0' }))),
+    ],
   };
 }
 

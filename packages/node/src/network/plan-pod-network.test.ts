@@ -140,6 +140,10 @@ describe('planPodNetwork', () => {
           ip saddr 10.0.2.2 oifname "eth0" counter masquerade
           oifname "k6t-eth0" ip saddr { 127.0.0.1, 127.0.0.6 } counter snat to 10.0.2.1
         }
+        chain untracked {
+          type filter hook postrouting priority 101; policy accept;
+          ct state invalid tcp flags & (syn | ack) == ack ip saddr 10.0.2.2 oifname "eth0" counter ip saddr set 10.244.0.2
+        }
       }
       "
     `);

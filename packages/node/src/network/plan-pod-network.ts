@@ -173,7 +173,8 @@ function masqueradeGuest(inputs: PodNetworkInputs, nic: kubevirt.Interface, netw
         end,
         protocol: protocol === 'UDP' ? 'udp' : 'tcp',
       })),
-      ...(inputs.vmi?.metadata.annotations?.['sidecar.istio.io/inject'] === 'true' && { proxied: inputs.addresses }),
+      pod: inputs.addresses,
+      isProxied: inputs.vmi?.metadata.annotations?.['sidecar.istio.io/inject'] === 'true',
     }),
     ip: [
       ...bridgeLines(bridge, inputs.mtu),
