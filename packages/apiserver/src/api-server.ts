@@ -178,7 +178,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     uid: randomUUID,
     random: (limit) => randomInt(limit),
     metrics,
-    ...(options.alerts && { alerts: options.alerts }),
+    alerts: options.alerts,
     flow,
     auditPolicy: options.auditPolicy ?? changesAt('Metadata'),
     audit(event) {

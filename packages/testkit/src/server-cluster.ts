@@ -81,7 +81,7 @@ async function startServer({
   const store = await openStore({ fs: memoryStoreFs(), now: () => clock.now() });
   const server = await createApiServer({
     store,
-    definitions: builtinResources(),
+    definitions: builtinResources({ serviceCidrs: ['10.0.0.0/16', 'fd10:96::/112'] }),
     bundledCrds: bundledCustomResourceDefinitions(),
     nowMs: () => clock.now(),
     ...rest,

@@ -56,7 +56,7 @@ export interface ServerContext {
   readonly random: (limit: number) => number;
   readonly metrics: ServerMetrics;
   /** Alerts that hold now. */
-  readonly alerts?: () => unknown;
+  readonly alerts: (() => unknown) | undefined;
   /** Shares the server among the users that come over the network. */
   readonly flow: FlowController;
   readonly auditPolicy: AuditPolicy;

@@ -8,7 +8,13 @@ export interface ShownAlert {
 
 const RANK: Readonly<Record<string, number>> = { critical: 0, warning: 1, info: 2 };
 /** Labels that say what an alert is about, and not what kind of alert it is. */
-const GENERAL = ['alertname', 'severity', 'operator_health_impact', 'kubernetes_operator_part_of', 'kubernetes_operator_component'];
+const GENERAL = [
+  'alertname',
+  'severity',
+  'operator_health_impact',
+  'kubernetes_operator_part_of',
+  'kubernetes_operator_component',
+];
 
 /** One line for each alert, the worst first. */
 export function formatAlerts(alerts: readonly ShownAlert[]): string {
