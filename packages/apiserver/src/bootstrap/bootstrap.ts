@@ -28,7 +28,10 @@ export interface BootstrapDeps {
   readonly authorities?: ExtensionAuthorities;
 }
 
-/** Puts the namespaces, roles and bindings every cluster has into the store; what is there stays as it is. */
+/**
+ * Puts the namespaces, roles and bindings every cluster has into the store. What is there stays as it is, but that default
+ * roles and their bindings get what this version adds, unless they are marked to be left alone.
+ */
 export async function bootstrap(store: Store, deps: BootstrapDeps): Promise<void> {
   const now = formatTime(deps.nowMs());
   const create = (group: string, plural: string, objects: readonly UnstructuredObject[]): Operation[] =>
@@ -40,10 +43,13 @@ export async function bootstrap(store: Store, deps: BootstrapDeps): Promise<void
     });
   const components = componentObjects(deps.components ?? []);
   const published = deps.authorities === undefined ? [] : [extensionConfigMap(deps.authorities)];
+  const [roles, bindings] = [defaultClusterRoles(), defaultClusterRoleBindings()];
   const operations = [
     ...create('', 'namespaces', NAMESPACES.map(namespaceObject)),
-    ...create(RBAC_GROUP, 'clusterroles', defaultClusterRoles()),
-    ...create(RBAC_GROUP, 'clusterrolebindings', defaultClusterRoleBindings()),
+    ...create(RBAC_GROUP, 'clusterroles', roles),
+    ...create(RBAC_GROUP, 'clusterrolebindings', bindings),
+    ...roles.flatMap((role) => extended(store, { group: RBAC_GROUP, plural: 'clusterroles', field: 'rules' }, role)),
+    ...bindings.flatMap((one) => extended(store, { group: RBAC_GROUP, plural: 'clusterrolebindings', field: 'subjects' }, one)),
     ...create(RBAC_GROUP, 'roles', [extensionReaderRole()]),
     ...create(FLOW_CONTROL_GROUP, 'prioritylevelconfigurations', defaultPriorityLevels()),
     ...create(FLOW_CONTROL_GROUP, 'flowschemas', defaultFlowSchemas()),
@@ -59,16 +65,32 @@ export async function bootstrap(store: Store, deps: BootstrapDeps): Promise<void
 interface Part {
   readonly group: string;
   readonly plural: string;
-  readonly field: 'rules' | 'data';
+  readonly field: 'rules' | 'subjects' | 'data';
+}
+
+const AUTO_UPDATE = 'rbac.authorization.kubernetes.io/autoupdate';
+
+/** Adds the entries that a stored default object lacks; what administrators have added stays, as with Kubernetes. */
+function extended(store: Store, part: Part, object: UnstructuredObject): Operation[] {
+  const stored = storedObject(store, part, object);
+  // the rules of an aggregated role are those of its parts
+  if (stored === undefined || stored.metadata.annotations?.[AUTO_UPDATE] === 'false' || 'aggregationRule' in object) return [];
+  const [has, wanted] = [stored, object].map((one) => (one[part.field] ?? []) as readonly unknown[]); // lists, by schema
+  const missing = (wanted ?? []).filter((entry) => !has?.some((known) => deepEqual(known, entry)));
+  return missing.length === 0 ? [] : renewed(store, part, { ...object, [part.field]: [...(has ?? []), ...missing] });
+}
+
+function storedObject(store: Store, { group, plural }: Part, { metadata }: UnstructuredObject): UnstructuredObject | undefined {
+  const entry = store.get(storeKey({ group, plural }, metadata.namespace ?? '', metadata.name ?? ''));
+  return entry && (JSON.parse(entry.value.toString()) as UnstructuredObject); // only objects are ever stored
 }
 
 /** Replaces the content of a stored object of the platform when this version has another. */
-function renewed(store: Store, { group, plural, field }: Part, object: UnstructuredObject): Operation[] {
+function renewed(store: Store, part: Part, object: UnstructuredObject): Operation[] {
+  const { group, plural, field } = part;
+  const stored = storedObject(store, part, object);
+  if (stored === undefined || deepEqual(stored[field], object[field])) return [];
   const key = storeKey({ group, plural }, object.metadata.namespace ?? '', object.metadata.name ?? '');
-  const entry = store.get(key);
-  if (entry === undefined) return [];
-  const stored = JSON.parse(entry.value.toString()) as UnstructuredObject; // only objects are ever stored
-  if (deepEqual(stored[field], object[field])) return [];
   return [{ type: 'put', key, value: (revision) => putValue(key, { ...stored, [field]: object[field] }, revision) }];
 }
 
