@@ -113,10 +113,16 @@ export function shellVm(name: string, imageUrl: string, options: GuestOptions = 
   };
 }
 
-/** Switches feature gates on, as an administrator of HyperConverged does, and waits until they are. */
+/**
+ * Switches feature gates on, as an administrator of HyperConverged does, and waits until they are. HyperConverged switches
+ * gates off that are on by default; a gate may not be in both lists.
+ */
 export async function enableGates(platform: Platform, ...gates: readonly string[]): Promise<void> {
-  const path = '/spec/configuration/developerConfiguration/featureGates/-';
-  const patch = JSON.stringify(gates.map((value) => ({ op: 'add', path, value })));
+  const developer = '/spec/configuration/developerConfiguration';
+  const patch = JSON.stringify([
+    { op: 'add', path: `${developer}/disabledFeatureGates`, value: [] },
+    ...gates.map((value) => ({ op: 'add', path: `${developer}/featureGates/-`, value })),
+  ]);
   const list = await platform.until<{ items: { metadata: { name: string; namespace: string } }[] }>(
     'kubevirt -A',
     ({ items }) => items.length > 0,
