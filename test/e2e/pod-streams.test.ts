@@ -76,8 +76,10 @@ describe('streams of a launcher pod', () => {
       await attached.expect(/[Pp]assword:/);
       attached.type('secret\n');
       await attached.expect(/\$ |# /);
-      // what the next test talks to
-      attached.type('(while :; do echo greetings from the guest | nc -l -p 8080; done) & echo listens: $((40+2))\n');
+      // what the next tests talk to, each to a port of its own: between two connections nobody listens for a moment
+      attached.type(
+        'for p in 8080 8081; do (while :; do echo greetings from the guest | nc -l -p $p; done) & done; echo listens: $((40+2))\n',
+      );
       await attached.expect(/listens: 42/);
     } finally {
       attached.close();
@@ -88,10 +90,10 @@ describe('streams of a launcher pod', () => {
   });
 
   it.each([
-    ['WebSocket', {}],
-    ['SPDY', SPDY],
-  ])('reaches a port of the guest over %s', async (_name, env) => {
-    const child = spawn('kubectl', ['port-forward', pod, ':8080'], {
+    ['WebSocket', {}, 8080],
+    ['SPDY', SPDY, 8081],
+  ])('reaches a port of the guest over %s', async (_name, env, guestPort) => {
+    const child = spawn('kubectl', ['port-forward', pod, `:${guestPort}`], {
       env: { ...environment(), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
