@@ -14,6 +14,7 @@ import {
 import { clone } from './clone-benchmark.ts';
 import { hotplug } from './hotplug-benchmark.ts';
 import { measureRawQemuBoot, startPlainLibvirt } from './floors.ts';
+import { migration } from './migration-benchmark.ts';
 import { network } from './network-benchmark.ts';
 import { makeRow, type Row } from './rows.ts';
 import { snapshot } from './snapshot-benchmark.ts';
@@ -297,6 +298,7 @@ export const BENCHMARKS: Readonly<Record<string, BenchmarkEntry>> = {
   S3: { run: createToLogin, needsWorld: true },
   S5: { run: overheadPerVm, needsWorld: true },
   S10: { run: requestsPerStart, needsWorld: true },
+  S9: { run: migration, needsWorld: false },
   hotplug: { run: hotplug, needsWorld: true },
   snapshot: { run: snapshot, needsWorld: true },
   clone: { run: clone, needsWorld: true },

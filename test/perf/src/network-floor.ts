@@ -82,7 +82,7 @@ async function startGuest(
 }
 
 /** Resolves when the guest answers commands, as the guests of Slipway do. */
-async function answering(address: string): Promise<NetworkPeer> {
+export async function answering(address: string): Promise<NetworkPeer> {
   const ask = async (command: string, timeoutMs: number): Promise<string> => {
     const url = `http://${address}/cgi-bin/run`;
     const answer = await fetch(url, { method: 'POST', body: command, signal: AbortSignal.timeout(timeoutMs) });
