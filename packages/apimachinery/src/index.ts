@@ -20,3 +20,4 @@ export * from './managed-fields/apply.ts';
 export { type FieldSet } from './managed-fields/field-set.ts';
 export { trackUpdate, type WriteContext } from './managed-fields/track.ts';
 export { toYaml } from './yaml/write-yaml.ts';
+export { yaml11 } from './yaml/yaml11.ts';

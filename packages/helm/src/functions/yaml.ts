@@ -1,34 +1,16 @@
-import { toYaml as writeYaml } from '@slipway/apimachinery';
+import { toYaml as writeYaml, yaml11 } from '@slipway/apimachinery';
 import { DEFAULT_SCHEMA, loadAll, Type, YAMLException } from 'js-yaml';
 import type { Budget } from '../template/budget.ts';
 import { isObject, fromData, type Value } from '../template/values.ts';
 import { toData, type Read } from './json.ts';
 
-const TRUE = /^(?:y|Y|yes|Yes|YES|true|True|TRUE|on|On|ON)$/;
-const FALSE = /^(?:n|N|no|No|NO|false|False|FALSE|off|Off|OFF)$/;
-const INTEGER = /^[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|(?:0|[1-9][0-9_]*))$/;
-
-const bool = new Type('tag:yaml.org,2002:bool', {
-  kind: 'scalar',
-  resolve: (text: unknown) => typeof text === 'string' && (TRUE.test(text) || FALSE.test(text)),
-  construct: (text: string) => TRUE.test(text),
-});
-const integer = new Type('tag:yaml.org,2002:int', {
-  kind: 'scalar',
-  resolve: (text: unknown) => typeof text === 'string' && INTEGER.test(text),
-  construct: (text: string) => {
-    const digits = text.replaceAll('_', '');
-    const bare = digits.replace(/^[-+]/, '');
-    const size = /^0[box]/.test(bare) ? Number(bare) : /^0\d/.test(bare) ? Number.parseInt(bare, 8) : Number(bare);
-    return digits.startsWith('-') ? -size : size;
-  },
-});
-
 /** In the place of the type that would make a date of the text. */
 const timestamp = new Type('tag:yaml.org,2002:timestamp', { kind: 'scalar', resolve: () => false });
 
 /** YAML as Helm's parser reads it: 1.1 booleans and octal numbers, merge keys; times stay text. */
-const SCHEMA = DEFAULT_SCHEMA.extend({ implicit: [timestamp, bool, integer] });
+const SCHEMA = DEFAULT_SCHEMA.extend({
+  implicit: [timestamp, new Type('tag:yaml.org,2002:bool', yaml11.bool), new Type('tag:yaml.org,2002:int', yaml11.int)],
+});
 
 /** Aliases may make a document larger than its text; larger than this it is refused. */
 const MAX_NODES = 1_000_000;
