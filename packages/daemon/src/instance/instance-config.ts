@@ -80,7 +80,7 @@ export function planInstance(request: InstanceRequest): InstanceConfig {
     listenHost: request.listenHost,
     listenPort: request.listenPort,
     serverUid: uidBase,
-    services: serviceNetworks(id, request.routedNetworks),
+    services: planServices(id, request.routedNetworks),
     createdAt: request.createdAt,
     nodes: [],
   };
@@ -143,7 +143,7 @@ const LOAD_BALANCER_NETWORKS = '10.246';
 /** The first is what a Kubernetes API server has when nobody says otherwise. */
 const CLUSTER_NETWORKS = ['10.0', ...Array.from({ length: 16 }, (_, index) => `10.${96 + index}`), '172.30'];
 
-function serviceNetworks(id: string, routed: readonly string[]): ServiceNetworks {
+function planServices(id: string, routed: readonly string[]): ServiceNetworks {
   const taken = routed.map(parseCidr);
   const isFree = (range: string): boolean => !taken.some((network) => overlaps(network, parseCidr(`${range}.0.0/16`)));
   const range = CLUSTER_NETWORKS.find(isFree);
@@ -172,6 +172,12 @@ export const apiClusterIP = ({ clusterV4 }: ServiceNetworks): string => clusterV
 export const loadBalancerNetworks = (services: ServiceNetworks): readonly string[] => [
   services.loadBalancersV4,
   `${serviceNetworkV6(services)}:1::/112`,
+];
+
+/** All networks of Services. */
+export const serviceNetworks = (services: ServiceNetworks): readonly string[] => [
+  ...clusterNetworks(services),
+  ...loadBalancerNetworks(services),
 ];
 
 /** The addresses of load balancers, one by one; of each family those with the same number at the end. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type NodeConfig, nodeLink } from '@slipway/node';
-import { clusterNetworks, type InstanceConfig, loadBalancerNetworks, type NodeInstance } from '../instance/instance-config.ts';
+import { type InstanceConfig, type NodeInstance, serviceNetworks } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 
 /** What the node package needs to know of one node of this installation. */
@@ -16,7 +16,7 @@ export function nodeConfig(
     podCidrV4: node.podCidrV4,
     podCidrV6: node.podCidrV6,
     uidBase: node.uidBase,
-    serviceNetworks: config.services ? [...clusterNetworks(config.services), ...loadBalancerNetworks(config.services)] : [],
+    serviceNetworks: config.services ? serviceNetworks(config.services) : [],
     ...(config.link && { link: nodeLink(config.id, config.link, node) }),
   };
 }

@@ -8,7 +8,7 @@ import { checkoutRoot } from '../checkout.ts';
 import { routedNetworks } from '../doctor/host-networks.ts';
 import { ensureHostPackages, RUN_PACKAGES } from '../host-packages.ts';
 import { DEFAULT_HOST, DEFAULT_PORT } from '../instance/defaults.ts';
-import { type InstanceConfig, planInstance, resizeInstance } from '../instance/instance-config.ts';
+import { type InstanceConfig, planInstance, resizeInstance, serviceNetworks } from '../instance/instance-config.ts';
 import { canonicalDataDir, loadInstance, saveInstance } from '../instance/instance-store.ts';
 import { type InstancePaths, instancePaths } from '../instance/paths.ts';
 import { ensureCredentials } from '../instance/credentials.ts';
@@ -62,7 +62,8 @@ export async function startPlatform(
   saveInstance(config, paths);
   if (config.link !== undefined) {
     progress.step('joining the nodes');
-    await ensureInstanceLink({ ...config, link: config.link }, hostRunner, new AbortController().signal);
+    const request = { ...config, link: config.link, serviceNetworks: config.services ? serviceNetworks(config.services) : [] };
+    await ensureInstanceLink(request, hostRunner, new AbortController().signal);
   }
   await ensureCredentials(config, paths);
   const files = installProgramFiles(paths.dataDir, checkoutRoot());

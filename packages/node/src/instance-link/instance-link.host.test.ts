@@ -13,7 +13,8 @@ const node = (linkIndex: number) => ({
   linkIndex,
 });
 const [one, two] = [node(1), node(2)];
-const request = { id: ID, link, nodes: [one, two] };
+const serviceNetworks = ['10.197.90.0/24', 'fd97:90::/112'];
+const request = { id: ID, link, nodes: [one, two], serviceNetworks };
 const names = linkNames(ID);
 const ip = ipCommand(hostRunner);
 
@@ -30,7 +31,7 @@ const traces = async (): Promise<string[]> => {
     ...(await nftCommand(hostRunner).tables(signal)).map(({ name }) => name),
     ...(await sh(undefined, 'ip route; ip -6 route')).split('\n'),
   ];
-  return found.filter((text) => /f0c1|10\.197\.|fd97:/.test(text));
+  return found.filter((text) => /f0c1|10\.197\.(77|8\d|90)\.|fd97:/.test(text));
 };
 
 beforeAll(() => ensureInstanceLink(request, hostRunner, signal));
@@ -47,6 +48,20 @@ it('joins nodes and this machine, and says who is connected', async () => {
     expect(await sh(nodeNamespace(from), `busybox ping -c 1 -W 20 ${link.hostV4}`)).toContain('1 packets received');
   }
   expect(await connectedNodes(ID, hostRunner, signal)).toEqual(new Set([1, 2]));
+});
+
+it('leads this machine to Services by way of the first node, and gives way to other routes', async () => {
+  const { addressV4, addressV6 } = nodeLink(ID, link, one);
+  const wayTo = (address: string): Promise<string> => sh(undefined, `ip route get ${address}`);
+  expect(await wayTo('10.197.90.7')).toContain(`via ${addressV4} dev ${names.host}`);
+  expect(await wayTo('fd97:90::7')).toContain(`via ${addressV6} dev ${names.host}`);
+  // as with a node that shares the namespace of this machine
+  await sh(undefined, 'ip route add 10.197.90.0/24 dev lo');
+  expect(await wayTo('10.197.90.7')).toContain('dev lo');
+  await sh(undefined, 'ip route del 10.197.90.0/24 dev lo');
+  // the node answers for them in its packet filter
+  await sh(nodeNamespace(one), 'ip addr add 10.197.90.7/32 dev lo');
+  expect(await sh(undefined, 'busybox ping -c 1 -W 20 10.197.90.7')).toContain('1 packets received');
 });
 
 it('carries packets of the whole MTU and no larger ones', async () => {

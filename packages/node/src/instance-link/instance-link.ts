@@ -15,6 +15,8 @@ export interface InstanceLinkRequest {
   readonly id: string;
   readonly link: InstanceLink;
   readonly nodes: readonly LinkedNode[];
+  /** See `InstanceLinkInputs`. */
+  readonly serviceNetworks?: readonly string[];
 }
 
 /** Joins the nodes of an installation; repeats what an interruption has left out. */

@@ -26,6 +26,8 @@ export interface InstanceLinkInputs {
   readonly id: string;
   readonly link: InstanceLink;
   readonly nodes: readonly LinkedNode[];
+  /** Networks of Services, of both families: this machine reaches them by way of the first node. */
+  readonly serviceNetworks?: readonly string[];
   readonly mtu: number;
   /** What stands already. */
   readonly namespaces: ReadonlySet<string>;
@@ -66,6 +68,8 @@ export const nodeNamespace = ({ hostPrefix }: Pick<LinkedNode, 'hostPrefix'>): s
 
 export const NODE_DEVICE = 'eth0';
 const FIRST_NODE = 10;
+/** Routes to Services give way to every other route: no link has these addresses, and a network of the machine may. */
+const SERVICE_METRIC = 8192;
 
 /** How a node of this installation is joined to the others. */
 export function nodeLink(id: string, link: InstanceLink, { linkIndex }: Pick<LinkedNode, 'linkIndex'>): NodeLink {
@@ -110,10 +114,24 @@ export function planInstanceLink(inputs: InstanceLinkInputs): InstanceLinkPlan {
         `route replace ${podCidrV4} dev ${names.host}`,
         `route replace ${podCidrV6} dev ${names.host}`,
       ]),
+      ...serviceRoutes(inputs),
     ],
     nodes: own.map((node) => ({ namespace: nodeNamespace(node), ip: nodeLines(id, link, node) })),
     nft: hostRuleset(names, link, nodes),
   };
+}
+
+/** Services are in packet filters alone: those of this machine's namespace, when a node shares it, else the first node's. */
+function serviceRoutes({ id, link, nodes, serviceNetworks = [] }: InstanceLinkInputs): string[] {
+  const [first] = nodes;
+  if (first === undefined || nodes.some(({ linkIndex }) => linkIndex === undefined)) return [];
+  const { addressV4, addressV6 } = nodeLink(id, link, first);
+  // a metric of its own, because two installations may have the same network
+  const metric = SERVICE_METRIC + Number(link.networkV4.split('.')[2]);
+  return serviceNetworks.map(
+    (network) =>
+      `route replace ${network} via ${network.includes(':') ? addressV6 : addressV4} dev ${linkNames(id).host} metric ${metric}`,
+  );
 }
 
 /** The port of this machine, once both ends are there. */
