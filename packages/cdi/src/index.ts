@@ -10,6 +10,7 @@ import { storageProfileController } from './storage-profile/storage-profile-cont
 import { populatorController } from './populator/populator-controller.ts';
 import { uploadController } from './upload/index.ts';
 
+export { cdiPrometheusRule } from './metrics/index.ts';
 export { dataImportCronAdmission } from './data-import-cron/index.ts';
 export { claimAdmission } from './data-volume/claim-admission.ts';
 export { dataVolumeAdmission } from './data-volume/data-volume-admission.ts';

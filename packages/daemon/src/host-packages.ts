@@ -39,7 +39,15 @@ export const GUEST_PACKAGES: readonly string[] = [
 export const KUBECTL_PACKAGE = 'kubernetes-client';
 
 export const BENCH_PACKAGES: readonly string[] = [...RUN_PACKAGES, ...GUEST_PACKAGES, 'libvirt-clients', 'virtinst'];
-export const TEST_PACKAGES: readonly string[] = [...BENCH_PACKAGES, 'bsdutils', 'curl', 'genisoimage', 'git', 'procps'];
+export const TEST_PACKAGES: readonly string[] = [
+  ...BENCH_PACKAGES,
+  'bsdutils',
+  'curl',
+  'genisoimage',
+  'git',
+  'procps',
+  'prometheus',
+];
 
 /** Names that dpkg's database calls installed. */
 export function parseInstalled(database: string): Set<string> {

@@ -19,6 +19,7 @@ export * from './object-cache.ts';
 export * from './rate-budget.ts';
 export * from './access-review.ts';
 export * from './policy-rule.ts';
+export * from './prometheus-rule.ts';
 export * from './reconciler.ts';
 export * from './schedule.ts';
 export * from './work-queue.ts';

@@ -8,6 +8,7 @@ import {
   ControllerManager,
   type ControllerRegistration,
   type Logger,
+  type MetricFamily,
   type PlatformSettings,
   silentLogger,
 } from '@slipway/runtime';
@@ -54,6 +55,8 @@ export interface TestWorld {
   exists(kind: ResourceKind<KubeObject>, key: ObjectKey | string): Promise<boolean>;
   /** `Type Reason Message` of the events about an object, oldest first; all events without one. */
   events(about?: Built): Promise<readonly string[]>;
+  /** What the controllers show about themselves and about the cluster. */
+  metrics(): Promise<readonly MetricFamily[]>;
   close(): Promise<void>;
 }
 
@@ -120,6 +123,7 @@ export function testWorld(options: TestWorldOptions): TestWorld {
         .filter((event) => about === undefined || concerns(event, about))
         .map((event) => `${event.type} ${event.reason} ${event.message}`);
     },
+    metrics: () => manager.metricFamilies(),
     async close() {
       stop.abort();
       await manager.stopped();

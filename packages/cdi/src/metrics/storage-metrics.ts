@@ -28,7 +28,7 @@ const isDefault = ({ metadata }: StorageClass): boolean =>
 const isVirtDefault = ({ metadata }: StorageClass): boolean =>
   metadata.annotations?.['storageclass.kubevirt.io/is-default-virt-class'] === 'true';
 
-export interface ProfileFacts {
+interface ProfileFacts {
   readonly storageclass: string;
   readonly provisioner: string;
   readonly complete: boolean;
@@ -41,11 +41,7 @@ export interface ProfileFacts {
 }
 
 /** What the profile of each class says, in the terms of the alerts. */
-export function profileFacts({
-  classes,
-  profile,
-  nodeCount,
-}: Pick<StorageFacts, 'classes' | 'profile' | 'nodeCount'>): ProfileFacts[] {
+function profileFacts({ classes, profile, nodeCount }: Pick<StorageFacts, 'classes' | 'profile' | 'nodeCount'>): ProfileFacts[] {
   return classes.map((storageClass) => {
     const { provisioner, metadata } = storageClass;
     const name = metadata.name ?? '';
@@ -63,10 +59,7 @@ export function profileFacts({
 }
 
 /** DataVolumes that wait because they name no class and there is no default one. */
-export const waitingForClass = ({
-  dataVolumes,
-  classes,
-}: Pick<StorageFacts, 'dataVolumes' | 'classes'>): readonly DataVolume[] =>
+const waitingForClass = ({ dataVolumes, classes }: Pick<StorageFacts, 'dataVolumes' | 'classes'>): readonly DataVolume[] =>
   classes.some((item) => isDefault(item) || isVirtDefault(item))
     ? []
     : dataVolumes.filter(({ spec, status }) => {
@@ -75,7 +68,7 @@ export const waitingForClass = ({
       });
 
 /** Crons whose DataSource does not hold the wanted state; `pending`: because no class is there to import into. */
-export function outdatedCrons({ crons, ...facts }: Pick<StorageFacts, 'crons' | 'dataVolumes' | 'classes'>) {
+function outdatedCrons({ crons, ...facts }: Pick<StorageFacts, 'crons' | 'dataVolumes' | 'classes'>) {
   const waiting = new Set(waitingForClass(facts).map(({ metadata }) => `${metadata.namespace}/${metadata.name}`));
   return crons.map(({ metadata, status }) => ({
     namespace: metadata.namespace ?? '',
@@ -87,29 +80,21 @@ export function outdatedCrons({ crons, ...facts }: Pick<StorageFacts, 'crons' | 
   }));
 }
 
-const MANY_RESTARTS = 3;
+/** Pods that move data, by the kinds of work that alerts tell apart. */
 export const WORKERS = [
   { kind: 'import', container: 'importer', name: /^importer-/ },
   { kind: 'upload', container: 'cdi-upload-server', name: /^cdi-upload-/ },
   { kind: 'clone', container: 'cdi-clone-source', name: /-source-pod$/ },
 ] as const;
 
-/** Pods of one kind of worker that were restarted again and again. */
-export const oftenRestarted = (pods: readonly Pod[], { name }: (typeof WORKERS)[number]): readonly Pod[] =>
-  pods.filter(
-    ({ metadata, status }) =>
-      name.test(metadata.name ?? '') &&
-      (status?.containerStatuses ?? []).some(({ restartCount }) => (restartCount ?? 0) > MANY_RESTARTS),
-  );
-
 /** -1 before the operator has looked at it for the first time, 1 while it is available, else 0. */
-export function readiness(object: cdi.CDI | undefined): number {
+function readiness(object: cdi.CDI | undefined): number {
   const available = object?.status?.conditions?.find(({ type }) => type === 'Available');
   if (available === undefined) return -1;
   return available.status === 'True' ? 1 : 0;
 }
 
-/** CDI's metrics, by their names; the rules that Prometheus would record are computed here too. */
+/** CDI's metrics, by their names. */
 export function storageMetrics(facts: StorageFacts): readonly MetricFamily[] {
   const flag = (value: boolean): string => (value ? 'true' : 'false');
   return [

@@ -10,6 +10,7 @@ import { isNotFound } from '@slipway/apimachinery';
 import { type ApiServer, builtinResources, createApiServer, type ListenOptions, toYaml } from '@slipway/apiserver';
 import {
   cdiControllers,
+  cdiPrometheusRule,
   claimAdmission,
   dataImportCronAdmission,
   dataVolumeAdmission,
@@ -115,7 +116,10 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   const store = await openStore({ fs: await openStoreDirectory(join(paths.server, 'store')), now: Date.now });
   const nodes = createTunnelServer({ clock: systemClock, log: log.child({ part: 'tunnel' }), token: randomUUID });
   const gitOps = gitOpsController({ runner: hostRunner, cacheDir: join(paths.server, 'gitops') });
-  const late: LateParts = { alerting: alerting({ families: () => familiesOf(late) }), gitOps };
+  const late: LateParts = {
+    alerting: alerting({ families: () => familiesOf(late), rules: (namespace) => [cdiPrometheusRule(namespace)] }),
+    gitOps,
+  };
   const api = await createApi(input, store, nodes, log, late);
   const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
   const linkListener =

@@ -1,8 +1,7 @@
-import type { MetricFamily } from '@slipway/runtime';
+import type { AlertRule, MetricFamily, Rule } from '@slipway/runtime';
 import { evaluate, type Labels, type Sample, type SampleSource } from './promql/evaluate.ts';
 import { durationMs, type Expression, parsePromql } from './promql/syntax.ts';
 import { SampleHistory } from './sample-history.ts';
-import type { AlertRule, Rule } from './rules/rule.ts';
 
 /** An alert whose condition holds now. */
 export interface ActiveAlert {
@@ -31,7 +30,7 @@ export class AlertEngine {
     return [...this.active.values()];
   }
 
-  /** Ranges of metrics that some rule looks back over. */
+  /** Decides anew, and says which alerts have begun or ceased to fire. */
   evaluate(rules: readonly Rule[], families: readonly MetricFamily[], nowMs: number): readonly AlertChange[] {
     const known = samplesByName(families);
     const expressions = rules.map((rule) => ({ rule, expression: this.parse(rule.expr) }));

@@ -1,18 +1,27 @@
 import { formatTime, keyOf } from '@slipway/apimachinery';
-import { allow, type ControllerRegistration, done, type EventRecorder, type MetricFamily, sleep } from '@slipway/runtime';
+import {
+  allow,
+  type ControllerRegistration,
+  done,
+  type EventRecorder,
+  type MetricFamily,
+  type PrometheusRule,
+  PrometheusRuleKind,
+  type Rule,
+  sleep,
+} from '@slipway/runtime';
 import { HCO_NAME, HyperConvergedKind } from '../kinds.ts';
 import { ensureObject } from './ensure-object.ts';
 import { type ActiveAlert, type AlertChange, AlertEngine } from './alert-engine.ts';
 import { prometheusRules } from './rules/index.ts';
-import { type PrometheusRule, PrometheusRuleKind, type Rule } from './rules/rule.ts';
-
-export { PrometheusRuleKind } from './rules/rule.ts';
 
 const EVALUATION_MS = 60_000;
 
 export interface AlertSources {
   /** All metrics of the platform now. */
   readonly families: () => Promise<readonly MetricFamily[]>;
+  /** Rules of components beside the operators, for the namespace of the platform. */
+  readonly rules?: (namespace: string) => readonly PrometheusRule[];
 }
 
 /** As Prometheus' API describes alerts. */
@@ -25,25 +34,30 @@ export interface ListedAlert {
 }
 
 /** Writes the rules of the platform for a Prometheus, and evaluates them where there is none. */
-export function alerting({ families }: AlertSources): {
+export function alerting({ families, rules }: AlertSources): {
   registration: ControllerRegistration;
   alerts: () => readonly ListedAlert[];
+  /** When the rules were evaluated last. */
+  evaluatedAtMs: () => number | undefined;
 } {
   const engine = new AlertEngine();
+  let evaluatedAtMs: number | undefined;
   const registration: ControllerRegistration = {
     name: 'alerts',
     rules: allow('create update', PrometheusRuleKind),
     create({ client, clock, events, informers, log, settings }) {
       const objects = informers.lister(PrometheusRuleKind);
       const hcos = informers.lister(HyperConvergedKind);
-      const own = prometheusRules(settings.installNamespace);
+      const own = [...prometheusRules(settings.installNamespace), ...(rules?.(settings.installNamespace) ?? [])];
       const evaluate = async (): Promise<void> => {
-        const changes = engine.evaluate(rulesOf(objects.list(), settings.installNamespace), await families(), clock.now());
+        const atMs = clock.now();
+        const changes = engine.evaluate(rulesOf(objects.list(), settings.installNamespace), await families(), atMs);
         const [hco] = hcos.list().filter(({ metadata }) => metadata.name === HCO_NAME);
         for (const change of changes) {
           log.info({ alert: change.alert.name, labels: change.alert.labels, state: change.to }, 'alert');
           if (hco !== undefined) report(events, hco, change);
         }
+        evaluatedAtMs = atMs;
       };
       return {
         kind: PrometheusRuleKind,
@@ -66,7 +80,7 @@ export function alerting({ families }: AlertSources): {
       };
     },
   };
-  return { registration, alerts: () => engine.alerts().map(listed) };
+  return { registration, alerts: () => engine.alerts().map(listed), evaluatedAtMs: () => evaluatedAtMs };
 }
 
 /** Those of the platform's namespace: who may write there is an administrator. */

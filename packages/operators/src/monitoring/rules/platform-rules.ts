@@ -1,4 +1,4 @@
-import { type AlertRow, alertRule, type RecordingRule, type Rule } from './rule.ts';
+import { type AlertRow, alertRule, type RecordingRule, type Rule } from '@slipway/runtime';
 
 const orZero = (expr: string): string => `${expr} or vector(0)`;
 

@@ -1,5 +1,6 @@
 import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
 
+/** A condition that somebody must know of, once it has held for a time. */
 export interface AlertRule {
   readonly alert: string;
   readonly expr: string;
@@ -8,6 +9,7 @@ export interface AlertRule {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+/** A metric that is computed of others. */
 export interface RecordingRule {
   readonly record: string;
   readonly expr: string;
@@ -53,3 +55,16 @@ export function alertRule(component: string, [name, levels, lasts, expr, summary
     },
   };
 }
+
+/** The object that carries rules: recorded metrics before the alerts that ask for them. */
+export const prometheusRule = (metadata: PrometheusRule['metadata'], rules: readonly Rule[]): PrometheusRule => ({
+  apiVersion: 'monitoring.coreos.com/v1',
+  kind: 'PrometheusRule',
+  metadata,
+  spec: {
+    groups: [
+      { name: 'recordingRules.rules', rules: rules.filter((rule) => 'record' in rule) },
+      { name: 'alerts.rules', rules: rules.filter((rule) => 'alert' in rule) },
+    ],
+  },
+});

@@ -1,0 +1,73 @@
+import { cdiControllers, cdiPrometheusRule } from '@slipway/cdi';
+import { controllers } from '@slipway/controllers';
+import {
+  alerting,
+  convertHyperConverged,
+  type ListedAlert,
+  operators,
+  type TemplateValidator,
+  templateValidator,
+} from '@slipway/operators';
+import type { ControllerRegistration } from '@slipway/runtime';
+import { type TestWorld, testWorld } from '@slipway/testkit';
+import { vi } from 'vitest';
+
+/** Two rounds of the evaluation: the first sees a condition, the second that it has lasted. */
+const ROUND_MS = 60_000;
+/** Nodes of a test have no agents that report, and failed pods are what one test is about. */
+const LEFT_OUT = ['node-lifecycle-controller', 'pod-garbage-collector', 'taint-eviction-controller', 'fencing-controller'];
+
+/** The platform in this process: its API, its controllers, its metrics, and its alerts, whose time stands still. */
+export interface MonitoredWorld {
+  readonly world: TestWorld;
+  firing(): readonly string[];
+  alerts(): readonly ListedAlert[];
+  /** Lets a condition that holds now be seen, and lets time pass after that. */
+  evaluateAfter(ms: number): Promise<void>;
+}
+
+export async function monitoredWorld(
+  registrations: readonly ControllerRegistration[] = [...controllers, ...cdiControllers, ...operators],
+  api: 'server' | 'memory' = 'server',
+): Promise<MonitoredWorld> {
+  let validator: TemplateValidator | undefined;
+  const late: { world?: TestWorld } = {};
+  const { registration, alerts, evaluatedAtMs } = alerting({
+    families: async () => [...((await late.world?.metrics()) ?? []), ...(validator?.metrics() ?? [])],
+    rules: (namespace) => [cdiPrometheusRule(namespace)],
+  });
+  const world = testWorld({
+    api,
+    controllers: [...registrations.filter(({ name }) => !LEFT_OUT.includes(name)), registration],
+    fieldConverters: new Map([['hco.kubevirt.io/HyperConverged', convertHyperConverged]]),
+    admission(client) {
+      validator = templateValidator({ client });
+      return [validator.handler];
+    },
+  });
+  late.world = world;
+  await world.settle();
+  return {
+    world,
+    alerts,
+    firing: () => alerts().flatMap(({ labels, state }) => (state === 'firing' ? [labels['alertname'] ?? ''] : [])),
+    async evaluateAfter(ms) {
+      await world.settle();
+      await evaluate(world, evaluatedAtMs, ROUND_MS);
+      await evaluate(world, evaluatedAtMs, Math.max(ms, ROUND_MS));
+    },
+  };
+}
+
+/** Moves time by at least so much, until the rules were evaluated at the new time. */
+async function evaluate(world: TestWorld, evaluatedAtMs: () => number | undefined, ms: number): Promise<void> {
+  await world.advance(ms);
+  await vi.waitFor(
+    () => {
+      if (evaluatedAtMs() === world.clock.now()) return;
+      throw new Error('The rules were not evaluated');
+    },
+    { timeout: 15_000, interval: 5 },
+  );
+  await world.settle();
+}
