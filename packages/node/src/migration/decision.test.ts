@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '@slipway/runtime';
@@ -7,7 +7,7 @@ import type { OfferedDisk } from '../contracts.ts';
 import { DOMAIN_STATE, SHUTOFF_MIGRATED } from '../libvirt/index.ts';
 import type { MigrationDeps, MovableGuest } from './contracts.ts';
 import { Decision } from './decision.ts';
-import { readMigrationRecord } from './migration-record.ts';
+import { readMigrationRecord, writeAgreement, writeGiven } from './migration-record.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -127,5 +127,37 @@ describe('the decision who has a guest', () => {
       guest: { sandbox: { dir } } as never,
     });
     expect(await other.recall()).toBe(false);
+  });
+});
+
+describe('the record of a migration', () => {
+  const path = () => join(dir, 'migration.json');
+  const agreement = { migration: 'm', target, disks: [disk('copied')] };
+  const sandbox = () => ({ dir }) as never; // all that it looks at
+
+  it.each([true, false])('gets its mark in place, in the sector that it has already; paused: %s', async (isPaused) => {
+    await writeAgreement(sandbox(), agreement);
+    const before = statSync(path());
+    expect(await readMigrationRecord(sandbox())).toEqual({ ...agreement, isGiven: false, isPaused: false });
+    const given = { ...agreement, isGiven: true, isPaused };
+    for (let again = 0; again < 2; again++) {
+      await writeGiven(sandbox(), given);
+      expect(await readMigrationRecord(sandbox())).toEqual(given);
+    }
+    expect(statSync(path())).toMatchObject({ ino: before.ino, size: before.size });
+    expect(readFileSync(path(), 'utf8').indexOf('given')).toBeLessThan(100);
+  });
+
+  it.each([true, false])('of an earlier agent is read, and gets its mark; given already: %s', async (isGiven) => {
+    writeFileSync(path(), JSON.stringify({ ...agreement, isGiven, isPaused: false }));
+    const found = await readMigrationRecord(sandbox());
+    expect(found).toEqual({ ...agreement, isGiven, isPaused: false });
+    await writeGiven(sandbox(), { ...agreement, isPaused: false });
+    expect(await readMigrationRecord(sandbox())).toEqual({ ...agreement, isGiven: true, isPaused: false });
+  });
+
+  it('with another decision than those is an error', async () => {
+    writeFileSync(path(), JSON.stringify({ ...agreement, decision: 'who knows' }));
+    await expect(readMigrationRecord(sandbox())).rejects.toThrow('no decision');
   });
 });

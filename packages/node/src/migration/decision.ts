@@ -2,7 +2,7 @@ import { VmiCondition } from '@slipway/api';
 import { sleep } from '@slipway/runtime';
 import { DOMAIN_STATE, SHUTOFF_MIGRATED } from '../libvirt/index.ts';
 import { findDomain, type MigrationDeps, type MovableGuest } from './contracts.ts';
-import { type MigrationRecord, readMigrationRecord, writeMigrationRecord } from './migration-record.ts';
+import { type Agreement, type MigrationRecord, readMigrationRecord, writeAgreement, writeGiven } from './migration-record.ts';
 import { repeated } from './repeated.ts';
 
 const JOB_POLL_MS = 100;
@@ -42,10 +42,10 @@ export class Decision {
   }
 
   /** Where the guest goes if it is given away. Survives a crash once it resolves. */
-  async agree(agreed: Pick<MigrationRecord, 'target' | 'disks'>): Promise<void> {
-    const record = { migration: this.parts.migration, ...agreed, isGiven: false, isPaused: false };
-    await writeMigrationRecord(this.parts.guest.sandbox, record);
-    this.record = record;
+  async agree(parts: Pick<Agreement, 'target' | 'disks'>): Promise<void> {
+    const agreement = { migration: this.parts.migration, ...parts };
+    await writeAgreement(this.parts.guest.sandbox, agreement);
+    this.record = { ...agreement, isGiven: false, isPaused: false };
   }
 
   /** Whether the guest was given away before this agent started. */
@@ -105,7 +105,8 @@ export class Decision {
         (one) => one.type === VmiCondition.paused && one.status === 'True' && one.reason === 'PausedByUser',
       );
     const given = agreed.isGiven ? agreed : { ...agreed, isGiven: true, isPaused: isPaused === true };
-    if (!agreed.isGiven) await repeated(guest, FAILED, () => writeMigrationRecord(guest.sandbox, given));
+    // also what is known already: an agent that was killed may not have come to the end of it
+    await repeated(guest, FAILED, () => writeGiven(guest.sandbox, given));
     this.record = given;
     await repeated(guest, FAILED, () => guest.killGuest());
     const handOver = repeated(guest, FAILED, () => deps.volumes.handOver(guest.vmi(), guest.sandbox.podUid, target));
