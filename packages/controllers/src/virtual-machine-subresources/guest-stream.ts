@@ -43,12 +43,15 @@ export class GuestStream {
     return undefined;
   }
 
-  /** What a node did not take because it has lost the guest goes to the next one; false: there is none. */
-  async write(data: Uint8Array): Promise<boolean> {
+  /**
+   * What a node did not take because it has lost the guest goes to the next one; false: there is none. The data may depend on
+   * which of them it is.
+   */
+  async write(data: Uint8Array | (() => Uint8Array)): Promise<boolean> {
     for (;;) {
       const target = await this.current;
       if (target === undefined || this.isClosed) return false;
-      if (await isWritten(target, data)) return true;
+      if (await isWritten(target, typeof data === 'function' ? data() : data)) return true;
       // ends it for the reader too, who then looks for the next node
       target.destroy();
       await hasClosed(target);

@@ -9,17 +9,24 @@ import { datagramFrames, frameDatagram } from './datagrams.ts';
 import { getVm, getVmi, type SubresourceDeps } from './deps.ts';
 import { vmConflict, vmiConflict } from './errors.ts';
 import { nodeAfter } from './follow-guest.ts';
-import { GuestStream } from './guest-stream.ts';
+import { GuestStream, type Reopen } from './guest-stream.ts';
 import { callParams, nodeOf } from './guest-access.ts';
+import { DisplaySession } from './rfb/index.ts';
 import { checkGraphics, requireRunning } from './vmi-routes.ts';
 
 /** The only framing KubeVirt clients speak: every binary message is a piece of the raw stream. */
 const PROTOCOLS = ['plain.kubevirt.io'] as const;
 
+interface StreamDeps extends SubresourceDeps {
+  /** The session that has the display of each guest, by the uid of its instance. */
+  readonly displays: Map<string, object>;
+}
+
 type Prepare = (request: RouteRequest) => Promise<{ vmi: VirtualMachineInstance; params: Record<string, unknown> }>;
 
 /** WebSocket routes: console, VNC and port-forwarding. */
-export function streamRoutes(deps: SubresourceDeps): readonly AggregatedRoute[] {
+export function streamRoutes(subresources: SubresourceDeps): readonly AggregatedRoute[] {
+  const deps: StreamDeps = { ...subresources, displays: new Map() };
   const vmi = (subresource: string, verb: string, prepare: Prepare, allowsRest = false): AggregatedRoute => ({
     resource: 'virtualmachineinstances',
     namespaced: true,
@@ -86,25 +93,70 @@ async function prepareForward(deps: SubresourceDeps, request: RouteRequest): Ret
 }
 
 /** Checks and dials before the upgrade, so that a failure is an HTTP answer and not a broken stream. */
-async function accept(deps: SubresourceDeps, request: RouteRequest, verb: string, prepare: Prepare): Promise<StreamAcceptor> {
+async function accept(deps: StreamDeps, request: RouteRequest, verb: string, prepare: Prepare): Promise<StreamAcceptor> {
   const { vmi, params } = await prepare(request);
   const call = { verb, params: { ...callParams(vmi), ...params } };
-  const guest = await deps.nodes.open(nodeOf(vmi), call, request.signal);
-  if (verb === NodeVerb.console) return { protocols: PROTOCOLS, run: (stream) => joinMoving(deps, vmi, call, guest, stream) };
-  return { protocols: PROTOCOLS, run: (stream) => join(stream, guest, params['protocol'] === 'udp') };
+  const first = await openAtGuest(deps, vmi, call, request.signal);
+  const run = (stream: MessageStream): Promise<void> => {
+    const join = { vmi, call, first, stream };
+    if (verb === NodeVerb.console) return joinMoving(deps, join, (guest, reopen) => new GuestStream(guest, reopen));
+    if (verb === NodeVerb.vnc) return joinDisplay(deps, join);
+    return joinResting(stream, first.stream, params['protocol'] === 'udp');
+  };
+  return { protocols: PROTOCOLS, run };
 }
 
-/** A console goes on at the next node when its guest moves: it is bytes, whoever sends them. */
-async function joinMoving(
-  { client, nodes }: SubresourceDeps,
+interface AtNode {
+  readonly node: string;
+  readonly stream: Duplex;
+}
+
+/** A guest that moves just now is asked for at its next node when the one that is known has no guest any more. */
+async function openAtGuest(
+  { client, nodes }: StreamDeps,
   vmi: VirtualMachineInstance,
   call: NodeCall,
-  first: Duplex,
-  stream: MessageStream,
+  signal: AbortSignal,
+): Promise<AtNode> {
+  const node = nodeOf(vmi);
+  try {
+    return { node, stream: await nodes.open(node, call, signal) };
+  } catch (error) {
+    const next = await nodeAfter(client, vmi, node, signal);
+    if (next === undefined || next === node) throw error;
+    return { node: next, stream: await nodes.open(next, call, signal) };
+  }
+}
+
+interface Join {
+  readonly vmi: VirtualMachineInstance;
+  readonly call: NodeCall;
+  readonly first: AtNode;
+  readonly stream: MessageStream;
+}
+
+/** KubeVirt-compat: the latest session has the display. One that it has displaced does not come back when the guest moves. */
+async function joinDisplay(deps: StreamDeps, join: Join): Promise<void> {
+  const uid = join.vmi.metadata.uid ?? '';
+  const session = {};
+  const isLatest = (): boolean => deps.displays.get(uid) === session;
+  deps.displays.set(uid, session);
+  try {
+    await joinMoving(deps, join, (guest, reopen) => new DisplaySession(guest, async () => (isLatest() ? reopen() : undefined)));
+  } finally {
+    if (isLatest()) deps.displays.delete(uid);
+  }
+}
+
+/** A stream that goes on at the next node when its guest moves. */
+async function joinMoving(
+  { client, nodes }: StreamDeps,
+  { vmi, call, first, stream }: Join,
+  follow: (first: Duplex, reopen: Reopen) => GuestStream | DisplaySession,
 ): Promise<void> {
   const stopped = new AbortController();
-  let node = nodeOf(vmi);
-  const guest = new GuestStream(first, async () => {
+  let { node } = first;
+  const guest = follow(first.stream, async () => {
     const next = await nodeAfter(client, vmi, node, stopped.signal);
     if (next === undefined) return undefined;
     node = next;
@@ -121,7 +173,7 @@ async function joinMoving(
 }
 
 /** Copies both ways until one side ends, then ends the other. */
-async function join(stream: MessageStream, guest: Duplex, isDatagram: boolean): Promise<void> {
+async function joinResting(stream: MessageStream, guest: Duplex, isDatagram: boolean): Promise<void> {
   await splice(stream, {
     read: () => (isDatagram ? datagramFrames(guest) : guest),
     write: async (message) => {

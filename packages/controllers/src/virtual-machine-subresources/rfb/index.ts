@@ -1,0 +1,1 @@
+export { DisplaySession } from './display-session.ts';
