@@ -6,10 +6,9 @@ import {
   type Packet,
   RECURSION_AVAILABLE,
   RECURSION_DESIRED,
-  type RecordType,
   TRUNCATED_RESPONSE,
 } from 'dns-packet';
-import { CLUSTER_DOMAIN, type Zone } from './zone.ts';
+import { CLUSTER_DOMAIN, type QuestionType, type Zone } from './zone.ts';
 
 const SERVFAIL = 2;
 const NXDOMAIN = 3;
@@ -26,7 +25,7 @@ export async function answerQuery(query: Buffer, zone: Zone, forward: Forward): 
   if (packet === undefined || packet.type !== 'query' || question === undefined) return undefined;
   const found = zone.lookUp(question.name, question.type);
   if (found === undefined) return (await forward(query)) ?? response(packet, { code: SERVFAIL, answers: [] });
-  const aliased = found.alias === undefined ? [] : await addressesOf(found.alias, question.type, forward);
+  const aliased = found.alias === undefined ? [] : await followed(found.alias, question.type, { zone, forward });
   return response(packet, {
     code: found.exists ? 0 : NXDOMAIN,
     answers: [...found.answers, ...aliased],
@@ -71,8 +70,27 @@ function response(
   });
 }
 
-/** Addresses of a name outside, for clients that do not follow aliases themselves. */
-async function addressesOf(name: string, type: RecordType, forward: Forward): Promise<Answer[]> {
+/** Aliases that are followed for one question; more are a circle. */
+const MAX_ALIASES = 8;
+
+/** What an alias leads to, for clients that do not follow it themselves: in the cluster, or outside. */
+async function followed(
+  alias: string,
+  type: QuestionType,
+  { zone, forward }: { readonly zone: Zone; readonly forward: Forward },
+): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (let name = alias, times = 0; times < MAX_ALIASES; times++) {
+    const found = zone.lookUp(name, type);
+    if (found === undefined) return [...answers, ...(await addressesOutside(name, type, forward))];
+    answers.push(...found.answers);
+    if (found.alias === undefined) return answers;
+    name = found.alias;
+  }
+  return answers;
+}
+
+async function addressesOutside(name: string, type: QuestionType, forward: Forward): Promise<Answer[]> {
   if (type !== 'A' && type !== 'AAAA') return [];
   const query = encode({ type: 'query', id: 1, flags: RECURSION_DESIRED, questions: [{ name, type }] });
   const answer = await forward(query);

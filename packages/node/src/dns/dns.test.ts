@@ -27,6 +27,10 @@ const SERVICES = [
   }),
   service('vms', { clusterIP: 'None', ports: [{ name: 'http', port: 80 }] }),
   service('out', { type: 'ExternalName', externalName: 'example.org' }),
+  service('alias', { type: 'ExternalName', externalName: 'web.a.svc.cluster.local' }),
+  service('alias-of-out', { type: 'ExternalName', externalName: 'out.a.svc.cluster.local.' }),
+  service('lost', { type: 'ExternalName', externalName: 'none.a.svc.cluster.local' }),
+  service('circle', { type: 'ExternalName', externalName: 'circle.a.svc.cluster.local' }),
 ];
 const SLICES = [
   slice('vms', [
@@ -63,7 +67,10 @@ describe('the zone of the cluster', () => {
     ['cluster.local', 'A', []],
     ['9.0.0.10.in-addr.arpa', 'PTR', ['web.a.svc.cluster.local']],
     ['2.0.1.10.in-addr.arpa', 'PTR', ['one.vms.a.svc.cluster.local']],
+    [`9.${'0.'.repeat(28)}0.d.f.ip6.arpa`, 'PTR', ['web.a.svc.cluster.local']],
     ['1.2.0.192.in-addr.arpa', 'PTR', 'elsewhere'],
+    [`8.${'0.'.repeat(28)}0.d.f.ip6.arpa`, 'PTR', 'elsewhere'],
+    ['9.0.d.f.ip6.arpa', 'PTR', 'elsewhere'],
     ['example.org', 'A', 'elsewhere'],
     ['notcluster.local', 'A', 'elsewhere'],
   ])('%s %s', (name, type, expected) => {
@@ -86,6 +93,14 @@ const query = (name: string, type: RecordType = 'A'): Buffer =>
 const elsewhere = async (): Promise<Buffer> =>
   encode({ type: 'response', id: 7, questions: [], answers: [{ name: 'example.org', type: 'A', data: '192.0.2.80' }] });
 
+it('serves names whatever users write into slices', () => {
+  const odd = [
+    slice('vms', [{ addresses: ['fe80::1%eth0', '::ffff:192.0.2.1', 'x:y', ''], hostname: 'odd', conditions: READY }], 'IPv6'),
+  ];
+  expect(clusterZone(SERVICES, odd).lookUp('web.a.svc.cluster.local', 'A')?.exists).toBe(true);
+  expect(clusterZone(SERVICES, odd).lookUp('1.2.0.192.in-addr.arpa', 'PTR')).toBeUndefined();
+});
+
 describe('answerQuery', () => {
   const ask = async (name: string, forward: () => Promise<Buffer | undefined> = elsewhere) => {
     const answer = await answerQuery(query(name), zone, forward);
@@ -96,11 +111,18 @@ describe('answerQuery', () => {
     ['web.a.svc.cluster.local', 'NOERROR', ['10.0.0.9']],
     ['none.a.svc.cluster.local', 'NXDOMAIN', []],
     ['out.a.svc.cluster.local', 'NOERROR', ['example.org', '192.0.2.80']],
+    ['alias.a.svc.cluster.local', 'NOERROR', ['web.a.svc.cluster.local', '10.0.0.9']],
+    ['alias-of-out.a.svc.cluster.local', 'NOERROR', ['out.a.svc.cluster.local', 'example.org', '192.0.2.80']],
+    ['lost.a.svc.cluster.local', 'NOERROR', ['none.a.svc.cluster.local']],
     ['example.org', 'NOERROR', ['192.0.2.80']],
   ])('%s: %s', async (name, rcode, data) => {
     const packet = await ask(name);
     expect(packet).toMatchObject({ id: 7, rcode });
     expect(dataOf(packet?.answers ?? [])).toEqual(data);
+  });
+
+  it('does not follow aliases in a circle', async () => {
+    expect(await ask('circle.a.svc.cluster.local')).toMatchObject({ id: 7, rcode: 'NOERROR' });
   });
 
   it('says so when nobody elsewhere answers', async () => {

@@ -1,6 +1,7 @@
+import { isIPv6 } from 'node:net';
 import type { EndpointSlice, Service } from '@slipway/api';
 import type { Answer, RecordType } from 'dns-packet';
-
+import { addressBytes } from '../network/cidr.ts';
 import { slicesByService } from '../services/service-ports.ts';
 
 export const CLUSTER_DOMAIN = 'cluster.local';
@@ -167,17 +168,21 @@ function pointersOf(byName: ReadonlyMap<string, ServiceNames>): Map<string, stri
     const base = `${metadata.name}.${metadata.namespace}.svc.${CLUSTER_DOMAIN}`;
     if (isHeadless(names.service))
       for (const endpoint of endpointsOf(names))
-        if (endpoint.hostname) pointers.set(endpoint.address, `${endpoint.hostname}.${base}`);
-    if (!isHeadless(names.service)) for (const address of addressesOf(names)) pointers.set(address, base);
+        if (endpoint.hostname) pointers.set(pointerOf(endpoint.address), `${endpoint.hostname}.${base}`);
+    if (!isHeadless(names.service)) for (const address of addressesOf(names)) pointers.set(pointerOf(address), base);
   }
   return pointers;
 }
 
+/** The name of an address backwards, the same however the address is written; slices that users write may have anything. */
+function pointerOf(address: string): string {
+  if (!isIPv6(address) || /[^\da-f:]/i.test(address)) return `${address.split('.').reverse().join('.')}.in-addr.arpa`;
+  return `${[...addressBytes(address).toString('hex')].reverse().join('.')}.ip6.arpa`;
+}
+
 /** Only addresses that the cluster has a name for are answered here. */
 function pointerAnswer(pointers: ReadonlyMap<string, string>, name: string, type: QuestionType): ZoneAnswer | undefined {
-  const parts = name.split('.').reverse().slice(2);
-  const address = name.endsWith('.in-addr.arpa') ? parts.join('.') : undefined;
-  const data = address === undefined ? undefined : pointers.get(address);
+  const data = pointers.get(name);
   if (data === undefined) return undefined;
   return { exists: true, answers: type === 'PTR' || type === 'ANY' ? [{ name, type: 'PTR', ttl: TTL, data }] : [] };
 }
