@@ -177,7 +177,7 @@ function pointersOf(byName: ReadonlyMap<string, ServiceNames>): Map<string, stri
 /** The name of an address backwards, the same however the address is written; slices that users write may have anything. */
 function pointerOf(address: string): string {
   if (!isIPv6(address) || /[^\da-f:]/i.test(address)) return `${address.split('.').reverse().join('.')}.in-addr.arpa`;
-  return `${[...addressBytes(address).toString('hex')].reverse().join('.')}.ip6.arpa`;
+  return `${addressBytes(address).toString('hex').split('').reverse().join('.')}.ip6.arpa`;
 }
 
 /** Only addresses that the cluster has a name for are answered here. */
