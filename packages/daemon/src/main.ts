@@ -39,6 +39,8 @@ const withServerOptions = (command: Command): Command =>
     .option('--audit-level <level>', 'without a policy, of changes and refusals: Metadata, or Request with what was sent')
     .option('--audit-log-maxsize <megabytes>', 'size at which the audit log is rotated (default 16)', parseCount)
     .option('--audit-log-maxbackup <count>', 'older audit logs to keep (default 4)', parseCount)
+    .option('--allow-git-path <dir...>', "Applications may read repositories below it; '' no longer")
+    .option('--allow-git-address <cidr...>', "loopback or link-local addresses Applications may reach; '' no longer")
     .option('--node-monitor-grace-period <seconds>', 'silence after which a node counts as lost (default 40)', parseCount);
 
 function addLifecycleCommands(program: Command): void {

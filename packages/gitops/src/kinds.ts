@@ -190,12 +190,30 @@ export interface AppProject extends KubeObject {
     readonly clusterResourceBlacklist?: readonly GroupKind[];
     readonly namespaceResourceWhitelist?: readonly GroupKind[];
     readonly namespaceResourceBlacklist?: readonly GroupKind[];
+    readonly syncWindows?: readonly SyncWindow[];
   };
+}
+
+/** Times at which applications may, or may not, be synced. */
+export interface SyncWindow {
+  readonly kind?: string;
+  /** As of cron, in `timeZone` or UTC. */
+  readonly schedule?: string;
+  readonly duration?: string;
+  readonly timeZone?: string;
+  readonly applications?: readonly string[];
+  readonly namespaces?: readonly string[];
+  readonly clusters?: readonly string[];
+  readonly manualSync?: boolean;
+  /** All lists have to fit instead of one. */
+  readonly andOperator?: boolean;
 }
 
 export interface GroupKind {
   readonly group?: string;
   readonly kind?: string;
+  /** Of kinds without namespaces: only objects whose name fits. */
+  readonly name?: string;
 }
 
 const group = { group: 'argoproj.io', version: 'v1alpha1', namespaced: true };
@@ -223,6 +241,14 @@ export const CASCADE_FINALIZERS: ReadonlySet<string> = new Set([
   'resources-finalizer.argocd.argoproj.io/foreground',
   'resources-finalizer.argocd.argoproj.io/background',
 ]);
+
+/** Hooks of a deletion are waited for where the application has these. */
+export const DeletionHookFinalizer = {
+  PreDelete: 'pre-delete-finalizer.argocd.argoproj.io',
+  PostDelete: 'post-delete-finalizer.argocd.argoproj.io',
+} as const;
+
+export const DEFAULT_PROJECT = 'default';
 
 /** The sources of an application: the list, or the one. */
 export const sourcesOf = ({ source, sources }: ApplicationSpec): readonly ApplicationSource[] =>

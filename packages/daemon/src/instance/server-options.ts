@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { issuerOf, issuersOfConfiguration, type OidcIssuer, type OidcOptions } from '@slipway/apiserver';
 import { UserError } from '../report-failure.ts';
 import { type AuditFlags, type AuditOptions, withAuditFlags } from './audit-options.ts';
@@ -13,6 +14,10 @@ export interface ServerOptions {
   readonly withHyperConverged?: boolean;
   /** Silence after which a node is not known to be alive. */
   readonly nodeMonitorGraceSeconds?: number;
+  /** Directories of this machine that Applications may read repositories from. */
+  readonly gitPaths?: readonly string[];
+  /** Loopback, link-local and metadata addresses that they may reach. */
+  readonly gitAddresses?: readonly string[];
 }
 
 /** The options as the command line has them. */
@@ -29,6 +34,8 @@ export interface ServerFlags extends AuditFlags {
   readonly authenticationConfig?: string;
   /** Seconds. */
   readonly nodeMonitorGracePeriod?: number;
+  readonly allowGitPath?: readonly string[];
+  readonly allowGitAddress?: readonly string[];
 }
 
 /** What is remembered, with what the flags say anew. Throws UserError for flags that make no sense. */
@@ -38,6 +45,8 @@ export function withServerFlags(remembered: ServerOptions, flags: ServerFlags): 
     ...(Object.keys(audit).length > 0 && { audit }),
     ...optional('withHyperConverged', remembered.withHyperConverged),
     ...optional('nodeMonitorGraceSeconds', flags.nodeMonitorGracePeriod ?? remembered.nodeMonitorGraceSeconds),
+    ...optional('gitPaths', allowed(flags.allowGitPath?.map(absolute), remembered.gitPaths)),
+    ...optional('gitAddresses', allowed(flags.allowGitAddress, remembered.gitAddresses)),
     ...optional('oidc', flags.oidcIssuerUrl === undefined ? remembered.oidc : oidcOf(flags)),
     ...optional(
       'authenticationConfiguration',
@@ -49,6 +58,14 @@ export function withServerFlags(remembered: ServerOptions, flags: ServerFlags): 
   oidcIssuersOf(next);
   return next;
 }
+
+/** An empty text takes back what was allowed before. */
+function allowed(given: readonly string[] | undefined, remembered: readonly string[] | undefined): readonly string[] | undefined {
+  const next = given === undefined ? remembered : given.filter((text) => text !== '');
+  return next?.length === 0 ? undefined : next;
+}
+
+const absolute = (path: string): string => (path === '' ? '' : resolve(path));
 
 /** Everybody whose tokens are believed. Throws UserError. */
 export function oidcIssuersOf({ oidc, authenticationConfiguration }: ServerOptions): OidcIssuer[] {

@@ -8,15 +8,15 @@ import {
 } from '@slipway/api';
 import { cdiControllers } from '@slipway/cdi';
 import { controllers, virtApiRules } from '@slipway/controllers';
-import { gitOpsController } from '@slipway/gitops';
+import { gitOps } from '@slipway/gitops';
 import { hostRunner } from '@slipway/hostapi';
 import { operators } from '@slipway/operators';
 import { componentRights, componentUser, INFORMER_RULES, type Logger, type PolicyRule } from '@slipway/runtime';
 import { built, node, namespace, type TestWorld, testWorld, vm } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 
-const gitOps = gitOpsController({ runner: hostRunner, cacheDir: '/nonexistent' });
-const REGISTRATIONS = [...controllers, ...cdiControllers, ...operators, gitOps];
+const applications = gitOps({ runner: hostRunner, cacheDir: '/nonexistent' });
+const REGISTRATIONS = [...controllers, ...cdiControllers, ...operators, ...applications.registrations];
 /** Their work is on objects of every kind. */
 const OF_ALL_KINDS = [
   'informers',

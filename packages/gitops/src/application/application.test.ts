@@ -7,7 +7,7 @@ import { hostRunner } from '@slipway/hostapi';
 import { built, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Application, ApplicationKind, type ApplicationSpec } from '../kinds.ts';
-import { gitOpsController } from './index.ts';
+import { gitOps } from './index.ts';
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
 
@@ -132,7 +132,7 @@ beforeEach(async () => {
   git('init', '-q', '-b', 'main');
   world = testWorld({
     api: 'server',
-    controllers: [gitOpsController({ runner: hostRunner, cacheDir: join(directory, 'cache') })],
+    controllers: gitOps({ runner: hostRunner, cacheDir: join(directory, 'cache'), reach: { paths: [repository] } }).registrations,
   });
   await world.with(built(NamespaceKind, 'openshift-gitops'));
 });
@@ -270,6 +270,14 @@ describe('other sources', () => {
       'ComparisonError',
       'failed to read the repository',
     ],
+    ['a directory that nobody allowed', { repoURL: '/etc', path: '.' }, 'ComparisonError', '--allow-git-path'],
+    ['an address of this machine', { repoURL: 'http://127.0.0.1:1/a.git', path: '.' }, 'ComparisonError', 'are refused'],
+    ['a name of this machine', { repoURL: 'https://localhost:1/a.git', path: '.' }, 'ComparisonError', 'are refused'],
+    ['a metadata service', { repoURL: 'http://169.254.169.254/a.git', path: '.' }, 'ComparisonError', 'are refused'],
+    ['this machine over ssh', { repoURL: 'git@localhost:a.git', path: '.' }, 'ComparisonError', 'are refused'],
+    ['a link-local address over ssh', { repoURL: 'ssh://git@[fe80::1]:22/a', path: '.' }, 'ComparisonError', 'are refused'],
+    ['options of ssh', { repoURL: 'ssh://-oProxyCommand=id/a', path: '.' }, 'ComparisonError', 'is not supported'],
+    ['a protocol without identity', { repoURL: 'git://127.0.0.1/a', path: '.' }, 'ComparisonError', 'is not supported'],
     ['a program in the URL', { repoURL: 'ext::sh -c id', path: '.' }, 'ComparisonError', 'is not supported'],
     ['a path that leads out', { path: '../..' }, 'ComparisonError', 'leads out of the repository'],
     ['a path that does not exist', { path: 'nope' }, 'ComparisonError', 'app path does not exist'],

@@ -1,7 +1,7 @@
 import { isNotFound, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
 import { SecretKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import { type Application, type ApplicationSource, sourcesOf } from '../kinds.ts';
+import { type Application, type ApplicationSource, DEFAULT_PROJECT, sourcesOf } from '../kinds.ts';
 import type { Credentials, GitRepositories } from '../sources/git.ts';
 import { generateManifests, type SourceDeps, type SourceType } from '../sources/manifests.ts';
 
@@ -19,22 +19,31 @@ export interface Desired {
 const SECRET_TYPE = 'argocd.argoproj.io/secret-type';
 
 /** How a repository is entered: by the Secret with its URL, else by the one with the longest prefix of it. */
-export async function credentialsFor(client: Client, namespace: string, url: string, signal: AbortSignal): Promise<Credentials> {
+export async function credentialsFor(
+  client: Client,
+  { metadata, spec }: Pick<Application, 'metadata' | 'spec'>,
+  url: string,
+  signal: AbortSignal,
+): Promise<Credentials> {
+  const namespace = metadata.namespace ?? '';
   const { items } = await client.list(SecretKind, {
     namespace,
     labelSelector: `${SECRET_TYPE} in (repository,repo-creds)`,
     signal,
   });
   const bare = (text: string): string => text.replace(/\.git$/, '').replace(/\/$/, '');
-  const entries = items.map(
-    (secret): Record<string, string | undefined> => ({
-      ...textsOf(secret.data),
-      type: secret.metadata.labels?.[SECRET_TYPE],
-    }),
-  );
+  const entries = items
+    .map(
+      (secret): Record<string, string | undefined> => ({
+        ...textsOf(secret.data),
+        type: secret.metadata.labels?.[SECRET_TYPE],
+      }),
+    )
+    // those of a project are for its applications
+    .filter(({ project }) => !project || project === (spec.project || DEFAULT_PROJECT));
   const exact = entries.find((entry) => entry['type'] === 'repository' && bare(entry['url'] ?? '') === bare(url));
   const prefixed = entries
-    .filter((entry) => entry['type'] === 'repo-creds' && entry['url'] && url.startsWith(entry['url']))
+    .filter((entry) => entry['type'] === 'repo-creds' && isPrefix(entry['url'], url))
     .sort((a, b) => (b['url']?.length ?? 0) - (a['url']?.length ?? 0))[0];
   // a repository without credentials of its own takes those of its prefix
   const found = exact && (exact['password'] || exact['sshPrivateKey'] || !prefixed) ? exact : (prefixed ?? exact);
@@ -47,6 +56,10 @@ export async function credentialsFor(client: Client, namespace: string, url: str
     insecure: insecure === 'true',
   };
 }
+
+/** Whole parts only: `https://git.example` says nothing of `https://git.example.org`. */
+const isPrefix = (prefix: string | undefined, url: string): boolean =>
+  !!prefix && url.startsWith(prefix) && (/[/:]$/.test(prefix) || ['', '/'].includes(url.charAt(prefix.length)));
 
 function textsOf(data: Readonly<Record<string, string>> | undefined): Record<string, string | undefined> {
   return Object.fromEntries(
@@ -69,10 +82,9 @@ export async function desiredState(
   signal: AbortSignal,
 ): Promise<Desired> {
   const sources = sourcesOf(app.spec);
-  const namespace = app.metadata.namespace ?? '';
   const places: { source: ApplicationSource; root: string; revision: string }[] = [];
   for (const [index, source] of sources.entries()) {
-    const credentials = await credentialsFor(client, namespace, source.repoURL, signal);
+    const credentials = await credentialsFor(client, app, source.repoURL, signal);
     const wanted = pinned[index] ?? source.targetRevision ?? 'HEAD';
     const revision = await resolve(source.repoURL, wanted, credentials, signal);
     places.push({ source, revision, root: await git.checkout(source.repoURL, wanted, revision, credentials, signal) });

@@ -29,12 +29,14 @@ export function wantedOperation(
   app: Application,
   { desired, resources }: Comparison,
   nowMs: number,
+  /** Whether a sync may begin by itself now. */
+  mayStart: boolean,
 ): WantedOperation | undefined {
   if (app.operation?.sync) return { operation: app.operation };
   const state = app.status?.operationState;
   if (state?.phase === 'Running') return { operation: state.operation, startedAt: state.startedAt, state };
   const { automated, retry } = app.spec.syncPolicy ?? {};
-  if (automated === undefined || automated.enabled === false) return undefined;
+  if (automated === undefined || automated.enabled === false || !mayStart) return undefined;
   if (!hasAutomaticChange(automated, resources) || wasTried(automated, state, desired.revisions, nowMs)) return undefined;
   const [revision] = desired.revisions;
   const isMulti = desired.revisions.length > 1;
@@ -90,11 +92,24 @@ export async function advanceOperation(
   const keep = keeper(app, operation);
   const step = await runSync(
     client,
-    { groups, resources: chosen, operation, policy: app.spec.syncPolicy ?? {}, done: succeededOf(state), keep },
+    {
+      groups,
+      onFailure: selected === undefined ? planSync([], hooks, ['SyncFail']) : [],
+      resources: chosen,
+      operation,
+      policy: app.spec.syncPolicy ?? {},
+      done: state?.syncResult?.resources ?? [],
+      keep,
+    },
     signal,
   );
   const revisions = revisionFields(app, desired.revisions);
-  const base = { startedAt, operation, syncResult: { ...revisions, resources: step.results } };
+  const base = {
+    startedAt,
+    operation,
+    syncResult: { ...revisions, resources: step.results },
+    ...(state?.retryCount !== undefined && { retryCount: state.retryCount }),
+  };
   if (step.state === 'waiting') return { state: { ...base, phase: 'Running', message: step.message }, conditions: [] };
   if (step.state === 'failed') return failedStep(base, operation, state?.retryCount ?? 0, step.message, now);
   const finished: OperationState = { ...base, phase: 'Succeeded', message: step.message, finishedAt: now };
@@ -102,9 +117,11 @@ export async function advanceOperation(
   return { state: finished, history: withHistory(app, { revisions, startedAt, operation }, now), conditions: [] };
 }
 
-/** What a retry need not do again. */
-const succeededOf = (state: OperationState | undefined): readonly ResourceResult[] =>
-  state?.syncResult?.resources?.filter(({ status }) => status !== 'SyncFailed') ?? [];
+/** What a retry need not do again: not what failed, nor what a failure has set off. */
+const keptByRetry = (results: readonly ResourceResult[] = []): readonly ResourceResult[] =>
+  results.filter(
+    ({ status, hookPhase, syncPhase }) => status !== 'SyncFailed' && hookPhase !== 'Failed' && syncPhase !== 'SyncFail',
+  );
 
 /** With `RespectIgnoreDifferences` what is ignored is not changed either. */
 function keeper({ spec }: Application, { sync }: Operation): (object: JsonObject) => JsonObject {
@@ -160,16 +177,23 @@ function failedStep(
   const text = details === undefined ? message : `${message}: ${details}`;
   if (limit < 0 || retries < limit) {
     const { duration = '5s', factor = 2, maxDuration = '3m' } = operation.retry?.backoff ?? {};
+    const resources = keptByRetry(base.syncResult?.resources);
     const retryAfterMs = Math.min(durationMs(duration) * factor ** retries, durationMs(maxDuration));
     return {
-      state: { ...base, phase: 'Running', message: `${text}. Retrying attempt #${retries + 1}`, retryCount: retries + 1 },
+      state: {
+        ...base,
+        syncResult: { ...base.syncResult, resources },
+        phase: 'Running',
+        message: `${text}. Retrying attempt #${retries + 1}`,
+        retryCount: retries + 1,
+      },
       conditions: [],
       retryAfterMs,
     };
   }
   const condition = { type: 'SyncError', message: `Failed last sync attempt: ${text}` };
   return {
-    state: { ...base, phase: 'Failed', message: text, finishedAt: now, ...(retries > 0 && { retryCount: retries }) },
+    state: { ...base, phase: 'Failed', message: text, finishedAt: now },
     conditions: [condition],
   };
 }

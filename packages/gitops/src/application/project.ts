@@ -1,9 +1,9 @@
 import type { KubeObject, ResourceKind } from '@slipway/apimachinery';
 import { globTest } from '@slipway/helm';
 import type { ApplicationSource, ApplicationSpec, AppProject, GroupKind } from '../kinds.ts';
-import { sourcesOf } from '../kinds.ts';
+import { DEFAULT_PROJECT, sourcesOf } from '../kinds.ts';
 
-const IN_CLUSTER = 'https://kubernetes.default.svc';
+export const IN_CLUSTER = 'https://kubernetes.default.svc';
 
 /** Why an application may not be as it is; empty when it may. */
 export function specComplaints({ destination, ...spec }: ApplicationSpec, project: AppProject | undefined): string[] {
@@ -13,10 +13,9 @@ export function specComplaints({ destination, ...spec }: ApplicationSpec, projec
   if (sources.some(({ chart }) => chart))
     complaints.push('charts of Helm repositories are not supported: use a chart in a git repository');
   complaints.push(...destinationComplaints(destination));
-  if (project === undefined) {
-    const isGone = spec.project !== undefined && spec.project !== '' && spec.project !== 'default';
-    return isGone ? [...complaints, `Application referencing project ${spec.project} which does not exist`] : complaints;
-  }
+  // without a project nothing is permitted, `default` included
+  if (project === undefined)
+    return [...complaints, `Application referencing project ${spec.project || DEFAULT_PROJECT} which does not exist`];
   return [...complaints, ...projectComplaints(project, sources, destination.namespace ?? '')];
 }
 
@@ -34,12 +33,7 @@ function projectComplaints(project: AppProject, sources: readonly ApplicationSou
   for (const { repoURL } of sources)
     if (!matchesAny(project.spec?.sourceRepos ?? [], repoURL))
       complaints.push(`application repo ${repoURL} is not permitted in project '${project.metadata.name}'`);
-  const isAllowed = (project.spec?.destinations ?? []).some(
-    (entry) =>
-      (matches(entry.server ?? '', IN_CLUSTER) || matches(entry.name ?? '', 'in-cluster')) &&
-      matches(entry.namespace ?? '*', namespace),
-  );
-  if (!isAllowed)
+  if (!isDestination(project.spec?.destinations ?? [], namespace))
     complaints.push(
       `application destination server '${IN_CLUSTER}' and namespace '${namespace}' do not match any of the allowed destinations in project '${project.metadata.name}'`,
     );
@@ -65,24 +59,44 @@ function matchesAny(patterns: readonly string[], value: string): boolean {
 
 const escaped = (text: string): string => text.replace(/[\\.+*?()|[\]{}^$]/g, '\\$&');
 
-const holds = (list: readonly GroupKind[], kind: ResourceKind<KubeObject>): boolean =>
-  list.some((entry) => matches(entry.group ?? '', kind.group) && matches(entry.kind ?? '', kind.kind));
+const holds = (list: readonly GroupKind[], kind: ResourceKind<KubeObject>, name: string): boolean =>
+  list.some(
+    (entry) =>
+      matches(entry.group ?? '', kind.group) &&
+      matches(entry.kind ?? '', kind.kind) &&
+      (!entry.name || matches(entry.name, name)),
+  );
 
-/** Whether a project lets its applications have objects of this kind, in this namespace. */
-export function isPermitted(project: AppProject | undefined, kind: ResourceKind<KubeObject>, namespace: string): boolean {
-  if (project?.spec === undefined) return true;
+/** Whether a project lets its applications have this object. */
+export function isPermitted(
+  project: AppProject,
+  { kind, namespace, name }: { readonly kind: ResourceKind<KubeObject>; readonly namespace: string; readonly name: string },
+): boolean {
   const {
-    clusterResourceWhitelist,
-    clusterResourceBlacklist,
+    clusterResourceWhitelist = [],
+    clusterResourceBlacklist = [],
     namespaceResourceWhitelist,
-    namespaceResourceBlacklist,
+    namespaceResourceBlacklist = [],
     destinations = [],
-  } = project.spec;
-  if (!kind.namespaced) return holds(clusterResourceWhitelist ?? [], kind) && !holds(clusterResourceBlacklist ?? [], kind);
-  const isWanted = namespaceResourceWhitelist === undefined || holds(namespaceResourceWhitelist, kind);
+  } = project.spec ?? {};
+  if (!kind.namespaced) return holds(clusterResourceWhitelist, kind, name) && !holds(clusterResourceBlacklist, kind, name);
+  const isWanted = namespaceResourceWhitelist === undefined || holds(namespaceResourceWhitelist, kind, name);
+  return isWanted && !holds(namespaceResourceBlacklist, kind, name) && isDestination(destinations, namespace);
+}
+
+type Destinations = NonNullable<NonNullable<AppProject['spec']>['destinations']>;
+
+/** Patterns with an exclamation mark take away what others give. */
+function isDestination(destinations: Destinations, namespace: string): boolean {
+  const isHere = ({ server, name }: Destinations[number]): boolean =>
+    [server ?? '', name ?? ''].some((text, index) => matches(text.replace(/^!/, ''), index === 0 ? IN_CLUSTER : 'in-cluster'));
+  const isDenied = destinations.some(
+    (entry) =>
+      (entry.namespace?.startsWith('!') === true && isHere(entry) && matches(entry.namespace.slice(1), namespace)) ||
+      ((entry.server?.startsWith('!') === true || entry.name?.startsWith('!') === true) && isHere(entry)),
+  );
   return (
-    isWanted &&
-    !holds(namespaceResourceBlacklist ?? [], kind) &&
-    destinations.some((entry) => matches(entry.namespace ?? '*', namespace))
+    !isDenied &&
+    destinations.some((entry) => !entry.namespace?.startsWith('!') && isHere(entry) && matches(entry.namespace ?? '', namespace))
   );
 }

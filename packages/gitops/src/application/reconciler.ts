@@ -31,14 +31,18 @@ import {
   type AppProject,
   AppProjectKind,
   CASCADE_FINALIZERS,
+  DeletionHookFinalizer,
   GITOPS_NAMESPACES,
+  type OperationState,
   type ResourceStatus,
 } from '../kinds.ts';
-import { SourceError } from '../sources/git.ts';
+import { SourceError } from '../sources/source-error.ts';
 import { TreeError } from '../sources/read-tree.ts';
-import { hasOwnHooks, hookPhases, type Phase } from '../sync/plan.ts';
+import { hasOwnHooks, type Hook, hookPhases } from '../sync/plan.ts';
+import { maySync } from '../sync/windows.ts';
 import { clusterVersions, type Desired, type DesiredDeps, desiredState, hasArgoCd } from './desired.ts';
-import { advanceOperation, wantedOperation } from './operation.ts';
+import { type Deletion, DELETION_STEPS, deletionStep } from './deletion.ts';
+import { advanceOperation, type WantedOperation, wantedOperation } from './operation.ts';
 import { isPermitted, specComplaints } from './project.ts';
 import { comparedStatus, sharedWarnings } from './status.ts';
 
@@ -57,11 +61,17 @@ const BUSY_MS = 2_000;
 const ARGO_CHECK_MS = 60_000;
 const MAX_RESOLVED = 1000;
 
+/** A closed window is looked at again after this. */
+const WINDOW_MS = 30_000;
+/** Whether the application or its sources are to blame, and not the platform. */
+export const isSourceFault = (error: unknown): error is Error =>
+  error instanceof SourceError || error instanceof ChartError || error instanceof TreeError || error instanceof UnknownKind;
+
 /** A comparison with what it was made from. */
 export interface Comparison {
   readonly desired: Desired;
   readonly resources: readonly Compared[];
-  readonly hooks: readonly { readonly compared: Compared; readonly phases: readonly Phase[] }[];
+  readonly hooks: readonly Hook[];
 }
 
 /** Keeps the objects of an Application as its sources say, in the way of Argo CD. */
@@ -81,22 +91,14 @@ export class ApplicationReconciler implements Reconciler {
     if (app === undefined || !GITOPS_NAMESPACES.has(key.namespace)) return done;
     if (app.metadata.annotations?.[Annotation.skipReconcile] === 'true') return done;
     if (await this.isElsewhere(signal)) return after(ARGO_CHECK_MS);
-    if (app.metadata.deletionTimestamp !== undefined) return this.remove(app, signal);
     const project = await this.project(app, signal);
+    if (app.metadata.deletionTimestamp !== undefined) return this.remove(app, project, signal);
     const complaints = specComplaints(app.spec, project);
-    if (complaints.length > 0) return this.invalid(app, complaints, signal);
+    if (project === undefined || complaints.length > 0) return this.invalid(app, complaints, signal);
     try {
       return await this.compareAndSync(app, project, signal);
     } catch (error) {
-      if (
-        !(
-          error instanceof SourceError ||
-          error instanceof ChartError ||
-          error instanceof TreeError ||
-          error instanceof UnknownKind
-        )
-      )
-        throw error;
+      if (!isSourceFault(error)) throw error;
       return this.uncomparable(app, error.message, signal);
     }
   }
@@ -143,32 +145,36 @@ export class ApplicationReconciler implements Reconciler {
     return new Date(this.deps.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
   }
 
+  /** The project changes or the application does: both bring it here again. */
   private async invalid(app: Application, complaints: readonly string[], signal: AbortSignal): Promise<Result> {
     const conditions = complaints.map((message) => ({ type: 'InvalidSpecError', message }));
-    await this.write(app, { ...app.status, sync: { status: 'Unknown' }, health: { status: 'Unknown' }, conditions }, {}, signal);
+    const status = { ...app.status, sync: { status: 'Unknown' as const }, health: { status: 'Unknown' as const }, conditions };
+    await this.refuse(app, status, complaints.join('; '), signal);
     return done;
   }
 
   private async uncomparable(app: Application, message: string, signal: AbortSignal): Promise<Result> {
     const text = `Failed to load target state: failed to generate manifest for source 1 of ${app.spec.sources?.length ?? 1}: ${message}`;
-    const sync = { ...app.status?.sync, status: 'Unknown' as const };
-    const extra: JsonObject = app.operation === undefined ? {} : { operation: null };
-    const now = this.timestamp();
-    const operationState = app.operation && {
-      phase: 'Error' as const,
-      message: text,
-      startedAt: now,
-      finishedAt: now,
-      operation: app.operation,
-    };
     const status = {
       ...app.status,
-      sync,
+      sync: { ...app.status?.sync, status: 'Unknown' as const },
       health: app.status?.health ?? { status: 'Unknown' as const },
       conditions: [{ type: 'ComparisonError', message: text }],
     };
-    await this.write(app, { ...status, ...(operationState && { operationState }) }, extra, signal);
+    await this.refuse(app, status, text, signal);
     return after(this.pollDelay());
+  }
+
+  /** An operation that cannot even begin ends here, and one that runs as well. */
+  private async refuse(app: Application, status: ApplicationStatus, message: string, signal: AbortSignal): Promise<void> {
+    const old = app.status?.operationState;
+    const running = app.operation ?? (old?.phase === 'Running' ? old.operation : undefined);
+    const now = this.timestamp();
+    const operationState = running && {
+      ...{ phase: 'Error' as const, message, operation: running, finishedAt: now },
+      startedAt: app.operation === undefined ? (old?.startedAt ?? now) : now,
+    };
+    await this.write(app, { ...status, ...(operationState && { operationState }) }, { operation: null }, signal);
   }
 
   private pollDelay(): number {
@@ -176,17 +182,23 @@ export class ApplicationReconciler implements Reconciler {
   }
 
   /** Compares, and goes a step further with an operation when there is or should be one. */
-  private async compareAndSync(app: Application, project: AppProject | undefined, signal: AbortSignal): Promise<Result> {
+  private async compareAndSync(app: Application, project: AppProject, signal: AbortSignal): Promise<Result> {
     const first = await this.compare(app, project, [], signal);
-    const operation = wantedOperation(app, first, this.deps.clock.now());
+    await this.keepFinalizers(app, first, signal);
+    const now = this.deps.clock.now();
+    const operation = wantedOperation(app, first, now, maySync(project, app, false, now));
     if (operation === undefined) {
       const status = { ...comparedStatus(app, first.desired, first.resources, sharedWarnings(app, first.resources)) };
       await this.write(app, { ...app.status, ...status }, {}, signal);
       return after(this.pollDelay());
     }
+    if (operation.operation.initiatedBy?.automated !== true && !maySync(project, app, true, now))
+      return this.blocked(app, first, operation, signal);
     const asked = operation.operation.sync;
     const pinned = asked?.revisions ?? [asked?.revision];
     const subject = asked?.source || asked?.sources ? withSources(app, asked) : app;
+    const complaints = subject === app ? [] : specComplaints(subject.spec, project);
+    if (complaints.length > 0) throw new SourceError(complaints.join('; '));
     const needsOther =
       subject !== app || pinned.some((revision, index) => revision !== undefined && revision !== first.desired.revisions[index]);
     const target = needsOther ? await this.compare(subject, project, pinned, signal) : first;
@@ -203,6 +215,37 @@ export class ApplicationReconciler implements Reconciler {
     );
     this.report(app, step.state.phase, step.state.message ?? '');
     return after(step.state.phase === 'Running' ? (step.retryAfterMs ?? BUSY_MS) : this.pollDelay());
+  }
+
+  /** A window is closed: the operation waits for it. */
+  private async blocked(
+    app: Application,
+    { desired, resources }: Comparison,
+    operation: WantedOperation,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    const status = comparedStatus(app, desired, resources, sharedWarnings(app, resources));
+    const operationState: OperationState = {
+      ...operation.state,
+      ...{ phase: 'Running', message: 'Sync operation blocked by sync window', operation: operation.operation },
+      startedAt: operation.startedAt ?? this.timestamp(),
+    };
+    await this.write(app, { ...app.status, ...status, operationState }, { operation: null }, signal);
+    return after(WINDOW_MS);
+  }
+
+  /** What its sources have to do at a deletion is waited for, where the deletion takes the objects along. */
+  private async keepFinalizers(app: Application, { hooks }: Comparison, signal: AbortSignal): Promise<void> {
+    const old = app.metadata.finalizers ?? [];
+    if (!old.some((name) => CASCADE_FINALIZERS.has(name))) return;
+    const wanted = new Set(old);
+    for (const phase of ['PreDelete', 'PostDelete'] as const)
+      if (hooks.some(({ phases }) => phases.includes(phase))) wanted.add(DeletionHookFinalizer[phase]);
+      else wanted.delete(DeletionHookFinalizer[phase]);
+    if (wanted.size === old.length) return;
+    const key = { namespace: app.metadata.namespace ?? '', name: app.metadata.name ?? '' };
+    const patch = { metadata: { finalizers: [...wanted], resourceVersion: app.metadata.resourceVersion ?? '' } };
+    app.metadata = { ...(await this.deps.client.patch(ApplicationKind, key, patch, { type: 'merge', signal })).metadata };
   }
 
   private report(app: Application, phase: string, message: string): void {
@@ -228,24 +271,32 @@ export class ApplicationReconciler implements Reconciler {
       });
   }
 
+  /** Every object that the application should have or has, with what an apply would make of it. */
+  async differences(app: Application, revisions: readonly (string | undefined)[], signal: AbortSignal): Promise<Comparison> {
+    const project = await this.project(app, signal);
+    const complaints = specComplaints(app.spec, project);
+    if (project === undefined || complaints.length > 0) throw new SourceError(complaints.join('; '));
+    return this.compare(app, project, revisions, signal);
+  }
+
   private async compare(
     app: Application,
-    project: AppProject | undefined,
+    project: AppProject,
     pinned: readonly (string | undefined)[],
     signal: AbortSignal,
   ): Promise<Comparison> {
     const versions = await clusterVersions(this.deps.client, await this.deps.kinds(), signal);
     const desired = await desiredState(this.deps, app, versions, pinned, this.resolverFor(app), signal);
     const resources: Compared[] = [];
-    const hooks: { compared: Compared; phases: readonly Phase[] }[] = [];
+    const hooks: Hook[] = [];
     const ignoresHelm = hasOwnHooks(desired.objects);
     const rules = app.spec.ignoreDifferences ?? [];
     for (const object of desired.objects) {
       const kind = await this.find(object.apiVersion ?? '', object.kind ?? '', signal);
       const namespace = kind.namespaced ? (object.metadata.namespace ?? (app.spec.destination.namespace || 'default')) : '';
-      if (!isPermitted(project, kind, namespace))
+      if (!isPermitted(project, { kind, namespace, name: object.metadata.name ?? '' }))
         throw new SourceError(
-          `resource ${kind.group}:${kind.kind} in namespace '${namespace}' is not permitted in project ${project?.metadata.name ?? ''}`,
+          `resource ${kind.group}:${kind.kind} in namespace '${namespace}' is not permitted in project ${project.metadata.name ?? ''}`,
         );
       const target = prepareTarget(app, kind, object, namespace);
       const compared = await compareOne(this.deps.client, { kind, namespace, target }, rules, signal);
@@ -258,13 +309,18 @@ export class ApplicationReconciler implements Reconciler {
       hooks,
       resources: [
         ...resources,
-        ...(await this.extraneous(app, [...resources, ...hooks.map(({ compared }) => compared)], signal)),
+        ...(await this.extraneous(app, project, [...resources, ...hooks.map(({ compared }) => compared)], signal)),
       ],
     };
   }
 
   /** What the application had before and its sources do not have any more. */
-  private async extraneous(app: Application, wanted: readonly Compared[], signal: AbortSignal): Promise<Compared[]> {
+  private async extraneous(
+    app: Application,
+    project: AppProject,
+    wanted: readonly Compared[],
+    signal: AbortSignal,
+  ): Promise<Compared[]> {
     const seen = new Set(
       wanted.map(({ kind, namespace, name }) => resourceKey({ group: kind.group, kind: kind.kind, namespace, name })),
     );
@@ -276,7 +332,8 @@ export class ApplicationReconciler implements Reconciler {
       const kind = await this.find(entry.group ? `${entry.group}/${entry.version}` : entry.version, entry.kind, signal).catch(
         () => undefined,
       );
-      if (kind === undefined) continue;
+      // whoever may write an application may write its status: that names nothing beyond the project
+      if (kind === undefined || !isPermitted(project, { kind, namespace: entry.namespace ?? '', name: entry.name })) continue;
       const live = await getLive(this.deps.client, kind, entry.namespace ?? '', entry.name, signal);
       // only what still carries the application's mark is its own
       if (live && isTrackedBy(app, live, kind)) extra.push({ kind, namespace: entry.namespace ?? '', name: entry.name, live });
@@ -284,23 +341,36 @@ export class ApplicationReconciler implements Reconciler {
     return extra;
   }
 
-  /** Deletes what the application has made, when its finalizer asks for that. */
-  private async remove(app: Application, signal: AbortSignal): Promise<Result> {
+  /** Deletes what the application has made, when its finalizer asks for that, with the hooks before and after. */
+  private async remove(app: Application, project: AppProject | undefined, signal: AbortSignal): Promise<Result> {
     const finalizers = app.metadata.finalizers ?? [];
-    if (!finalizers.some((name) => CASCADE_FINALIZERS.has(name))) return done;
-    const left = await this.extraneous(app, [], signal);
-    for (const { kind, namespace, name, live } of left) {
-      if (live?.metadata.deletionTimestamp !== undefined) continue;
-      const policy = finalizers.some((entry) => entry.endsWith('/background')) ? 'Background' : 'Foreground';
-      await this.deps.client.delete(kind, { namespace, name }, { signal, propagationPolicy: policy }).catch((error: unknown) => {
-        if (!isNotFound(error)) throw error;
-      });
+    const next = DELETION_STEPS.find((step) => finalizers.some((name) => step.has(name)));
+    if (next === undefined) return done;
+    if (project === undefined) return this.undeletable(app, `project ${app.spec.project ?? ''} does not exist`, signal);
+    try {
+      if (!(await deletionStep(this.deletionOf(app, project), next, signal))) return after(BUSY_MS);
+    } catch (error) {
+      if (!isSourceFault(error)) throw error;
+      return this.undeletable(app, error.message, signal);
     }
-    if ((await this.extraneous(app, [], signal)).length > 0) return after(BUSY_MS);
-    const rest = finalizers.filter((name) => !CASCADE_FINALIZERS.has(name));
+    const rest = finalizers.filter((name) => !next.has(name));
     const key = { namespace: app.metadata.namespace ?? '', name: app.metadata.name ?? '' };
     await this.deps.client.patch(ApplicationKind, key, { metadata: { finalizers: rest } }, { type: 'merge', signal });
-    return done;
+    return rest.length > 0 ? after(0) : done;
+  }
+
+  private deletionOf(app: Application, project: AppProject): Deletion {
+    return {
+      client: this.deps.client,
+      app,
+      left: (signal) => this.extraneous(app, project, [], signal),
+      hooks: async (signal) => (await this.compare(app, project, [], signal)).hooks,
+    };
+  }
+
+  private async undeletable(app: Application, message: string, signal: AbortSignal): Promise<Result> {
+    await this.write(app, { ...app.status, conditions: [{ type: 'DeletionError', message }] }, {}, signal);
+    return after(this.pollDelay());
   }
 
   /** Writes what changed; a request to refresh is answered by taking it away. */

@@ -3,6 +3,9 @@ import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/pr
 import { join } from 'node:path';
 import { HostError, type CommandRunner } from '@slipway/hostapi';
 import { compareVersions, parseConstraint, parseVersion } from '@slipway/helm';
+import { guardedProxy } from './guarded-proxy.ts';
+import { checkPath, placeOf, type SourceReach, sourceGuard, sshAddress } from './reach.ts';
+import { SourceError } from './source-error.ts';
 
 /** How a repository is entered. */
 export interface Credentials {
@@ -12,13 +15,12 @@ export interface Credentials {
   readonly insecure?: boolean;
 }
 
-/** A repository or revision cannot be had; the message is for the application's conditions. */
-export class SourceError extends Error {}
-
 export interface GitDeps {
   readonly runner: CommandRunner;
   /** Everything is kept below this directory. */
   readonly cacheDir: string;
+  /** Nothing of this machine when absent. */
+  readonly reach?: SourceReach;
 }
 
 const TIMEOUT_MS = 90_000;
@@ -26,7 +28,6 @@ const MAX_OUTPUT = 16 * 1024 * 1024;
 /** Checked-out revisions kept of all repositories together. */
 const MAX_TREES = 40;
 const SHA = /^[0-9a-f]{40}$/;
-const URL_FORM = /^(?:https?:\/\/|ssh:\/\/|git:\/\/|file:\/\/|\/|[\w.-]+@[\w.-]+:)/;
 
 /** Repositories as directories of files, by the git program. */
 export interface GitRepositories {
@@ -36,31 +37,52 @@ export interface GitRepositories {
   checkout(url: string, revision: string, commit: string, credentials: Credentials, signal: AbortSignal): Promise<string>;
 }
 
-export function gitRepositories({ runner, cacheDir }: GitDeps): GitRepositories {
-  const run = async (args: readonly string[], credentials: Credentials, signal: AbortSignal, cwd?: string): Promise<string> => {
-    const { env, cleanUp } = await environment(cacheDir, credentials);
+export function gitRepositories({ runner, cacheDir, reach = {} }: GitDeps): GitRepositories {
+  const guard = sourceGuard(reach);
+  /** Runs git where the repository's place is one that may be reached. */
+  const entering = async <T>(
+    { url, credentials }: Pick<Wanted, 'url' | 'credentials'>,
+    signal: AbortSignal,
+    act: (run: Run) => Promise<T>,
+  ): Promise<T> => {
+    const place = placeOf(url);
+    if (place.type === 'file') await checkPath(reach, place.path);
+    const address = place.type === 'ssh' ? await sshAddress(guard, place) : undefined;
+    const proxy = place.type === 'http' ? await guardedProxy(guard) : undefined;
+    const way: Way = {
+      protocols: place.type === 'http' ? 'http:https' : place.type,
+      ...(proxy && { proxy: proxy.url }),
+      ...(place.type === 'ssh' && address !== undefined && { ssh: { host: place.host, address } }),
+    };
+    const { env, cleanUp } = await environment(cacheDir, credentials, way);
+    const run: Run = async (args) => {
+      try {
+        const options = { env, timeoutMs: TIMEOUT_MS, maxOutputBytes: MAX_OUTPUT };
+        return (await runner.run(['git', ...args], options, signal)).stdout;
+      } catch (error) {
+        if (error instanceof HostError) throw new SourceError(proxy?.refusals[0] ?? explain(error));
+        throw error;
+      }
+    };
     try {
-      const options = { env, timeoutMs: TIMEOUT_MS, maxOutputBytes: MAX_OUTPUT, ...(cwd !== undefined && { cwd }) };
-      return (await runner.run(['git', ...args], options, signal)).stdout;
-    } catch (error) {
-      if (error instanceof HostError) throw new SourceError(explain(error));
-      throw error;
+      return await act(run);
     } finally {
       await cleanUp();
+      await proxy?.close();
     }
   };
   return {
     async resolve(url, revision, credentials, signal) {
-      checkUrl(url);
+      placeOf(url);
       if (SHA.test(revision)) return revision;
       const wanted = revision === '' ? 'HEAD' : revision;
-      const output = await run(['ls-remote', '--', url], credentials, signal);
+      const output = await entering({ url, credentials }, signal, (run) => run(['ls-remote', '--', url]));
       const commit = commitOf(parseRefs(output), wanted);
       if (commit === undefined) throw new SourceError(`unable to resolve '${wanted}' to a commit SHA`);
       return commit;
     },
     async checkout(url, revision, commit, credentials, signal) {
-      checkUrl(url);
+      placeOf(url);
       const name = createHash('sha256').update(`${url}\0${commit}`).digest('hex').slice(0, 40);
       const trees = join(cacheDir, 'trees');
       const directory = join(trees, name);
@@ -68,9 +90,11 @@ export function gitRepositories({ runner, cacheDir }: GitDeps): GitRepositories 
       await mkdir(trees, { recursive: true, mode: 0o700 });
       const work = await mkdtemp(join(trees, 'new-'));
       try {
-        await run(['init', '-q', work], credentials, signal);
-        await fetchCommit(run, work, { url, revision, commit, credentials }, signal);
-        await run(['-C', work, 'checkout', '-q', '--force', commit], credentials, signal);
+        await entering({ url, credentials }, signal, async (run) => {
+          await run(['init', '-q', work]);
+          await fetchCommit(run, work, { url, revision, commit, credentials });
+          await run(['-C', work, 'checkout', '-q', '--force', commit]);
+        });
         await rm(join(work, '.git'), { recursive: true, force: true });
         await rename(work, directory).catch(async (error: unknown) => {
           // another reconcile was quicker
@@ -85,7 +109,7 @@ export function gitRepositories({ runner, cacheDir }: GitDeps): GitRepositories 
   };
 }
 
-type Run = (args: readonly string[], credentials: Credentials, signal: AbortSignal) => Promise<string>;
+type Run = (args: readonly string[]) => Promise<string>;
 
 interface Wanted {
   readonly url: string;
@@ -95,9 +119,8 @@ interface Wanted {
 }
 
 /** One commit only; servers that do not give single commits are asked for everything. */
-async function fetchCommit(run: Run, work: string, { url, commit, credentials }: Wanted, signal: AbortSignal): Promise<void> {
-  const fetch = (...args: string[]): Promise<string> =>
-    run(['-C', work, 'fetch', '-q', '--no-tags', ...args], credentials, signal);
+async function fetchCommit(run: Run, work: string, { url, commit }: Wanted): Promise<void> {
+  const fetch = (...args: string[]): Promise<string> => run(['-C', work, 'fetch', '-q', '--no-tags', ...args]);
   try {
     await fetch('--depth', '1', '--', url, commit);
   } catch (error) {
@@ -106,22 +129,26 @@ async function fetchCommit(run: Run, work: string, { url, commit, credentials }:
   }
 }
 
-function checkUrl(url: string): void {
-  // `ext::` and its like would run programs
-  if (!URL_FORM.test(url) || url.includes('::') || /[\s\0]/.test(url))
-    throw new SourceError(`repository URL ${JSON.stringify(url)} is not supported`);
-}
-
 const exists = (path: string): Promise<boolean> =>
   stat(path).then(
     () => true,
     () => false,
   );
 
+/** How git gets to a repository. */
+interface Way {
+  /** That it may use at all. */
+  readonly protocols: string;
+  readonly proxy?: string;
+  /** The name whose keys are known, and the address that was checked. */
+  readonly ssh?: { readonly host: string; readonly address: string };
+}
+
 /** git sees nothing of the host: no configuration, no agent, no prompt. */
 async function environment(
   cacheDir: string,
   { username, password, sshPrivateKey, insecure }: Credentials,
+  way: Way,
 ): Promise<{ env: Record<string, string>; cleanUp: () => Promise<void> }> {
   await mkdir(cacheDir, { recursive: true, mode: 0o700 });
   const directory = await mkdtemp(join(cacheDir, 'run-'));
@@ -140,6 +167,8 @@ async function environment(
   ssh.push('-o', `StrictHostKeyChecking=${insecure ? 'no' : 'accept-new'}`);
   let text =
     '[safe]\n\tdirectory = *\n[core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n[protocol "ext"]\n\tallow = never\n[credential]\n\thelper =\n[submodule]\n\trecurse = false\n[filter "lfs"]\n\tsmudge =\n\trequired = false\n[gc]\n\tauto = 0\n';
+  if (way.ssh) ssh.push('-o', `HostName=${way.ssh.address}`, '-o', `HostKeyAlias=${way.ssh.host}`);
+  if (way.proxy !== undefined) text += `[http]\n\tproxy = ${way.proxy}\n`;
   if (insecure) text += '[http]\n\tsslVerify = false\n';
   if (sshPrivateKey !== undefined) {
     await writeFile(join(directory, 'key'), sshPrivateKey.endsWith('\n') ? sshPrivateKey : `${sshPrivateKey}\n`, { mode: 0o600 });
@@ -150,6 +179,7 @@ async function environment(
     GIT_CONFIG_NOSYSTEM: '1',
     GIT_CONFIG_GLOBAL: config,
     GIT_TERMINAL_PROMPT: '0',
+    GIT_ALLOW_PROTOCOL: way.protocols,
     GIT_SSH_COMMAND: ssh.join(' '),
     GIT_LFS_SKIP_SMUDGE: '1',
   };

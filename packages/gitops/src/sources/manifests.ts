@@ -18,7 +18,7 @@ import {
   YamlError,
 } from '@slipway/helm';
 import type { ApplicationSource, HelmSource } from '../kinds.ts';
-import { SourceError } from './git.ts';
+import { SourceError } from './source-error.ts';
 import { pathWithin, readChart, readTree } from './read-tree.ts';
 
 export type SourceType = 'Helm' | 'Kustomize' | 'Directory';
@@ -43,6 +43,17 @@ export interface SourceDeps {
   readonly randomBytes: (count: number) => Uint8Array;
 }
 
+const REMOTE = /(?:^|=)\s*(?:https?:|ssh:|git:|git::|file:)/i;
+/** Fields of a kustomization whose texts are no places. */
+const PLAIN_FIELDS: ReadonlySet<string> = new Set([
+  'commonAnnotations',
+  'commonLabels',
+  'labels',
+  'metadata',
+  'images',
+  'buildMetadata',
+  'patchesStrategicMerge',
+]);
 const KUSTOMIZATIONS = ['kustomization.yaml', 'kustomization.yml', 'Kustomization'];
 
 /** The objects that a source makes. */
@@ -141,12 +152,12 @@ async function kustomizeObjects(
   { runner }: SourceDeps,
   signal: AbortSignal,
 ): Promise<KubeObject[]> {
-  // links that lead out of the repository are refused before the program follows them
-  await readTree(root, root);
+  // links that lead out of the repository are refused before the program follows them, and so is the network
+  for (const file of await readTree(root, root)) refuseRemote(file);
   try {
     const { stdout } = await runner.run(
       ['kubectl', 'kustomize', directory],
-      { timeoutMs: 60_000, maxOutputBytes: 64 * 1024 * 1024, env: { HOME: '/nonexistent' } },
+      { timeoutMs: 60_000, maxOutputBytes: 64 * 1024 * 1024, env: { HOME: '/nonexistent', GIT_ALLOW_PROTOCOL: 'none' } },
       signal,
     );
     return parseObjects({ path: 'kustomization', data: new TextEncoder().encode(stdout) });
@@ -155,6 +166,21 @@ async function kustomizeObjects(
       throw new SourceError(`kustomize build failed: ${error.stderrTail === '' ? error.message : error.stderrTail}`);
     throw error;
   }
+}
+
+/** The program would fetch what a kustomization names by URL, from anywhere. */
+function refuseRemote({ path, data }: ChartFile): void {
+  if (!KUSTOMIZATIONS.includes(path.split('/').at(-1) ?? '')) return;
+  const check = (value: unknown, key: string): void => {
+    // patches that stand in the file are no names of files
+    if (key === 'patch' || key === 'literals') return;
+    if (Array.isArray(value)) for (const item of value) check(item, key);
+    else if (isObject(value)) for (const [name, item] of Object.entries(value)) check(item, name);
+    else if (typeof value === 'string' && REMOTE.test(value))
+      throw new SourceError(`${path}: remote ${value} is not supported: copy it into the repository, or use a source of its own`);
+  };
+  for (const object of readDocuments({ path, data }))
+    if (isObject(object)) for (const [key, value] of Object.entries(object)) if (!PLAIN_FIELDS.has(key)) check(value, key);
 }
 
 async function directoryObjects(directory: string, { source, root }: SourceInput): Promise<KubeObject[]> {
@@ -169,8 +195,12 @@ async function directoryObjects(directory: string, { source, root }: SourceInput
 
 /** Objects of a file of manifests; those of a List one by one. */
 export function parseObjects({ path, data }: ChartFile): KubeObject[] {
+  return readDocuments({ path, data }).flatMap(asObject);
+}
+
+function readDocuments({ path, data }: ChartFile): readonly unknown[] {
   try {
-    return readYamlDocuments(new TextDecoder().decode(data)).flatMap(asObject);
+    return readYamlDocuments(new TextDecoder().decode(data));
   } catch (error) {
     if (error instanceof YamlError) throw new SourceError(`failed to unmarshal "${path}": ${error.message}`);
     throw error;

@@ -65,21 +65,27 @@ function deletePolicies(object: JsonObject): readonly string[] {
   return all.length > 0 ? all : ['BeforeHookCreation'];
 }
 
-/** Everything to apply, as groups of one phase and wave in their order. */
+export interface Hook {
+  readonly compared: Compared;
+  readonly phases: readonly Phase[];
+}
+
+/** Everything to apply in these phases, as groups of one phase and wave in their order. */
 export function planSync(
   resources: readonly Compared[],
-  hooks: readonly { readonly compared: Compared; readonly phases: readonly Phase[] }[],
+  hooks: readonly Hook[],
+  phases: readonly Phase[] = PHASES,
 ): readonly (readonly Task[])[] {
   const tasks: Task[] = [];
   for (const compared of resources)
     if (compared.target)
       tasks.push({ compared, phase: 'Sync', wave: waveOf(compared.target), isHook: false, deletePolicies: [] });
-  for (const { compared, phases } of hooks)
-    for (const phase of phases) {
+  for (const { compared, phases: own } of hooks)
+    for (const phase of own) {
       const target = compared.target ?? {};
       tasks.push({ compared, phase, wave: waveOf(target), isHook: true, deletePolicies: deletePolicies(target) });
     }
-  const wanted = tasks.filter(({ phase }) => PHASES.includes(phase)).sort(inOrder);
+  const wanted = tasks.filter(({ phase }) => phases.includes(phase)).sort(inOrder);
   const groups: Task[][] = [];
   for (const task of wanted) {
     const last = groups.at(-1);

@@ -8,6 +8,8 @@ import { planPrune, type Task } from './plan.ts';
 
 export interface SyncInput {
   readonly groups: readonly (readonly Task[])[];
+  /** Run when a sync has failed, before it counts as that. */
+  readonly onFailure?: readonly (readonly Task[])[];
   readonly resources: readonly Compared[];
   readonly operation: Operation;
   readonly policy: SyncPolicy;
@@ -24,30 +26,72 @@ export interface SyncStep {
 
 /** Performs as much of a sync as can be done now; later calls go on with what they are given as done. */
 export async function runSync(client: Client, input: SyncInput, signal: AbortSignal): Promise<SyncStep> {
-  const { groups, operation } = input;
   const results = [...input.done];
   const options = applyOptions(input);
+  const step = await runGroups({ client, options, results }, input.groups, signal);
+  if (step === undefined) return runPrune(client, input, results, signal);
+  if (step.state === 'waiting') return { results, ...step };
+  if (!options.dryRun) {
+    const after = await runGroups({ client, options, results }, input.onFailure ?? [], signal);
+    // a hook of a failure that fails too changes nothing
+    if (after?.state === 'waiting') return { results, ...after };
+  }
+  return { results, ...step };
+}
+
+interface Progress {
+  readonly client: Client;
+  readonly options: ApplyOptions;
+  readonly results: ResourceResult[];
+}
+
+/** Applies groups in their order; undefined when all is done. */
+async function runGroups(
+  { client, options, results }: Progress,
+  groups: readonly (readonly Task[])[],
+  signal: AbortSignal,
+): Promise<Pick<SyncStep, 'state' | 'message'> | undefined> {
   for (const [index, group] of groups.entries()) {
     const isLast = index === groups.length - 1;
     for (const task of group)
       if (!results.some((result) => isOf(result, task))) results.push(await performed(client, task, options, signal));
-    if (results.some(({ status, hookPhase }) => status === 'SyncFailed' || hookPhase === 'Failed'))
-      return { results, state: 'failed', message: 'one or more objects failed to apply' };
+    const own = results.filter((result) => group.some((task) => isOf(result, task)));
+    if (own.some(({ status, hookPhase }) => status === 'SyncFailed' || hookPhase === 'Failed'))
+      return { state: 'failed', message: 'one or more objects failed to apply' };
     const waiting = await firstWaiting(client, group, isLast, results, options.dryRun, signal);
-    if (waiting === 'failed')
-      return { results, state: 'failed', message: 'one or more synchronization tasks completed unsuccessfully' };
-    if (waiting !== undefined) return { results, state: 'waiting', message: waiting };
+    if (waiting === 'failed') return { state: 'failed', message: 'one or more synchronization tasks completed unsuccessfully' };
+    if (waiting !== undefined) return { state: 'waiting', message: waiting };
   }
+  return undefined;
+}
+
+/** Hooks of a deletion, which belong to no sync; undefined when all are done. */
+export async function runHooks(
+  client: Client,
+  groups: readonly (readonly Task[])[],
+  signal: AbortSignal,
+): Promise<Pick<SyncStep, 'state' | 'message'> | undefined> {
+  const results: ResourceResult[] = [];
+  const options: ApplyOptions = { options: new Set(), dryRun: false, force: false, keep: (object) => object };
+  // nothing is remembered between two steps: what is there has been made by an earlier one, so it stays until the end
+  const kept = groups.map((group) => group.map((task) => ({ ...task, deletePolicies: [] })));
+  for (const task of kept.flat())
+    if (task.compared.live) results.push({ ...resultOf(task.compared), syncPhase: task.phase, hookPhase: 'Running' });
+  const state = await runGroups({ client, options, results }, kept, signal);
+  const policy = state === undefined ? 'HookSucceeded' : 'HookFailed';
+  if (state?.state !== 'waiting')
+    for (const task of groups.flat()) if (task.deletePolicies.includes(policy)) await deleteOne(client, task.compared, signal);
+  return state;
+}
+
+async function runPrune(client: Client, input: SyncInput, results: ResourceResult[], signal: AbortSignal): Promise<SyncStep> {
+  const options = applyOptions(input);
   for (const compared of planPrune(input.resources))
-    results.push(await pruned(client, compared, options, operation.sync?.prune === true, signal));
-  const failed = results.some(({ status }) => status === 'SyncFailed');
-  return failed
-    ? { results, state: 'failed', message: 'one or more objects failed to apply' }
-    : {
-        results,
-        state: 'done',
-        message: options.dryRun ? 'successfully synced (no more tasks, dry run)' : 'successfully synced (all tasks run)',
-      };
+    results.push(await pruned(client, compared, options, input.operation.sync?.prune === true, signal));
+  if (results.some(({ status }) => status === 'SyncFailed'))
+    return { results, state: 'failed', message: 'one or more objects failed to apply' };
+  const message = options.dryRun ? 'successfully synced (no more tasks, dry run)' : 'successfully synced (all tasks run)';
+  return { results, state: 'done', message };
 }
 
 function applyOptions({ operation: { sync }, policy, keep }: SyncInput): ApplyOptions {
