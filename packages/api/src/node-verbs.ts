@@ -40,6 +40,10 @@ export interface GuestStats {
   /** libvirt's statistics by their names. */
   readonly domain: Readonly<Record<string, number | string | boolean>>;
   readonly filesystems: readonly kubevirt.VirtualMachineInstanceFileSystem[];
+  /** libvirt's statistics of the job that moves the guest; absent while none does. */
+  readonly job?: GuestStats['domain'];
+  /** Load of the last 1, 5 and 15 minutes, of guests whose agent knows it. */
+  readonly load?: readonly number[];
 }
 
 export interface VmiCallParams {

@@ -50,7 +50,7 @@ import { directClient } from './direct/direct-client.ts';
 import { type ListenOptions, type Listener, listen } from './http/http-server.ts';
 import { handleRequest } from './pipeline/pipeline.ts';
 import type { ApiRequest, ApiResponse } from './pipeline/request.ts';
-import { RequestMetrics } from './pipeline/request-metrics.ts';
+import { type ClientPart, RequestMetrics } from './pipeline/request-metrics.ts';
 import { createServerMetrics } from './pipeline/server-metrics.ts';
 import type { AuditEvent, ServerContext, VirtualHandler } from './pipeline/server-context.ts';
 import { createBinding } from './subresources/pod-actions.ts';
@@ -97,6 +97,8 @@ export interface ApiServerOptions {
   /** What is recorded of a request; absent: who did what, of all that changes something or is refused. */
   readonly auditPolicy?: AuditPolicy;
   readonly audit?: (event: AuditEvent) => void;
+  /** The part of the platform that a client in this process, or `node` for all agents, belongs to. */
+  readonly clientParts?: (client: string) => ClientPart | undefined;
   /** What `GET /metrics` shows beside the server's own figures. */
   readonly metrics?: () => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
   /** What `GET /alerts` answers. */
@@ -112,6 +114,8 @@ export interface ApiServer {
   handle(request: ApiRequest): Promise<ApiResponse>;
   /** Serves HTTPS (HTTP/1.1 and HTTP/2) until closed. */
   listen(options: ListenOptions): Promise<Listener>;
+  /** Counts of the requests so far. */
+  requestMetrics(): readonly MetricFamily[];
   readonly registry: Registry;
   /** Resolves when CustomResourceDefinitions written so far are served. */
   settled(): Promise<void>;
@@ -135,7 +139,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     lookup: (...key) => registry.lookup(...key),
   });
   const tokenAuthenticators: TokenAuthenticator[] = [async (token) => (await accounts.authenticate(token))?.user, ...others];
-  const requests = new RequestMetrics();
+  const requests = new RequestMetrics(options.clientParts);
   const flow = new FlowController({
     registry,
     soon: (task) => void setImmediate(task),
@@ -233,6 +237,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     registry,
     client: (user, name = 'slipway') => directClient(context, user, name),
     handle: (request) => handleRequest(context, request),
+    requestMetrics: () => requests.families(),
     async listen(listenOptions) {
       const listener = await listen(context, listenOptions);
       listeners.push(listener);

@@ -9,6 +9,7 @@ export type { RefusalLog } from './authn/refusal-log.ts';
 export * from './authn/oidc/oidc-config.ts';
 export type { ListenOptions, Listener } from './http/http-server.ts';
 export type { ApiRequest, ApiResponse } from './pipeline/request.ts';
+export type { ClientPart } from './pipeline/request-metrics.ts';
 export type { AuditEvent } from './pipeline/server-context.ts';
 export * from './pki/certificates.ts';
 export * from './registry/simple-definition.ts';

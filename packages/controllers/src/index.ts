@@ -52,6 +52,7 @@ export {
   platformUserIn,
   virtAdmissionHandlers,
 } from './admission/index.ts';
+export { countStreams, type StreamCounts } from './metrics/stream-counts.ts';
 export { expandVm, resolveTypes, withInferredTypes } from './instancetype/index.ts';
 export * from './persistent-volume/index.ts';
 export * from './scheduler/index.ts';

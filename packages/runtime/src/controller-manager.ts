@@ -10,6 +10,7 @@ import { InformerFactory, trackingInformers } from './informer-factory.ts';
 import type { Logger } from './logger.ts';
 import type { MetricFamily } from './metric-family.ts';
 import type { NodeConnector } from './node-connector.ts';
+import { QueueMetrics } from './queue-metrics.ts';
 import type { Reconciler } from './reconciler.ts';
 import { WorkQueue } from './work-queue.ts';
 
@@ -24,6 +25,8 @@ export interface ControllerManagerDeps {
   readonly settings: PlatformSettings;
   /** Node on whose behalf the controllers act: a server lets a node report events as its own only. */
   readonly host?: string;
+  /** What stands before `workqueue_` in the names of a controller's metrics; nothing by default. */
+  readonly queuePrefix?: (controller: string) => string;
 }
 
 interface Hosted {
@@ -50,6 +53,7 @@ export class ControllerManager {
   readonly informers: InformerFactory;
   private readonly hosted: Hosted[] = [];
   private readonly counters = new Map<string, ControllerMetrics>();
+  private readonly queueMetrics = new Map<string, QueueMetrics>();
   private readonly waiting = new Set<() => void>();
   private activity = 0;
   private workers: Promise<void>[] = [];
@@ -71,7 +75,7 @@ export class ControllerManager {
     const informers = trackingInformers(this.informers);
     const deps: ControllerDeps = { client, informers, events, clock, log, random, uid, nodes, settings };
     const controller = create(deps);
-    const queue = new WorkQueue({ clock, random, onActivity });
+    const queue = new WorkQueue({ clock, random, onActivity, observer: this.queueMetricsOf(name).observer(name) });
     this.counters.set(name, { name, reconciles: 0, failures: 0 });
     if (controller.kind) {
       const { predicate } = controller;
@@ -107,7 +111,16 @@ export class ControllerManager {
 
   /** Metrics of all controllers, for the server to show. */
   async metricFamilies(): Promise<readonly MetricFamily[]> {
-    return (await Promise.all(this.hosted.map(async ({ controller }) => (await controller.metrics?.()) ?? []))).flat();
+    const own = await Promise.all(this.hosted.map(async ({ controller }) => (await controller.metrics?.()) ?? []));
+    const now = this.deps.clock.now();
+    return [...own.flat(), ...[...this.queueMetrics.values()].flatMap((metrics) => metrics.families(now))];
+  }
+
+  private queueMetricsOf(controller: string): QueueMetrics {
+    const prefix = this.deps.queuePrefix?.(controller) ?? '';
+    const found = this.queueMetrics.get(prefix) ?? new QueueMetrics(prefix);
+    this.queueMetrics.set(prefix, found);
+    return found;
   }
 
   /** How many keys wait or are worked on, per controller. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { TimerClock } from './clock.ts';
+import { QueueMetrics } from './queue-metrics.ts';
 import { WorkQueue } from './work-queue.ts';
 
 function manualClock(): TimerClock & { advance(ms: number): void } {
@@ -101,5 +102,51 @@ describe('WorkQueue', () => {
     queue.shutDown();
     expect(await taken).toBeUndefined();
     expect(await queue.take()).toBeUndefined();
+  });
+});
+
+describe('the metrics of a queue', () => {
+  it('count keys once while they wait, and measure waiting and work', async () => {
+    const clock = manualClock();
+    const metrics = new QueueMetrics('kubevirt_');
+    const queue = new WorkQueue({ clock, random: () => 0, observer: metrics.observer('vm') });
+    const values = () =>
+      Object.fromEntries(
+        metrics
+          .families(clock.now())
+          .flatMap(({ name, samples }) =>
+            samples
+              .filter(({ suffix }) => suffix !== '_bucket')
+              .map(({ suffix = '', value }) => [`${name.replace('kubevirt_workqueue_', '')}${suffix}`, value]),
+          ),
+      );
+    queue.add('a');
+    queue.add('a');
+    clock.advance(2_000);
+    expect(values()).toMatchObject({ adds_total: 1, depth: 1 });
+    await queue.take();
+    queue.add('a');
+    clock.advance(3_000);
+    expect(values()).toMatchObject({ adds_total: 2, depth: 1, unfinished_work_seconds: 3, longest_running_processor_seconds: 3 });
+    queue.addRateLimited('a');
+    queue.done('a');
+    expect(values()).toEqual({
+      adds_total: 2,
+      depth: 1,
+      retries_total: 1,
+      unfinished_work_seconds: 0,
+      longest_running_processor_seconds: 0,
+      queue_duration_seconds_sum: 2,
+      queue_duration_seconds_count: 1,
+      work_duration_seconds_sum: 3,
+      work_duration_seconds_count: 1,
+    });
+    const [buckets] = metrics.families(clock.now()).filter(({ name }) => name === 'kubevirt_workqueue_work_duration_seconds');
+    expect(buckets?.samples.slice(-4).map(({ labels, value }) => [labels?.['le'], value])).toEqual([
+      ['10', 1],
+      ['+Inf', 1],
+      [undefined, 3],
+      [undefined, 1],
+    ]);
   });
 });

@@ -1,5 +1,6 @@
 import { type BackOffOptions, backOffDelay } from './back-off.ts';
 import type { TimerClock } from './clock.ts';
+import type { QueueObserver } from './queue-metrics.ts';
 
 export interface WorkQueueDeps {
   readonly clock: TimerClock;
@@ -7,6 +8,8 @@ export interface WorkQueueDeps {
   readonly backOff?: BackOffOptions;
   /** Called after every change of the queue; used to find out when everything is idle. */
   readonly onActivity?: () => void;
+  /** Told of each key on its way. */
+  readonly observer?: QueueObserver;
 }
 
 interface Delayed {
@@ -39,16 +42,22 @@ export class WorkQueue {
   add(key: string): void {
     if (this.closed) return;
     this.deps.onActivity?.();
+    if (!this.ready.has(key) && !this.dirty.has(key)) this.note('added', key);
     if (this.processing.has(key)) {
       this.dirty.add(key);
       return;
     }
+    this.offer(key);
+  }
+
+  /** Gives the key to who waits for one. */
+  private offer(key: string): void {
     const taker = this.takers.shift();
     if (taker === undefined) {
       this.ready.add(key);
       return;
     }
-    this.processing.add(key);
+    this.start(key);
     taker(key);
   }
 
@@ -61,6 +70,7 @@ export class WorkQueue {
   addRateLimited(key: string): void {
     const failures = (this.failures.get(key) ?? 0) + 1;
     this.failures.set(key, failures);
+    this.deps.observer?.retried();
     this.delay(key, backOffDelay(failures, this.deps.backOff ?? DEFAULT_BACK_OFF, this.deps.random), true);
   }
 
@@ -79,13 +89,14 @@ export class WorkQueue {
     const [next] = this.ready;
     if (next === undefined) return new Promise((resolve) => this.takers.push(resolve));
     this.ready.delete(next);
-    this.processing.add(next);
+    this.start(next);
     return Promise.resolve(next);
   }
 
   done(key: string): void {
     this.processing.delete(key);
-    if (this.dirty.delete(key)) this.add(key);
+    this.note('finished', key);
+    if (this.dirty.delete(key) && !this.closed) this.offer(key);
     this.deps.onActivity?.();
   }
 
@@ -115,6 +126,16 @@ export class WorkQueue {
     this.delayed.clear();
     this.ready.clear();
     for (const taker of this.takers.splice(0)) taker(undefined);
+  }
+
+  private start(key: string): void {
+    this.processing.add(key);
+    this.note('taken', key);
+  }
+
+  private note(what: 'added' | 'taken' | 'finished', key: string): void {
+    const { observer, clock } = this.deps;
+    observer?.[what](key, clock.now());
   }
 
   private delay(key: string, delayMs: number, isRetry: boolean): void {

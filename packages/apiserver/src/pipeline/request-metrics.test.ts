@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { renderFamily } from './metric-text.ts';
 import { RequestMetrics } from './request-metrics.ts';
 import type { AuditEvent } from './server-context.ts';
 
@@ -13,7 +14,9 @@ const rendered = (...events: AuditEvent[]): string[] => {
   const metrics = new RequestMetrics();
   for (const one of events) metrics.count(one);
   return metrics
-    .render()
+    .families()
+    .map(renderFamily)
+    .join('')
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#'));
 };
@@ -37,6 +40,31 @@ describe('request metrics', () => {
       'apiserver_request_total{client="other",code="200",group="",resource="namespaces",subresource="",verb="delete"} 1',
       'apiserver_request_total{client="vm-controller",code="200",group="kubevirt.io",resource="virtualmachineinstances",subresource="status",verb="update"} 1',
     ]);
+  });
+
+  it('shows the requests of a part of the platform as its own', () => {
+    const metrics = new RequestMetrics((client) =>
+      client === 'vm-controller' ? { container: 'virt-controller', prefix: 'kubevirt_' } : undefined,
+    );
+    const path = '/apis/kubevirt.io/v1/namespaces/default/virtualmachines/vm';
+    for (const verb of ['update', 'update', 'watch'])
+      metrics.count(event({ path, verb, sourceAddress: 'in-process', userAgent: 'vm-controller', latencyMs: 3 }));
+    metrics.count(event({}));
+    const [, requests, latency] = metrics.families();
+    const own = { container: 'virt-controller', code: '200', host: 'in-process', resource: 'virtualmachines' };
+    expect(requests).toMatchObject({
+      name: 'kubevirt_rest_client_requests_total',
+      samples: [
+        { labels: { ...own, method: 'PUT', verb: 'update' }, value: 2 },
+        { labels: { ...own, method: 'GET', verb: 'watch' }, value: 1 },
+      ],
+    });
+    expect(latency?.name).toBe('kubevirt_rest_client_request_latency_seconds');
+    expect(latency?.samples).toContainEqual({
+      suffix: '_count',
+      labels: { container: 'virt-controller', url: '/apis/kubevirt.io/virtualmachines', verb: 'update' },
+      value: 2,
+    });
   });
 
   it('keeps what strangers make up out of the labels', () => {

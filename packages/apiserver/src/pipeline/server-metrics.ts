@@ -4,7 +4,6 @@ import { loopWatch, RESOLUTION_MS } from './loop-watch.ts';
 import { type MetricFamily, renderFamily } from './metric-text.ts';
 import type { RequestMetrics } from './request-metrics.ts';
 
-const REQUESTS = 'apiserver_request_total';
 const NANOSECONDS = 1e9;
 
 /** What `GET /metrics` shows: requests, store, watches, event loop and process. */
@@ -30,10 +29,16 @@ export function createServerMetrics(deps: MetricSources): ServerMetrics {
     async render(wanted = () => true) {
       watch.note(); // who scrapes wants to know what comes now
       const { delays } = watch;
-      const own = [...storeFamilies(deps.registry), ...deps.flow.families(), ...loopFamilies(delays), ...processFamilies()];
+      const own = [
+        ...deps.requests.families(),
+        ...storeFamilies(deps.registry),
+        ...deps.flow.families(),
+        ...loopFamilies(delays),
+        ...processFamilies(),
+      ];
       delays.reset();
       const families = [...own, ...((await deps.others?.()) ?? [])].filter(({ name }) => wanted(name));
-      return (wanted(REQUESTS) ? deps.requests.render() : '') + families.map(renderFamily).join('');
+      return families.map(renderFamily).join('');
     },
     noteRequest: () => watch.note(),
     close: () => watch.close(),

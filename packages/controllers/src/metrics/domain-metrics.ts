@@ -5,6 +5,7 @@ import { guestIdentity } from './vmi-metrics.ts';
 
 const KIB = 1024;
 const NANO = 1e-9;
+const PAGE_BYTES = 4096;
 
 type Row = readonly [statistic: string, metric: string, factor: number, help: string];
 
@@ -102,6 +103,30 @@ const STORAGE: readonly Row[] = [
   ['fl.reqs', 'kubevirt_vmi_storage_flush_requests_total', 1, 'Total storage flush requests.'],
   ['fl.times', 'kubevirt_vmi_storage_flush_times_seconds_total', NANO, 'Total time spent on cache flushing.'],
 ];
+/** Of the job that moves the guest; `{name}` of libvirt's job statistics. */
+const MIGRATION: readonly Row[] = [
+  [
+    'data_processed',
+    'kubevirt_vmi_migration_data_processed_bytes',
+    1,
+    'The total Guest OS data processed and migrated to the new VM.',
+  ],
+  [
+    'data_remaining',
+    'kubevirt_vmi_migration_data_remaining_bytes',
+    1,
+    'The remaining guest OS data to be migrated to the new VM.',
+  ],
+  ['memory_bps', 'kubevirt_vmi_migration_memory_transfer_rate_bytes', 1, 'The rate at which the memory is being transferred.'],
+];
+const MIGRATION_TOTAL: Row = [
+  'data_total',
+  'kubevirt_vmi_migration_data_bytes_total',
+  1,
+  'The total Guest OS data to be migrated to the new VM.',
+];
+const DIRTY_RATE = 'kubevirt_vmi_migration_dirty_memory_rate_bytes';
+const LOAD = ['1m', '5m', '15m'] as const;
 const VCPU_STATES = ['offline', 'running', 'blocked'];
 const TRAFFIC = 'kubevirt_vmi_network_traffic_bytes_total';
 
@@ -111,11 +136,18 @@ const helps = (rows: readonly Row[]): Record<string, string> =>
 const declared = (): Families =>
   new Families()
     .declare('counter', {
-      ...helps([...CPU, ...FAULTS, ...NETWORK, ...STORAGE]),
+      ...helps([...CPU, ...FAULTS, ...NETWORK, ...STORAGE, MIGRATION_TOTAL]),
       [TRAFFIC]: '[Deprecated] Total number of bytes sent and received.',
     })
     .declare('gauge', {
-      ...helps(MEMORY),
+      ...helps([...MEMORY, ...MIGRATION]),
+      [DIRTY_RATE]: 'The rate of memory being dirty in the Guest OS.',
+      ...Object.fromEntries(
+        LOAD.map((time) => [
+          `kubevirt_vmi_guest_load_${time}`,
+          `Guest system load average over ${time}, as reported by the guest agent.`,
+        ]),
+      ),
       kubevirt_vmi_filesystem_capacity_bytes: 'Total VM filesystem capacity in bytes.',
       kubevirt_vmi_filesystem_used_bytes: 'Used VM filesystem capacity in bytes.',
     })
@@ -166,7 +198,7 @@ class GuestReader {
   }
 }
 
-function addGuest(families: Families, vmi: VirtualMachineInstance, { domain, filesystems }: GuestStats): void {
+function addGuest(families: Families, vmi: VirtualMachineInstance, { domain, filesystems, job, load }: GuestStats): void {
   const id = { ...guestIdentity(vmi), ...vmiLabels(vmi) };
   const guest = new GuestReader(families, domain, id);
   guest.rows([...CPU, ...MEMORY, ...FAULTS]);
@@ -177,11 +209,19 @@ function addGuest(families: Families, vmi: VirtualMachineInstance, { domain, fil
     const volume = (vmi.status?.volumeStatus ?? []).find((each) => each.target === target);
     guest.rows(STORAGE, `block.${disk}.`, { drive: volume?.name ?? target });
   }
+  if (job !== undefined) addMigration(new GuestReader(families, job, id));
+  for (const [index, time] of LOAD.entries()) families.add(`kubevirt_vmi_guest_load_${time}`, id, load?.[index]);
   for (const { diskName, mountPoint, fileSystemType, totalBytes, usedBytes } of filesystems) {
     const labels = { ...id, disk_name: diskName, mount_point: mountPoint, file_system_type: fileSystemType };
     families.add('kubevirt_vmi_filesystem_capacity_bytes', labels, totalBytes);
     families.add('kubevirt_vmi_filesystem_used_bytes', labels, usedBytes);
   }
+}
+
+function addMigration(job: GuestReader): void {
+  job.rows([MIGRATION_TOTAL, ...MIGRATION]);
+  // libvirt counts pages
+  job.add(DIRTY_RATE, {}, 'memory_dirty_rate', job.number('memory_page_size') ?? PAGE_BYTES);
 }
 
 function addProcessors(guest: GuestReader): void {

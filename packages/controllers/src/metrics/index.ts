@@ -9,11 +9,15 @@ import {
   VirtualMachineInstanceKind,
   VirtualMachineInstanceMigrationKind,
   VirtualMachineKind,
+  VirtualMachineSnapshotKind,
 } from '@slipway/api';
 import { isObject } from '@slipway/apimachinery';
 import { type ControllerRegistration, done, type MetricFamily, type NodeConnector } from '@slipway/runtime';
+import { memoryOverheadBytes, SLIPWAY_PROFILE } from '@slipway/virt';
+import { clusterFacts } from '../virtual-machine/cluster-facts.ts';
 import { controlPlaneMetrics } from './control-plane-metrics.ts';
 import { domainMetrics } from './domain-metrics.ts';
+import { EventCounts } from './event-counts.ts';
 import { PhaseTimes } from './phase-times.ts';
 import { vmMetrics } from './vm-metrics.ts';
 import { vmiMetrics } from './vmi-metrics.ts';
@@ -26,14 +30,22 @@ const LAUNCHER = 'virt-launcher';
 export const kubeVirtMetrics: ControllerRegistration = {
   name: 'kubevirt-metrics',
   rules: [],
-  create({ informers, nodes, settings }) {
+  create({ clock, informers, nodes, settings }) {
     const [vms, vmis] = [informers.lister(VirtualMachineKind), informers.lister(VirtualMachineInstanceKind)];
     const [migrations, claims] = [
       informers.lister(VirtualMachineInstanceMigrationKind),
       informers.lister(PersistentVolumeClaimKind),
     ];
     const [pods, hosts, kubevirts] = [informers.lister(PodKind), informers.lister(NodeKind), informers.lister(KubeVirtKind)];
+    const snapshots = informers.lister(VirtualMachineSnapshotKind);
+    const facts = clusterFacts(informers, {});
     const times = new PhaseTimes();
+    const counts = new EventCounts(clock.now());
+    informers.for(VirtualMachineKind).addHandler((event) => counts.noteVm(event));
+    informers.for(VirtualMachineInstanceKind).addHandler((event) => counts.noteVmi(event));
+    informers.for(VirtualMachineInstanceMigrationKind).addHandler((event) => counts.noteMigration(event));
+    const overhead = (vmi: VirtualMachineInstance): number =>
+      memoryOverheadBytes(vmi, { profile: SLIPWAY_PROFILE, config: facts.config(), emulation: facts.emulation() });
     return {
       kind: VirtualMachineInstanceKind,
       predicate: ({ object, old }) => JSON.stringify(phasesOf(object)) !== JSON.stringify(old && phasesOf(old)),
@@ -53,8 +65,13 @@ export const kubeVirtMetrics: ControllerRegistration = {
         return [
           ...controlPlaneMetrics({ kubevirt, nodes: hosts.list(), failedLaunchers, version: settings.version }),
           ...vmMetrics(vms.list(), (namespace, name) => claims.get({ namespace, name })),
-          ...vmiMetrics(instances, migrations.list(), kubevirt?.status?.outdatedVirtualMachineInstanceWorkloads ?? 0),
+          ...vmiMetrics(instances, migrations.list(), {
+            outdated: kubevirt?.status?.outdatedVirtualMachineInstanceWorkloads ?? 0,
+            overhead,
+            snapshots: snapshots.list(),
+          }),
           ...times.families(),
+          ...counts.families(),
           ...domainMetrics(await guestsOf(nodes, instances)),
         ];
       },
@@ -75,7 +92,9 @@ async function guestsOf(nodes: NodeConnector, vmis: readonly VirtualMachineInsta
 async function statsOf(nodes: NodeConnector, vmi: VirtualMachineInstance, signal: AbortSignal): Promise<GuestStats | undefined> {
   const { namespace = '', name = '', uid = '' } = vmi.metadata;
   const agent = (vmi.status?.conditions ?? []).some(({ type, status }) => type === 'AgentConnected' && status === 'True');
-  const call = { verb: NodeVerb.stats, params: { namespace, name, uid, agent } };
+  const { startTimestamp, endTimestamp } = vmi.status?.migrationState ?? {};
+  const migrating = Boolean(startTimestamp) && !endTimestamp;
+  const call = { verb: NodeVerb.stats, params: { namespace, name, uid, agent, migrating } };
   const answer = await nodes.call(vmi.status?.nodeName ?? '', call, signal).catch(() => undefined);
   return isObject(answer) && isObject(answer['domain']) ? (answer as unknown as GuestStats) : undefined; // from our own agent
 }

@@ -1,24 +1,27 @@
 import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
 import { type ObjectKey, type ObjectMeta, keyString } from '@slipway/apimachinery';
-import type { MetricFamily } from '@slipway/runtime';
+import { Histogram, type MetricFamily } from '@slipway/runtime';
 import { secondsOf } from './families.ts';
-import { Histogram } from './histogram.ts';
 
 type Transition = kubevirt.VirtualMachineInstancePhaseTransitionTimestamp;
+
+/** Seconds; as KubeVirt groups the times of phases. */
+export const PHASE_BOUNDS = [0.5, 1, 2, 5, 10, 20, 30, 40, 50, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600] as const;
+const histogram = (name: string, help: string): Histogram => new Histogram({ name, help, bounds: PHASE_BOUNDS });
 
 /** How long instances take from phase to phase; counts what has happened since the server started. */
 export class PhaseTimes {
   /** Transitions of each instance that have been counted. */
   private readonly counted = new Map<string, { readonly uid: string; count: number }>();
-  private readonly between = new Histogram(
+  private readonly between = histogram(
     'kubevirt_vmi_phase_transition_time_seconds',
     'Histogram of VM phase transitions duration between different phases in seconds.',
   );
-  private readonly fromCreation = new Histogram(
+  private readonly fromCreation = histogram(
     'kubevirt_vmi_phase_transition_time_from_creation_seconds',
     'Histogram of VM phase transitions duration from creation time in seconds.',
   );
-  private readonly fromDeletion = new Histogram(
+  private readonly fromDeletion = histogram(
     'kubevirt_vmi_phase_transition_time_from_deletion_seconds',
     'Histogram of VM phase transitions duration from deletion time in seconds.',
   );

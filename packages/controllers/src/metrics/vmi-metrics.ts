@@ -1,4 +1,4 @@
-import type { VirtualMachineInstance, VirtualMachineInstanceMigration } from '@slipway/api';
+import type { kubevirt, VirtualMachineInstance, VirtualMachineInstanceMigration } from '@slipway/api';
 import type { MetricFamily } from '@slipway/runtime';
 import { annotationOf, Families, type Labels, secondsOf } from './families.ts';
 import { vnicLabels } from './vm-metrics.ts';
@@ -23,6 +23,9 @@ const declared = (): Families =>
     kubevirt_vmi_migration_failed: 'Indicates if the VMI migration failed.',
     kubevirt_vmi_migration_start_time_seconds: 'The time at which the migration started.',
     kubevirt_vmi_migration_end_time_seconds: 'The time at which the migration ended.',
+    kubevirt_vmi_launcher_memory_overhead_bytes:
+      "Estimation of the memory amount required for virt-launcher's infrastructure components (e.g. libvirt, QEMU).",
+    kubevirt_vmsnapshot_succeeded_timestamp_seconds: 'The timestamp of successful virtual machine snapshot.',
   });
 
 /** Labels that every metric of a guest has. */
@@ -32,19 +35,30 @@ export const guestIdentity = ({ metadata, status }: VirtualMachineInstance) => (
   name: metadata.name,
 });
 
-/** Metrics of instances and their migrations, as the objects say. `outdated`: instances with an older launcher. */
+export interface InstanceFacts {
+  /** Instances with an older launcher. */
+  readonly outdated: number;
+  /** Bytes that the launcher needs beside the guest. */
+  readonly overhead: (vmi: VirtualMachineInstance) => number;
+  readonly snapshots: readonly kubevirt.VirtualMachineSnapshot[];
+}
+
+/** Metrics of instances, their migrations and snapshots, as the objects say. */
 export function vmiMetrics(
   vmis: readonly VirtualMachineInstance[],
   migrations: readonly VirtualMachineInstanceMigration[],
-  outdated: number,
+  { outdated, overhead, snapshots }: InstanceFacts,
 ): MetricFamily[] {
   const families = declared();
   families.add('kubevirt_vmi_number_of_outdated', {}, outdated);
   for (const vmi of vmis) {
     addInfo(families, vmi);
     addNetwork(families, vmi);
+    const { namespace, name } = vmi.metadata;
+    families.add('kubevirt_vmi_launcher_memory_overhead_bytes', { namespace, name }, overhead(vmi));
   }
   addMigrations(families, migrations);
+  for (const snapshot of snapshots) addSnapshot(families, snapshot);
   return families.list();
 }
 
@@ -95,6 +109,12 @@ function addNetwork(families: Families, vmi: VirtualMachineInstance): void {
     }
   for (const labels of vnicLabels(vmi.spec.domain.devices.interfaces ?? [], vmi.spec.networks ?? []))
     families.add('kubevirt_vmi_vnic_info', { namespace: id.namespace, name: id.name, ...labels }, 1);
+}
+
+function addSnapshot(families: Families, { metadata, spec, status }: kubevirt.VirtualMachineSnapshot): void {
+  if (status?.phase !== 'Succeeded') return;
+  const labels = { name: spec.source.name, snapshot_name: metadata.name, namespace: metadata.namespace };
+  families.add('kubevirt_vmsnapshot_succeeded_timestamp_seconds', labels, secondsOf(status.creationTime));
 }
 
 const PHASES: Readonly<Record<string, readonly string[]>> = {

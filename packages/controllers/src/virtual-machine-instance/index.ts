@@ -21,6 +21,7 @@ import {
   watchSameKey,
 } from '@slipway/runtime';
 import type { VirtualMachineInstance } from '@slipway/api';
+import { countingSyncs } from '../metrics/sync-counter.ts';
 import { claimedVolumes } from './claims.ts';
 import { FreshObjects } from './fresh-objects.ts';
 import { hasCondition } from './instance-state.ts';
@@ -61,7 +62,7 @@ export function virtualMachineInstanceController(
       const classes = informers.lister(StorageClassKind);
       const profiles = informers.lister(StorageProfileKind);
       const { stateClass, ...settings } = settingsFor(informers);
-      const reconciler = new VirtualMachineInstanceReconciler({
+      const instance = new VirtualMachineInstanceReconciler({
         client,
         events,
         clock,
@@ -80,7 +81,7 @@ export function virtualMachineInstanceController(
       const users = (object: KubeObject): readonly ObjectKey[] => usersOfClaim(vmis, object);
       return {
         kind: VirtualMachineInstanceKind,
-        reconciler,
+        ...countingSyncs(instance, vmis.lister),
         concurrency: 8,
         watches: [
           owned(PodKind, VirtualMachineInstanceKind),

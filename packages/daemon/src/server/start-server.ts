@@ -5,6 +5,7 @@ import {
   type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
   type VirtualMachine,
+  VirtualMachineInstanceKind,
 } from '@slipway/api';
 import { isNotFound } from '@slipway/apimachinery';
 import { type ApiServer, builtinResources, createApiServer, type ListenOptions, toYaml } from '@slipway/apiserver';
@@ -24,6 +25,7 @@ import {
   type ClusterFacts,
   clusterFacts,
   controllers,
+  countStreams,
   expandVm,
   exportRoute,
   platformUserIn,
@@ -31,9 +33,10 @@ import {
   virtAdmissionHandlers,
   withInferredTypes,
   virtApiRules,
+  type StreamCounts,
   virtualMachineSubresources,
 } from '@slipway/controllers';
-import { type GitOps, gitOps } from '@slipway/gitops';
+import { gitOpsController } from '@slipway/gitops';
 import { hostRunner } from '@slipway/hostapi';
 import {
   alerting,
@@ -71,6 +74,7 @@ import { oidcIssuersOf } from '../instance/server-options.ts';
 import { loggerOf, type DaemonLog } from '../logging.ts';
 import { KUBEVIRT_VERSION, VERSION } from '../version.ts';
 import { createAuditLog } from './audit-log.ts';
+import { clientPartOf } from './client-parts.ts';
 import { deferredClient } from './deferred-client.ts';
 import { listenOnLink } from './link-listener.ts';
 import { uploadParts } from './uploads.ts';
@@ -96,12 +100,14 @@ export interface RunningServer {
 /** Parts that the API server's own extensions use once they exist. */
 interface LateParts {
   readonly alerting: ReturnType<typeof alerting>;
-  readonly applications: GitOps;
+  readonly gitOps: ControllerRegistration;
   templates?: TemplateValidator;
   projectsClient?: Client;
   client?: Client;
   uploadClient?: Client;
   manager?: ControllerManager;
+  api?: ApiServer;
+  streams?: StreamCounts;
 }
 
 const INSTALL_NAMESPACE = 'openshift-cnv';
@@ -115,14 +121,10 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   const log = loggerOf(input.log);
   const store = await openStore({ fs: await openStoreDirectory(join(paths.server, 'store')), now: Date.now });
   const nodes = createTunnelServer({ clock: systemClock, log: log.child({ part: 'tunnel' }), token: randomUUID });
-  const applications = gitOps({
-    runner: hostRunner,
-    cacheDir: join(paths.server, 'gitops'),
-    reach: { paths: config.server?.gitPaths ?? [], addresses: config.server?.gitAddresses ?? [] },
-  });
+  const gitOps = gitOpsController({ runner: hostRunner, cacheDir: join(paths.server, 'gitops') });
   const late: LateParts = {
     alerting: alerting({ families: () => familiesOf(late), rules: (namespace) => [cdiPrometheusRule(namespace)] }),
-    applications,
+    gitOps,
   };
   const api = await createApi(input, store, nodes, log, late);
   const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
@@ -130,7 +132,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
     config.link &&
     listenOnLink({ api, clock: systemClock, log }, { host: config.link.hostV4, port: config.listenPort, tls }, signal);
   const manager = createManager(
-    { api, nodes, log, extra: [late.alerting.registration, ...applications.registrations] },
+    { api, nodes, log, extra: [late.alerting.registration, late.gitOps] },
     {
       caBundle: tls.clientCa,
       apiUrl: serverUrl(config),
@@ -177,6 +179,10 @@ async function createApi(
     return expandVm(named, config(), await resolveTypes(client, named, signal));
   };
   const uploadClient = deferredClient(() => late.uploadClient ?? client);
+  late.streams = countStreams(
+    virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, config, expandVm: expand }),
+    Date.now,
+  );
   late.templates = templateValidator({ client });
   const projectsClient = deferredClient(() => late.projectsClient ?? client);
   const uploads = uploadParts(uploadClient, nodes, INSTALL_NAMESPACE);
@@ -188,7 +194,7 @@ async function createApi(
     components: componentRights([
       ...REGISTRATIONS,
       late.alerting.registration,
-      ...late.applications.registrations,
+      late.gitOps,
       PROJECTS_COMPONENT,
       { name: 'virt-api', rules: virtApiRules },
       uploadServer,
@@ -199,12 +205,11 @@ async function createApi(
     aggregatedApis: [
       nodes.api,
       uploads.api,
-      late.applications.api,
       projectsApi({ client: projectsClient }),
       processedTemplatesApi({ randomBelow: (limit) => randomInt(limit) }),
-      virtualMachineSubresources({ client, nodes, version: KUBEVIRT_VERSION, config, expandVm: expand }),
+      late.streams.api,
     ],
-    openRoutes: [exportRoute({ client, nodes, now: Date.now, writeYaml: toYaml }), late.applications.webhook, ...uploads.routes],
+    openRoutes: [exportRoute({ client, nodes, now: Date.now, writeYaml: toYaml }), ...uploads.routes],
     admissionHandlers: [
       ...virtAdmissionHandlers({
         client,
@@ -234,7 +239,8 @@ async function createApi(
     logRefusal: (fields, reason) => log.warn({ ...fields, reason }, 'bearer token refused'),
     tokenAuthenticators: [async (token) => checkToken(token, tokenKey, Date.now())],
     auditPolicy: auditPolicyOf(instance.server ?? {}),
-    metrics: () => familiesOf(late),
+    clientParts: clientPartOf,
+    metrics: () => partFamilies(late),
     alerts: () => late.alerting.alerts(),
     audit: createAuditLog(join(paths.server, 'audit.log'), auditRotationOf(instance.server ?? {})),
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
@@ -242,13 +248,24 @@ async function createApi(
   late.uploadClient = api.client(componentUser(INSTALL_NAMESPACE, uploadServer.name), uploadServer.name);
   late.projectsClient = api.client(componentUser(INSTALL_NAMESPACE, PROJECTS_COMPONENT.name), PROJECTS_COMPONENT.name);
   late.client = api.client(componentUser(INSTALL_NAMESPACE, 'virt-api'), 'virt-api');
+  late.api = api;
   return api;
 }
 
 /** Metrics of everything beside the API server itself. */
-const familiesOf = async ({ manager, templates }: LateParts): Promise<readonly MetricFamily[]> => [
-  ...((await manager?.metricFamilies()) ?? []),
-  ...(templates?.metrics() ?? []),
+async function partFamilies({ manager, templates, streams }: LateParts): Promise<readonly MetricFamily[]> {
+  const instances = manager?.informers.lister(VirtualMachineInstanceKind);
+  return [
+    ...((await manager?.metricFamilies()) ?? []),
+    ...(templates?.metrics() ?? []),
+    ...(streams?.metrics((namespace, name) => instances?.get({ namespace, name }) !== undefined) ?? []),
+  ];
+}
+
+/** What rules ask for: metrics of the parts, and counts of requests. */
+const familiesOf = async (late: LateParts): Promise<readonly MetricFamily[]> => [
+  ...(await partFamilies(late)),
+  ...(late.api?.requestMetrics() ?? []),
 ];
 
 /** What the KubeVirt object says now; undefined before the controllers' caches exist. */
@@ -299,6 +316,7 @@ function createManager(
     log,
     random: Math.random,
     uid: randomUUID,
+    queuePrefix: (name) => clientPartOf(name)?.prefix ?? '',
     nodes,
     settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, ...facts, version: VERSION },
   });

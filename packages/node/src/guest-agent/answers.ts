@@ -14,6 +14,7 @@ const MAX_SCANNED = 4096;
 const MAX_INTERFACES = 256;
 const MAX_ADDRESSES = 32;
 const MAX_DISKS = 32;
+const MAX_LOAD = 1e6;
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 
 /** `guest-info`. */
@@ -92,4 +93,12 @@ export function parseTimezone(value: unknown): string | undefined {
   const offset = typeof zone['offset'] === 'number' && Number.isFinite(zone['offset']) ? zone['offset'] : 0;
   const name = text(zone['zone']);
   return name === undefined ? undefined : `${name}, ${offset}`;
+}
+
+/** Three averages, or nothing when one is no number that a load can be. */
+export function parseLoad(value: unknown): readonly number[] | undefined {
+  const record = asRecord(value);
+  const loads = ['load1m', 'load5m', 'load15m'].map((name) => record[name]);
+  const isLoad = (load: unknown): load is number => typeof load === 'number' && load >= 0 && load < MAX_LOAD;
+  return loads.every(isLoad) ? loads : undefined;
 }

@@ -6,6 +6,7 @@ import {
   parseFileSystems,
   parseHostname,
   parseInterfaces,
+  parseLoad,
   parseOsInfo,
   parseTimezone,
   parseUsers,
@@ -22,6 +23,8 @@ export interface GuestAgent {
   interfaces(): Promise<readonly GuestInterface[]>;
   fileSystems(): Promise<kubevirt.VirtualMachineInstanceFileSystem[]>;
   users(): Promise<kubevirt.VirtualMachineInstanceGuestOSUser[]>;
+  /** Load averages of the last 1, 5 and 15 minutes; agents before 9.2 and those of Windows do not have them. */
+  load(): Promise<readonly number[] | undefined>;
   frozen(): Promise<boolean>;
   /** Replaces the keys with which a user may log in; rejects when the guest refuses. */
   setAuthorizedKeys(user: string, keys: readonly string[]): Promise<void>;
@@ -66,6 +69,7 @@ export function guestAgent(
     interfaces: async () => parseInterfaces(await ask('guest-network-get-interfaces')),
     fileSystems: async () => parseFileSystems(await ask('guest-get-fsinfo')),
     users: async () => parseUsers(await ask('guest-get-users')),
+    load: async () => parseLoad(await ask('guest-get-load')),
     frozen: async () => (await ask('guest-fsfreeze-status')) === 'frozen',
     async summary() {
       const info = parseAgentInfo(await ask('guest-info'));

@@ -47,6 +47,11 @@ export class GuestAgent {
     return { apiVersion: API_VERSION, kind: 'VirtualMachineInstanceGuestOSUserList', metadata: {}, items };
   }
 
+  /** Load averages; undefined when the agent does not know the command. */
+  load(): Promise<readonly number[] | undefined> {
+    return this.calls.load().catch(() => undefined);
+  }
+
   /** Object of the `filesystemlist` subresource. */
   async fileSystems(): Promise<kubevirt.VirtualMachineInstanceFileSystemList> {
     const items = await this.calls.fileSystems().catch(() => []);

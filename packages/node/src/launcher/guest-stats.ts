@@ -2,11 +2,30 @@ import type { GuestStats } from '@slipway/api';
 import type { DomainRef, LibvirtConnection } from '../libvirt/index.ts';
 import { GuestAgent } from './guest-agent.ts';
 
-/** What libvirt counts of the guest, and with `asksAgent` the file systems that its agent knows. */
-export async function guestStats(libvirt: LibvirtConnection, domain: DomainRef, asksAgent: boolean): Promise<GuestStats> {
-  const [[stats], filesystems] = await Promise.all([
+export interface StatsQuestion {
+  /** The guest's agent answers: it is asked for file systems and load. */
+  readonly asksAgent: boolean;
+  /** The guest is on its way to another node. */
+  readonly isMigrating: boolean;
+}
+
+/** What libvirt counts of the guest, and what its agent knows. */
+export async function guestStats(
+  libvirt: LibvirtConnection,
+  domain: DomainRef,
+  { asksAgent, isMigrating }: StatsQuestion,
+): Promise<GuestStats> {
+  const agent = asksAgent ? new GuestAgent(libvirt, domain) : undefined;
+  const [[stats], filesystems, load, job] = await Promise.all([
     libvirt.domainStats(),
-    asksAgent ? new GuestAgent(libvirt, domain).fileSystems() : undefined,
+    agent?.fileSystems(),
+    agent?.load(),
+    isMigrating ? libvirt.jobStats(domain).catch(() => undefined) : undefined, // it may have ended just then
   ]);
-  return { domain: Object.fromEntries(stats ?? []), filesystems: filesystems?.items ?? [] };
+  return {
+    domain: Object.fromEntries(stats ?? []),
+    filesystems: filesystems?.items ?? [],
+    ...(load !== undefined && { load }),
+    ...(job !== undefined && job.size > 0 && { job: Object.fromEntries(job) }),
+  };
 }

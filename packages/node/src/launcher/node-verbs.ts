@@ -59,7 +59,8 @@ export function launcherHandlers({ find, freezes }: NodeVerbDeps): NodeHandlers 
     [NodeVerb.guestosinfo]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).info(),
     [NodeVerb.userlist]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).users(),
     [NodeVerb.filesystemlist]: ({ libvirt, domain }) => new GuestAgent(libvirt, domain).fileSystems(),
-    [NodeVerb.stats]: ({ libvirt, domain }, { agent }) => guestStats(libvirt, domain, agent === true),
+    [NodeVerb.stats]: ({ libvirt, domain }, { agent, migrating }) =>
+      guestStats(libvirt, domain, { asksAgent: agent === true, isMigrating: migrating === true }),
     [NodeVerb.vncScreenshot]: async ({ libvirt, domain }) => ({
       png: (await libvirt.screenshot(domain)).image.toString('base64'),
     }),

@@ -11,6 +11,8 @@ import {
   sleep,
 } from '@slipway/runtime';
 import { HCO_NAME, HyperConvergedKind } from '../kinds.ts';
+import { HostPathProvisionerKind, NodeKind } from '@slipway/api';
+import { clusterMetrics } from './cluster-metrics.ts';
 import { ensureObject } from './ensure-object.ts';
 import { type ActiveAlert, type AlertChange, AlertEngine } from './alert-engine.ts';
 import { prometheusRules } from './rules/index.ts';
@@ -48,6 +50,7 @@ export function alerting({ families, rules }: AlertSources): {
     create({ client, clock, events, informers, log, settings }) {
       const objects = informers.lister(PrometheusRuleKind);
       const hcos = informers.lister(HyperConvergedKind);
+      const [nodes, provisioners] = [informers.lister(NodeKind), informers.lister(HostPathProvisionerKind)];
       const own = [...prometheusRules(settings.installNamespace), ...(rules?.(settings.installNamespace) ?? [])];
       const evaluate = async (): Promise<void> => {
         const atMs = clock.now();
@@ -62,6 +65,7 @@ export function alerting({ families, rules }: AlertSources): {
       return {
         kind: PrometheusRuleKind,
         concurrency: 1,
+        metrics: () => clusterMetrics({ nodes: nodes.list(), provisioners: provisioners.list() }),
         reconciler: {
           async reconcile(key, signal) {
             const rule = own.find((each) => keyOf(each).name === key.name && keyOf(each).namespace === key.namespace);

@@ -79,6 +79,7 @@ describe('the rules of the platform', () => {
     family('kubevirt_node_has_kvm', 1, { node: 'a' }),
     family('kubevirt_hco_hyperconverged_cr_exists', 1),
     family('kubevirt_hco_system_health_status', 0),
+    family('kubevirt_hpp_cr_ready', -1),
     family('kubevirt_ssp_operator_reconcile_succeeded', 1),
     family('kubevirt_ssp_template_validator_rejected_total', 0),
     family('kubevirt_vm_info', 1, { name: 'web', namespace: 'shop', status: 'running' }),

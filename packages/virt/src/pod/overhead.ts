@@ -6,6 +6,9 @@ import type { LauncherContext } from './context.ts';
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 
+/** What the overhead depends on beside the instance. */
+export type OverheadContext = Pick<LauncherContext, 'profile' | 'config' | 'emulation'>;
+
 /** vCPUs that the pod must have room for. */
 export function podVcpus(vmi: VirtualMachineInstance): number {
   const { domain } = vmi.spec;
@@ -44,7 +47,7 @@ function pageTableBytes(vmi: VirtualMachineInstance, divisor: number): number {
   return memory === undefined ? 0 : Math.floor((Math.ceil(bytesOf(memory) / 1000) * 1000) / divisor);
 }
 
-function deviceBytes(vmi: VirtualMachineInstance, { profile }: LauncherContext): number {
+function deviceBytes(vmi: VirtualMachineInstance, { profile }: OverheadContext): number {
   const { devices, launchSecurity } = vmi.spec.domain;
   const { overhead } = profile;
   let bytes = devices.autoattachGraphicsDevice === false ? 0 : overhead.graphicsBytes;
@@ -60,7 +63,7 @@ function probeBytes(vmi: VirtualMachineInstance): number {
   return execs === 0 ? 0 : (100 + 10 * execs) * MIB;
 }
 
-function pluginBytes(vmi: VirtualMachineInstance, { config }: LauncherContext): number {
+function pluginBytes(vmi: VirtualMachineInstance, { config }: OverheadContext): number {
   const interfaces = vmi.spec.domain.devices.interfaces ?? [];
   const plugins = new Set(interfaces.flatMap(({ binding }) => binding?.name ?? []));
   const bytes = [...plugins].map((name) => {
@@ -72,7 +75,7 @@ function pluginBytes(vmi: VirtualMachineInstance, { config }: LauncherContext): 
 }
 
 /** Memory beyond the guest's own that the compute container may need. */
-export function memoryOverheadBytes(vmi: VirtualMachineInstance, context: LauncherContext): number {
+export function memoryOverheadBytes(vmi: VirtualMachineInstance, context: OverheadContext): number {
   const { overhead } = context.profile;
   const { domain } = vmi.spec;
   let bytes = pageTableBytes(vmi, overhead.pageTableDivisor) + overhead.fixedBytes + overhead.ioBytes;

@@ -37,6 +37,8 @@ const swapTraffic = (range: string): string =>
 const allocatable = orZero('sum(kubevirt_node_schedulable)');
 const withKvm = orZero('sum(kubevirt_node_has_kvm)');
 const phases = `sum by (${VMI_LABELS}) (kubevirt_vmi_info)`;
+/** Processes of the guest that wait for a vCPU. */
+const guestQueue = `(${PER_GUEST} (kubevirt_vmi_guest_load_1m) - on (name, namespace) vmi:kubevirt_vmi_vcpu:count) > 0`;
 const used = 'kubevirt_vmi_memory_available_bytes - kubevirt_vmi_memory_usable_bytes';
 
 const RECORDINGS: readonly RecordingRule[] = [
@@ -68,6 +70,10 @@ const RECORDINGS: readonly RecordingRule[] = [
     record: 'vmi:kubevirt_vmi_vcpu:count',
     expr: 'count by (name, namespace) (count by (name, namespace, id) (kubevirt_vmi_vcpu_seconds_total))',
   },
+  { record: 'vmi:kubevirt_vmi_guest_queue_length:sum', expr: guestQueue },
+  { record: 'kubevirt_vmi_guest_vcpu_queue', expr: guestQueue },
+  { record: 'kubevirt_vmi_migration_data_total_bytes', expr: 'kubevirt_vmi_migration_data_bytes_total' },
+  { record: 'kubevirt_vm_created_total', expr: 'sum by (namespace) (kubevirt_vm_created_by_pod_total)' },
   {
     record: 'cnv:vmi_status_running:count',
     expr: 'sum by (node, os, workload, flavor, instance_type, preference) (kubevirt_vmi_info{phase="running"})',
@@ -111,24 +117,17 @@ function partAlerts({ part, title, plural, isLed }: (typeof PARTS)[number]): rea
 }
 
 /** 4xx and 5xx answers among all to one component. */
-const errorBurst = (part: string, client: string): string =>
-  `sum(rate(apiserver_request_total{client=~"${client}",code=~"[45].*"}[5m])) / sum(rate(apiserver_request_total{client=~"${client}"}[5m])) >= 0.8`;
+const errorBurst = (container: string): string =>
+  `sum(rate(kubevirt_rest_client_requests_total{container="${container}",code=~"[45].."}[5m])) / sum(rate(kubevirt_rest_client_requests_total{container="${container}"}[5m])) >= 0.8`;
 
 const ALERTS: readonly AlertRow[] = [
   ...PARTS.flatMap(partAlerts),
-  ...(
-    [
-      ['Api', 'virt-api'],
-      ['Controller', 'virt-controller.*|virtual-machine.*'],
-      ['Handler', 'node'],
-      ['Operator', 'virt-operator'],
-    ] as const
-  ).map(
-    ([part, client]): AlertRow => [
+  ...['Api', 'Controller', 'Handler', 'Operator'].map(
+    (part): AlertRow => [
       `Virt${part}RESTErrorsBurst`,
       'critical/critical',
       '5m',
-      errorBurst(part, client),
+      errorBurst(`virt-${part.toLowerCase()}`),
       `More than 80% of the REST calls of virt-${part.toLowerCase()} failed for the last 5 minutes.`,
     ],
   ),
@@ -201,6 +200,27 @@ const ALERTS: readonly AlertRow[] = [
     '5m',
     'sum by (name, namespace, status, node) (kubevirt_vm_info{status=~"starting|stopping|terminating|error.*"} * on (name, namespace) group_left(node) kubevirt_vmi_info{node!=""}) > 0',
     'Virtual machine is stuck in an unhealthy state on its node.',
+  ],
+  [
+    'GuestVCPUQueueHighWarning',
+    'warning/none',
+    '10m',
+    'vmi:kubevirt_vmi_guest_queue_length:sum > 10',
+    'The queue of processes that wait for a vCPU of the guest is long.',
+  ],
+  [
+    'GuestVCPUQueueHighCritical',
+    'critical/none',
+    '',
+    'vmi:kubevirt_vmi_guest_queue_length:sum > 20',
+    'The queue of processes that wait for a vCPU of the guest is very long.',
+  ],
+  [
+    'VMNonRecoverableOSPanic',
+    'critical/none',
+    '1m',
+    'sum by (name, namespace) (increase(kubevirt_vmi_guest_os_panic_total[24h])) > 5',
+    'The kernel of the guest has panicked more than five times within a day.',
   ],
   [
     'KubeVirtVMGuestMemoryPressure',

@@ -114,3 +114,28 @@ export const HCO_RULES: readonly Rule[] = [
   ...HCO_ALERTS.map((row) => alertRule('hyperconverged-cluster-operator', row)),
 ];
 export const SSP_RULES: readonly Rule[] = [...SSP_RECORDINGS, ...SSP_ALERTS.map((row) => alertRule('ssp-operator', row))];
+
+const hppUp = orZero('count(kubevirt_hpp_cr_ready)');
+const HPP_ALERTS: readonly AlertRow[] = [
+  [
+    'HPPOperatorDown',
+    'warning/critical',
+    '5m',
+    'cluster:kubevirt_hpp_operator_up:sum == 0',
+    'The hostpath provisioner operator does not run.',
+  ],
+  ['HPPNotReady', 'warning/critical', '5m', 'kubevirt_hpp_cr_ready == 0', 'The hostpath provisioner is not available to use.'],
+  [
+    'HPPSharingPoolPathWithOS',
+    'warning/none',
+    '1m',
+    'kubevirt_hpp_pool_path_shared_with_os == 1',
+    'A pool of the hostpath provisioner is on the file system of the system itself.',
+  ],
+];
+
+export const HPP_RULES: readonly Rule[] = [
+  { record: 'cluster:kubevirt_hpp_operator_up:sum', expr: hppUp },
+  { record: 'kubevirt_hpp_operator_up', expr: hppUp },
+  ...HPP_ALERTS.map((row) => alertRule('hostpath-provisioner-operator', row)),
+];
