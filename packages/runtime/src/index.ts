@@ -1,3 +1,4 @@
+export * from './address-guard.ts';
 export * from './admission.ts';
 export * from './aggregated-api.ts';
 export * from './back-off.ts';

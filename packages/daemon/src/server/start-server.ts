@@ -36,7 +36,7 @@ import {
   type StreamCounts,
   virtualMachineSubresources,
 } from '@slipway/controllers';
-import { gitOpsController } from '@slipway/gitops';
+import { type GitOps, gitOps } from '@slipway/gitops';
 import { hostRunner } from '@slipway/hostapi';
 import {
   alerting,
@@ -100,7 +100,7 @@ export interface RunningServer {
 /** Parts that the API server's own extensions use once they exist. */
 interface LateParts {
   readonly alerting: ReturnType<typeof alerting>;
-  readonly gitOps: ControllerRegistration;
+  readonly applications: GitOps;
   templates?: TemplateValidator;
   projectsClient?: Client;
   client?: Client;
@@ -121,10 +121,14 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   const log = loggerOf(input.log);
   const store = await openStore({ fs: await openStoreDirectory(join(paths.server, 'store')), now: Date.now });
   const nodes = createTunnelServer({ clock: systemClock, log: log.child({ part: 'tunnel' }), token: randomUUID });
-  const gitOps = gitOpsController({ runner: hostRunner, cacheDir: join(paths.server, 'gitops') });
+  const applications = gitOps({
+    runner: hostRunner,
+    cacheDir: join(paths.server, 'gitops'),
+    reach: { paths: config.server?.gitPaths ?? [], addresses: config.server?.gitAddresses ?? [] },
+  });
   const late: LateParts = {
     alerting: alerting({ families: () => familiesOf(late), rules: (namespace) => [cdiPrometheusRule(namespace)] }),
-    gitOps,
+    applications,
   };
   const api = await createApi(input, store, nodes, log, late);
   const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
@@ -132,7 +136,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
     config.link &&
     listenOnLink({ api, clock: systemClock, log }, { host: config.link.hostV4, port: config.listenPort, tls }, signal);
   const manager = createManager(
-    { api, nodes, log, extra: [late.alerting.registration, late.gitOps] },
+    { api, nodes, log, extra: [late.alerting.registration, ...applications.registrations] },
     {
       caBundle: tls.clientCa,
       apiUrl: serverUrl(config),
@@ -194,7 +198,7 @@ async function createApi(
     components: componentRights([
       ...REGISTRATIONS,
       late.alerting.registration,
-      late.gitOps,
+      ...late.applications.registrations,
       PROJECTS_COMPONENT,
       { name: 'virt-api', rules: virtApiRules },
       uploadServer,
@@ -205,11 +209,12 @@ async function createApi(
     aggregatedApis: [
       nodes.api,
       uploads.api,
+      late.applications.api,
       projectsApi({ client: projectsClient }),
       processedTemplatesApi({ randomBelow: (limit) => randomInt(limit) }),
       late.streams.api,
     ],
-    openRoutes: [exportRoute({ client, nodes, now: Date.now, writeYaml: toYaml }), ...uploads.routes],
+    openRoutes: [exportRoute({ client, nodes, now: Date.now, writeYaml: toYaml }), late.applications.webhook, ...uploads.routes],
     admissionHandlers: [
       ...virtAdmissionHandlers({
         client,
