@@ -28,7 +28,13 @@ export async function runClusterNetwork(
   const addresses = gatewaysOf(config);
   const shared = { informers, nft: nftCommand(hostRunner), clock, log, nodeName: config.nodeName };
   const running = [
-    runServiceProxy({ ...shared, runner: hostRunner, table: serviceTable, podNetworks: POD_NETWORKS }, signal),
+    runServiceProxy(
+      {
+        ...{ ...shared, runner: hostRunner, table: serviceTable, podNetworks: POD_NETWORKS },
+        linkNetworks: config.link?.networks ?? [],
+      },
+      signal,
+    ),
     runApiRelay({ clock, log, addresses, port: API_RELAY_PORT, server }, signal),
     runPolicyFilter({ ...shared, table: policyTable, nameServers: addresses }, signal),
     runDnsServer({ informers, clock, log, addresses, upstreams: upstreamServers(clock) }, signal),

@@ -1,4 +1,4 @@
-import { nameHash } from '../packet-filter/index.ts';
+import { isOf, nameHash } from '../packet-filter/index.ts';
 import type { ServicePort, Target } from './service-ports.ts';
 
 /** Mark of packets that leave with this node's own address, so that the answer comes back here. */
@@ -34,18 +34,27 @@ export interface PortChains {
   readonly elements: Elements;
 }
 
+/** Where clients are, as far as it matters. */
+export interface ClientNetworks {
+  /** Pods of every node. */
+  readonly pods: { readonly v4: string; readonly v6: string };
+  /** Networks of the link between the nodes: on it is the machine whose namespaces they are. */
+  readonly link: readonly string[];
+}
+
 /** Everything in the table that one port of a Service needs. */
-export function chainsOf(port: ServicePort, podNetworks: { readonly v4: string; readonly v6: string }): PortChains {
+export function chainsOf(port: ServicePort, networks: ClientNetworks): PortChains {
   const { family, targets, externalIPs, nodePort, sourceRanges } = port;
   const key = nameHash(`${port.id} ${port.protocol} ${family}`);
   const saddr = family === 4 ? 'ip saddr' : 'ip6 saddr';
-  const inside = family === 4 ? podNetworks.v4 : podNetworks.v6;
+  const inside = family === 4 ? networks.pods.v4 : networks.pods.v6;
   const chains = new Map<string, readonly string[]>();
   for (const target of uniqueTargets(port)) chains.set(endpointOf(key, target), endpointRules(port, key, target));
   // from outside of the cluster the answer has to come back through this node
   const elsewhere = `${saddr} != ${inside} fib saddr type != local jump mark_masquerade`;
   if (targets.length > 0) chains.set(`svc_${key}`, [elsewhere, ...spread(port, key, targets)]);
-  if (nodePort !== undefined || externalIPs.length > 0) chains.set(`ext_${key}`, externalRules(port, key, { saddr, inside }));
+  if (nodePort !== undefined || externalIPs.length > 0)
+    chains.set(`ext_${key}`, externalRules(port, key, { saddr, inside, link: networks.link }));
   if (sourceRanges) chains.set(`fw_${key}`, [`${saddr} { ${sourceRanges.join(', ')} } return`, 'drop']);
   return { chains, sets: affinitySets(port, key), elements: elementsOf(port, key) };
 }
@@ -91,7 +100,7 @@ function elementsOf(port: ServicePort, key: string): Elements {
 function externalRules(
   port: ServicePort,
   key: string,
-  { saddr, inside }: { readonly saddr: string; readonly inside: string },
+  { saddr, inside, link }: { readonly saddr: string; readonly inside: string; readonly link: readonly string[] },
 ): string[] {
   const toService = port.targets.length > 0 ? [`goto svc_${key}`] : [];
   if (!port.keepsSource) return [`${saddr} != ${inside} jump mark_masquerade`, ...toService];
@@ -103,7 +112,19 @@ function externalRules(
           `fib saddr type local goto svc_${key}`,
         ]
       : [];
-  return [...near, ...(port.externalTargets.length > 0 ? spread(port, key, port.externalTargets) : [])];
+  return [...near, ...(port.externalTargets.length > 0 ? spread(port, key, port.externalTargets) : fromLink(port, key, link))];
+}
+
+/**
+ * The machine sends what is for a load balancer to one node, whichever has endpoints: without one here it is taken for a node,
+ * and nodes reach endpoints everywhere.
+ */
+function fromLink({ family, targets, externalIPs }: ServicePort, key: string, link: readonly string[]): string[] {
+  const own = link.filter(isOf(family));
+  if (own.length === 0 || targets.length === 0 || externalIPs.length === 0) return [];
+  const ip = family === 4 ? 'ip' : 'ip6';
+  const match = `${ip} saddr { ${own.join(', ')} } ${ip} daddr { ${externalIPs.join(', ')} }`;
+  return [`${match} jump mark_masquerade`, `${match} goto svc_${key}`];
 }
 
 /** Clients that were here before go where they went, all others anywhere. */

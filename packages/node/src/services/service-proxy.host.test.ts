@@ -29,9 +29,9 @@ describe('the rules of Services, in a network', () => {
   const ask = (from: string, address: string, port: number): Promise<string> => world.ask(from, address, port);
   let existing: TableParts = { chains: new Set(), sets: new Set() };
 
-  const apply = async (ports: readonly ServicePort[]): Promise<void> => {
+  const apply = async (ports: readonly ServicePort[], linkNetworks: readonly string[] = []): Promise<void> => {
     const podNetworks = { v4: '10.244.0.0/16', v6: 'fd10:244::/32' };
-    const { script, parts } = serviceRuleset({ table: TABLE, ports, podNetworks, existing });
+    const { script, parts } = serviceRuleset({ table: TABLE, ports, podNetworks, linkNetworks, existing });
     await world.nft.apply(script, signal);
     existing = parts;
   };
@@ -71,6 +71,21 @@ describe('the rules of Services, in a network', () => {
     await apply(servicePorts(service({ type: 'NodePort', ports, externalTrafficPolicy: 'Local' }), [elsewhere], 'here'));
     expect(await world.askInVain(outside, '192.0.2.1', 30_080)).toBe('silence');
     expect(await ask(world.pod3, '10.244.7.1', 30_080)).toBe('pod2 10.244.7.3');
+  });
+
+  it('lead the machine of the nodes to a load balancer whose endpoints are on another node', async () => {
+    const ports = [{ port: 80, protocol: 'TCP', nodePort: 30_080 }];
+    const spec = { type: 'LoadBalancer', ports, externalTrafficPolicy: 'Local' };
+    const balanced = service(spec, { loadBalancer: { ingress: [{ ip: '198.51.100.8' }] } });
+    const [here, there] = [slice(['10.244.7.2']), slice(['10.244.7.2'])];
+    for (const endpoint of there.endpoints) endpoint.nodeName = 'there';
+    await apply(servicePorts(balanced, [there], 'here'));
+    expect(await world.askInVain(outside, '198.51.100.8', 80)).toBe('silence');
+    await apply(servicePorts(balanced, [there], 'here'), ['192.0.2.0/24', 'fd10:245::/64']);
+    expect(await ask(outside, '198.51.100.8', 80)).toBe('pod2 10.244.7.1');
+    expect(await world.askInVain(outside, '192.0.2.1', 30_080)).toBe('silence');
+    await apply(servicePorts(balanced, [here], 'here'), ['192.0.2.0/24', 'fd10:245::/64']);
+    expect(await ask(outside, '198.51.100.8', 80)).toBe('pod2 192.0.2.9');
   });
 
   it('refuse a Service without endpoints, and a port that it has not', async () => {

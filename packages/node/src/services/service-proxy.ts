@@ -16,11 +16,12 @@ export interface ServiceProxyDeps {
   readonly nodeName: string;
   readonly table: string;
   readonly podNetworks: { readonly v4: string; readonly v6: string };
+  readonly linkNetworks: readonly string[];
 }
 
 /** Keeps this node's packet filter equal to the Services and their endpoints, until aborted. */
 export async function runServiceProxy(deps: ServiceProxyDeps, signal: AbortSignal): Promise<void> {
-  const { informers, nft, runner, clock, log, nodeName, table, podNetworks } = deps;
+  const { informers, nft, runner, clock, log, nodeName, table, podNetworks, linkNetworks } = deps;
   const services = informers.for<Service>(ServiceKind);
   const slices = informers.for<EndpointSlice>(EndpointSliceKind);
   let existing: TableParts | undefined;
@@ -38,7 +39,7 @@ export async function runServiceProxy(deps: ServiceProxyDeps, signal: AbortSigna
     const wanted = JSON.stringify(ports);
     if (wanted !== last) {
       existing ??= await foundParts(nft, table, signal);
-      const { script, parts } = serviceRuleset({ table, ports, podNetworks, existing });
+      const { script, parts } = serviceRuleset({ table, ports, podNetworks, linkNetworks, existing });
       await nft.apply(script, signal);
       // what was not forgotten yet, because that failed, is still to be
       stale = [...stale, ...staleFlows(applied, ports)];

@@ -7,6 +7,8 @@ export interface RulesetInputs {
   readonly ports: readonly ServicePort[];
   /** Networks whose addresses are inside: pods of every node. */
   readonly podNetworks: { readonly v4: string; readonly v6: string };
+  /** Absent for the only node of an installation. */
+  readonly linkNetworks?: readonly string[];
   /** Chains and sets that the table has from before. */
   readonly existing: TableParts;
 }
@@ -29,7 +31,8 @@ export const isOfOneService = (name: string): boolean => DYNAMIC.test(name);
 export function serviceRuleset(inputs: RulesetInputs): { readonly script: string; readonly parts: TableParts } {
   const { table, ports, existing } = inputs;
   const t = `inet ${table}`;
-  const made = ports.map((port) => chainsOf(port, inputs.podNetworks));
+  const networks = { pods: inputs.podNetworks, link: inputs.linkNetworks ?? [] };
+  const made = ports.map((port) => chainsOf(port, networks));
   const chains = new Map(made.flatMap((one) => [...one.chains]));
   const sets = new Map(made.flatMap((one) => [...one.sets]));
   const elements = (map: string, list: readonly string[]): string[] =>
