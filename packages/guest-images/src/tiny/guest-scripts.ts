@@ -100,7 +100,7 @@ case "$1" in
       if [ "$2" = 0.0.0.0 ]; then ip route replace "$1" dev "$interface"; else ip route replace "$1" via "$2" dev "$interface" onlink; fi
       shift 2
     done
-    { for name in $search $domain; do echo "search $name"; break; done; for server in $dns; do echo "nameserver $server"; done; } > /etc/resolv.conf
+    { [ -n "$search$domain" ] && echo "search \${search:-$domain}"; for server in $dns; do echo "nameserver $server"; done; } > /etc/resolv.conf
     if [ -n "$hostname" ] && [ "$(hostname)" = tiny ]; then set-hostname "$hostname"; fi
     ;;
 esac
