@@ -5,6 +5,7 @@ import { networkAddonsOperator } from './components/network-addons.ts';
 import { hostPathOperator, storageCapacityController } from './host-path/index.ts';
 import { hyperConvergedController } from './hyperconverged/index.ts';
 import { commonTypesController } from './common-types/index.ts';
+import { olmControllers } from './olm/index.ts';
 import { commonTemplatesController, goldenImagesController } from './ssp/index.ts';
 import { cdiConfigController, storageClassController } from './storage/index.ts';
 
@@ -13,6 +14,8 @@ export { hostPathAdmission } from './host-path/index.ts';
 export { hyperConvergedAdmission } from './hyperconverged/admission.ts';
 export { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 export * from './kinds.ts';
+export * from './olm/kinds.ts';
+export { packageManifestsApi } from './olm/package-manifests.ts';
 export { PROJECTS_COMPONENT, projectsApi } from './projects/projects-api.ts';
 export { processedTemplatesApi, type TemplateValidator, templateValidator } from './ssp/index.ts';
 export { alerting, type ListedAlert } from './monitoring/index.ts';
@@ -31,4 +34,5 @@ export const operators: readonly ControllerRegistration[] = [
   commonTypesController,
   commonTemplatesController,
   goldenImagesController,
+  ...olmControllers,
 ];

@@ -1,6 +1,7 @@
 import { cdiCustomResourceDefinitions } from './cdi-crds.ts';
 import type { CustomResourceDefinition } from './crd-table.ts';
 import { kubevirtCustomResourceDefinitions } from './kubevirt-crds.ts';
+import { olmCustomResourceDefinitions } from './olm-crds.ts';
 import { platformCustomResourceDefinitions } from './platform-crds.ts';
 
 export type { CustomResourceDefinition, CustomResourceDefinitionVersion, PrinterColumn } from './crd-table.ts';
@@ -10,5 +11,10 @@ export type { CustomResourceDefinition, CustomResourceDefinitionVersion, Printer
  * treat them as frozen, and serialise before storing.
  */
 export function bundledCustomResourceDefinitions(): CustomResourceDefinition[] {
-  return [...kubevirtCustomResourceDefinitions(), ...cdiCustomResourceDefinitions(), ...platformCustomResourceDefinitions()];
+  return [
+    ...kubevirtCustomResourceDefinitions(),
+    ...cdiCustomResourceDefinitions(),
+    ...platformCustomResourceDefinitions(),
+    ...olmCustomResourceDefinitions(),
+  ];
 }
