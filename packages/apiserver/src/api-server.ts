@@ -1,4 +1,5 @@
-import { generateKeyPairSync, randomInt, randomUUID } from 'node:crypto';
+import { generateKeyPair, randomInt, randomUUID } from 'node:crypto';
+import { promisify } from 'node:util';
 import type { Client } from '@slipway/client';
 import type { AdmissionHandler, AggregatedApi, MetricFamily, NodeConnector, OpenRoute, UserInfo } from '@slipway/runtime';
 import type { Store } from '@slipway/store';
@@ -133,7 +134,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   registry.add([...options.definitions, crdResource(), ...reviewResources()]);
   const others = otherTokens(options, nowMs);
   const accounts = await serviceAccountTokens({
-    privateKey: options.serviceAccountKey ?? generateServiceAccountKey(),
+    privateKey: options.serviceAccountKey ?? (await generateServiceAccountKey()),
     nowMs,
     uid: randomUUID,
     lookup: (...key) => registry.lookup(...key),
@@ -312,8 +313,9 @@ function builtInPlugins(registry: Registry, rbac: RbacIndex, authorizer: () => A
 }
 
 /** A new key for service account tokens; keep it, or tokens end with the process. */
-export function generateServiceAccountKey(): string {
-  return generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+export async function generateServiceAccountKey(): Promise<string> {
+  const { privateKey } = await promisify(generateKeyPair)('rsa', { modulusLength: 2048 });
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
 /** Contexts for writes the server makes on its own account. */

@@ -11,7 +11,7 @@ const GROUP = '/apis/admissionregistration.k8s.io/v1';
 const PODS = '/api/v1/namespaces/default/pods';
 
 /** Making one takes longer than a test. */
-const serviceAccountKey = generateServiceAccountKey();
+const serviceAccountKey = await generateServiceAccountKey();
 let server: ApiServer;
 let client: Client;
 let nodes: FakeNodeConnector;

@@ -159,8 +159,9 @@ function nameConflict(names: CrdNames, others: readonly Crd[]): NameConflict | u
 export function acceptNames(crd: Crd, others: readonly Crd[], now: string): Crd {
   const inGroup = others.filter(({ spec }) => spec.group === crd.spec.group);
   const conflict = nameConflict(crd.spec.names, inGroup);
-  const next = cloneJson(crd);
-  const conditions = (next.status ??= {}).conditions ?? [];
+  // the schema is not touched, so it is shared: copying and comparing it is most of the work
+  const next = { ...crd, metadata: { ...crd.metadata }, status: { ...crd.status } } satisfies Crd;
+  const conditions = next.status.conditions ?? [];
   const wasEstablished = isEstablished(crd);
   const accepted: Condition = conflict
     ? { type: 'NamesAccepted', status: 'False', ...conflict }

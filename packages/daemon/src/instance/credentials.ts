@@ -60,12 +60,20 @@ export function pkiFiles(paths: InstancePaths): PkiFiles {
  */
 export async function ensureCredentials(config: InstanceConfig, paths: InstancePaths): Promise<void> {
   const files = pkiFiles(paths);
+  // finding primes takes longer than all the certificates, on a thread of its own
+  await Promise.all([ensureServiceAccountKey(config, files), ensureCertificates(config, paths, files)]);
+}
+
+async function ensureServiceAccountKey(config: InstanceConfig, files: PkiFiles): Promise<void> {
+  if (existsSync(files.serviceAccountKey)) return;
+  writeOwned(files.serviceAccountKey, await generateServiceAccountKey(), 0o600, config.serverUid);
+}
+
+async function ensureCertificates(config: InstanceConfig, paths: InstancePaths, files: PkiFiles): Promise<void> {
   const authority = await ensureAuthority(config, files);
   await ensureServing(config, files, authority);
   await ensureFrontProxy(config, files);
   if (!existsSync(files.tokenKey)) writeOwned(files.tokenKey, randomBytes(32).toString('base64'), 0o600, config.serverUid);
-  if (!existsSync(files.serviceAccountKey))
-    writeOwned(files.serviceAccountKey, generateServiceAccountKey(), 0o600, config.serverUid);
   const client = async (path: string, name: string, commonName: string, organizations: string[], server = serverUrl(config)) => {
     const kubeconfig = await clientKubeconfig(authority, config, path, { name, commonName, organizations, server });
     if (kubeconfig !== undefined) replaceFile(path, kubeconfig, 0o600);

@@ -10,7 +10,7 @@ const CONFIG_MAPS = '/api/v1/namespaces/default/configmaps';
 const DEPLOYMENTS = '/apis/apps/v1/namespaces/default/deployments';
 
 /** Making one takes longer than a test. */
-const serviceAccountKey = generateServiceAccountKey();
+const serviceAccountKey = await generateServiceAccountKey();
 let server: ApiServer;
 let audit: AuditEvent[];
 
