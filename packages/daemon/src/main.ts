@@ -11,6 +11,7 @@ function buildProgram(): Command {
   addClusterCommands(program);
   addStoreCommands(program);
   addChartCommands(program);
+  addAppCommands(program);
   addDevelopmentCommands(program);
   return program;
 }
@@ -160,6 +161,55 @@ function addChartCommands(program: Command): void {
     .option('--skip-tests', 'without test hooks')
     .option('--show-notes', 'the notes at the end')
     .action(async (names, options) => (await import('./charts/template.ts')).template(names, options));
+}
+
+/** Applications of Argo CD, whoever reconciles them. */
+function addAppCommands(program: Command): void {
+  const app = program.command('app').description('Applications: compare with git, sync, go back');
+  const withApp = (command: Command): Command =>
+    withKubeconfig(command).option('-n, --namespace <namespace>', 'of the Application (default: wherever Applications may be)');
+  const withOutput = (command: Command): Command => withApp(command).option('-o, --output <format>', 'text, json, yaml or name', 'text');
+  withOutput(app.command('list'))
+    .description('all of them, with what git and their objects say')
+    .action(async (options) => (await import('./apps/app-commands.ts')).listApps(options));
+  withOutput(app.command('get'))
+    .description('one, with its objects')
+    .argument('<name>')
+    .option('--refresh', 'compare with git first')
+    .option('--hard-refresh', 'the same, past all caches')
+    .action(async (name: string, options) => (await import('./apps/app-commands.ts')).getApp(name, options));
+  withApp(app.command('diff'))
+    .description('what a sync would change; exit status 1 when anything, 2 when that cannot be said')
+    .argument('<name>')
+    .option('--revision <revision>', 'compare with this revision')
+    .option('--no-exit-code', 'exit status 0 also when something differs')
+    .action(async (name: string, options) => (await import('./apps/app-commands.ts')).diffApp(name, options));
+  withOutput(app.command('history'))
+    .description('what was deployed when')
+    .argument('<name>')
+    .action(async (name: string, options) => (await import('./apps/app-commands.ts')).appHistory(name, options));
+  const withSync = (command: Command): Command =>
+    withApp(command)
+      .option('--prune', 'delete what is no longer in git')
+      .option('--dry-run', 'only say what would be done')
+      .option('--async', 'return at once')
+      .option('--wait', 'until the objects are healthy, not only applied')
+      .option('--timeout <time>', 'give up waiting after that, for example 5m (default: never)');
+  withSync(app.command('sync'))
+    .description('bring the objects to what git says')
+    .argument('<name>')
+    .option('--revision <revision>', 'of this branch, tag or commit')
+    .option('--force', 'delete and create what cannot be replaced')
+    .option('--resource <group:kind:name>', 'only these; with namespace/ before the name', collect)
+    .option('--sync-option <option>', 'for example ApplyOutOfSyncOnly=true', collect)
+    .option('--retry-limit <count>', 'attempts after a failure', parseCount)
+    .addHelpText('after', '\nExit status: 0 done; 1 failed; 3 not done in time; 130 interrupted, and the sync goes on.')
+    .action(async (name: string, options) => (await import('./apps/sync-app.ts')).syncApp(name, options));
+  withSync(app.command('rollback'))
+    .description('go back to an earlier deployment')
+    .argument('<name>')
+    .argument('[id]', 'of the history; the one before the last when absent')
+    .action(async (name: string, id, options) => (await import('./apps/sync-app.ts')).rollbackApp(name, id, options));
 }
 
 function addStoreCommands(program: Command): void {

@@ -276,6 +276,8 @@ export class ApplicationReconciler implements Reconciler {
     const project = await this.project(app, signal);
     const complaints = specComplaints(app.spec, project);
     if (project === undefined || complaints.length > 0) throw new SourceError(complaints.join('; '));
+    // whoever asks wants what the repository says now
+    this.resolved.clear();
     return this.compare(app, project, revisions, signal);
   }
 

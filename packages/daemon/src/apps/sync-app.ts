@@ -1,0 +1,134 @@
+import { userInfo } from 'node:os';
+import { parseDuration } from '@slipway/apimachinery';
+import type { Client } from '@slipway/client';
+import { type Application, ApplicationKind, type Operation } from '@slipway/gitops';
+import { UserError } from '../report-failure.ts';
+import { type AppOptions, findApp, withClient } from './find-app.ts';
+import { appName, formatResources } from './format-app.ts';
+import { waitForApp } from './wait-for-app.ts';
+
+export interface SyncOptions extends AppOptions {
+  readonly revision?: string;
+  readonly prune?: boolean;
+  readonly dryRun?: boolean;
+  readonly force?: boolean;
+  readonly resource?: readonly string[];
+  readonly syncOption?: readonly string[];
+  readonly retryLimit?: number;
+  readonly async?: boolean;
+  readonly wait?: boolean;
+  readonly timeout?: string;
+}
+
+/** `slipway app sync`: exit status 1 when the sync fails, 3 when it is not done in time. */
+export function syncApp(name: string, options: SyncOptions): Promise<void> {
+  const timeoutMs = timeoutOf(options.timeout);
+  const operation = operationOf(options);
+  return withClient(options, async (client) => {
+    const app = await findApp(client, name, options);
+    await start(client, app, operation, timeoutMs);
+    if (options.async) return console.log(`${appName(app)} is being synced`);
+    await follow(client, app, timeoutMs, options.wait === true && !options.dryRun);
+  });
+}
+
+/** `slipway app rollback`: back to a deployment of the history, the one before the last when none is named. */
+export function rollbackApp(name: string, id: string | undefined, options: SyncOptions): Promise<void> {
+  const timeoutMs = timeoutOf(options.timeout);
+  return withClient(options, async (client) => {
+    const app = await findApp(client, name, options);
+    const { automated } = app.spec.syncPolicy ?? {};
+    if (automated !== undefined && automated.enabled !== false)
+      throw new UserError('rollback cannot be performed when auto-sync is enabled: the next automatic sync would undo it');
+    const history = app.status?.history ?? [];
+    const entry = id === undefined ? history.at(-2) : history.find((one) => String(one.id) === id);
+    if (entry === undefined)
+      throw new UserError(
+        `${appName(app)} has no ${id === undefined ? 'earlier deployment' : `deployment ${id}`}; see \`slipway app history\``,
+      );
+    const { revision, revisions, source, sources } = entry;
+    const { sync } = operationOf(options);
+    const operation: Operation = {
+      sync: {
+        ...sync,
+        ...(revisions ? { revisions } : revision !== undefined && { revision }),
+        ...(sources ? { sources } : source && { source }),
+      },
+      initiatedBy: { username: userInfo().username },
+    };
+    await start(client, app, operation, timeoutMs);
+    if (options.async) return console.log(`${appName(app)} goes back to ${revision ?? revisions?.join(',')}`);
+    await follow(client, app, timeoutMs, options.wait === true);
+  });
+}
+
+/** Pure, but for the user's name. */
+export function operationOf({ revision, prune, dryRun, force, resource, syncOption, retryLimit }: SyncOptions): Operation {
+  return {
+    sync: {
+      ...(revision !== undefined && { revision }),
+      ...(prune && { prune }),
+      ...(dryRun && { dryRun }),
+      ...(force && { syncStrategy: { apply: { force } } }),
+      ...(resource && { resources: resource.map(resourceOf) }),
+      ...(syncOption && { syncOptions: syncOption }),
+    },
+    initiatedBy: { username: userInfo().username },
+    ...(retryLimit !== undefined && { retry: { limit: retryLimit } }),
+  };
+}
+
+/** `GROUP:KIND:[NAMESPACE/]NAME`; the group may be empty. */
+function resourceOf(text: string) {
+  const [, group = '', kind = '', namespace, name = ''] = /^([^:]*):([^:]+):(?:([^/:]+)\/)?([^/:]+)$/.exec(text) ?? [];
+  if (kind === '') throw new UserError(`--resource wants GROUP:KIND:NAME or GROUP:KIND:NAMESPACE/NAME, not ${text}`, 2);
+  return { group, kind, name, ...(namespace !== undefined && { namespace }) };
+}
+
+const say = (line: string): void => console.error(line);
+
+/** One operation at a time: an earlier one is waited for. */
+async function start(client: Client, app: Application, operation: Operation, timeoutMs: number | undefined): Promise<void> {
+  const onEnd = 'another operation is in progress, and this one was not begun';
+  const free = await waitForApp({ client, app, timeoutMs, say, onEnd }, runningText);
+  const key = { namespace: app.metadata.namespace ?? '', name: app.metadata.name ?? '' };
+  // a resourceVersion: nobody's operation is overwritten
+  const metadata = { resourceVersion: free.metadata.resourceVersion ?? '' };
+  await client.patch(ApplicationKind, key, { metadata, operation: JSON.parse(JSON.stringify(operation)) }, { type: 'merge' });
+}
+
+const runningText = ({ operation, status }: Application): string | undefined => {
+  if (operation !== undefined) return 'waiting for the sync to begin';
+  const { phase, message } = status?.operationState ?? {};
+  return phase === 'Running' || phase === 'Terminating' ? `${phase}: ${message ?? ''}` : undefined;
+};
+
+async function follow(client: Client, app: Application, timeoutMs: number | undefined, untilHealthy: boolean): Promise<void> {
+  const onEnd = `the platform goes on with it: \`slipway app get ${app.metadata.name}\` shows how far it is`;
+  const waiting = { client, app, timeoutMs, say, onEnd };
+  const ended = await waitForApp(waiting, runningText);
+  const { phase, message } = ended.status?.operationState ?? {};
+  console.log(formatResources(ended));
+  if (phase !== 'Succeeded') throw new UserError(`Sync of ${appName(app)} ${phase ?? 'was not begun'}: ${message ?? ''}`);
+  if (untilHealthy) await waitForApp(waiting, healthText);
+  console.log(`\n${appName(app)} ${message}`);
+}
+
+/** Stopped machines are as they shall be. */
+const healthText = ({ status }: Application): string | undefined => {
+  const health = status?.health?.status ?? 'Unknown';
+  if (health === 'Healthy' || health === 'Suspended') return undefined;
+  const left = (status?.resources ?? []).filter(
+    ({ health: own }) => own !== undefined && !['Healthy', 'Suspended'].includes(own.status),
+  );
+  const names = left.map(({ kind, name, health: own }) => `${kind}/${name} ${own?.message ?? own?.status ?? ''}`);
+  return `${health}: ${names.join(', ')}`;
+};
+
+/** As kubectl's: 0 is for ever. */
+function timeoutOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = parseDuration(/^\d+$/.test(text) ? `${text}s` : text);
+  if (ms === undefined || ms < 0) throw new UserError(`Not a time: ${text}; for example 90s or 5m`, 2);
+  return ms === 0 ? undefined : ms;
+}
