@@ -15,24 +15,7 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-
-/** PEM texts of a key and its certificate. */
-export interface KeyPair {
-  readonly key: string;
-  readonly cert: string;
-}
-
-export interface CertificateOptions {
-  readonly commonName: string;
-  /** Kubernetes groups. */
-  readonly organizations?: readonly string[];
-  readonly usages: readonly ('server' | 'client')[];
-  /** DNS names and IP addresses a server certificate is good for. */
-  readonly dnsNames?: readonly string[];
-  readonly ipAddresses?: readonly string[];
-  readonly notBefore: Date;
-  readonly notAfter: Date;
-}
+import type { CertificateOptions, KeyPair, SigningRequest, Validity } from './certificates.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const EXTENDED_USAGE = { server: '1.3.6.1.5.5.7.3.1', client: '1.3.6.1.5.5.7.3.2' } as const;
@@ -53,7 +36,7 @@ async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
 }
 
 /** A new self-signed authority (ECDSA P-256). */
-export async function createAuthority(options: { commonName: string; notBefore: Date; notAfter: Date }): Promise<KeyPair> {
+export async function createAuthority(options: { commonName: string } & Validity): Promise<KeyPair> {
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const cert = await X509CertificateGenerator.createSelfSigned({
     serialNumber: serialNumber(),
@@ -107,9 +90,7 @@ async function signCertificate(
 }
 
 /** What a PKCS #10 request asks for; undefined when it cannot be read or its key has not signed it. */
-export async function readRequest(
-  pem: string,
-): Promise<{ commonName: string; organizations: readonly string[]; hasExtensions: boolean } | undefined> {
+export async function readRequest(pem: string): Promise<SigningRequest | undefined> {
   try {
     const request = new Pkcs10CertificateRequest(pem);
     if (!(await request.verify())) return undefined;
@@ -122,11 +103,7 @@ export async function readRequest(
 }
 
 /** A client certificate for the subject and the key of a PKCS #10 request that was read before. */
-export async function signRequest(
-  authority: KeyPair,
-  pem: string,
-  validity: { readonly notBefore: Date; readonly notAfter: Date },
-): Promise<string> {
+export async function signRequest(authority: KeyPair, pem: string, validity: Validity): Promise<string> {
   const { subjectName, publicKey } = new Pkcs10CertificateRequest(pem);
   const [commonName = ''] = subjectName.getField('CN');
   const organizations = subjectName.getField('O');
@@ -141,9 +118,4 @@ function alternativeNames({ dnsNames = [], ipAddresses = [] }: CertificateOption
       ...ipAddresses.map((value) => ({ type: 'ip' as const, value })),
     ]),
   ];
-}
-
-/** End of a certificate's validity. */
-export function expiryOf(certificatePem: string): Date {
-  return new X509Certificate(certificatePem).notAfter;
 }
