@@ -21,6 +21,9 @@ ovs-vswitchd ${db} --pidfile=${directory}/vs.pid --detach --log-file --verbose=c
 ovs-vsctl --db=${db} --timeout=30 add-br ${BRIDGE} -- set bridge ${BRIDGE} datapath_type=netdev`);
 }
 
+const inNamespaceOf = (netns: string, [program, ...args]: readonly [string, ...string[]]): [string, ...string[]] =>
+  program === 'ip' ? ['nsenter', `--net=/run/netns/${netns}`, program, ...args] : [program, ...args];
+
 describe.skipIf(!hasOvs)('a bridge of Open vSwitch', () => {
   const directory = mkdtempSync('/tmp/slipway-ovs-');
   const runner: CommandRunner = {
@@ -63,6 +66,22 @@ describe.skipIf(!hasOvs)('a bridge of Open vSwitch', () => {
     const page = await inPod(pods[0]?.netns ?? '', 'timeout 20 busybox wget -q -O - http://192.168.78.2/page');
     await sh(`kill $(ip netns pids ${pods[1]?.netns})`);
     expect(page).toBe('from-b\n');
+  }, 60_000);
+
+  it('says so when its daemon does not see the links of a node in another network namespace', async () => {
+    const node = `${PREFIX}-node`;
+    const stranger = attachment('d', 7);
+    const inNode: CommandRunner = {
+      run: (argv, options, aborting) => runner.run(inNamespaceOf(node, argv), options, aborting),
+    };
+    await sh(`ip netns add ${node}; ip netns add ${stranger.netns}`);
+    try {
+      const there = new Cni({ runner: inNode, ip: ipCommand(inNode), pluginDirs: [] });
+      await expect(there.add(stranger, signal)).rejects.toThrow(/Open vSwitch.*another network namespace/);
+      expect(await sh(`ovs-vsctl --db=unix:${directory}/db.sock list-ports ${BRIDGE}`)).not.toContain(stranger.hostLink);
+    } finally {
+      await sh(`ip netns del ${stranger.netns}; ip netns del ${node}`);
+    }
   }, 60_000);
 
   it('is left by who goes', async () => {

@@ -40,6 +40,20 @@ export class OvsPorts {
       await runner.run(['nsenter', `--net=/run/netns/${netns}`, 'perl', '-e', COMPLETE_CHECKSUMS, ifname], {}, signal);
     const add = ['--may-exist', 'add-port', network.bridge, hostLink, ...portColumns(network)];
     await this.#vsctl(add, network.bridge, signal);
+    await this.#requireSeen(hostLink, network.bridge, signal);
+  }
+
+  /** A daemon that cannot open the link notes so in its database, which is no failure of the command. */
+  async #requireSeen(hostLink: string, bridge: string, signal: AbortSignal): Promise<void> {
+    const { stdout } = await this.#vsctl(['get', 'interface', hostLink, 'ofport', 'error'], bridge, signal);
+    const [port = '', error = ''] = stdout.trim().split('\n');
+    if (Number(port) > 0) return;
+    await this.#vsctl(['--if-exists', 'del-port', hostLink], bridge, signal);
+    throw new HostError(
+      `Cannot use bridge "${bridge}" of Open vSwitch: its daemon does not see link ${hostLink} (${error}); it may run in ` +
+        'another network namespace, as that of this machine is for a node of several',
+      { command: 'ovs-vsctl' },
+    );
   }
 
   /** What is gone already is no error, nor is a daemon that does not answer: the link goes all the same. */

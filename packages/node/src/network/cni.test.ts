@@ -165,7 +165,7 @@ describe('bridges of Open vSwitch', () => {
   };
 
   it('get a port with its VLANs', async () => {
-    const { runner, cni: used } = made(() => '');
+    const { runner, cni: used } = made((argv) => (argv.includes('ofport') ? '3\n[]\n' : ''));
     await used.add(ovs, signal);
     await used.delete(ovs, undefined, signal);
     const lines = runner.calls.filter(({ argv }) => argv[0] === 'ovs-vsctl').map(({ argv }) => argv.slice(2).join(' '));
@@ -173,6 +173,7 @@ describe('bridges of Open vSwitch', () => {
       'br-exists br-ovs',
       'get bridge br-ovs datapath_type',
       '--may-exist add-port br-ovs swv1 tag=7 trunks=10,11,12,20 vlan_mode=native-untagged',
+      'get interface swv1 ofport error',
       '--if-exists del-port swv1',
     ]);
   });
