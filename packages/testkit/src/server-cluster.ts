@@ -1,8 +1,14 @@
 import { isAlreadyExists, type KubeObject } from '@slipway/apimachinery';
 import { bundledCustomResourceDefinitions, NamespaceKind } from '@slipway/api';
-import { type ApiServer, builtinResources, createApiServer, type FieldConverter } from '@slipway/apiserver';
+import {
+  type ApiServer,
+  type ApiServerOptions,
+  builtinResources,
+  createApiServer,
+  type FieldConverter,
+} from '@slipway/apiserver';
 import type { Client } from '@slipway/client';
-import { type AdmissionHandler, type Clock, type ComponentRights, componentUser } from '@slipway/runtime';
+import { type AdmissionHandler, type Clock, type ComponentRights, componentUser, type MetricFamily } from '@slipway/runtime';
 import { memoryStoreFs, openStore } from '@slipway/store';
 
 /** An API server in this process on a store in memory. */
@@ -12,6 +18,8 @@ export interface ServerCluster {
   clientFor(name: string): Client;
   /** Writes so far, as `verb plural[/subresource] key`. */
   readonly requests: readonly string[];
+  /** What the server counts of its requests. */
+  requestMetrics(): Promise<readonly MetricFamily[]>;
   /** Creates the namespaces that these objects live in. */
   prepareFor(objects: readonly KubeObject[]): Promise<void>;
   close(): Promise<void>;
@@ -21,11 +29,16 @@ export interface ServerCluster {
 const NAMESPACE = 'openshift-cnv';
 const ADMIN = { username: 'tests', groups: ['system:masters'] };
 
+export interface ServerClusterOptions {
+  readonly fieldConverters?: ReadonlyMap<string, FieldConverter> | undefined;
+  readonly clientParts?: ApiServerOptions['clientParts'] | undefined;
+}
+
 export function serverCluster(
   clock: Clock,
   components: readonly ComponentRights[] = [],
   admission: (client: Client) => readonly AdmissionHandler[] = () => [],
-  fieldConverters?: ReadonlyMap<string, FieldConverter>,
+  { fieldConverters, clientParts }: ServerClusterOptions = {},
 ): ServerCluster {
   const requests: string[] = [];
   // handlers ask the server that they are part of
@@ -38,6 +51,7 @@ export function serverCluster(
     components,
     admissionHandlers: admission(own),
     ...(fieldConverters && { fieldConverters }),
+    ...(clientParts && { clientParts }),
   });
   const client = started.then(({ server }) => server.client(ADMIN));
   return {
@@ -48,6 +62,7 @@ export function serverCluster(
         requests,
       ),
     requests,
+    requestMetrics: async () => (await started).server.requestMetrics(),
     async prepareFor(objects) {
       const names = new Set(objects.flatMap(({ metadata }) => metadata.namespace ?? []));
       for (const { kind, metadata } of objects) if (kind === 'Namespace') names.delete(metadata.name ?? '');
@@ -71,6 +86,7 @@ interface ServerParts {
   readonly components: readonly ComponentRights[];
   readonly admissionHandlers: readonly AdmissionHandler[];
   readonly fieldConverters?: ReadonlyMap<string, FieldConverter>;
+  readonly clientParts?: NonNullable<ApiServerOptions['clientParts']>;
 }
 
 async function startServer({

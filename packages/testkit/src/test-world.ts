@@ -1,6 +1,6 @@
 import { type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
 import { type CoreEvent, EventKind } from '@slipway/api';
-import type { FieldConverter } from '@slipway/apiserver';
+import type { ApiServerOptions, FieldConverter } from '@slipway/apiserver';
 import type { Client } from '@slipway/client';
 import {
   type AdmissionHandler,
@@ -28,6 +28,8 @@ export interface TestWorldOptions {
   readonly admission?: (client: Client) => readonly AdmissionHandler[];
   /** Code that converts kinds of the embedded API server between versions. */
   readonly fieldConverters?: ReadonlyMap<string, FieldConverter>;
+  /** Of the embedded API server: the parts whose requests and queues those of its clients are. */
+  readonly clientParts?: NonNullable<ApiServerOptions['clientParts']>;
 }
 
 const SETTINGS: PlatformSettings = {
@@ -73,8 +75,7 @@ export function testWorld(options: TestWorldOptions): TestWorld {
   const nodes = fakeNodeConnector();
   const rights = componentRights(options.controllers.filter(({ rules }) => rules !== undefined));
   const withRights = new Set(rights.map(({ name }) => name));
-  const cluster =
-    options.api === 'server' ? serverCluster(clock, rights, options.admission, options.fieldConverters) : memoryCluster(clock);
+  const cluster = options.api === 'server' ? serverCluster(clock, rights, options.admission, options) : memoryCluster(clock);
   const { client } = cluster;
   const stop = new AbortController();
   let uids = 0;
@@ -86,6 +87,7 @@ export function testWorld(options: TestWorldOptions): TestWorld {
     random: () => 0.5,
     uid: () => `00000000-0000-4000-8000-${String(++uids).padStart(12, '0')}`,
     nodes,
+    queuePrefix: (name) => options.clientParts?.(name)?.prefix ?? '',
     settings: { ...SETTINGS, ...options.settings },
   });
   for (const registration of options.controllers) manager.register(registration);
@@ -123,7 +125,7 @@ export function testWorld(options: TestWorldOptions): TestWorld {
         .filter((event) => about === undefined || concerns(event, about))
         .map((event) => `${event.type} ${event.reason} ${event.message}`);
     },
-    metrics: () => manager.metricFamilies(),
+    metrics: async () => [...(await manager.metricFamilies()), ...(await cluster.requestMetrics())],
     async close() {
       stop.abort();
       await manager.stopped();
@@ -149,6 +151,7 @@ function memoryCluster(clock: FakeClock): ServerCluster {
     client,
     clientFor: () => client,
     requests: cluster.requests,
+    requestMetrics: async () => [],
     prepareFor: async () => {},
     close: async () => {},
   };

@@ -8,38 +8,50 @@ import {
   type TemplateValidator,
   templateValidator,
 } from '@slipway/operators';
-import type { ControllerRegistration } from '@slipway/runtime';
+import type { ControllerRegistration, MetricFamily } from '@slipway/runtime';
 import { type TestWorld, testWorld } from '@slipway/testkit';
 import { vi } from 'vitest';
+import { clientPartOf } from '../../server/client-parts.ts';
 
 /** Two rounds of the evaluation: the first sees a condition, the second that it has lasted. */
 const ROUND_MS = 60_000;
 /** Nodes of a test have no agents that report, and failed pods are what one test is about. */
-const LEFT_OUT = ['node-lifecycle-controller', 'pod-garbage-collector', 'taint-eviction-controller', 'fencing-controller'];
+const LEFT_OUT = [
+  'default-scheduler',
+  'node-lifecycle-controller',
+  'pod-garbage-collector',
+  'taint-eviction-controller',
+  'fencing-controller',
+];
+
+const REGISTRATIONS = [...controllers, ...cdiControllers, ...operators];
 
 /** The platform in this process: its API, its controllers, its metrics, and its alerts, whose time stands still. */
 export interface MonitoredWorld {
   readonly world: TestWorld;
+  readonly families: () => Promise<readonly MetricFamily[]>;
   firing(): readonly string[];
   alerts(): readonly ListedAlert[];
   /** Lets a condition that holds now be seen, and lets time pass after that. */
   evaluateAfter(ms: number): Promise<void>;
 }
 
-export async function monitoredWorld(
-  registrations: readonly ControllerRegistration[] = [...controllers, ...cdiControllers, ...operators],
-  api: 'server' | 'memory' = 'server',
-): Promise<MonitoredWorld> {
+export async function monitoredWorld(more: readonly ControllerRegistration[] = []): Promise<MonitoredWorld> {
   let validator: TemplateValidator | undefined;
   const late: { world?: TestWorld } = {};
+  const families = async (): Promise<readonly MetricFamily[]> => [
+    ...((await late.world?.metrics()) ?? []),
+    ...(validator?.metrics() ?? []),
+  ];
   const { registration, alerts, evaluatedAtMs } = alerting({
-    families: async () => [...((await late.world?.metrics()) ?? []), ...(validator?.metrics() ?? [])],
+    families,
     rules: (namespace) => [cdiPrometheusRule(namespace)],
   });
   const world = testWorld({
-    api,
-    controllers: [...registrations.filter(({ name }) => !LEFT_OUT.includes(name)), registration],
+    api: 'server',
+    controllers: [...REGISTRATIONS.filter(({ name }) => !LEFT_OUT.includes(name)), ...more, registration],
     fieldConverters: new Map([['hco.kubevirt.io/HyperConverged', convertHyperConverged]]),
+    clientParts: clientPartOf,
     admission(client) {
       validator = templateValidator({ client });
       return [validator.handler];
@@ -49,6 +61,7 @@ export async function monitoredWorld(
   await world.settle();
   return {
     world,
+    families,
     alerts,
     firing: () => alerts().flatMap(({ labels, state }) => (state === 'firing' ? [labels['alertname'] ?? ''] : [])),
     async evaluateAfter(ms) {

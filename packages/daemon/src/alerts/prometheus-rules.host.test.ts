@@ -1,0 +1,36 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { PrometheusRuleKind } from '@slipway/runtime';
+import { expect, it } from 'vitest';
+import { monitoredWorld } from './testing/monitored-world.ts';
+
+const run = promisify(execFile);
+const hasPromtool = spawnSync('promtool', ['--version']).status === 0;
+
+// the Debian package `prometheus` has it; without it there is nothing to ask
+it.skipIf(!hasPromtool)('Prometheus itself finds no fault in the rules', async () => {
+  const { world } = await monitoredWorld();
+  const directory = mkdtempSync('/tmp/sw-promtool-');
+  try {
+    const objects = await world.list(PrometheusRuleKind, 'openshift-cnv');
+    expect(objects.map(({ metadata }) => metadata.name).sort()).toEqual([
+      'kubevirt-hyperconverged-prometheus-rule',
+      'prometheus-cdi-rules',
+      'prometheus-hpp-rules',
+      'prometheus-k8s-rules-cnv',
+      'prometheus-kubevirt-rules',
+    ]);
+    for (const { metadata, spec } of objects) {
+      const file = join(directory, `${metadata.name}.json`); // JSON is YAML
+      writeFileSync(file, JSON.stringify(spec));
+      const { stdout } = await run('promtool', ['check', 'rules', file]);
+      const count = (spec?.groups ?? []).flatMap(({ rules = [] }) => rules).length;
+      expect(stdout).toMatch(new RegExp(`SUCCESS: ${count} rules found`));
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+    await world.close();
+  }
+});
