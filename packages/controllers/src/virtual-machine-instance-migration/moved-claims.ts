@@ -29,8 +29,10 @@ export function claimsToMove(vmi: VirtualMachineInstance, stateClaim: string | u
 
 /** Claims whose content the guest leaves where it is: those that it does not write, and those that have not been plugged. */
 function claimsLeft(vmi: VirtualMachineInstance): ReadonlySet<string | undefined> {
+  // what is in the guest has a target there, also while the new node's pod for it is not there yet
   const isPlugged = (volume: string): boolean =>
-    vmi.status?.volumeStatus?.find(({ name }) => name === volume)?.phase === VolumePhase.ready;
+    vmi.status?.volumeStatus?.some(({ name, phase, target }) => name === volume && (phase === VolumePhase.ready || target)) ===
+    true;
   const left = (vmi.spec.volumes ?? []).filter((volume) => {
     const { name, ephemeral, memoryDump, persistentVolumeClaim } = volume;
     if (ephemeral ?? memoryDump) return true;

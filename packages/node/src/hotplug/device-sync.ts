@@ -25,6 +25,8 @@ export interface DeviceSyncDeps
   readonly update: (change: (vmi: VirtualMachineInstance) => VirtualMachineInstance, signal: AbortSignal) => Promise<void>;
   readonly libvirt: () => Promise<LibvirtConnection>;
   readonly domain: () => Promise<DomainRef>;
+  /** The guest is on its way to another node, or there: it takes its devices along as they are. */
+  readonly isLeaving: (vmi: VirtualMachineInstance) => boolean;
 }
 
 /** One kind of device. */
@@ -104,7 +106,8 @@ export class DeviceSync {
 
   private async pass(signal: AbortSignal): Promise<number | undefined> {
     const vmi = this.deps.instance();
-    if (vmi.status?.phase !== VmiPhase.running) return undefined;
+    // a disk that is plugged while its guest leaves would be let go here, and its content with it
+    if (vmi.status?.phase !== VmiPhase.running || this.deps.isLeaving(vmi)) return undefined;
     const parts = this.parts.filter(({ concerns }) => concerns(vmi)).map(({ sync }) => sync);
     const hadProblems = conditionOf(vmi)?.reason === HotplugReason.failedHotplugSync;
     if (parts.length === 0 && !hadProblems) return undefined;

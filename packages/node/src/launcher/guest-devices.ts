@@ -1,5 +1,6 @@
 import type { PodNetworkStatus } from '../contracts.ts';
 import { DeviceSync } from '../hotplug/index.ts';
+import { roleOf } from '../migration/index.ts';
 import { domainFacts } from './domain-facts.ts';
 import { limitsOf } from './launch-parts.ts';
 import type { GuestControl, LaunchView } from './launch-view.ts';
@@ -8,6 +9,7 @@ import type { GuestControl, LaunchView } from './launch-view.ts';
 export function plugDevices(view: LaunchView, session: GuestControl, network: PodNetworkStatus): DeviceSync {
   const { deps, writer, pod } = view;
   const { facts, clusterConfig } = deps;
+  const { nodeName } = deps.config;
   const devices = new DeviceSync({
     ...deps,
     pod: () => pod.current,
@@ -23,6 +25,8 @@ export function plugDevices(view: LaunchView, session: GuestControl, network: Po
     update: (change, signal) => writer.update((vmi) => (view.hasEnded() ? vmi : change(vmi)), signal),
     libvirt: () => session.libvirt(),
     domain: () => session.domain(),
+    isLeaving: (vmi) =>
+      vmi.status?.nodeName !== nodeName || roleOf(vmi, pod.current.metadata.name ?? '', nodeName)?.side === 'source',
   });
   const ended = new AbortController();
   view.ended.then(() => ended.abort(new Error('The guest has ended'))).catch(() => {});

@@ -27,6 +27,12 @@ describe('pods that write one disk', () => {
     expect(otherWriters(both, pod('c'), () => true)).toEqual([]);
   });
 
+  it('take their content along, though they ask for it once more', () => {
+    const leaving: VolumeRecord = { ...RAW, writer: { ...pod('a'), isLeaving: true } };
+    expect(withWriter(leaving, pod('a'), [])).toEqual(leaving);
+    expect(withWriter(leaving, pod('b'), [])).toEqual({ ...RAW, writer: pod('b') });
+  });
+
   it('leave one by one', () => {
     const both: VolumeRecord = { ...RAW, writer: pod('a', true), sharers: [pod('b', true)] };
     expect(withoutWriter(both, 'a')).toEqual({ ...RAW, writer: pod('b', true) });

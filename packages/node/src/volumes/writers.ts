@@ -44,7 +44,9 @@ export function withWriter(record: VolumeRecord, attachment: Attachment, others:
       'VolumeNotShareable',
       'The disk is an overlay of an image or a snapshot, which one VM alone can write: share a claim that was blank or imported',
     );
-  return withWriters(record, [...others, attachment]);
+  // a pod that asks once more still takes the content along
+  const { isLeaving } = writersOf(record).find(({ podUid }) => podUid === attachment.podUid) ?? {};
+  return withWriters(record, [...others, { ...attachment, ...(isLeaving && { isLeaving }) }]);
 }
 
 /** The record without this pod. Pure. */
