@@ -181,6 +181,18 @@ describe('applyConfiguration', () => {
     );
   });
 
+  it('lets a stored list have a key twice, as the addresses of a node do', () => {
+    const ports = [
+      { port: 1, name: 'v4' },
+      { port: 1, name: 'v6' },
+    ];
+    const live = updated(undefined, object({ spec: { ports } }), 'agent');
+    const labelled = applyConfiguration(live, object({}, { labels: { a: '1' } }), context('m'));
+    const again = applyConfiguration(labelled, object({}, { labels: { b: '2' } }), context('m'));
+    expect(again).toMatchObject({ metadata: { labels: { b: '2' } }, spec: { ports } });
+    expect(again.metadata.labels).toEqual({ b: '2' });
+  });
+
   it('tracks status apart', () => {
     const live = updated(undefined, object({ data: { x: '1' }, status: { a: 1 } }), 'c');
     expect(owned(live)).toEqual({ c: { 'f:data': { '.': {}, 'f:x': {} } } });

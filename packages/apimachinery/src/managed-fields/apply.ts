@@ -2,7 +2,7 @@ import { StatusError, badRequest } from '../errors.ts';
 import { type JsonObject, canonicalJson } from '../json.ts';
 import type { StructuralSchema } from '../structural-schema.ts';
 import type { ManagedFieldsEntry, StatusCause, UnstructuredObject } from '../types.ts';
-import { compareObjects, fieldSetOf, isSame } from './compare.ts';
+import { compareObjects, fieldSetOf, isSame, storedFieldSetOf } from './compare.ts';
 import { ListKeyError } from './elements.ts';
 import { type FieldSet, EMPTY, difference, intersection, isEmptySet, membersOf, showPath, union } from './field-set.ts';
 import { type Ownership, decodeManagedFields, encodeManagedFields, identityOf } from './managed-fields.ts';
@@ -86,9 +86,9 @@ function pruneDropped(
     owners.reduce<FieldSet>((all, owner) => union(all, owner.fields), EMPTY),
     schema,
   );
-  const everything = withNamedParents(fieldSetOf(merged, schema), schema);
+  const everything = withNamedParents(storedFieldSetOf(merged, schema), schema);
   const pruned = removeItems(merged, lastNamed, schema);
-  const kept = union(withNamedParents(fieldSetOf(pruned, schema), schema), claimed);
+  const kept = union(withNamedParents(storedFieldSetOf(pruned, schema), schema), claimed);
   const gone = intersection(difference(everything, kept), lastNamed);
   return removeItems(merged, gone, schema);
 }

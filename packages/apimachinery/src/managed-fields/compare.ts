@@ -133,31 +133,36 @@ function compareLists(
 }
 
 /** Every path an applied configuration claims. Throws ListKeyError. */
-export function fieldSetOf(object: JsonObject, schema: StructuralSchema | undefined): FieldSet {
+export const fieldSetOf = (object: JsonObject, schema: StructuralSchema | undefined): FieldSet =>
+  fieldsOf(object, schema, keyedItems);
+
+/** Every path of a stored object, whose lists may have keys twice, as the addresses of a node; those lists are one. */
+export const storedFieldSetOf = (object: JsonObject, schema: StructuralSchema | undefined): FieldSet =>
+  fieldsOf(object, schema, tryKeyedItems);
+
+type ItemsByKey = (items: readonly unknown[], schema: StructuralSchema) => Map<string, unknown> | undefined;
+
+function fieldsOf(object: JsonObject, schema: StructuralSchema | undefined, itemsByKey: ItemsByKey): FieldSet {
   const result: Record<string, FieldSet> = {};
   for (const key of Object.keys(object)) {
     const value = object[key];
     const named = schema?.properties !== undefined && Object.hasOwn(schema.properties, key);
+    const below = belowOf(value, fieldSchema(schema, key), itemsByKey);
     const isEmptyMap = isObject(value) && Object.keys(value).length === 0;
-    const node = nodeOf(
-      !named || value === null || isEmptyMap || isLeaf(value, fieldSchema(schema, key)),
-      belowOf(value, fieldSchema(schema, key)),
-    );
+    const node = nodeOf(!named || value === null || isEmptyMap || below === undefined, below);
     if (node !== undefined) result[fieldElement(key)] = node;
   }
   return result;
 }
 
-const isLeaf = (value: unknown, schema: StructuralSchema | undefined): boolean => granularityOf(value, schema) === 'leaf';
-
-function belowOf(value: unknown, schema: StructuralSchema | undefined): FieldSet | undefined {
+/** Undefined for what is owned as one. */
+function belowOf(value: unknown, schema: StructuralSchema | undefined, itemsByKey: ItemsByKey): FieldSet | undefined {
   const granularity = granularityOf(value, schema);
-  if (granularity === 'map') return fieldSetOf(value as JsonObject, schema); // maps are objects
+  if (granularity === 'map') return fieldsOf(value as JsonObject, schema, itemsByKey); // maps are objects
   if (granularity === 'leaf' || schema === undefined) return undefined;
+  const keyed = itemsByKey(value as unknown[], schema); // lists are arrays
+  if (keyed === undefined) return undefined;
   const items: Record<string, FieldSet> = {};
-  for (const [element, item] of keyedItems(value as unknown[], schema)) {
-    // lists are arrays
-    items[element] = nodeOf(true, belowOf(item, schema.items)) ?? EMPTY;
-  }
+  for (const [element, item] of keyed) items[element] = nodeOf(true, belowOf(item, schema.items, itemsByKey)) ?? EMPTY;
   return items;
 }
