@@ -43,6 +43,7 @@ const OWNERS = {
   pino: ['daemon'],
   commander: ['cli'],
   croner: ['runtime'],
+  '@cdktn/hcl2json': ['daemon'],
 };
 
 const root = fileURLToPath(new URL('..', import.meta.url));

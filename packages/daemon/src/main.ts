@@ -1,5 +1,6 @@
 import { Command, createProgram, parseCount, parseListen } from '@slipway/cli';
 import { DEFAULT_DATA_DIR, DEFAULT_LISTEN } from './instance/defaults.ts';
+import { withLongOptions } from './layer/long-options.ts';
 import { reportFailure } from './report-failure.ts';
 import { VERSION } from './version.ts';
 
@@ -9,6 +10,7 @@ function buildProgram(): Command {
   addLifecycleCommands(program);
   addAccessCommands(program);
   addClusterCommands(program);
+  addLayerCommands(program);
   addStoreCommands(program);
   addChartCommands(program);
   addAppCommands(program);
@@ -133,6 +135,27 @@ function addClusterCommands(program: Command): void {
     .option('--timeout <time>', 'give up after that, for example 5m (default: never)')
     .option('--dry-run', 'only say what would become of each guest')
     .action(async (name: string, options) => (await import('./nodes/node-commands.ts')).drain(name, options));
+}
+
+function addLayerCommands(program: Command): void {
+  const layer = program.command('layer').description('the virtualization layer of a variables file: machine pools and placement');
+  const withVarFile = (command: Command): Command =>
+    withKubeconfig(command).option('--var-file <file>', 'variables as Terraform reads them (.tfvars, .tfvars.json)', collect);
+  withVarFile(layer.command('render'))
+    .description('print it as YAML')
+    .option('--no-nodes', 'without the nodes: needs no cluster')
+    .action(async (options) => (await import('./layer/layer-commands.ts')).renderLayer(options));
+  withVarFile(layer.command('apply'))
+    .description('apply it, and wait until the platform follows')
+    .option('--timeout <time>', 'wait no longer, for example 90s (default 30m)')
+    .option('--no-wait', 'return when it is stored')
+    .option('--force-conflicts', 'take over fields that others have set')
+    .action(async (options) => (await import('./layer/layer-commands.ts')).apply(options));
+  withVarFile(layer.command('check'))
+    .description('say which pods are where, and what is not as the variables say')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .addHelpText('after', '\nExit status: 0 all is well; 3 something is not; 2 the variables are wrong; 1 the check failed.')
+    .action(async (options) => (await import('./layer/layer-commands.ts')).check(options));
 }
 
 /** For options that may be given several times. */
@@ -270,7 +293,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 try {
-  await buildProgram().parseAsync(process.argv);
+  await buildProgram().parseAsync(withLongOptions(process.argv));
 } catch (error) {
   process.exitCode = reportFailure(error);
 }
