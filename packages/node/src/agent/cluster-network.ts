@@ -31,7 +31,7 @@ export async function runClusterNetwork(
     runServiceProxy(
       {
         ...{ ...shared, runner: hostRunner, table: serviceTable, podNetworks: POD_NETWORKS },
-        linkNetworks: config.link?.networks ?? [],
+        link: config.link,
       },
       signal,
     ),

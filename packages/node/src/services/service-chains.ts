@@ -38,8 +38,8 @@ export interface PortChains {
 export interface ClientNetworks {
   /** Pods of every node. */
   readonly pods: { readonly v4: string; readonly v6: string };
-  /** Networks of the link between the nodes: on it is the machine whose namespaces they are. */
-  readonly link: readonly string[];
+  /** What joins this node to others; on its networks is the machine whose namespaces they are. */
+  readonly link?: { readonly device: string; readonly networks: readonly string[] } | undefined;
 }
 
 /** Everything in the table that one port of a Service needs. */
@@ -100,26 +100,32 @@ function elementsOf(port: ServicePort, key: string): Elements {
 function externalRules(
   port: ServicePort,
   key: string,
-  { saddr, inside, link }: { readonly saddr: string; readonly inside: string; readonly link: readonly string[] },
+  { saddr, inside, link }: { readonly saddr: string; readonly inside: string; readonly link: ClientNetworks['link'] },
 ): string[] {
   const toService = port.targets.length > 0 ? [`goto svc_${key}`] : [];
-  if (!port.keepsSource) return [`${saddr} != ${inside} jump mark_masquerade`, ...toService];
+  // a pod of another node may be a neighbour of the endpoint, whose answer would go to it directly
+  const ofAnother = link ? [`iifname "${link.device}" jump mark_masquerade`] : [];
+  const ofThis = link ? `iifname != "${link.device}" ` : '';
+  if (!port.keepsSource) return [`${saddr} != ${inside} jump mark_masquerade`, ...ofAnother, ...toService];
   const near =
     port.targets.length > 0
       ? [
-          `${saddr} ${inside} goto svc_${key}`,
+          `${ofThis}${saddr} ${inside} goto svc_${key}`,
           `fib saddr type local jump mark_masquerade`,
           `fib saddr type local goto svc_${key}`,
         ]
       : [];
-  return [...near, ...(port.externalTargets.length > 0 ? spread(port, key, port.externalTargets) : fromLink(port, key, link))];
+  return [
+    ...near,
+    ...(port.externalTargets.length > 0 ? spread(port, key, port.externalTargets) : fromLink(port, key, link?.networks)),
+  ];
 }
 
 /**
  * The machine sends what is for a load balancer to one node, whichever has endpoints: without one here it is taken for a node,
  * and nodes reach endpoints everywhere.
  */
-function fromLink({ family, targets, externalIPs }: ServicePort, key: string, link: readonly string[]): string[] {
+function fromLink({ family, targets, externalIPs }: ServicePort, key: string, link: readonly string[] = []): string[] {
   const own = link.filter(isOf(family));
   if (own.length === 0 || targets.length === 0 || externalIPs.length === 0) return [];
   const ip = family === 4 ? 'ip' : 'ip6';

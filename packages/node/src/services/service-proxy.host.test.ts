@@ -2,7 +2,7 @@ import type { EndpointSlice, Service } from '@slipway/api';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PacketWorld, packetWorld } from '../network/testing/packet-world.ts';
 import { type ServicePort, servicePorts } from './service-ports.ts';
-import { serviceRuleset, type TableParts } from './service-ruleset.ts';
+import { type RulesetInputs, serviceRuleset, type TableParts } from './service-ruleset.ts';
 
 const TABLE = 'slipway_f0svc0_services';
 const signal = new AbortController().signal;
@@ -29,9 +29,9 @@ describe('the rules of Services, in a network', () => {
   const ask = (from: string, address: string, port: number): Promise<string> => world.ask(from, address, port);
   let existing: TableParts = { chains: new Set(), sets: new Set() };
 
-  const apply = async (ports: readonly ServicePort[], linkNetworks: readonly string[] = []): Promise<void> => {
+  const apply = async (ports: readonly ServicePort[], link?: RulesetInputs['link']): Promise<void> => {
     const podNetworks = { v4: '10.244.0.0/16', v6: 'fd10:244::/32' };
-    const { script, parts } = serviceRuleset({ table: TABLE, ports, podNetworks, linkNetworks, existing });
+    const { script, parts } = serviceRuleset({ table: TABLE, ports, podNetworks, link, existing });
     await world.nft.apply(script, signal);
     existing = parts;
   };
@@ -81,11 +81,30 @@ describe('the rules of Services, in a network', () => {
     for (const endpoint of there.endpoints) endpoint.nodeName = 'there';
     await apply(servicePorts(balanced, [there], 'here'));
     expect(await world.askInVain(outside, '198.51.100.8', 80)).toBe('silence');
-    await apply(servicePorts(balanced, [there], 'here'), ['192.0.2.0/24', 'fd10:245::/64']);
+    const link = { device: 'up0', networks: ['192.0.2.0/24', 'fd10:245::/64'] };
+    await apply(servicePorts(balanced, [there], 'here'), link);
     expect(await ask(outside, '198.51.100.8', 80)).toBe('pod2 10.244.7.1');
     expect(await world.askInVain(outside, '192.0.2.1', 30_080)).toBe('silence');
-    await apply(servicePorts(balanced, [here], 'here'), ['192.0.2.0/24', 'fd10:245::/64']);
+    await apply(servicePorts(balanced, [here], 'here'), link);
     expect(await ask(outside, '198.51.100.8', 80)).toBe('pod2 192.0.2.9');
+  });
+
+  it('send the answers for pods of other nodes, which may be neighbours of the endpoint, through this node', async () => {
+    const ports = [{ port: 80, protocol: 'TCP', nodePort: 30_080 }];
+    // as if this pod came by the link
+    const link = { device: 'v3', networks: [] };
+    const cluster = service({ type: 'NodePort', ports });
+    await apply(servicePorts(cluster, [slice(['10.244.7.2'])], 'here'), link);
+    expect(await ask(world.pod3, '10.244.7.1', 30_080)).toBe('pod2 10.244.7.1');
+    expect(await ask(world.pod3, '10.0.0.9', 80)).toBe('pod2 10.244.7.3');
+    // with endpoints of the asked node alone it is a client like any other
+    const local = service({ type: 'NodePort', ports, externalTrafficPolicy: 'Local' });
+    await apply(servicePorts(local, [slice(['10.244.7.2'])], 'here'), link);
+    expect(await ask(world.pod3, '10.244.7.1', 30_080)).toBe('pod2 10.244.7.3');
+    const there = slice(['10.244.7.2']);
+    for (const endpoint of there.endpoints) endpoint.nodeName = 'there';
+    await apply(servicePorts(local, [there], 'here'), link);
+    expect(await world.askInVain(world.pod3, '10.244.7.1', 30_080)).toBe('silence');
   });
 
   it('refuse a Service without endpoints, and a port that it has not', async () => {

@@ -4,7 +4,7 @@ import type { Informers, Logger, TimerClock } from '@slipway/runtime';
 import { Settler } from '../packet-filter/index.ts';
 import { HealthChecks, serviceHealth } from './health-checks.ts';
 import { type ServicePort, servicePorts, slicesByService } from './service-ports.ts';
-import { isOfOneService, serviceRuleset, type TableParts } from './service-ruleset.ts';
+import { isOfOneService, type RulesetInputs, serviceRuleset, type TableParts } from './service-ruleset.ts';
 import { forgetFlows, type StaleFlows, staleFlows } from './stale-flows.ts';
 
 export interface ServiceProxyDeps {
@@ -16,12 +16,12 @@ export interface ServiceProxyDeps {
   readonly nodeName: string;
   readonly table: string;
   readonly podNetworks: { readonly v4: string; readonly v6: string };
-  readonly linkNetworks: readonly string[];
+  readonly link: RulesetInputs['link'];
 }
 
 /** Keeps this node's packet filter equal to the Services and their endpoints, until aborted. */
 export async function runServiceProxy(deps: ServiceProxyDeps, signal: AbortSignal): Promise<void> {
-  const { informers, nft, runner, clock, log, nodeName, table, podNetworks, linkNetworks } = deps;
+  const { informers, nft, runner, clock, log, nodeName, table, podNetworks, link } = deps;
   const services = informers.for<Service>(ServiceKind);
   const slices = informers.for<EndpointSlice>(EndpointSliceKind);
   let existing: TableParts | undefined;
@@ -39,7 +39,7 @@ export async function runServiceProxy(deps: ServiceProxyDeps, signal: AbortSigna
     const wanted = JSON.stringify(ports);
     if (wanted !== last) {
       existing ??= await foundParts(nft, table, signal);
-      const { script, parts } = serviceRuleset({ table, ports, podNetworks, linkNetworks, existing });
+      const { script, parts } = serviceRuleset({ table, ports, podNetworks, link, existing });
       await nft.apply(script, signal);
       // what was not forgotten yet, because that failed, is still to be
       stale = [...stale, ...staleFlows(applied, ports)];

@@ -1,4 +1,4 @@
-import { ADDRESS_SETS, chainsOf, type Elements, MASQUERADE, MAPS } from './service-chains.ts';
+import { ADDRESS_SETS, chainsOf, type ClientNetworks, type Elements, MASQUERADE, MAPS } from './service-chains.ts';
 import type { ServicePort } from './service-ports.ts';
 
 export interface RulesetInputs {
@@ -8,7 +8,7 @@ export interface RulesetInputs {
   /** Networks whose addresses are inside: pods of every node. */
   readonly podNetworks: { readonly v4: string; readonly v6: string };
   /** Absent for the only node of an installation. */
-  readonly linkNetworks?: readonly string[];
+  readonly link?: ClientNetworks['link'];
   /** Chains and sets that the table has from before. */
   readonly existing: TableParts;
 }
@@ -31,7 +31,7 @@ export const isOfOneService = (name: string): boolean => DYNAMIC.test(name);
 export function serviceRuleset(inputs: RulesetInputs): { readonly script: string; readonly parts: TableParts } {
   const { table, ports, existing } = inputs;
   const t = `inet ${table}`;
-  const networks = { pods: inputs.podNetworks, link: inputs.linkNetworks ?? [] };
+  const networks = { pods: inputs.podNetworks, link: inputs.link };
   const made = ports.map((port) => chainsOf(port, networks));
   const chains = new Map(made.flatMap((one) => [...one.chains]));
   const sets = new Map(made.flatMap((one) => [...one.sets]));
