@@ -1,31 +1,41 @@
 // Bundles each process into one file under dist/, so that a start loads one file. Writes dist/.stamp last.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '');
 const outdir = `${root}/dist`;
 
 /** Name of the bundle → its entry point. */
 const PROCESSES = {
-  server: 'packages/daemon/src/server.ts',
-  node: 'packages/daemon/src/node.ts',
   mover: 'packages/daemon/src/mover.ts',
   bench: 'test/perf/src/main.ts',
 };
 
-const common = {
+/** Those that start with the platform: they come with what V8 makes of them, for packages/daemon/src/program/start.ts. */
+const PROGRAMS = {
+  start: 'packages/daemon/src/program/start.ts',
+  server: 'packages/daemon/src/server.ts',
+  node: 'packages/daemon/src/node.ts',
+};
+
+const shared = {
   absWorkingDir: root,
   bundle: true,
   platform: 'node',
-  format: 'esm',
   target: 'node20.19',
-  outExtension: { '.js': '.mjs' },
   sourcemap: false,
   legalComments: 'none',
   logLevel: 'warning',
   minifySyntax: true,
   minifyWhitespace: true,
+};
+
+const common = {
+  ...shared,
+  format: 'esm',
+  outExtension: { '.js': '.mjs' },
   // Bundled CommonJS packages (ws, pino) ask for Node's own modules by require().
   banner: {
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
@@ -36,6 +46,7 @@ rmSync(`${outdir}/.stamp`, { force: true });
 mkdirSync(outdir, { recursive: true });
 await Promise.all([
   build({ ...common, entryPoints: PROCESSES, outdir }),
+  build({ ...shared, format: 'cjs', outExtension: { '.js': '.cjs' }, entryPoints: PROGRAMS, outdir }),
   // The command line loads a verb's code only when it is used.
   build({
     ...common,
@@ -45,4 +56,10 @@ await Promise.all([
     chunkNames: 'cli/[name]-[hash]',
   }),
 ]);
+const flags = JSON.parse(readFileSync(`${root}/packages/daemon/src/lifecycle/node-flags.json`, 'utf8'));
+for (const name of ['server', 'node']) {
+  const bundle = `${outdir}/${name}.cjs`;
+  execFileSync(process.execPath, [...flags, `${outdir}/start.cjs`, '--pack', bundle, `${outdir}/${name}.program`]);
+  rmSync(bundle);
+}
 writeFileSync(`${outdir}/.stamp`, '');

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { closeSync, writeSync } from 'node:fs';
 
 /** The pipe on which a supervised process says that it is ready, see hostapi's startSupervised. */
@@ -16,6 +17,7 @@ export function announceReady(): void {
 /** Aborted by SIGTERM or SIGINT. */
 export function terminationSignal(): AbortSignal {
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal); // all that the process does listens to it
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => controller.abort(new Error(`Stopped by ${name}`)));
   return controller.signal;
 }

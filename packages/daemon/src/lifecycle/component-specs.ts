@@ -3,6 +3,7 @@ import { fenceDirectory, nodeNamespace, WATCHDOG_PROGRAM } from '@slipway/node';
 import type { InstanceConfig, NodeInstance } from '../instance/instance-config.ts';
 import type { InstancePaths } from '../instance/paths.ts';
 import type { ComponentSpec } from './component.ts';
+import nodeFlags from './node-flags.json' with { type: 'json' };
 import { buildOf, type ProgramFiles } from './program-files.ts';
 
 export const SERVER = 'server';
@@ -14,8 +15,8 @@ const ENVIRONMENT = {
   HOME: '/nonexistent',
 };
 
-/** A small young generation: the platform idles most of its life (promise S6). */
-const NODE_FLAGS = ['--max-semi-space-size=8'];
+/** A small young generation: the platform idles most of its life (promise S6). The build compiles programs for them. */
+const NODE_FLAGS: readonly string[] = nodeFlags;
 
 /** What `up` tells a node agent beside the installation itself. */
 export interface NodeSettings {
@@ -25,11 +26,14 @@ export interface NodeSettings {
   readonly build?: string;
 }
 
+const program = ({ bundles }: Pick<ProgramFiles, 'bundles'>, name: string): string[] =>
+  ['start.cjs', `${name}.program`].map((file) => join(bundles, file));
+
 /** The command of the server process. */
 export const serverArgv = (paths: InstancePaths, files: Omit<ProgramFiles, 'builds'>): [string, ...string[]] => [
   files.node,
   ...NODE_FLAGS,
-  join(files.bundles, 'server.mjs'),
+  ...program(files, SERVER),
   paths.dataDir,
 ];
 
@@ -48,7 +52,7 @@ export function serverSpec(config: InstanceConfig, paths: InstancePaths, files: 
 export function nodeSpec(node: NodeInstance, paths: InstancePaths, files: ProgramFiles, settings: NodeSettings): ComponentSpec {
   const build = files.builds.node;
   const agent = [
-    ...[...NODE_FLAGS, join(files.bundles, 'node.mjs'), paths.dataDir, node.name],
+    ...[...NODE_FLAGS, ...program(files, 'node'), paths.dataDir, node.name],
     JSON.stringify({ ...settings, build } satisfies NodeSettings),
   ];
   return {

@@ -18,7 +18,7 @@ const install = () => installProgramFiles(join(directory, 'data'), join(director
 
 describe('program files', () => {
   it('tell the builds of the server and of the agents apart', () => {
-    write({ 'server.mjs': 's1', 'node.mjs': 'n1', 'mover.mjs': 'm1' });
+    write({ 'start.cjs': 'a1', 'server.program': 's1', 'node.program': 'n1', 'mover.mjs': 'm1' });
     const first = install();
     expect(install().builds).toEqual(first.builds);
     write({ 'mover.mjs': 'm2, longer' });
@@ -26,7 +26,7 @@ describe('program files', () => {
     expect(readFileSync(join(second.bundles, 'mover.mjs'), 'utf8')).toBe('m2, longer');
     expect(second.builds.server).toBe(first.builds.server);
     expect(second.builds.node).not.toBe(first.builds.node);
-    write({ 'server.mjs': 's2, longer' });
+    write({ 'server.program': 's2, longer' });
     expect(install().builds.server).not.toBe(first.builds.server);
   });
 });

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-const BUNDLES = ['server.mjs', 'node.mjs', 'mover.mjs'] as const;
+const START = 'start.cjs';
+const BUNDLES = [START, 'server.program', 'node.program', 'mover.mjs'] as const;
 
 export interface ProgramFiles {
   /** The Node.js that runs the platform. */
@@ -23,7 +24,7 @@ export function installProgramFiles(dataDir: string, checkout: string): ProgramF
   for (const name of BUNDLES) copyIfChanged(join(checkout, 'dist', name), join(bundles, name), 0o644);
   const build = (...names: readonly string[]): string =>
     buildOf([process.version, ...names.map((name) => readFileSync(join(bundles, name)))]);
-  const files = { bundles, builds: { server: build('server.mjs'), node: build('node.mjs', 'mover.mjs') } };
+  const files = { bundles, builds: { server: build(START, 'server.program'), node: build(START, 'node.program', 'mover.mjs') } };
   if (isReachableByAll(process.execPath)) return { node: process.execPath, ...files };
   const node = join(bundles, 'node');
   copyIfChanged(process.execPath, node, 0o755);

@@ -72,7 +72,7 @@ function addDate({ milliseconds, zone }: GoTime, years: Int, months: Int, days: 
   return new GoTime(result + (milliseconds % 86_400_000), zone);
 }
 
-const DURATION = /^([-+]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|0)$/;
+const DURATION = /^([-+]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|\u03bcs|ms|s|m|h))+|0)$/;
 const NANOSECONDS: Readonly<Record<string, number>> = { ns: 1, us: 1e3, µs: 1e3, μs: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 };
 
 /** `time.ParseDuration`, in nanoseconds. */
@@ -80,7 +80,7 @@ export function parseDuration(text: string): bigint | undefined {
   const match = DURATION.exec(text);
   if (match === null) return undefined;
   let sum = 0;
-  for (const [, amount = '0', unit = 's'] of (match[2] ?? '').matchAll(/([\d.]+)([a-zµμ]+)/g))
+  for (const [, amount = '0', unit = 's'] of (match[2] ?? '').matchAll(/([\d.]+)([a-zµ\u03bc]+)/g))
     sum += Number(amount) * (NANOSECONDS[unit] ?? 0);
   return BigInt(Math.round(sum)) * (match[1] === '-' ? -1n : 1n);
 }

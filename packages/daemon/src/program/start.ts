@@ -1,0 +1,50 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { constants, Script } from 'node:vm';
+import { packProgram, unpackProgram } from './program-file.ts';
+
+/** What a program exports. Loading it does nothing; it runs until `main` ends the process. */
+interface Exports {
+  readonly main: (args: readonly string[]) => Promise<void>;
+}
+
+/**
+ * `start.cjs FILE.program ARGUMENT…` runs a program without compiling it again: that would take a tenth of a start (S1).
+ * `start.cjs --pack FILE.cjs FILE.program` makes one from a bundle. V8 refuses code that was made by another version of
+ * Node.js or with other flags, and compiles the source instead.
+ */
+const [first = '', ...rest] = process.argv.slice(2);
+if (first === '--pack') pack(rest[0] ?? '', rest[1] ?? '');
+else run(first, rest);
+
+function run(file: string, args: readonly string[]): void {
+  const { source, code } = unpackProgram(readFileSync(file));
+  const { main } = load(compile(file, source, code), file);
+  main(args).catch((error: unknown) => {
+    // where no handler of rejections takes it for a mishap of one request
+    setImmediate(() => {
+      throw error;
+    });
+  });
+}
+
+function pack(bundle: string, target: string): void {
+  const source = readFileSync(bundle, 'utf8');
+  const script = compile(bundle, source);
+  load(script, bundle); // what runs now runs at each start: its functions are compiled, too
+  writeFileSync(target, packProgram({ source, code: script.createCachedData() }));
+}
+
+function compile(filename: string, source: string, cachedData?: Buffer): Script {
+  return new Script(`(function (module, exports, require) {${source}\n})`, {
+    filename,
+    importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+    ...(cachedData !== undefined && cachedData.length > 0 && { cachedData }),
+  });
+}
+
+function load(script: Script, file: string): Exports {
+  const module: { exports: Partial<Exports> } = { exports: {} };
+  script.runInThisContext()(module, module.exports, createRequire(file));
+  return module.exports as Exports; // built from entries that export it
+}
