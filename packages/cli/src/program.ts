@@ -26,4 +26,4 @@ export function parseCount(text: string): number {
   if (!Number.isInteger(count) || count < 1) throw new InvalidArgumentError('Give a whole number of at least 1.');
   return count;
 }
-export { parse as parseYaml } from 'yaml';
+export { type Document as YamlDocument, isNode, LineCounter, parse as parseYaml, parseAllDocuments } from 'yaml';

@@ -9,6 +9,8 @@ import { olmControllers } from './olm/index.ts';
 import { commonTemplatesController, goldenImagesController } from './ssp/index.ts';
 import { cdiConfigController, storageClassController } from './storage/index.ts';
 
+export { instanceTypes } from './common-types/instance-types.ts';
+export { preferences } from './common-types/preferences.ts';
 export { cdiAdmission } from './cdi/cdi-admission.ts';
 export { hostPathAdmission } from './host-path/index.ts';
 export { hyperConvergedAdmission } from './hyperconverged/admission.ts';

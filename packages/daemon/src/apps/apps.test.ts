@@ -7,6 +7,8 @@ import { operationOf } from './sync-app.ts';
 
 const COMMIT = '1234567890123456789012345678901234567890';
 const app: Application = {
+  apiVersion: 'argoproj.io/v1alpha1',
+  kind: 'Application',
   metadata: { name: 'machines', namespace: 'openshift-gitops' },
   spec: {
     project: 'default',

@@ -28,61 +28,74 @@ function policyOf({ spec }: Application): string {
   return ['Auto', ...(automated.prune ? ['Prune'] : []), ...(automated.selfHeal ? ['SelfHeal'] : [])].join('-');
 }
 
+const clusterOf = ({ spec: { destination } }: Application): string => destination.server || destination.name || IN_CLUSTER;
+const projectOf = ({ spec }: Application): string => spec.project || 'default';
+
 /** Pure. */
 export function formatList(apps: readonly Application[]): string {
-  const rows = apps.map((app) => {
-    const { spec, status } = app;
-    const [source] = sourcesOf(spec);
-    return [
-      ...[appName(app), spec.destination.server || spec.destination.name || IN_CLUSTER, spec.destination.namespace ?? ''],
-      ...[spec.project || 'default', status?.sync?.status ?? 'Unknown', status?.health?.status ?? 'Unknown', policyOf(app)],
-      [...new Set((status?.conditions ?? []).map(({ type }) => type))].join(',') || '<none>',
-      ...[source?.repoURL ?? '', source?.path ?? '', source?.targetRevision ?? 'HEAD'],
-    ];
-  });
+  const rows = apps.map((app) => [
+    ...[appName(app), clusterOf(app), app.spec.destination.namespace ?? '', projectOf(app)],
+    ...[...statesOf(app), policyOf(app), conditionTypes(app), ...sourceOf(app)],
+  ]);
   const header = 'NAME CLUSTER NAMESPACE PROJECT STATUS HEALTH SYNCPOLICY CONDITIONS REPO PATH TARGET'.split(' ');
   return table(header, rows);
 }
 
+const statesOf = ({ status }: Application): string[] => [status?.sync?.status ?? 'Unknown', status?.health?.status ?? 'Unknown'];
+
+const conditionTypes = ({ status }: Application): string =>
+  [...new Set((status?.conditions ?? []).map(({ type }) => type))].join(',') || '<none>';
+
+/** The first one, when there are several. */
+function sourceOf({ spec }: Application): string[] {
+  const [source] = sourcesOf(spec);
+  return [source?.repoURL ?? '', source?.path ?? '', source?.targetRevision ?? 'HEAD'];
+}
+
 /** Pure. */
 export function formatApp(app: Application): string {
-  const { spec, status } = app;
-  const fields: [string, string][] = [
-    ['Name', appName(app)],
-    ['Project', spec.project || 'default'],
-    ['Server', spec.destination.server || spec.destination.name || IN_CLUSTER],
-    ['Namespace', spec.destination.namespace ?? ''],
-    ...sourcesOf(spec).flatMap((source): [string, string][] => [
-      ['Repo', source.repoURL],
-      ['Target', source.targetRevision ?? 'HEAD'],
-      ['Path', source.path ?? '.'],
-    ]),
+  const fields = [...subjectFields(app), ...stateFields(app)];
+  const conditions = app.status?.conditions ?? [];
+  const rows = conditions.map(({ type, message, lastTransitionTime = '' }) => [type, message, lastTransitionTime]);
+  return [
+    fields.map(([name, value]) => `${`${name}:`.padEnd(20)}${value}`.trimEnd()).join('\n'),
+    ...(rows.length > 0 ? [table(['CONDITION', 'MESSAGE', 'LAST TRANSITION'], rows)] : []),
+    formatResources(app),
+  ].join('\n\n');
+}
+
+type Field = readonly [name: string, value: string];
+
+const subjectFields = (app: Application): Field[] => [
+  ['Name', appName(app)],
+  ['Project', projectOf(app)],
+  ['Server', clusterOf(app)],
+  ['Namespace', app.spec.destination.namespace ?? ''],
+  ...sourcesOf(app.spec).flatMap((source): Field[] => [
+    ['Repo', source.repoURL],
+    ['Target', source.targetRevision ?? 'HEAD'],
+    ['Path', source.path ?? '.'],
+  ]),
+];
+
+function stateFields(app: Application): Field[] {
+  const { health, operationState: state } = app.status ?? {};
+  const fields: Field[] = [
     ['Sync Policy', policyOf(app)],
     ['Sync Status', syncText(app)],
-    ['Health Status', [status?.health?.status ?? 'Unknown', status?.health?.message].filter(Boolean).join(': ')],
+    ['Health Status', [health?.status ?? 'Unknown', health?.message].filter(Boolean).join(': ')],
   ];
-  const { operationState: state } = status ?? {};
-  if (state !== undefined)
-    fields.push(
+  if (state === undefined) return fields;
+  return [
+    ...fields,
+    ...([
       ['Operation', 'Sync'],
       ['Phase', state.phase],
       ['Start', state.startedAt],
       ['Finished', state.finishedAt ?? ''],
       ['Message', state.message ?? ''],
-    );
-  const conditions = status?.conditions ?? [];
-  return [
-    fields.map(([name, value]) => `${`${name}:`.padEnd(20)}${value}`.trimEnd()).join('\n'),
-    ...(conditions.length > 0
-      ? [
-          table(
-            ['CONDITION', 'MESSAGE', 'LAST TRANSITION'],
-            conditions.map(({ type, message, lastTransitionTime = '' }) => [type, message, lastTransitionTime]),
-          ),
-        ]
-      : []),
-    formatResources(app),
-  ].join('\n\n');
+    ] as const),
+  ];
 }
 
 function syncText({ spec, status }: Application): string {

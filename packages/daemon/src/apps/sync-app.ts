@@ -37,29 +37,31 @@ export function rollbackApp(name: string, id: string | undefined, options: SyncO
   const timeoutMs = timeoutOf(options.timeout);
   return withClient(options, async (client) => {
     const app = await findApp(client, name, options);
-    const { automated } = app.spec.syncPolicy ?? {};
-    if (automated !== undefined && automated.enabled !== false)
+    if (isAutomated(app))
       throw new UserError('rollback cannot be performed when auto-sync is enabled: the next automatic sync would undo it');
-    const history = app.status?.history ?? [];
-    const entry = id === undefined ? history.at(-2) : history.find((one) => String(one.id) === id);
-    if (entry === undefined)
-      throw new UserError(
-        `${appName(app)} has no ${id === undefined ? 'earlier deployment' : `deployment ${id}`}; see \`slipway app history\``,
-      );
-    const { revision, revisions, source, sources } = entry;
-    const { sync } = operationOf(options);
-    const operation: Operation = {
-      sync: {
-        ...sync,
-        ...(revisions ? { revisions } : revision !== undefined && { revision }),
-        ...(sources ? { sources } : source && { source }),
-      },
-      initiatedBy: { username: userInfo().username },
-    };
+    const operation = backTo(app, id, options);
     await start(client, app, operation, timeoutMs);
-    if (options.async) return console.log(`${appName(app)} goes back to ${revision ?? revisions?.join(',')}`);
+    if (options.async) return console.log(`${appName(app)} goes back to ${operation.sync?.revision ?? 'an earlier deployment'}`);
     await follow(client, app, timeoutMs, options.wait === true);
   });
+}
+
+function isAutomated({ spec }: Application): boolean {
+  const { automated } = spec.syncPolicy ?? {};
+  return automated !== undefined && automated.enabled !== false;
+}
+
+function backTo(app: Application, id: string | undefined, options: SyncOptions): Operation {
+  const history = app.status?.history ?? [];
+  const entry = id === undefined ? history.at(-2) : history.find((one) => String(one.id) === id);
+  if (entry === undefined) {
+    const what = id === undefined ? 'no earlier deployment' : `no deployment ${id}`;
+    throw new UserError(`${appName(app)} has ${what}; see \`slipway app history\``);
+  }
+  const { revision, revisions, source, sources } = entry;
+  const { sync, ...rest } = operationOf(options);
+  const revisionPart = revisions ? { revisions } : revision === undefined ? {} : { revision };
+  return { ...rest, sync: { ...sync, ...revisionPart, ...(sources ? { sources } : source && { source }) } };
 }
 
 /** Pure, but for the user's name. */

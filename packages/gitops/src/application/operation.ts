@@ -98,7 +98,7 @@ export async function advanceOperation(
       resources: chosen,
       operation,
       policy: app.spec.syncPolicy ?? {},
-      done: state?.syncResult?.resources ?? [],
+      done: doneOf(state),
       keep,
     },
     signal,
@@ -108,7 +108,7 @@ export async function advanceOperation(
     startedAt,
     operation,
     syncResult: { ...revisions, resources: step.results },
-    ...(state?.retryCount !== undefined && { retryCount: state.retryCount }),
+    ...retriesOf(state),
   };
   if (step.state === 'waiting') return { state: { ...base, phase: 'Running', message: step.message }, conditions: [] };
   if (step.state === 'failed') return failedStep(base, operation, state?.retryCount ?? 0, step.message, now);
@@ -129,6 +129,11 @@ function keeper({ spec }: Application, { sync }: Operation): (object: JsonObject
   const rules = options.includes('RespectIgnoreDifferences=true') ? (spec.ignoreDifferences ?? []) : [];
   return (object) => withoutIgnored(object, rules);
 }
+
+const doneOf = (state: OperationState | undefined): readonly ResourceResult[] => state?.syncResult?.resources ?? [];
+
+const retriesOf = (state: OperationState | undefined): Pick<OperationState, 'retryCount'> =>
+  state?.retryCount === undefined ? {} : { retryCount: state.retryCount };
 
 type RevisionFields = Pick<HistoryEntry, 'revision' | 'revisions' | 'source' | 'sources'>;
 

@@ -33,6 +33,7 @@ import {
   CASCADE_FINALIZERS,
   DeletionHookFinalizer,
   GITOPS_NAMESPACES,
+  type Operation,
   type OperationState,
   type ResourceStatus,
 } from '../kinds.ts';
@@ -194,14 +195,7 @@ export class ApplicationReconciler implements Reconciler {
     }
     if (operation.operation.initiatedBy?.automated !== true && !maySync(project, app, true, now))
       return this.blocked(app, first, operation, signal);
-    const asked = operation.operation.sync;
-    const pinned = asked?.revisions ?? [asked?.revision];
-    const subject = asked?.source || asked?.sources ? withSources(app, asked) : app;
-    const complaints = subject === app ? [] : specComplaints(subject.spec, project);
-    if (complaints.length > 0) throw new SourceError(complaints.join('; '));
-    const needsOther =
-      subject !== app || pinned.some((revision, index) => revision !== undefined && revision !== first.desired.revisions[index]);
-    const target = needsOther ? await this.compare(subject, project, pinned, signal) : first;
+    const { subject, target } = await this.subjectOf(app, project, first, operation.operation, signal);
     await this.makeNamespace(app, target, signal);
     const step = await advanceOperation(this.deps.client, subject, target, operation, this.timestamp(), signal);
     const second = await this.compare(app, project, [], signal);
@@ -215,6 +209,24 @@ export class ApplicationReconciler implements Reconciler {
     );
     this.report(app, step.state.phase, step.state.message ?? '');
     return after(step.state.phase === 'Running' ? (step.retryAfterMs ?? BUSY_MS) : this.pollDelay());
+  }
+
+  /** What an operation deploys: other revisions than those of now, or the sources of an earlier time. */
+  private async subjectOf(
+    app: Application,
+    project: AppProject,
+    first: Comparison,
+    { sync: asked }: Operation,
+    signal: AbortSignal,
+  ): Promise<{ subject: Application; target: Comparison }> {
+    const pinned = asked?.revisions ?? [asked?.revision];
+    const subject = asked?.source || asked?.sources ? withSources(app, asked) : app;
+    const complaints = subject === app ? [] : specComplaints(subject.spec, project);
+    if (complaints.length > 0) throw new SourceError(complaints.join('; '));
+    const needsOther =
+      subject !== app || pinned.some((revision, index) => revision !== undefined && revision !== first.desired.revisions[index]);
+    const target = needsOther ? await this.compare(subject, project, pinned, signal) : first;
+    return { subject, target };
   }
 
   /** A window is closed: the operation waits for it. */

@@ -10,6 +10,8 @@ const github = {
 };
 const gitlab = { ref: 'refs/tags/v1.2.0', project: { git_http_url: 'https://git.example/team/a.git', default_branch: 'main' } };
 const app = (repoURL: string, targetRevision?: string): Application => ({
+  apiVersion: 'argoproj.io/v1alpha1',
+  kind: 'Application',
   metadata: { name: 'a' },
   spec: { destination: {}, source: { repoURL, ...(targetRevision !== undefined && { targetRevision }) } },
 });

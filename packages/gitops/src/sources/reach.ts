@@ -21,31 +21,35 @@ const SSH_PORT = 22;
 
 /** What a repository's URL means. Throws SourceError for forms that are not supported: some would run programs. */
 export function placeOf(url: string): Place {
-  const refuse = (): never => {
-    throw new SourceError(`repository URL ${JSON.stringify(url)} is not supported`);
-  };
-  if (/[\s\0]/.test(url) || /^[^/]*::/.test(url)) refuse();
+  const place = /[\s\0]/.test(url) || /^[^/]*::/.test(url) ? undefined : placeIn(url);
+  if (place === undefined) throw new SourceError(`repository URL ${JSON.stringify(url)} is not supported`);
+  return place;
+}
+
+function placeIn(url: string): Place | undefined {
   if (url.startsWith('/')) return { type: 'file', path: url };
   const [, scheme] = /^([a-z+]+):\/\//i.exec(url) ?? [];
   if (scheme === undefined) {
     const [, host] = /^(?:[\w.-]+@)([\w][\w.-]*):/.exec(url) ?? [];
-    return host === undefined ? refuse() : { type: 'ssh', host, port: SSH_PORT };
+    return host === undefined ? undefined : { type: 'ssh', host, port: SSH_PORT };
   }
-  if (!URL.canParse(url)) return refuse();
-  const parsed = new URL(url);
-  switch (scheme.toLowerCase()) {
+  return URL.canParse(url) ? placeOfUrl(scheme.toLowerCase(), new URL(url)) : undefined;
+}
+
+function placeOfUrl(scheme: string, { host, hostname, pathname, port }: URL): Place | undefined {
+  switch (scheme) {
     case 'file':
-      return parsed.host === '' ? { type: 'file', path: decodeURIComponent(parsed.pathname) } : refuse();
+      return host === '' ? { type: 'file', path: decodeURIComponent(pathname) } : undefined;
     case 'http':
     case 'https':
       return { type: 'http' };
-    case 'ssh': {
-      const isPlain = /^(?:\w[\w.-]*|\[[0-9a-f:.]+\])$/i.test(parsed.hostname);
-      const port = parsed.port === '' ? SSH_PORT : Number(parsed.port);
-      return isPlain ? { type: 'ssh', host: parsed.hostname.replace(/^\[|\]$/g, ''), port } : refuse();
-    }
+    case 'ssh':
+      // a name that begins with a dash would be an option of the program
+      return /^(?:\w[\w.-]*|\[[0-9a-f:.]+\])$/i.test(hostname)
+        ? { type: 'ssh', host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? SSH_PORT : Number(port) }
+        : undefined;
     default:
-      return refuse();
+      return undefined;
   }
 }
 

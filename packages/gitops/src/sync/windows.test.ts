@@ -3,10 +3,17 @@ import type { Application, AppProject, SyncWindow } from '../kinds.ts';
 import { maySync } from './windows.ts';
 
 const app: Application = {
+  apiVersion: 'argoproj.io/v1alpha1',
+  kind: 'Application',
   metadata: { name: 'machines', namespace: 'openshift-gitops' },
   spec: { destination: { server: 'https://kubernetes.default.svc', namespace: 'shop' } },
 };
-const project = (...syncWindows: SyncWindow[]): AppProject => ({ metadata: { name: 'default' }, spec: { syncWindows } });
+const project = (...syncWindows: SyncWindow[]): AppProject => ({
+  apiVersion: 'argoproj.io/v1alpha1',
+  kind: 'AppProject',
+  metadata: { name: 'default' },
+  spec: { syncWindows },
+});
 const TEN = Date.parse('2026-01-05T10:30:00Z');
 const hours = { schedule: '0 10 * * *', duration: '1h', applications: ['*'] };
 const elsewhen = { ...hours, schedule: '0 20 * * *' };
