@@ -26,6 +26,8 @@ interface World {
   jobs?: number;
   /** How often killing fails. */
   killFailures?: number;
+  /** The guest has died, and its daemon with it. */
+  readonly hasDied?: boolean;
 }
 
 /** A guest whose libvirt is in this state, and what was asked of everybody. */
@@ -46,7 +48,10 @@ function world(options: World) {
     vmi: () => ({
       status: { conditions: options.paused ? [{ type: 'Paused', status: 'True', reason: 'PausedByUser' }] : [] },
     }),
-    libvirt: async () => libvirt,
+    libvirt: async () => {
+      if (options.hasDied) throw new Error('The sandbox has ended');
+      return libvirt;
+    },
     killGuest: async () => {
       if ((options.killFailures ?? 0) > 0) {
         options.killFailures = (options.killFailures ?? 0) - 1;
@@ -109,6 +114,15 @@ describe('the decision who has a guest', () => {
     await decision.agree({ target, disks: [] });
     await decision.settle('the agent was away', false);
     expect(await decision.made).toBe(verdict);
+  });
+
+  it('is known when the guest has died after it was given', async () => {
+    const { calls, decision } = world({ hasDied: true });
+    await decision.agree({ target, disks: [] });
+    decision.give();
+    await decision.settle('the job broke off', false);
+    expect(await decision.made).toBe('given');
+    expect(calls).toContain('hand over');
   });
 
   it('ends a job that still runs before it keeps the guest', async () => {

@@ -82,6 +82,8 @@ export class Decision {
   /** Ends what is left of the job; true when libvirt has shut the guest off because it is elsewhere. */
   private async endJob(): Promise<boolean> {
     const { guest } = this.parts;
+    // a guest that was given and has died leaves nobody to be asked
+    if (this.isTaken) return false;
     const libvirt = await guest.libvirt();
     for (;;) {
       const domain = await findDomain(libvirt, guest.name);
