@@ -14,6 +14,7 @@ function buildProgram(): Command {
   addStoreCommands(program);
   addChartCommands(program);
   addAppCommands(program);
+  addCheckCommand(program);
   addDevelopmentCommands(program);
   return program;
 }
@@ -184,6 +185,21 @@ function addChartCommands(program: Command): void {
     .option('--skip-tests', 'without test hooks')
     .option('--show-notes', 'the notes at the end')
     .action(async (names, options) => (await import('./charts/template.ts')).template(names, options));
+}
+
+function addCheckCommand(program: Command): void {
+  program
+    .command('check')
+    .description('say what a platform would object to in manifests: schema, admission, cloud-init, room; needs no cluster')
+    .argument('<files...>', 'files, directories, or - for what comes in')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .option('--strict', 'warnings count as errors')
+    .option('--nodes <count>', 'nodes that there would be', parseCount, 1)
+    .option('--node-memory <size>', 'memory of one, for example 64Gi (default: that of this machine)')
+    .option('--node-cpus <count>', 'its processors (default: those of this machine)', parseCount)
+    .option('--memory-overcommit <percent>', 'what guests may have of it together', parseCount, 300)
+    .addHelpText('after', '\nExit status: 0 nothing is wrong; 1 something is; 2 a file cannot be read.')
+    .action(async (files: string[], options) => (await import('./check/check.ts')).check(files, options));
 }
 
 /** Applications of Argo CD, whoever reconciles them. */
