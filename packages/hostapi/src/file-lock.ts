@@ -6,7 +6,7 @@ import { streamProcess } from './stream-process.ts';
  * ends with its input, so that a process that is killed leaves none behind. The file is made when it is not there.
  */
 export async function withFileLock<T>(path: string, action: () => Promise<T>, signal: AbortSignal): Promise<T> {
-  const holder = streamProcess(['flock', '--exclusive', path, 'sh', '-c', 'echo; exec cat'], signal);
+  const holder = streamProcess(['flock', '--exclusive', '--no-fork', path, 'sh', '-c', 'echo; read -r _'], signal);
   await Promise.race([once(holder.stdout, 'data', { signal }), holder.done.then(endedEarly)]);
   try {
     return await action();

@@ -207,6 +207,8 @@ export interface MovingVolumes {
 export interface MovingNetwork {
   /** Like `setUp`, with the addresses the guest has at its source; nothing leads to the pod before `takeOver`. */
   setUpWaiting(pod: Pod, vmi: VirtualMachineInstance, sandbox: Sandbox, signal: AbortSignal): Promise<PodNetworkStatus>;
+  /** At the target, which is about to ask for the guest: what `takeOver` needs and nobody notices. May be left out. */
+  expect(podUid: string, signal: AbortSignal): Promise<void>;
   /** At the target: from now on the pod's addresses are here, and other nodes are told. */
   takeOver(podUid: string, signal: AbortSignal): Promise<void>;
   /** At the source: what still comes for the pod goes on to the target's node. Undone by `tearDown`. */

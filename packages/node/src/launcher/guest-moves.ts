@@ -10,7 +10,7 @@ import {
   roleOf,
 } from '../migration/index.ts';
 import type { GuestEvent } from './guest-session.ts';
-import { domainName } from './launch-parts.ts';
+import { domainName, requestedCpus } from './launch-parts.ts';
 import { untilWritten } from './launch-retry.ts';
 import type { GuestControl, LaunchView } from './launch-view.ts';
 
@@ -49,6 +49,11 @@ export class GuestMoves {
       update: (change, signal) => untilWritten(deps, () => writer.update(change, signal), signal),
       libvirt: () => session.libvirt(),
       killGuest: () => deps.sandboxes.killGuest(pod.uid),
+      openConsoles: () => session.openConsoles(),
+      hurry: (isHurrying) => {
+        const cpus = requestedCpus(pod.current);
+        return deps.sandboxes.shareProcessor(pod.uid, isHurrying ? Math.max(1, cpus) : cpus);
+      },
     };
   }
 

@@ -36,6 +36,10 @@ export interface MovableGuest {
   readonly update: (change: (vmi: VirtualMachineInstance) => VirtualMachineInstance, signal: AbortSignal) => Promise<void>;
   readonly libvirt: () => Promise<LibvirtConnection>;
   readonly killGuest: () => Promise<void>;
+  /** Serves the consoles of the guest, which runs here now. May be repeated. */
+  readonly openConsoles: () => void;
+  /** Whether the guest goes before guests that just run, as one that is being started does. */
+  readonly hurry: (isHurrying: boolean) => Promise<void>;
 }
 
 /** What the target makes of a guest's files before it comes. */

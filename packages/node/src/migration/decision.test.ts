@@ -15,6 +15,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
+const trace = { note: () => {} };
 const target = { node: 'b', podUid: 'two', link: ['10.0.0.2'] };
 const disk = (transfer: OfferedDisk['transfer']): OfferedDisk => ({ name: 'root', transfer, virtualSizeBytes: 1 });
 
@@ -60,11 +61,12 @@ function world(options: World) {
       calls.push(`kill, mark ${(await readMigrationRecord(sandbox as never))?.isGiven}`);
     },
   } as unknown as MovableGuest; // what a decision looks at
-  const deps = { volumes: { handOver: async () => void calls.push('hand over') } } as unknown as MigrationDeps; // likewise
+  const network = { handOver: async () => void calls.push('addresses') };
+  const deps = { network, volumes: { handOver: async () => void calls.push('hand over') } } as unknown as MigrationDeps; // likewise
   return {
     calls,
-    decision: new Decision({ deps, guest, migration: 'm' }),
-    again: () => new Decision({ deps, guest, migration: 'm' }),
+    decision: new Decision({ deps, guest, migration: 'm', trace }),
+    again: () => new Decision({ deps, guest, migration: 'm', trace }),
   };
 }
 
@@ -74,7 +76,7 @@ describe('the decision who has a guest', () => {
     await decision.agree({ target, disks: [disk('shared')] });
     decision.give();
     expect(await decision.made).toBe('given');
-    expect(calls).toEqual(['kill, mark true', 'hand over']);
+    expect(calls).toEqual(['kill, mark true', 'addresses', 'hand over']);
   });
 
   it('is made once', async () => {
@@ -137,7 +139,7 @@ describe('the decision who has a guest', () => {
     const { decision } = world({ domain: [DOMAIN_STATE.running, 1] });
     await decision.agree({ target, disks: [] });
     const other = new Decision({
-      ...{ deps: {} as never, migration: 'other' },
+      ...{ deps: {} as never, migration: 'other', trace },
       guest: { sandbox: { dir } } as never,
     });
     expect(await other.recall()).toBe(false);

@@ -3,6 +3,7 @@ import { sleep } from '@slipway/runtime';
 import { DOMAIN_STATE, SHUTOFF_MIGRATED } from '../libvirt/index.ts';
 import { findDomain, type MigrationDeps, type MovableGuest } from './contracts.ts';
 import { type Agreement, type MigrationRecord, readMigrationRecord, writeAgreement, writeGiven } from './migration-record.ts';
+import { type MoveTrace } from './move-trace.ts';
 import { repeated } from './repeated.ts';
 
 const JOB_POLL_MS = 100;
@@ -12,6 +13,7 @@ export interface DecisionDeps {
   readonly deps: MigrationDeps;
   readonly guest: MovableGuest;
   readonly migration: string;
+  readonly trace: Pick<MoveTrace, 'note'>;
 }
 
 /** Who has the guest: decided once, by the source, and kept on the disk before anybody hears of it (ADR 0017). */
@@ -23,6 +25,7 @@ export class Decision {
   private readonly parts: DecisionDeps;
   private record: MigrationRecord | undefined;
   private isTaken = false;
+  private addressesLeft: Promise<void> = Promise.resolve();
   private settleMade: (verdict: 'given' | 'kept') => void = () => {};
 
   constructor(parts: DecisionDeps) {
@@ -34,6 +37,11 @@ export class Decision {
 
   get isMade(): boolean {
     return this.isTaken;
+  }
+
+  /** Resolves when what still comes for the guest goes to its new node; rejects when that did not work. */
+  get left(): Promise<void> {
+    return this.addressesLeft;
   }
 
   /** What was agreed with the target, as far as it came to that. */
@@ -97,7 +105,8 @@ export class Decision {
   }
 
   private async carryOut(): Promise<'given' | 'kept'> {
-    const { guest, deps } = this.parts;
+    const { guest, deps, trace } = this.parts;
+    trace.note('decided');
     const agreed = this.record;
     if (agreed === undefined) throw new Error('Nothing was agreed with the target');
     const { target, disks } = agreed;
@@ -110,10 +119,15 @@ export class Decision {
     // also what is known already: an agent that was killed may not have come to the end of it
     await repeated(guest, FAILED, () => writeGiven(guest.sandbox, given));
     this.record = given;
+    trace.note('marked');
     await repeated(guest, FAILED, () => guest.killGuest());
+    trace.note('killed');
+    this.addressesLeft = deps.network.handOver(guest.sandbox.podUid, target.link, new AbortController().signal);
+    this.addressesLeft.then(() => trace.note('addresses given')).catch(() => {}); // reported by whoever waits for it
     const handOver = repeated(guest, FAILED, () => deps.volumes.handOver(guest.vmi(), guest.sandbox.podUid, target));
     // a disk that both reach must have changed hands before the target opens it
     if (disks.some(({ transfer }) => transfer === 'shared')) await handOver;
+    trace.note('disks given');
     return 'given';
   }
 }

@@ -9,6 +9,7 @@ import { makeTargetDirectory, passOn } from './migration-sockets.ts';
 import { movedInstance, roleOf, withMigrationState } from './migration-state.ts';
 import { placesMessage, readOffer } from './messages.ts';
 import { repeated } from './repeated.ts';
+import { moveTrace } from './move-trace.ts';
 import { untilChanged } from './until-changed.ts';
 
 /** What came with a guest. */
@@ -25,6 +26,7 @@ export class IncomingMigration {
   private readonly guest: MovableGuest;
   private readonly parts: TargetParts;
   private readonly migration: string;
+  private readonly trace;
   private channel: PeerChannel | undefined;
   private received: Received | undefined;
   private verdict: { readonly type: 'given' | 'kept'; readonly isPaused: boolean } | undefined;
@@ -37,6 +39,7 @@ export class IncomingMigration {
     this.guest = guest;
     this.parts = parts;
     this.migration = migration;
+    this.trace = moveTrace(guest.clock);
   }
 
   /**
@@ -44,7 +47,8 @@ export class IncomingMigration {
    * it does not come.
    */
   async run(signal: AbortSignal): Promise<Received | string | undefined> {
-    const { guest, deps, migration } = this;
+    const { guest, deps, migration, trace } = this;
+    trace.note('ready');
     await untilChanged(guest, () => this.isHandedOff || this.isOver, signal);
     if (this.isHandedOff && (await this.powerHere()) === 'running') {
       // only one to whom the guest was given has let it run
@@ -56,11 +60,14 @@ export class IncomingMigration {
     const sourceNode = guest.vmi().status?.migrationState?.sourceNode ?? '';
     const unexpect = deps.link.expect(migration, sourceNode, (kind, stream) => this.take(kind, stream, signal));
     try {
+      trace.note('handed off');
       await this.publish(signal);
+      trace.note('published');
       guest.events.normal(guest.vmi(), 'PreparingTarget', 'VirtualMachineInstance Migration Target Prepared.');
       const verdict = await this.untilDecided(signal);
       if (verdict.type === 'kept' || this.received === undefined) return await this.discard('it stays where it is');
       await this.accept(verdict.isPaused, signal);
+      guest.log.info({ migration, ...trace.times() }, 'guest has come');
       return this.received;
     } finally {
       unexpect();
@@ -70,6 +77,7 @@ export class IncomingMigration {
 
   /** Something has happened to the domain. */
   notice(): void {
+    this.trace.note('event');
     this.wake();
   }
 
@@ -96,6 +104,7 @@ export class IncomingMigration {
 
   private take(kind: PeerStream, stream: Duplex, signal: AbortSignal): void {
     const { sandbox, daemonSocket } = this.guest;
+    this.trace.note(`stream ${kind}`);
     if (kind === 'agent') {
       this.channel?.close();
       this.channel = new PeerChannel(stream, (message) => this.receive(message, signal));
@@ -119,6 +128,7 @@ export class IncomingMigration {
 
   private decide(type: 'given' | 'kept', isPaused: boolean): void {
     this.verdict ??= { type, isPaused };
+    this.trace.note(type);
     this.wake();
   }
 
@@ -129,6 +139,7 @@ export class IncomingMigration {
       const volumes = await deps.volumes.receive(guest.vmi(), guest.pod(), guest.sandbox, disks, signal);
       const files = await parts.prepareFiles(signal);
       this.received = { volumes, files };
+      this.trace.note('places made');
       channel?.send(
         placesMessage({
           disks: new Map(volumes.map(({ name, path, format }) => [name, { path, format }])),
@@ -153,7 +164,11 @@ export class IncomingMigration {
       });
       if (this.verdict !== undefined) return this.verdict;
       if (this.isOver || !this.isHandedOff) return { type: 'kept', isPaused: false };
-      if ((await this.powerHere()) === 'complete') this.channel?.send({ type: 'ask' });
+      if ((await this.powerHere()) === 'complete') {
+        this.channel?.send({ type: 'ask' });
+        this.deps.network.expect(guest.sandbox.podUid, signal).catch(() => {}); // `takeOver` does it then
+        this.trace.note('asked');
+      }
       const timer = new AbortController();
       const late = sleep(guest.clock, LOOK_MS, AbortSignal.any([signal, timer.signal]));
       late.catch(() => {});
@@ -178,16 +193,21 @@ export class IncomingMigration {
   }
 
   private async accept(isPaused: boolean, signal: AbortSignal): Promise<void> {
-    const { guest, deps, migration } = this;
+    const { guest, deps, migration, trace } = this;
     const { podUid } = guest.sandbox;
     await repeated(guest, 'what came with a guest does not count yet', () => deps.volumes.accept(podUid), signal);
+    trace.note('disks accepted');
     const takenOver = repeated(guest, 'addresses not taken over yet', () => deps.network.takeOver(podUid, signal), signal);
-    takenOver.catch(() => {});
+    takenOver.then(() => trace.note('addresses here')).catch(() => {});
     if (!isPaused) await repeated(guest, 'a guest that came does not run yet', () => this.resume(), signal);
+    trace.note('running');
     await takenOver;
+    // whoever had a console or a display of it comes as soon as they know where it is
+    guest.openConsoles();
     const now = guest.clock.now();
     const change = (vmi: VirtualMachineInstance) => movedInstance(vmi, migration, { node: guest.nodeName, nowMs: now });
     await repeated(guest, 'it is not known yet that a guest came', () => guest.update(change, signal), signal);
+    trace.note('known');
   }
 
   private async resume(): Promise<void> {

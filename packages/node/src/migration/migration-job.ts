@@ -3,9 +3,11 @@ import { sleep } from '@slipway/runtime';
 import { guestMemoryBytes } from '@slipway/virt';
 import type { DomainRef, LibvirtConnection, MigrateOptions } from '../libvirt/index.ts';
 import type { MovableGuest } from './contracts.ts';
-import { jobLimits, type JobProgress, newProgress, watchJob } from './watch-job.ts';
+import { downtimeLimitMs, type DowntimeSteps, jobLimits, type JobProgress, newProgress, watchJob } from './watch-job.ts';
 
 const POLL_MS = 200;
+/** Unless the migration's settings say something else. */
+const MOST_DOWNTIME_MS = 900;
 
 export interface MigrationJobDeps {
   readonly guest: MovableGuest;
@@ -13,6 +15,7 @@ export interface MigrationJobDeps {
   readonly domain: DomainRef;
   readonly configuration: kubevirt.VMIMConfigurationOptions | undefined;
   readonly copiedBytes: number;
+  readonly downtime: DowntimeSteps;
   /** Why the job must not go on; undefined when it may. */
   readonly abortReason: () => string | undefined;
   readonly onPaused: () => void;
@@ -29,6 +32,7 @@ export class MigrationJob {
   hasPaused = false;
   private readonly deps: MigrationJobDeps;
   private hasEnded = false;
+  private downtimeMs: number | undefined;
 
   constructor(deps: MigrationJobDeps) {
     this.deps = deps;
@@ -37,6 +41,8 @@ export class MigrationJob {
   /** Resolves when libvirt says that the target has the guest; rejects when the job failed. */
   async run(options: MigrateOptions, signal: AbortSignal): Promise<void> {
     const { libvirt, domain } = this.deps;
+    // before the job, which otherwise may end at once with as much left to send as libvirt allows
+    await this.limitDowntime(0);
     const performed = libvirt.migrate(domain, options).finally(() => {
       this.hasEnded = true;
     });
@@ -50,22 +56,29 @@ export class MigrationJob {
     const { clock } = guest;
     const limits = jobLimits(configuration, guestMemoryBytes(guest.vmi().spec.domain) + copiedBytes);
     let progress: JobProgress = newProgress(clock.now());
-    for (let isLimited = false; !this.hasEnded; ) {
+    this.downtimeMs = undefined; // once more now that the job runs
+    while (!this.hasEnded) {
       await sleep(clock, POLL_MS, signal);
       const asked = this.deps.abortReason();
       if (asked !== undefined) await this.abort(asked, true);
       const stats = await libvirt.jobStats(domain).catch(() => undefined);
       if (this.hasEnded || stats === undefined) continue;
-      if (!isLimited && Number(stats.get('memory_total') ?? 0) > 0) {
-        isLimited = true;
-        await libvirt.limitDowntime(domain, configuration?.maxDowntimeMs ?? 900).catch(() => {});
-      }
+      if (Number(stats.get('memory_total') ?? 0) > 0) await this.limitDowntime(Number(stats.get('memory_iteration') ?? 0));
       const remainingBytes = Number(stats.get('data_remaining') ?? 0);
       const next = watchJob(progress, limits, { remainingBytes, nowMs: clock.now() });
       progress = next.progress;
       if (next.step.type === 'abort') await this.abort(next.step.reason, false);
       else if (next.step.type === 'pause') await this.pause();
     }
+  }
+
+  private async limitDowntime(round: number): Promise<void> {
+    const { libvirt, domain, configuration, downtime } = this.deps;
+    const limitMs = downtimeLimitMs(downtime, round, configuration?.maxDowntimeMs ?? MOST_DOWNTIME_MS);
+    if (limitMs === this.downtimeMs) return;
+    this.downtimeMs = limitMs;
+    // without it the guest may stand still for a longer or shorter time
+    await libvirt.limitDowntime(domain, limitMs).catch(() => {});
   }
 
   private async pause(): Promise<void> {

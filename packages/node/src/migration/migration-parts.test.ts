@@ -2,7 +2,7 @@ import type { VirtualMachineInstance } from '@slipway/api';
 import { describe, expect, it } from 'vitest';
 import { offerMessage, placesMessage, readOffer, readPlaces } from './messages.ts';
 import { failedMigration, movedInstance, publishedPort, roleOf, withMigrationState } from './migration-state.ts';
-import { jobLimits, newProgress, watchJob } from './watch-job.ts';
+import { downtimeLimitMs, downtimeSteps, jobLimits, newProgress, watchJob } from './watch-job.ts';
 
 const NOW = Date.parse('2026-01-02T03:04:05Z');
 const GIB = 1024 ** 3;
@@ -119,6 +119,27 @@ describe('the watch over a job', () => {
     expect(jobLimits({ allowPostCopy: true }, 1).mayPause).toBe(true);
     expect(jobLimits({ allowPostCopy: true, allowWorkloadDisruption: false }, 1).mayPause).toBe(false);
   });
+
+  it.each([
+    ['kvm', 0, 900, 50],
+    ['kvm', 3, 900, 50],
+    ['kvm', 4, 900, 100],
+    ['kvm', 7, 900, 800],
+    ['kvm', 8, 900, 900],
+    ['kvm', 1000, 900, 900],
+    ['kvm', 1, 20, 20],
+    ['kvm', 6, 10_000, 400],
+    ['qemu', 1, 900, 300],
+    ['qemu', 2, 900, 600],
+    ['qemu', 3, 900, 900],
+    ['qemu', 1, 100, 100],
+  ])(
+    'lets a guest (%s) stand still longer the more rounds it takes: in round %s, of at most %s ms',
+    (type, round, mostMs, limitMs) => {
+      const steps = downtimeSteps(`<domain id='1' type='${type}'><name>type='qemu'</name></domain>`);
+      expect(downtimeLimitMs(steps, round, mostMs)).toBe(limitMs);
+    },
+  );
 
   it('waits while it makes progress', () => {
     const { progress, step } = at(100, 1_000);

@@ -3,7 +3,7 @@ import { formatTime } from '@slipway/apimachinery';
 import { sleep } from '@slipway/runtime';
 import { bytesOf } from '@slipway/virt';
 import type { OfferedDisk } from '../contracts.ts';
-import { DOMAIN_STATE, LibvirtError, PAUSED_REASON } from '../libvirt/index.ts';
+import { DOMAIN_STATE, type DomainRef, LibvirtError, PAUSED_REASON } from '../libvirt/index.ts';
 import { PeerChannel, type PeerMessage } from '../peer-link/index.ts';
 import { adaptDomain, diskTargets } from '../suspend/index.ts';
 import { findDomain, type MigrationDeps, type MovableGuest } from './contracts.ts';
@@ -13,6 +13,8 @@ import type { MovedTo } from './migration-record.ts';
 import { openSourceSockets, socketInside } from './migration-sockets.ts';
 import { failedMigration, publishedPort, roleOf, withMigrationState } from './migration-state.ts';
 import { offerMessage, type Places, readPlaces } from './messages.ts';
+import { moveTrace } from './move-trace.ts';
+import { downtimeSteps } from './watch-job.ts';
 import { untilChanged } from './until-changed.ts';
 
 const MIB = 1024 ** 2;
@@ -33,19 +35,23 @@ export class OutgoingMigration {
   private channel: PeerChannel | undefined;
   private onPlaces: ((message: PeerMessage) => void) | undefined;
   private disks: readonly OfferedDisk[] = [];
-  private isPerforming = false;
+  /** The domain, from when its job begins. */
+  private performing: DomainRef | undefined;
   private job: MigrationJob | undefined;
+  private readonly trace;
 
   constructor(deps: MigrationDeps, guest: MovableGuest, migration: string) {
     this.deps = deps;
     this.guest = guest;
     this.migration = migration;
-    this.decision = new Decision({ deps, guest, migration });
+    this.trace = moveTrace(guest.clock);
+    this.decision = new Decision({ deps, guest, migration, trace: this.trace });
   }
 
   /** Resolves when the guest runs elsewhere, or goes on here. */
   async run(signal: AbortSignal): Promise<'given' | 'kept'> {
-    const { decision } = this;
+    const { decision, trace, guest } = this;
+    trace.note('asked for');
     try {
       if (await decision.recall()) decision.give();
       else if (this.state?.startTimestamp !== undefined)
@@ -59,6 +65,7 @@ export class OutgoingMigration {
     if (verdict === 'given') await this.leave(signal);
     else await this.goOn(signal);
     this.channel?.close();
+    guest.log.info({ migration: this.migration, verdict, ...trace.times() }, 'migration from here is over');
     return verdict;
   }
 
@@ -86,20 +93,26 @@ export class OutgoingMigration {
   }
 
   private async move(signal: AbortSignal): Promise<void> {
-    const { guest, deps, migration } = this;
+    const { guest, deps, migration, trace } = this;
     await untilChanged(guest, () => this.abortReason !== undefined || publishedPort(this.state ?? {}) !== undefined, signal);
     this.throwIfAborted();
+    trace.note('target listens');
     this.disks = await deps.volumes.offer(guest.vmi(), guest.sandbox.podUid, signal);
+    trace.note('disks offered');
     await this.dial(DIAL_PATIENCE_MS, signal);
+    trace.note('dialled');
     const places = await this.offer(signal);
+    trace.note('places known');
     const target: MovedTo = { ...places.target, node: this.state?.targetNode ?? '' };
     await this.decision.agree({ target, disks: this.disks });
+    trace.note('agreed');
     const started = formatTime(guest.clock.now());
     await guest.update(
       (vmi) => withMigrationState(vmi, migration, (s) => ({ ...s, startTimestamp: started, mode: 'PreCopy' })),
       signal,
     );
     this.throwIfAborted();
+    trace.note('start written');
     guest.events.normal(guest.vmi(), 'Migrating', 'VirtualMachineInstance is migrating.');
     const close = await openSourceSockets(guest.sandbox, migration, (stream) =>
       deps.link.dial(migration, this.peer(), stream, signal),
@@ -121,13 +134,16 @@ export class OutgoingMigration {
     const xml = adaptDomain(live, places);
     const targets = diskTargets(live);
     const copied = disks.filter(({ transfer }) => transfer === 'copied').map(({ name }) => targets.get(name) ?? '');
-    this.isPerforming = true;
+    this.performing = domain;
+    await guest.hurry(true).catch(() => {}); // it takes longer then
+    this.trace.note('job started');
     const note = (change: Partial<kubevirt.VirtualMachineInstanceMigrationState>): void => {
       guest.update((vmi) => withMigrationState(vmi, migration, (now) => ({ ...now, ...change })), signal).catch(() => {});
     };
     const job = new MigrationJob({
       ...{ guest, libvirt, domain, configuration, abortReason: () => this.abortReason },
       copiedBytes: disks.reduce((sum, disk) => sum + (disk.transfer === 'copied' ? disk.virtualSizeBytes : 0), 0),
+      downtime: downtimeSteps(live),
       onPaused: () => note({ mode: 'Paused' }),
       onAborting: (isAsked) => (isAsked ? note({ abortStatus: 'Aborting' }) : undefined),
     });
@@ -142,6 +158,7 @@ export class OutgoingMigration {
     this.job = job;
     try {
       await job.run(options, signal);
+      this.trace.note('job done');
     } catch (error) {
       signal.throwIfAborted();
       if (job.abortedFor !== undefined && error instanceof LibvirtError)
@@ -199,15 +216,16 @@ export class OutgoingMigration {
   /** The target has the whole guest, and wants it. */
   private async answer(): Promise<void> {
     const { decision, guest } = this;
+    this.trace.note('guest asked for');
     if (!decision.isMade) {
       // as long as the guest moves here, the target cannot have all of it
       const libvirt = await guest.libvirt();
-      const domain = await findDomain(libvirt, guest.name);
-      if (!this.isPerforming || domain === undefined) return;
-      if ((await libvirt.state(domain)).state === DOMAIN_STATE.running) return;
+      if (this.performing === undefined) return;
+      if ((await libvirt.state(this.performing)).state === DOMAIN_STATE.running) return;
       decision.give();
     }
     this.tell(await decision.made);
+    this.trace.note('answered');
   }
 
   private tell(verdict: 'given' | 'kept'): void {
@@ -217,11 +235,11 @@ export class OutgoingMigration {
 
   /** The guest is given away: stays until the target has it in the API's eyes too. */
   private async leave(signal: AbortSignal): Promise<void> {
-    const { guest, deps, decision } = this;
+    const { guest, decision } = this;
     const { agreed } = decision;
     if (agreed === undefined) return;
     this.tell('given');
-    const left = deps.network.handOver(guest.sandbox.podUid, agreed.target.link, signal);
+    const { left } = decision;
     left.catch((error: unknown) => guest.log.warn({ error: String(error) }, 'addresses of a guest that moved not handed over'));
     const hasMoved = (): boolean => guest.isGone() || guest.vmi().status?.nodeName !== guest.nodeName;
     for (;;) {
@@ -242,6 +260,7 @@ export class OutgoingMigration {
     const { guest, migration, decision } = this;
     this.tell('kept');
     const { reason, isAborted } = decision;
+    await guest.hurry(false).catch(() => {});
     const isPausedByUser = guest
       .vmi()
       .status?.conditions?.some(({ type, status }) => type === VmiCondition.paused && status === 'True');

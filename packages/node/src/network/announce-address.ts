@@ -47,16 +47,25 @@ function checksum(bytes: Buffer): number {
   return ~sum & 0xffff;
 }
 
+/** A network device as announcements need it. */
+export interface AnnouncingLink {
+  readonly ifindex: number;
+  readonly address: string;
+}
+
+/** Undefined when there is no such device. */
+export async function announcingLink(ip: IpCommand, device: string, signal: AbortSignal): Promise<AnnouncingLink | undefined> {
+  const text = await ip.exec(['-j', 'link', 'show', 'dev', device], signal);
+  return (JSON.parse(text) as readonly AnnouncingLink[])[0]; // as `ip -j` prints it
+}
+
 /** Sends announcements of the addresses from a network device. */
 export async function announceAddresses(
-  deps: { readonly runner: CommandRunner; readonly ip: IpCommand },
-  device: string,
+  runner: CommandRunner,
+  link: AnnouncingLink,
   addresses: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  const text = await deps.ip.exec(['-j', 'link', 'show', 'dev', device], signal);
-  const [link] = JSON.parse(text) as readonly { readonly ifindex: number; readonly address: string }[]; // as `ip -j` prints it
-  if (link === undefined) return;
   const frames = addresses.map((address) => `${announcement(address, link.address).toString('hex')}\n`);
-  await deps.runner.run(['perl', '-e', SEND_FRAMES, String(link.ifindex)], { stdin: frames.join('') }, signal);
+  await runner.run(['perl', '-e', SEND_FRAMES, String(link.ifindex)], { stdin: frames.join('') }, signal);
 }

@@ -155,6 +155,11 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     return this.#perform(plan, { pod, sandbox, owner, place: 'waiting' }, signal);
   }
 
+  async expect(podUid: string, signal: AbortSignal): Promise<void> {
+    const record = await this.#records.read(podUid);
+    if (record?.status !== undefined && record.place === 'waiting') await this.#places.expect(record, signal);
+  }
+
   async takeOver(podUid: string, signal: AbortSignal): Promise<void> {
     const record = await this.#records.read(podUid);
     if (!record?.status) throw new Error(`Pod ${podUid} has no network that a guest could move to`);

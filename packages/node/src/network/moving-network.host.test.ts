@@ -281,6 +281,8 @@ describe.skipIf(!isLong)('a guest that moves from node to node', () => {
     expect(await sh(`ip -n ${one.netns} route get ${to}`)).toContain('dev mwlan');
 
     const home = await one.network.setUpWaiting(pod(third), vmi(name, 'n2', binding), sandbox(third), signal);
+    await one.network.expect(`uid-${third}`, signal);
+    await goesOn();
     expect(home.podIPs).toEqual(status.podIPs);
     await moveGuest(netnsOf(second), netnsOf(third));
     await two.network.handOver(`uid-${second}`, ['10.197.70.11', 'fd97:70::11'], signal);

@@ -3,7 +3,7 @@ import type { Client } from '@slipway/client';
 import { type CommandRunner, ipCommand, type IpCommand } from '@slipway/hostapi';
 import { type Informer, type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import type { NodeLink } from '../contracts.ts';
-import { announceAddresses } from './announce-address.ts';
+import { announceAddresses, type AnnouncingLink, announcingLink } from './announce-address.ts';
 import type { PodAddresses } from './address-pool.ts';
 import { writeSysctl } from './forwarding.ts';
 import {
@@ -44,6 +44,8 @@ export class NodePeers {
   #own: { readonly leases: Readonly<Record<string, number>>; readonly here: readonly Presence[] } | undefined;
   /** Addresses that left for another node, which not everybody has heard yet. */
   readonly #sentOn = new Map<string, SentOn>();
+  /** Found out ahead of the next announcement. */
+  #announcing: AnnouncingLink | undefined;
   #signal: AbortSignal | undefined;
   #isWorking = false;
   #isAsked = false;
@@ -60,25 +62,32 @@ export class NodePeers {
     this.#deps.nodes.addHandler(() => this.#ask());
   }
 
-  /** What the pods of this node are reached by; the kernel answers for them on the link. */
-  async answerFor(addresses: readonly string[], signal: AbortSignal): Promise<void> {
+  /** What the pods of this node are reached by: lines for `ip -batch` that make the kernel answer for them on the link. */
+  async answerFor(addresses: readonly string[]): Promise<readonly string[]> {
     const { device } = this.#deps.link;
     for (const address of addresses) this.#sentOn.delete(address);
     for (const family of ['ipv4', 'ipv6']) await writeSysctl({ path: `net/${family}/neigh/${device}/proxy_delay`, value: '0' });
     await writeSysctl({ path: `net/ipv6/conf/${device}/proxy_ndp`, value: '1' });
-    await this.#ip.batch(
-      addresses.map((address) => `neigh replace proxy ${address} dev ${device}`),
-      signal,
-    );
+    return addresses.map((address) => `neigh replace proxy ${address} dev ${device}`);
+  }
+
+  /** Addresses are going to be announced soon: finds out what takes time before that. */
+  async expectToAnnounce(signal: AbortSignal): Promise<void> {
+    this.#announcing = await announcingLink(this.#ip, this.#deps.link.device, signal);
   }
 
   /** Tells whoever is on the link and knows these addresses that they are here now. */
   async announce(addresses: readonly string[], signal: AbortSignal): Promise<void> {
-    const { runner, link, log } = this.#deps;
-    await announceAddresses({ runner, ip: this.#ip }, link.device, addresses, signal).catch((error: unknown) => {
+    const { runner, link: own, log } = this.#deps;
+    const known = this.#announcing;
+    this.#announcing = undefined; // the device may be another one by the next time
+    try {
+      const link = known ?? (await announcingLink(this.#ip, own.device, signal));
+      if (link !== undefined) await announceAddresses(runner, link, addresses, signal);
+    } catch (error) {
       // neighbours find out by themselves when nobody answers any more
       log.warn({ error: String(error) }, 'an address that moved was not announced');
-    });
+    }
   }
 
   /** Undoes `answerFor`; what is gone already is no error. */

@@ -18,26 +18,45 @@ export interface PodPlacesDeps {
 /** Where the addresses of pods are: here, or at another node that their guests have moved to. */
 export class PodPlaces {
   readonly #deps: PodPlacesDeps;
+  /** Pods that the packet filters have been made ready for, or are just being. */
+  readonly #expected = new Map<string, Promise<void>>();
 
   constructor(deps: PodPlacesDeps) {
     this.#deps = deps;
   }
 
+  /** Makes the packet filters ready for a guest that is about to come. They forget it by themselves. */
+  async expect(record: PodRecord, signal: AbortSignal): Promise<void> {
+    const ready = this.#makeReady(record, signal);
+    this.#expected.set(record.podUid, ready);
+    await Promise.all([ready, this.#deps.peers?.expectToAnnounce(signal)]);
+  }
+
+  async #makeReady(record: PodRecord, signal: AbortSignal): Promise<void> {
+    const { nft, names } = this.#deps;
+    const podIPs = addressesOf(record);
+    if (podIPs.length === 0) return;
+    await Promise.all([
+      nft.inNamespace(record.netns).apply(arrivedInPod(podIPs), signal),
+      nft.apply(arrivedInNode(names.table, podIPs), signal),
+    ]);
+  }
+
   /** From now on the addresses lead to this pod; may be repeated. Whoever publishes next tells the others. */
   async arrive(record: PodRecord, signal: AbortSignal): Promise<void> {
-    const { ip, nft, names, peers, records } = this.#deps;
+    const { ip, peers, records } = this.#deps;
     const podIPs = addressesOf(record);
     const turn = (await peers?.turnOf(podIPs)) ?? 0;
     const isMoved = record.place === 'waiting';
-    if (isMoved && podIPs.length > 0) {
-      await nft.inNamespace(record.netns).apply(arrivedInPod(podIPs), signal);
-      await nft.apply(arrivedInNode(names.table, podIPs), signal);
-    }
-    await ip.batch(podIPs.length > 0 ? (record.hostRoutes ?? []) : [], signal);
-    await peers?.answerFor(podIPs, signal);
+    const expected = this.#expected.get(record.podUid);
+    this.#expected.delete(record.podUid);
+    if (isMoved) await (expected ?? Promise.reject(new Error('not expected'))).catch(() => this.#makeReady(record, signal));
+    const proxies = (await peers?.answerFor(podIPs)) ?? [];
+    // a guest stands still: one program for all of it
+    if (podIPs.length > 0) await ip.batch([...(record.hostRoutes ?? []), ...proxies], signal);
     const { place: _, ...here } = record;
-    await records.write({ ...here, turn });
-    if (turn > 0 || isMoved) await peers?.announce(podIPs, signal);
+    const isNew = turn > 0 || isMoved;
+    await Promise.all([records.write({ ...here, turn }), isNew ? peers?.announce(podIPs, signal) : undefined]);
   }
 
   /** What still comes for the pod goes on to another node. First the new way, then the old one goes. */

@@ -160,6 +160,10 @@ async function filesBrought({ directory }: HeldVolume, { podUid }: Attachment): 
 
 /** At the target: what has come counts. Throws when the volume has not been handed over. */
 export async function acceptVolume(store: VolumeStore, volumeUid: string, podUid: string): Promise<void> {
+  // only what is expected for this pod concerns it: the guest stands still while volumes are locked
+  const found = await store.read(volumeUid);
+  const isOurs = found !== undefined && [found.heir, found.incoming, ...writersOf(found)].some((one) => one?.podUid === podUid);
+  if (!isOurs) return;
   await store.exclusively(volumeUid, async (volume) => {
     const { directory, record } = volume;
     if (record === undefined) return;

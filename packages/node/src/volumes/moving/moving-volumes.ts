@@ -97,13 +97,14 @@ export class LocalMovingVolumes implements MovingVolumes {
     const { open, store } = this.deps;
     await open();
     checkedUid(target.podUid);
-    for (const volumeUid of await store.list()) await handOverVolume(store, volumeUid, checkedUid(podUid), target);
+    const handOver = (volumeUid: string) => handOverVolume(store, volumeUid, checkedUid(podUid), target);
+    await allDone((await store.list()).map(handOver));
   }
 
   async accept(podUid: string): Promise<void> {
     const { open, store } = this.deps;
     await open();
-    for (const volumeUid of await store.list()) await acceptVolume(store, volumeUid, checkedUid(podUid));
+    await allDone((await store.list()).map((volumeUid) => acceptVolume(store, volumeUid, checkedUid(podUid))));
   }
 
   async discard(podUid: string): Promise<void> {
@@ -254,6 +255,12 @@ export class LocalMovingVolumes implements MovingVolumes {
     checkSpace(pool, needed, (await this.deps.store.pools.space(pool)).freeBytes);
     space.set(pool, needed);
   }
+}
+
+/** Waits for each of them, then throws the first failure: nothing goes on behind the caller's back. */
+async function allDone(actions: readonly Promise<unknown>[]): Promise<void> {
+  const failed = (await Promise.allSettled(actions)).find((one) => one.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }
 
 /** What another node says is checked before files are made of it. */
