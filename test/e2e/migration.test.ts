@@ -1,8 +1,4 @@
 // A guest that writes to all kinds of disks and answers all the while moves between two nodes and back.
-import { randomBytes, createHash } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { type ImageServer, serveImages } from '@slipway/daemon';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkDiskWriters, watchDiskWriters } from './src/disk-writers.ts';
 import { type GuestShell, guestShell, shellVm } from './src/guest-shell.ts';
@@ -17,68 +13,45 @@ import {
   startWriting,
   watchAnswers,
 } from './src/moving-guest.ts';
-import { guestImage, type Platform, startPlatform } from './src/platform.ts';
-import { diskLayer } from './src/push-image.ts';
-import { type SmallRegistry, startSmallRegistry } from './src/small-registry.ts';
+import { blankVolume, type MoverWorld, PICTURE_MIB, startMoverWorld } from './src/mover-world.ts';
+import { nodeLeftovers } from './src/node-leftovers.ts';
+import type { Platform } from './src/platform.ts';
 
 const NAME = 'mover';
 const DEVICES = ['vdc', 'vdd', 'vde'] as const;
-const MIB = 1024 ** 2;
 
 describe('a guest that moves', () => {
+  let world: MoverWorld;
   let platform: Platform;
-  let images: ImageServer;
-  let registry: SmallRegistry;
   let shell: GuestShell;
   let first: MovingVmi;
-  const picture = randomBytes(MIB);
 
   const vmi = (): Promise<MovingVmi> => platform.until<MovingVmi>(`vmi ${NAME}`, () => true);
   const readyOf = ({ status }: MovingVmi) => status?.conditions?.find(({ type }) => type === 'Ready');
-  const blank = (name: string, storageClassName: string): object => ({
-    ...{ apiVersion: 'cdi.kubevirt.io/v1beta1', kind: 'DataVolume', metadata: { name } },
-    spec: { source: { blank: {} }, storage: { storageClassName, resources: { requests: { storage: '16Mi' } } } },
-  });
-
-  /** Settings of this guest's migrations; on a busy machine they take their time. */
-  const pace = (settings: object): Promise<string> => {
-    const kind = { apiVersion: 'migrations.kubevirt.io/v1alpha1', kind: 'MigrationPolicy', metadata: { name: 'pace' } };
-    const selectors = { virtualMachineInstanceSelector: { app: NAME } };
-    return platform.apply({ ...kind, spec: { selectors, completionTimeoutPerGiB: 600, ...settings } });
-  };
 
   beforeAll(async () => {
-    const { qcow2Path } = await guestImage('tiny');
-    platform = await startPlatform({ nodes: 2 });
-    const { hostV4 } = instanceFile(platform).link;
-    images = await serveImages({ '/tiny.qcow2': qcow2Path }, hostV4);
-    registry = await startSmallRegistry(hostV4);
-    registry.tag('picture', [diskLayer('disk.img', Buffer.concat([Buffer.alloc(15 * MIB), picture]))]);
-    const insecure = JSON.stringify({ spec: { storageImport: { insecureRegistries: [registry.host] } } });
-    await platform.kubectl('-n', 'openshift-cnv', 'patch', 'hco', 'kubevirt-hyperconverged', '--type=merge', '-p', insecure);
-    await pace({});
-    await platform.apply(blank('log-local', 'local'));
-    await platform.apply(blank('log-shared', 'shared'));
+    world = await startMoverWorld(2);
+    ({ platform } = world);
+    await world.pace(NAME);
+    await platform.apply(blankVolume('log-local', 'local'));
+    await platform.apply(blankVolume('log-shared', 'shared'));
     const virtio = (name: string): object => ({ name, disk: { bus: 'virtio' } });
     await platform.apply(
-      shellVm(NAME, `${images.url}/tiny.qcow2`, {
+      shellVm(NAME, world.imageUrl, {
         memory: '128Mi',
+        spec: { evictionStrategy: 'LiveMigrate' },
         disks: ['log-local', 'log-shared', 'picture'].map(virtio),
         volumes: [
           { name: 'log-local', dataVolume: { name: 'log-local' } },
           { name: 'log-shared', dataVolume: { name: 'log-shared' } },
-          { name: 'picture', containerDisk: { image: `${registry.host}/picture:latest` } },
+          { name: 'picture', containerDisk: { image: world.picture.image } },
         ],
       }),
     );
     shell = await guestShell(platform, NAME);
     first = await vmi();
   });
-  afterAll(async () => {
-    await images?.close();
-    await registry?.close();
-    await platform?.destroy();
-  });
+  afterAll(() => world?.close());
 
   it('keeps its address, its memory and what it writes, there and back', async () => {
     const nodes = (await platform.kubectl('get', 'nodes', '-o', 'jsonpath={.items[*].metadata.name}')).split(' ');
@@ -106,12 +79,12 @@ describe('a guest that moves', () => {
     await oracle.stop();
     expect(await checkWritten(shell, DEVICES)).toBeGreaterThan(1);
     expect(Number((await shell.run('cut -d" " -f1 /proc/uptime')).trim())).toBeGreaterThan(uptime);
-    const seen = await shell.run('dd if=/dev/vde bs=1048576 skip=15 count=1 2>/dev/null | md5sum');
-    expect(seen.split(' ')[0]).toBe(createHash('md5').update(picture).digest('hex'));
+    const seen = await shell.run(`dd if=/dev/vde bs=1048576 skip=${PICTURE_MIB} count=1 2>/dev/null | md5sum`);
+    expect(seen.split(' ')[0]).toBe(world.picture.md5);
   });
 
   it('stays where it is when that is wanted after all', async () => {
-    await pace({ bandwidthPerMigration: '1Mi' });
+    await world.pace(NAME, { bandwidthPerMigration: '1Mi' });
     const { nodeName } = (await vmi()).status ?? {};
     await requestMigration(platform, 'never', NAME);
     await platform.until<MovingVmi>(`vmi ${NAME}`, ({ status }) => {
@@ -126,12 +99,28 @@ describe('a guest that moves', () => {
       migrationState: { completed: true, abortStatus: 'Succeeded' },
     });
     expect(await shell.run('echo here')).toBe('here\n');
-    await pace({});
+    await world.pace(NAME);
     await platform.kubectl('wait', '--for=delete', 'vmim/never', '--timeout=120s');
     // and can move afterwards
     await move(platform, 'after-all', NAME);
     expect(await nodesWithGuest(platform, NAME)).not.toContain(nodeName);
     expect(await shell.run('echo here')).toBe('here\n');
+  });
+
+  it('leaves a node that is drained', async () => {
+    const { nodeName = '' } = (await vmi()).status ?? {};
+    // kubectl asks again until the guest is elsewhere
+    await platform.kubectl('drain', nodeName, '--delete-emptydir-data', '--ignore-daemonsets', '--force', '--timeout=200s');
+    const drained = await platform.until<MovingVmi>(`vmi ${NAME}`, () => true);
+    expect(drained.metadata.uid).toBe(first.metadata.uid);
+    expect(drained.status).toMatchObject({ phase: 'Running', interfaces: first.status?.interfaces });
+    expect(drained.status?.nodeName).not.toBe(nodeName);
+    const left = ['get', 'pods', '-A', `--field-selector=spec.nodeName=${nodeName}`, '-o', 'name'];
+    expect(await platform.kubectl(...left)).toBe('');
+    expect(await shell.run('echo here')).toBe('here\n');
+    await platform.kubectl('uncordon', nodeName);
+    const node = await platform.until<{ spec: { unschedulable?: boolean } }>(`node ${nodeName}`, () => true);
+    expect(node.spec.unschedulable).not.toBe(true);
   });
 
   it('leaves nothing behind', async () => {
@@ -144,10 +133,6 @@ describe('a guest that moves', () => {
     expect(pods.items[0]?.spec.nodeName).toBe(nodeName);
     await checkDiskWriters(platform.dataDir);
     const [other = ''] = instanceFile(platform).nodes.flatMap(({ name }) => (name === nodeName ? [] : [name]));
-    const left = (directory: string): string[] => {
-      const path = join(platform.dataDir, 'nodes', other, directory);
-      return existsSync(path) ? readdirSync(path).filter((name) => !name.startsWith('.')) : [];
-    };
-    await expect.poll(() => [...left('sandboxes'), ...left('volumes'), ...left('podvolumes')], { timeout: 120_000 }).toEqual([]);
+    await expect.poll(() => nodeLeftovers(platform, other), { timeout: 120_000 }).toEqual([]);
   });
 });

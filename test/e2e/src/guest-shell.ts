@@ -26,6 +26,8 @@ interface Vmi {
 
 export interface GuestShell {
   readonly instanceUid: string;
+  /** Where its server is. */
+  readonly url: string;
   /** What the command prints, both streams; the deadline is generous because guests share two processors. */
   run(command: string): Promise<string>;
 }
@@ -37,18 +39,18 @@ export async function guestShell(platform: Platform, name: string, previous = ''
   const isThere = ({ metadata, status }: Vmi): boolean =>
     metadata.uid !== previous && status?.phase === 'Running' && status.interfaces?.[0]?.ipAddress !== undefined;
   const { metadata, status } = await platform.until<Vmi>(`vmi ${name}`, isThere, timeoutMs);
-  const url = `http://${status?.interfaces?.[0]?.ipAddress}/cgi-bin/run`;
+  const url = `http://${status?.interfaces?.[0]?.ipAddress}`;
   const run = async (command: string): Promise<string> => {
-    const answer = await fetch(url, { method: 'POST', body: command, signal: AbortSignal.timeout(90_000) });
+    const answer = await fetch(`${url}/cgi-bin/run`, { method: 'POST', body: command, signal: AbortSignal.timeout(90_000) });
     if (!answer.ok) throw new Error(`The guest answered ${answer.status} to "${command}"`);
     return answer.text();
   };
   const deadline = Date.now() + timeoutMs;
   for (let last = ''; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, POLL_MS))) {
     try {
-      const answer = await fetch(url, { method: 'POST', body: 'echo up', signal: AbortSignal.timeout(5_000) });
+      const answer = await fetch(`${url}/cgi-bin/run`, { method: 'POST', body: 'echo up', signal: AbortSignal.timeout(5_000) });
       last = await answer.text();
-      if (answer.ok && last.startsWith('up')) return { instanceUid: metadata.uid, run };
+      if (answer.ok && last.startsWith('up')) return { instanceUid: metadata.uid, url, run };
     } catch (error) {
       last = String(error); // it boots
     }
@@ -65,11 +67,20 @@ export interface GuestOptions {
   readonly volumes?: readonly object[];
   readonly seed?: object;
   readonly spec?: object;
+  /** Instead of one card on the pod network. */
+  readonly network?: { readonly interfaces: readonly object[]; readonly networks: readonly object[] };
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** Storage class of the root disk; the default class otherwise. */
+  readonly rootClass?: string;
 }
+
+const POD_NETWORK = { interfaces: [{ name: 'default', masquerade: {} }], networks: [{ name: 'default', pod: {} }] };
 
 /** A VM with a root disk from this URL whose guest takes commands. */
 export function shellVm(name: string, imageUrl: string, options: GuestOptions = {}): object {
   const { runStrategy = 'Always', memory = '256Mi', domain, devices, disks = [], volumes = [], seed, spec } = options;
+  const { network = POD_NETWORK, annotations, rootClass } = options;
+  const storage = { ...(rootClass && { storageClassName: rootClass }), resources: { requests: { storage: '128Mi' } } };
   return {
     apiVersion: 'kubevirt.io/v1',
     kind: 'VirtualMachine',
@@ -79,11 +90,11 @@ export function shellVm(name: string, imageUrl: string, options: GuestOptions = 
       dataVolumeTemplates: [
         {
           metadata: { name: `${name}-root` },
-          spec: { source: { http: { url: imageUrl } }, storage: { resources: { requests: { storage: '128Mi' } } } },
+          spec: { source: { http: { url: imageUrl } }, storage },
         },
       ],
       template: {
-        metadata: { labels: { app: name } },
+        metadata: { labels: { app: name }, ...(annotations && { annotations }) },
         spec: {
           terminationGracePeriodSeconds: 5,
           ...spec,
@@ -98,10 +109,10 @@ export function shellVm(name: string, imageUrl: string, options: GuestOptions = 
                 { name: 'seed', disk: { bus: 'virtio' } },
                 ...disks,
               ],
-              interfaces: [{ name: 'default', masquerade: {} }],
+              interfaces: network.interfaces,
             },
           },
-          networks: [{ name: 'default', pod: {} }],
+          networks: network.networks,
           volumes: [
             { name: 'root', dataVolume: { name: `${name}-root` } },
             { name: 'seed', ...(seed ?? { cloudInitNoCloud: { userData: SHELL_USER_DATA } }) },

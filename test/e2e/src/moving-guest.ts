@@ -20,7 +20,9 @@ export interface MovingVmi {
       abortStatus?: string;
       mode?: string;
       sourceNode?: string;
+      sourcePod?: string;
       targetNode?: string;
+      targetPod?: string;
       startTimestamp?: string;
       endTimestamp?: string;
     };
@@ -59,15 +61,18 @@ export async function move(platform: Platform, name: string, vmiName: string): P
   return vmi;
 }
 
-/** Commands of the guest that write numbered entries to these devices, one after the other and for good, until told to stop. */
-export const startWriting = (devices: readonly string[]): string => `
+/**
+ * Commands of the guest that write numbered entries to these devices, one after the other and for good, until told to stop.
+ * `mark` stands before each number.
+ */
+export const startWriting = (devices: readonly string[], mark = ''): string => `
 rm -f /tmp/stop /tmp/written
 (
   n=0
   while [ ! -e /tmp/stop ]; do
     n=$((n+1))
     for device in ${devices.join(' ')}; do
-      printf '%-${ENTRY_BYTES}s' "$n" | dd of=/dev/$device bs=${ENTRY_BYTES} seek=$n conv=notrunc,fsync 2>/dev/null
+      printf '%-${ENTRY_BYTES}s' "${mark}$n" | dd of=/dev/$device bs=${ENTRY_BYTES} seek=$n conv=notrunc,fsync 2>/dev/null
     done
     echo $n > /tmp/counter
   done
@@ -76,12 +81,12 @@ rm -f /tmp/stop /tmp/written
 `;
 
 /** Ends the writing; returns how many entries each device has and throws when one of them is not what was written. */
-export async function checkWritten(shell: GuestShell, devices: readonly string[]): Promise<number> {
+export async function checkWritten(shell: GuestShell, devices: readonly string[], mark = ''): Promise<number> {
   const written = await shell.run('touch /tmp/stop; while [ ! -e /tmp/written ]; do usleep 20000; done; cat /tmp/written');
   const entries = Number(written);
   if (!Number.isInteger(entries) || entries < 1) throw new Error(`The guest wrote ${written}`);
   const expected = createHash('md5');
-  for (let index = 1; index <= entries; index++) expected.update(String(index).padEnd(ENTRY_BYTES));
+  for (let index = 1; index <= entries; index++) expected.update(`${mark}${index}`.padEnd(ENTRY_BYTES));
   const sum = expected.digest('hex');
   for (const device of devices) {
     const command = `echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/${device} bs=${ENTRY_BYTES} skip=1 count=${entries} 2>/dev/null | md5sum`;
@@ -89,6 +94,14 @@ export async function checkWritten(shell: GuestShell, devices: readonly string[]
     if (found !== sum) throw new Error(`/dev/${device} does not hold the ${entries} entries that were written: ${found}`);
   }
   return entries;
+}
+
+/** Entries with this mark that a device holds without a gap, as a guest finds them that was not the one to write them. */
+export async function countWritten(shell: GuestShell, device: string, mark: string): Promise<number> {
+  const command = `dd if=/dev/${device} bs=${ENTRY_BYTES} skip=1 count=8192 2>/dev/null | tr -d '\\0' | tr -s ' ' '\\n' | grep '^${mark}'`;
+  const found = (await shell.run(command)).split('\n');
+  const gap = found.findIndex((entry, index) => entry !== `${mark}${index + 1}`);
+  return gap < 0 ? found.length : gap;
 }
 
 /** Asks the guest again and again; `stop` returns its silences in milliseconds, the longest first. */

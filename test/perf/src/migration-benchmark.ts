@@ -9,7 +9,7 @@ import {
 import { serveImages } from '@slipway/daemon';
 import { guestShell, shellVm } from '../../e2e/src/guest-shell.ts';
 import { type Platform, startPlatform } from '../../e2e/src/platform.ts';
-import { type Beats, listenForBeats } from './beats.ts';
+import { type Beats, listenForBeats } from '../../e2e/src/beats.ts';
 import { connect, NAMESPACE, type BenchWorld } from './bench-world.ts';
 import type { Benchmark } from './benchmarks.ts';
 import { startMigrationFloor } from './migration-floor.ts';

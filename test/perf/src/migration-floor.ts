@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeIso } from '@slipway/virt';
 import { SHELL_USER_DATA } from '../../e2e/src/guest-shell.ts';
-import { type Beats, listenForBeats } from './beats.ts';
+import { type Beats, listenForBeats } from '../../e2e/src/beats.ts';
 import { type PlainLibvirt, startPlainLibvirt } from './floors.ts';
 import { answering } from './network-floor.ts';
 
