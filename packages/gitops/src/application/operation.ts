@@ -19,6 +19,8 @@ export interface WantedOperation {
   readonly operation: Operation;
   readonly startedAt?: string;
   readonly state?: OperationState;
+  /** A retry waits until then. */
+  readonly notBeforeMs?: number;
 }
 
 const SELF_HEAL_MS = 5_000;
@@ -34,7 +36,8 @@ export function wantedOperation(
 ): WantedOperation | undefined {
   if (app.operation?.sync) return { operation: app.operation };
   const state = app.status?.operationState;
-  if (state?.phase === 'Running') return { operation: state.operation, startedAt: state.startedAt, state };
+  if (state?.phase === 'Running')
+    return { operation: state.operation, startedAt: state.startedAt, state, notBeforeMs: retryAtMs(state) };
   const { automated, retry } = app.spec.syncPolicy ?? {};
   if (automated === undefined || automated.enabled === false || !mayStart) return undefined;
   if (!hasAutomaticChange(automated, resources) || wasTried(automated, state, desired.revisions, nowMs)) return undefined;
@@ -43,6 +46,16 @@ export function wantedOperation(
   const prune = automated.prune === true;
   const sync = { prune, ...(isMulti ? { revisions: desired.revisions } : revision !== undefined && { revision }) };
   return { operation: { sync, initiatedBy: { automated: true }, ...(retry && { retry }) } };
+}
+
+/** When an attempt that failed is made again; an attempt that goes on has no end. */
+function retryAtMs({ finishedAt, retryCount = 0, operation }: OperationState): number {
+  return finishedAt === undefined ? 0 : Date.parse(finishedAt) + backoffMs(operation, retryCount - 1);
+}
+
+function backoffMs({ retry }: Operation, retries: number): number {
+  const { duration = '5s', factor = 2, maxDuration = '3m' } = retry?.backoff ?? {};
+  return Math.min(durationMs(duration) * factor ** retries, durationMs(maxDuration));
 }
 
 type Automated = NonNullable<NonNullable<Application['spec']['syncPolicy']>['automated']>;
@@ -181,9 +194,7 @@ function failedStep(
   const details = base.syncResult?.resources?.find(({ status }) => status === 'SyncFailed')?.message;
   const text = details === undefined ? message : `${message}: ${details}`;
   if (limit < 0 || retries < limit) {
-    const { duration = '5s', factor = 2, maxDuration = '3m' } = operation.retry?.backoff ?? {};
     const resources = keptByRetry(base.syncResult?.resources);
-    const retryAfterMs = Math.min(durationMs(duration) * factor ** retries, durationMs(maxDuration));
     return {
       state: {
         ...base,
@@ -191,9 +202,10 @@ function failedStep(
         phase: 'Running',
         message: `${text}. Retrying attempt #${retries + 1}`,
         retryCount: retries + 1,
+        finishedAt: now,
       },
       conditions: [],
-      retryAfterMs,
+      retryAfterMs: backoffMs(operation, retries),
     };
   }
   const condition = { type: 'SyncError', message: `Failed last sync attempt: ${text}` };

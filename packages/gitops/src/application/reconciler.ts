@@ -193,6 +193,8 @@ export class ApplicationReconciler implements Reconciler {
       await this.write(app, { ...app.status, ...status }, {}, signal);
       return after(this.pollDelay());
     }
+    const waitMs = (operation.notBeforeMs ?? 0) - now;
+    if (waitMs > 0) return after(waitMs);
     if (operation.operation.initiatedBy?.automated !== true && !maySync(project, app, true, now))
       return this.blocked(app, first, operation, signal);
     const { subject, target } = await this.subjectOf(app, project, first, operation.operation, signal);
