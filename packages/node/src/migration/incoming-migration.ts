@@ -67,7 +67,7 @@ export class IncomingMigration {
       const verdict = await this.untilDecided(signal);
       if (verdict.type === 'kept' || this.received === undefined) return await this.discard('it stays where it is');
       await this.accept(verdict.isPaused, signal);
-      guest.log.info({ migration, ...trace.times() }, 'guest has come');
+      guest.log.info({ migration, ...trace.times(), job: await this.jobNumbers() }, 'guest has come');
       return this.received;
     } finally {
       unexpect();
@@ -214,6 +214,17 @@ export class IncomingMigration {
     const libvirt = await this.guest.libvirt();
     const domain = await findDomain(libvirt, this.guest.name);
     if (domain !== undefined && (await libvirt.state(domain)).state === DOMAIN_STATE.paused) await libvirt.resume(domain);
+  }
+
+  /** What libvirt counted, with the downtime that QEMU saw; for the log. */
+  private async jobNumbers(): Promise<Readonly<Record<string, unknown>>> {
+    try {
+      const libvirt = await this.guest.libvirt();
+      const domain = await findDomain(libvirt, this.guest.name);
+      return domain === undefined ? {} : Object.fromEntries(await libvirt.jobStats(domain, { completed: true }));
+    } catch {
+      return {}; // it does not matter to anybody but a reader
+    }
   }
 
   private async discard(reason: string): Promise<string> {

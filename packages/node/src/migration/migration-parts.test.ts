@@ -2,6 +2,7 @@ import type { VirtualMachineInstance } from '@slipway/api';
 import { describe, expect, it } from 'vitest';
 import { offerMessage, placesMessage, readOffer, readPlaces } from './messages.ts';
 import { failedMigration, movedInstance, publishedPort, roleOf, withMigrationState } from './migration-state.ts';
+import { moveTrace } from './move-trace.ts';
 import { downtimeLimitMs, downtimeSteps, jobLimits, newProgress, watchJob } from './watch-job.ts';
 
 const NOW = Date.parse('2026-01-02T03:04:05Z');
@@ -168,5 +169,18 @@ describe('the watch over a job', () => {
     expect(second.step).toEqual({ type: 'wait' });
     const third = at(30, 119_000, { ...second.progress, progressedMs: 118_000 }, how);
     expect(at(20, 121_000, third.progress, how).step.type).toBe('abort');
+  });
+});
+
+describe('the steps of a migration', () => {
+  it('are told in the order in which they were reached last, since the first of them', () => {
+    let now = 1_000;
+    const trace = moveTrace({ now: () => now });
+    for (const step of ['asked', 'event', 'asked', 'running']) {
+      trace.note(step);
+      now += 10;
+    }
+    expect(trace.times()).toEqual({ beganMs: 1_010, steps: { event: 0, asked: 10, running: 20 } });
+    expect(Object.keys(trace.times().steps)).toEqual(['event', 'asked', 'running']);
   });
 });

@@ -4,7 +4,7 @@ import type { Clock } from '@slipway/runtime';
 export interface MoveTrace {
   /** Of steps that are repeated, the last one counts. */
   note(step: string): void;
-  /** Milliseconds since the first step, and when that was: both sides' times can be compared where they share a clock. */
+  /** Milliseconds since the first of these, and when that was: both sides' times can be compared where they share a clock. */
   times(): { readonly beganMs: number; readonly steps: Readonly<Record<string, number>> };
 }
 
