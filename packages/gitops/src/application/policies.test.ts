@@ -239,7 +239,8 @@ describe('differences', () => {
       body: undefined,
     };
     const answer = await route?.methods['GET']?.({ ...request, signal: new AbortController().signal });
-    const { items } = answer?.body as { items: ManagedResource[] };
+    expect(answer?.status).toBe(200);
+    const { items = [] } = (answer?.body ?? {}) as { items?: ManagedResource[] };
     expect(items.map(({ kind, isDifferent }) => [kind, isDifferent])).toEqual([
       ['ConfigMap', true],
       ['Secret', true],
