@@ -16,6 +16,12 @@ export const PROVISIONING_NODE = 'slipway.dev/provisioning-node';
 /** On a volume, by the agent of its node: the node to which its content went with a guest. */
 export const MOVED_TO = 'slipway.dev/moved-to';
 
+/** On a volume, by the agent of its node: the claim whose whole content it has, since a running guest was copied into it. */
+export const COPIED_FROM = 'slipway.dev/copied-from';
+
+/** Reason of a volume's status, by the agent of its guest: how much of it is copied into another claim. */
+export const COPY_REASON = 'VolumeMigrating';
+
 /**
  * Name of the directory of a claim's volume that all nodes reach: the claim's uid as a UUID of version 8, so that nobody
  * has to look up which of the two kinds a volume is.

@@ -126,6 +126,37 @@ export interface PreparedFiles {
   readonly acpiTables?: { readonly slic?: string };
 }
 
+/** A volume of a running guest that goes on in another claim. */
+export interface ClaimSwap {
+  /** Name in the VMI. */
+  readonly volume: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+/**
+ * Claims that take the place of others under a running guest (ADR 0018). Until `commit` the content is in the old claim,
+ * and the new one is of no use to anybody; afterwards it is in the new one. Idempotent; safe to repeat after a crash.
+ */
+export interface ClaimSwaps {
+  /** Lets the pod write the new claim too. Throws HostError with a remedy. */
+  open(vmi: VirtualMachineInstance, swap: ClaimSwap, pod: Pod, sandbox: Sandbox, signal: AbortSignal): Promise<{ path: string }>;
+  /** File of the new claim; undefined when it cannot be on this node. */
+  pathOf(vmi: VirtualMachineInstance, swap: ClaimSwap, signal: AbortSignal): Promise<string | undefined>;
+  /** Bytes that the new claim has. */
+  sizeOf(vmi: VirtualMachineInstance, swap: ClaimSwap, signal: AbortSignal): Promise<number>;
+  /** A copy is about to begin, or to begin again: the new claim is made as large as the disk that is copied, and empty. */
+  restart(vmi: VirtualMachineInstance, swap: ClaimSwap, podUid: string, signal: AbortSignal): Promise<void>;
+  /** The new claim has, and will have, all that the guest writes. */
+  commit(vmi: VirtualMachineInstance, swap: ClaimSwap, sandbox: Sandbox, signal: AbortSignal): Promise<void>;
+  /** The guest, which has not let go of the old claim, is to stay there. */
+  revoke(vmi: VirtualMachineInstance, swap: ClaimSwap, podUid: string, signal: AbortSignal): Promise<void>;
+  /** The guest has let go of the old claim. */
+  finish(vmi: VirtualMachineInstance, swap: ClaimSwap, podUid: string, signal: AbortSignal): Promise<void>;
+  /** Empties every claim that a guest of this pod was copied into and has not got; nobody may be copying any more. */
+  abandon(podUid: string): Promise<void>;
+}
+
 /** Disks of VMIs on this node. Idempotent; every method may be repeated after a crash. */
 export interface VolumeManager {
   /** Runs the provisioner and garbage collection until aborted. */
@@ -158,6 +189,8 @@ export interface VolumeManager {
   ): Promise<SavedState | undefined>;
   /** Releases what `prepare` and `plug` made for this pod; claims stay. */
   release(podUid: string): Promise<void>;
+  /** Absent where the claims of running guests cannot be changed. */
+  readonly swaps?: ClaimSwaps;
 }
 
 /** A disk of a guest that is about to move, as the source's node describes it. */

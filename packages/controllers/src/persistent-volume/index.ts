@@ -7,6 +7,7 @@ import {
   type Pod,
   PodKind,
   StorageClassKind,
+  VirtualMachineInstanceKind,
   VolumeSnapshotContentKind,
   VolumeSnapshotKind,
 } from '@slipway/api';
@@ -14,7 +15,7 @@ import { allow, type ControllerRegistration, type Informers, watchOf } from '@sl
 import { claimNames } from '../scheduler/pod-volumes.ts';
 import { BY_CLAIM_REF, BY_FREE_CLASS, BY_NODE, ClaimReconciler } from './claim-reconciler.ts';
 import { nodesOf } from './clone-source.ts';
-import { BY_USED_CLAIM, claimProtection, volumeProtection } from './protection.ts';
+import { BY_USED_CLAIM, claimProtection, claimsOfGuest, volumeProtection } from './protection.ts';
 import { VolumeReconciler } from './volume-reconciler.ts';
 
 export * from './claim-annotations.ts';
@@ -102,10 +103,18 @@ export const claimProtectionController: ControllerRegistration = {
     const pods = informers.for(PodKind);
     const claimsOf = (pod: Pod): readonly string[] => claimNames(pod).map((name) => `${pod.metadata.namespace}/${name}`);
     pods.addIndex(BY_USED_CLAIM, claimsOf);
+    const guests = informers.for(VirtualMachineInstanceKind);
+    guests.addIndex(BY_USED_CLAIM, (guest) => (claimsOfGuest(guest) ?? []).map((name) => `${guest.metadata.namespace}/${name}`));
+    const lister = informers.lister(PersistentVolumeClaimKind);
     return {
       kind: PersistentVolumeClaimKind,
-      watches: [watchOf(PodKind, (pod) => claimNames(pod).map((name) => ({ namespace: pod.metadata.namespace ?? '', name })))],
-      reconciler: claimProtection({ client, lister: informers.lister(PersistentVolumeClaimKind), pods: pods.lister }),
+      watches: [
+        watchOf(PodKind, (pod) => claimNames(pod).map((name) => ({ namespace: pod.metadata.namespace ?? '', name }))),
+        watchOf(VirtualMachineInstanceKind, (guest) =>
+          (claimsOfGuest(guest) ?? []).map((name) => ({ namespace: guest.metadata.namespace ?? '', name })),
+        ),
+      ],
+      reconciler: claimProtection({ client, lister, pods: pods.lister, guests: guests.lister }),
     };
   },
 };

@@ -89,10 +89,18 @@ export function volumeStatuses(vmi: VirtualMachineInstance, storage: ExistingSto
       const previous = known.get(volume.name) ?? { name: volume.name, target: '' };
       const claimName = claimOf(volume)?.claimName;
       const claim = claimName === undefined ? undefined : storage.claims.get(claimName);
-      return claim === undefined ? previous : { ...previous, persistentVolumeClaimInfo: claimInfo(claim) };
+      if (claim === undefined || isInNewClaim(vmi, previous)) return previous;
+      return { ...previous, persistentVolumeClaimInfo: claimInfo(claim) };
     })
     .sort((left, right) => (left.name < right.name ? -1 : 1));
 }
+
+/** The guest's agent has exchanged the claim, and the spec has not followed yet. */
+const isInNewClaim = ({ status }: VirtualMachineInstance, { name, persistentVolumeClaimInfo }: kubevirt.VolumeStatus): boolean =>
+  status?.migratedVolumes?.some(
+    ({ volumeName, destinationPVCInfo }) =>
+      volumeName === name && destinationPVCInfo?.claimName === persistentVolumeClaimInfo?.claimName,
+  ) === true;
 
 /** What the status says of a volume's claim. */
 export function claimInfo(claim: PersistentVolumeClaim): kubevirt.PersistentVolumeClaimInfo {

@@ -4,6 +4,7 @@ import { liveInterfaces, withoutPluggableInterfaces } from '../hotplug/live-inte
 import { liveSizes, type SizeChange, withoutLiveSizes } from '../hotplug/live-sizes.ts';
 import { type ChangeFailure, isMigrating, migrationObstacle } from '../hotplug/migration-obstacle.ts';
 import { liveVolumes, withoutPluggableVolumes } from '../hotplug/live-volumes.ts';
+import { withClaimsOfGuest } from './claims-of-guest.ts';
 
 type InstanceSpec = kubevirt.VirtualMachineInstanceSpec;
 
@@ -33,6 +34,8 @@ export interface TemplateChangeInput {
   /** vCPUs that share a processor; grows what the instance asks for with its sockets. */
   readonly cpuAllocationRatio: number;
   readonly vmUid: string;
+  /** Why claims of the guest cannot be exchanged while it runs. */
+  readonly moveRefused?: string;
 }
 
 const NO_SPEC: InstanceSpec = { domain: { devices: {} } };
@@ -43,11 +46,12 @@ export function templateChange(input: TemplateChangeInput): TemplateChange {
   const from = started.template.spec ?? NO_SPEC;
   const to = current.template.spec ?? NO_SPEC;
   const isLive = rolloutStrategy === 'LiveUpdate';
+  const isMoving = current.updateVolumesStrategy === 'Migration' && input.moveRefused === undefined;
   const lasting = (spec: InstanceSpec, origin: InstanceSpec): InstanceSpec => {
     const plain = withoutPluggableInterfaces(withoutPluggableVolumes(spec), origin, vmi.spec);
     return isLive ? withoutLiveSizes(plain) : plain;
   };
-  const whole = input.whole ?? { started: from, current: to };
+  const whole = withClaimsOfGuest(input.whole ?? { started: from, current: to }, vmi, isMoving);
   const changed = differingPaths(
     lasting(whole.started, whole.started),
     lasting(whole.current, whole.started),
@@ -58,7 +62,8 @@ export function templateChange(input: TemplateChangeInput): TemplateChange {
   const sizes = isLive ? liveSizes(whole.current, vmi, input.cpuAllocationRatio) : undefined;
   // a person changed the type, not the fields that come by it
   const cause = input.whole === undefined ? [] : typeChanges(started, current);
-  const restartReason = blocking.length > 0 ? genericReason([...cause, ...blocking]) : sizes?.restartReason;
+  const restartReason =
+    blocking.length > 0 ? (input.moveRefused ?? genericReason([...cause, ...blocking])) : sizes?.restartReason;
   const placement = isLive && restartReason === undefined ? placementUpdate(whole.current, vmi) : undefined;
   return { restartReason, ...liveChange(vmi, devicesOf(input, from, to), sizes, placement) };
 }

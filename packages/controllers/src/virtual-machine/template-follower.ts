@@ -4,6 +4,7 @@ import {
   type VirtualMachine,
   type VirtualMachineInstance,
   VirtualMachineInstanceKind,
+  VmCondition,
 } from '@slipway/api';
 import { keyOf, TerminalError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
@@ -12,6 +13,7 @@ import { identityOf } from '@slipway/virt';
 import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { isDeleting, isFinal } from '../virtual-machine-instance/instance-state.ts';
 import { dynamicMetadata, type DynamicMetadataConfig } from '../virtual-machine-instance/dynamic-metadata.ts';
+import { hasClaimsOf } from './claims-of-guest.ts';
 import { templateChange, type TemplateChange } from './restart-required.ts';
 import { recordedSpec } from './start-revision.ts';
 
@@ -34,6 +36,16 @@ export interface TemplateFollowerDeps {
 export const NO_CHANGE: TemplateChange = { restartReason: undefined, liveUpdate: undefined };
 const DEFAULT_CPU_RATIO = 10;
 
+/** Claims are exchanged, or cannot be, without a change of the VM's spec. */
+const isCurrent = ({ metadata, spec }: VirtualMachine, vmi: VirtualMachineInstance): boolean =>
+  vmi.metadata.annotations?.[Annotation.vmGeneration] === String(metadata.generation) && hasClaimsOf(vmi, spec.template.spec);
+
+/** Why claims of the guest cannot be exchanged while it runs. */
+function moveRefusal({ status }: VirtualMachine): string | undefined {
+  const change = status?.conditions?.find(({ type }) => type === VmCondition.volumesChange);
+  return change?.reason === 'VolumesUpdateError' ? change.message : undefined;
+}
+
 /** What the VM asks for now that its running instance was not started with. */
 export async function changeOf(
   deps: TemplateFollowerDeps,
@@ -42,11 +54,11 @@ export async function changeOf(
   signal: AbortSignal,
 ): Promise<TemplateChange> {
   const name = vmi.status?.virtualMachineRevisionName;
-  const isCurrent = vmi.metadata.annotations?.[Annotation.vmGeneration] === String(vm.metadata.generation);
-  if (name === undefined || isCurrent || isFinal(vmi)) return NO_CHANGE;
+  if (name === undefined || isCurrent(vm, vmi) || isFinal(vmi)) return NO_CHANGE;
   const started = recordedSpec(deps.revisions.get({ namespace: vm.metadata.namespace ?? '', name }));
   if (started === undefined) return NO_CHANGE;
   const [from, to] = [await whole(deps, { ...vm, spec: started }, signal), await whole(deps, vm, signal)];
+  const refusal = moveRefusal(vm);
   return templateChange({
     started,
     current: vm.spec,
@@ -56,6 +68,7 @@ export async function changeOf(
     volumesFollow: deps.volumesFollow?.() ?? 'template',
     cpuAllocationRatio: deps.cpuAllocationRatio?.() ?? DEFAULT_CPU_RATIO,
     vmUid: identityOf(vm.metadata) ?? '',
+    ...(refusal !== undefined && { moveRefused: refusal }),
   });
 }
 

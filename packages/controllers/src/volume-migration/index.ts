@@ -18,11 +18,11 @@ export { volumeMigrationHandler } from './volume-migration-admission.ts';
 
 const BY_CLAIM = 'volume-migration/claim';
 
-/** Moves the volumes of stopped VMs between claims. */
+/** Moves the volumes of VMs between claims. */
 export const volumeMigrationController: ControllerRegistration = {
   name: 'volume-migration-controller',
   rules: [
-    ...allow('update', VirtualMachineKind),
+    ...allow('update', VirtualMachineKind, VirtualMachineInstanceKind),
     ...allow('patch', [VirtualMachineKind, 'status']),
     ...allow('create delete', DataVolumeKind),
     ...allow('patch delete', PersistentVolumeClaimKind),

@@ -1,4 +1,4 @@
-import type { DataVolume, PersistentVolumeClaim, VirtualMachine } from '@slipway/api';
+import type { DataVolume, kubevirt, PersistentVolumeClaim, VirtualMachine } from '@slipway/api';
 import { compareQuantities, type ObjectMeta, tryParseQuantity } from '@slipway/apimachinery';
 import { ownerReferenceTo } from '../virtual-machine/start-revision.ts';
 import { MIGRATED_FROM, type MovedVolume, type ReplacedVolume } from './migration-record.ts';
@@ -35,33 +35,46 @@ export type MovePlan =
   | { readonly action: 'remember'; readonly replaced: ReplacedVolume }
   | { readonly action: 'remove'; readonly dataVolume?: DataVolume; readonly claim?: PersistentVolumeClaim }
   | { readonly action: 'create'; readonly dataVolume: DataVolume }
+  /** Writes down that the destination was blank, before a running guest is copied into it. */
+  | { readonly action: 'accept' }
   /** Chooses the node for a claim that would wait for a pod. */
   | { readonly action: 'place'; readonly annotations: Readonly<Record<string, string>> }
   /** Asks for a clone into a plain claim that has no volume yet. */
   | { readonly action: 'fill'; readonly annotations: Readonly<Record<string, string>> };
 
-const wait = (message: string): MovePlan => ({ action: 'wait', message });
-const refuse = (message: string): MovePlan => ({ action: 'refuse', message });
+export const wait = (message: string): MovePlan => ({ action: 'wait', message });
+export const refuse = (message: string): MovePlan => ({ action: 'refuse', message });
 
 /** The next step that brings one volume of a stopped VM into its new claim. Nothing here touches the old claim. */
 export function planMove(facts: MoveFacts): MovePlan {
-  const { dataVolume, claim } = facts;
+  const { dataVolume, claim, moved, volume } = facts;
+  if (moved.tried !== undefined)
+    return refuse(
+      `the guest ended while volume ${volume} was copied into claim ${moved.tried}, and nobody can tell yet whether that copy was complete: set updateVolumesStrategy to Replacement and name ${moved.tried}, which does not let the VM start unless it is complete, or ${moved.from} then`,
+    );
   if (dataVolume !== undefined) return planDataVolume(facts, dataVolume);
   if (facts.moved.replaced !== undefined) return planReplacement(facts, facts.moved.replaced);
   if (claim !== undefined) return planClaim(facts, claim);
   const template = facts.vm.spec.dataVolumeTemplates?.find(({ metadata }) => metadata.name === facts.destination);
   if (template === undefined)
     return wait(`claim ${facts.destination} does not exist yet: create it, or a DataVolume of that name`);
-  const { labels, annotations } = template.metadata;
-  return create(
-    facts,
-    {
-      labels: { ...labels, [CREATED_BY]: facts.vm.metadata.uid ?? '' },
-      ...(annotations && { annotations }),
-      ownerReferences: [ownerReferenceTo(facts.vm)],
-    },
-    template.spec as DataVolume['spec'], // both kinds carry CDI's spec; the generator typed it once per group
-  );
+  return obstacle(facts) ?? { action: 'create', dataVolume: ownedBy(facts, template, sourceIn(facts)) };
+}
+
+/** The DataVolume of a VM's template, with another source. */
+export function ownedBy(
+  facts: MoveFacts,
+  { metadata, spec }: kubevirt.DataVolumeTemplateSpec,
+  source: DataVolume['spec']['source'],
+): DataVolume {
+  const { labels, annotations } = metadata;
+  const own = {
+    labels: { ...labels, [CREATED_BY]: facts.vm.metadata.uid ?? '' },
+    ...(annotations && { annotations }),
+    ownerReferences: [ownerReferenceTo(facts.vm)],
+  };
+  // both kinds carry CDI's spec; the generator typed it once per group
+  return filledFrom(facts, own, spec as DataVolume['spec'], source);
 }
 
 function planDataVolume(facts: MoveFacts, dataVolume: DataVolume): MovePlan {
@@ -80,7 +93,7 @@ function planDataVolume(facts: MoveFacts, dataVolume: DataVolume): MovePlan {
 }
 
 /** A claim of a class that waits for the first consumer: the VM is kept from being that. */
-function placed({ claim, node, waitsForConsumer }: MoveFacts): MovePlan | undefined {
+export function placed({ claim, node, waitsForConsumer }: MoveFacts): MovePlan | undefined {
   if (claim === undefined || !waitsForConsumer || node === undefined) return undefined;
   return { action: 'place', annotations: { [SELECTED_NODE]: node } };
 }
@@ -98,12 +111,21 @@ function obstacle({ source, moved, volume, claim, destination, sourceUsers }: Mo
   if (source === undefined) return refuse(`claim ${moved.from}, which holds the content of volume ${volume}, does not exist`);
   if (source.status?.phase !== 'Bound') return wait(`claim ${moved.from} is not bound yet`);
   if (sourceUsers.length > 0) return wait(`claim ${moved.from} is used by pod ${sourceUsers.join(', ')}`);
-  const [has, needs] = [sizeOf(claim), tryParseQuantity(source.status.capacity?.['storage'])];
-  if (has !== undefined && needs !== undefined && compareQuantities(has, needs) < 0)
-    return refuse(
-      `claim ${destination} is smaller than ${moved.from}: it must have at least ${source.status.capacity?.['storage']}`,
-    );
-  return undefined;
+  return tooSmall({ source, claim, destination, moved });
+}
+
+function tooSmall({ source, claim, destination, moved }: Pick<MoveFacts, 'source' | 'claim' | 'destination' | 'moved'>) {
+  const size = source?.status?.capacity?.['storage'];
+  const [has, needs] = [sizeOf(claim), tryParseQuantity(size)];
+  if (has === undefined || needs === undefined || compareQuantities(has, needs) >= 0) return undefined;
+  return refuse(`claim ${destination} is smaller than ${moved.from}: it must have at least ${size}`);
+}
+
+/** Why the content of a running guest's claim does not fit into another one. */
+export function claimsOwnSize(facts: MoveFacts): MovePlan | undefined {
+  const { source, moved, volume } = facts;
+  if (source === undefined) return refuse(`claim ${moved.from}, which holds the content of volume ${volume}, does not exist`);
+  return tooSmall(facts);
 }
 
 const sizeOf = (claim: PersistentVolumeClaim | undefined) => tryParseQuantity(claim?.spec?.resources?.requests?.['storage']);
@@ -123,24 +145,30 @@ function planReplacement(facts: MoveFacts, { uid, metadata, spec }: ReplacedVolu
 }
 
 function create(facts: MoveFacts, metadata: ObjectMeta, spec: DataVolume['spec']): MovePlan {
-  const { vm, destination, moved } = facts;
-  const blocked = obstacle(facts);
-  if (blocked !== undefined) return blocked;
-  const { namespace = '' } = vm.metadata;
+  return obstacle(facts) ?? { action: 'create', dataVolume: filledFrom(facts, metadata, spec, sourceIn(facts)) };
+}
+
+const sourceIn = ({ vm, moved }: MoveFacts): DataVolume['spec']['source'] => ({
+  pvc: { namespace: vm.metadata.namespace ?? '', name: moved.from },
+});
+
+function filledFrom(
+  { vm, destination, moved }: MoveFacts,
+  metadata: ObjectMeta,
+  spec: DataVolume['spec'],
+  source: DataVolume['spec']['source'],
+): DataVolume {
   const { source: _, sourceRef: __, ...rest } = spec;
   return {
-    action: 'create',
-    dataVolume: {
-      apiVersion: 'cdi.kubevirt.io/v1beta1',
-      kind: 'DataVolume',
-      metadata: {
-        ...metadata,
-        name: destination,
-        namespace,
-        annotations: { ...metadata.annotations, [MIGRATED_FROM]: moved.from },
-      },
-      spec: { ...rest, source: { pvc: { namespace, name: moved.from } } },
+    apiVersion: 'cdi.kubevirt.io/v1beta1',
+    kind: 'DataVolume',
+    metadata: {
+      ...metadata,
+      name: destination,
+      namespace: vm.metadata.namespace ?? '',
+      annotations: { ...metadata.annotations, [MIGRATED_FROM]: moved.from },
     },
+    spec: { ...rest, source: source ?? {} },
   };
 }
 
@@ -164,7 +192,7 @@ function planClaim(facts: MoveFacts, claim: PersistentVolumeClaim): MovePlan {
 }
 
 /** Name of the claim that this one is made from; something else for content from elsewhere. */
-function cloneSourceOf({ metadata, spec }: PersistentVolumeClaim): string | undefined {
+export function cloneSourceOf({ metadata, spec }: PersistentVolumeClaim): string | undefined {
   const asked = metadata.annotations?.[CLONE_REQUEST];
   if (asked !== undefined) return asked.startsWith(`${metadata.namespace}/`) ? asked.slice(asked.indexOf('/') + 1) : `/${asked}`;
   const source = spec?.dataSourceRef ?? spec?.dataSource;

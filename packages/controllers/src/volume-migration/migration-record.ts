@@ -20,6 +20,10 @@ export interface MovedVolume {
   /** The claim that holds the content. */
   readonly from: string;
   readonly replaced?: ReplacedVolume;
+  /** The destination was blank when a running guest was to be copied into it. */
+  readonly live?: boolean;
+  /** The claim into which the guest's agent was told to copy: the content may be there by now. */
+  readonly tried?: string;
 }
 
 /** By name of the volume. */
@@ -62,22 +66,34 @@ export function destinations(vm: VirtualMachine): ReadonlyMap<string, string> {
   );
 }
 
+const onlyTried = (record: MigrationRecord): MigrationRecord =>
+  Object.fromEntries(
+    Object.entries(record).flatMap(([volume, { from, tried }]) =>
+      tried === undefined ? [] : [[volume, { from, tried }] as const],
+    ),
+  );
+
 /**
  * What is on its way after a change of the spec: volumes that name another claim than before, with the claim that
- * holds their content now. A volume that goes back to that claim is no longer on its way.
+ * holds their content now. A volume that goes back to that claim is no longer on its way, unless a running guest was
+ * being copied: then it takes a look to know.
  */
 export function recordChange(old: VirtualMachine, next: VirtualMachine): MigrationRecord {
-  if (next.spec.updateVolumesStrategy !== 'Migration') return {};
   const record = readRecord(old);
+  if (next.spec.updateVolumesStrategy === 'Replacement') return {};
+  // an older manifest is applied again: a copy of the running guest that it calls off may be complete
+  if (next.spec.updateVolumesStrategy !== 'Migration') return onlyTried(record);
   const before = new Map((old.spec.template.spec?.volumes ?? []).map((volume) => [volume.name, claimNameOf(volume)]));
   return Object.fromEntries(
     (next.spec.template.spec?.volumes ?? []).flatMap((volume) => {
       const claim = claimNameOf(volume);
       const known = record[volume.name];
       const from = known?.from ?? before.get(volume.name);
-      if (claim === undefined || from === undefined || from === claim) return [];
+      if (claim === undefined || from === undefined) return [];
       const isSameTarget = before.get(volume.name) === claim;
-      return [[volume.name, isSameTarget && known !== undefined ? known : { from }] as const];
+      if (isSameTarget && known !== undefined) return [[volume.name, known] as const];
+      if (known?.tried !== undefined) return [[volume.name, { from, tried: known.tried }] as const];
+      return from === claim ? [] : [[volume.name, { from }] as const];
     }),
   );
 }

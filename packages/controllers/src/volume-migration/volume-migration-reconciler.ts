@@ -1,4 +1,5 @@
 import {
+  COPIED_FROM,
   type DataVolume,
   DataVolumeKind,
   type kubevirt,
@@ -10,6 +11,7 @@ import {
   type StorageClass,
   type VirtualMachine,
   type VirtualMachineInstance,
+  VirtualMachineInstanceKind,
   VirtualMachineKind,
   VmCondition,
 } from '@slipway/api';
@@ -20,8 +22,26 @@ import { SELECTED_NODE } from '../persistent-volume/claim-annotations.ts';
 import { nodesOf } from '../persistent-volume/clone-source.ts';
 import { claimInfo } from '../virtual-machine-instance/claims.ts';
 import { conditionOf, isFinal, transition } from '../virtual-machine-instance/instance-state.ts';
-import { type MovePlan, planMove } from './migration-plan.ts';
-import { destinations, MIGRATED_FROM, type MigrationRecord, readRecord, withRecord } from './migration-record.ts';
+import {
+  afterMoves,
+  claimInUse,
+  copyProgress,
+  hasArrived,
+  isCalledOff,
+  planDestination,
+  settledRecord,
+  toldToCopy,
+  toldToStop,
+} from './live-plan.ts';
+import { type MoveFacts, type MovePlan, planMove } from './migration-plan.ts';
+import {
+  destinations,
+  MIGRATED_FROM,
+  type MigrationRecord,
+  type MovedVolume,
+  readRecord,
+  withRecord,
+} from './migration-record.ts';
 
 type MigratedVolume = kubevirt.StorageMigratedVolumeInfo;
 
@@ -46,8 +66,15 @@ interface Move {
   readonly plan: MovePlan;
 }
 
+interface LiveMove {
+  readonly vm: VirtualMachine;
+  readonly vmi: VirtualMachineInstance;
+  readonly record: MigrationRecord;
+  readonly migrated: readonly MigratedVolume[];
+}
+
 /**
- * Brings the content of a stopped VM's volumes into the claims that its spec names now. The old claims stay as they
+ * Brings the content of a VM's volumes into the claims that its spec names now. The old claims stay as they
  * are; the VM does not start before every new claim is complete.
  */
 export class VolumeMigrationReconciler implements Reconciler {
@@ -60,28 +87,122 @@ export class VolumeMigrationReconciler implements Reconciler {
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Result> {
     const vm = this.deps.vms.get(key);
     if (vm === undefined || vm.metadata.deletionTimestamp !== undefined) return done;
+    const vmi = this.runningInstance(key);
     const targets = destinations(vm);
     const shown = vm.status?.volumeUpdateState?.volumeMigrationState?.migratedVolumes ?? [];
-    if (targets.size === 0 && shown.length === 0) return done;
-    if (targets.size === 0) return this.conclude(vm, shown, signal);
+    if (vmi !== undefined && (await this.callOff(vmi, targets, signal))) return done;
+    if (await this.settle(vm, vmi, targets, signal)) return done;
+    if (targets.size === 0) return shown.length === 0 ? done : this.conclude(vm, shown, signal);
     const record = readRecord(vm);
-    const vmi = this.deps.vmis.get(key);
     const migrated = [...targets].map(([volume, to]) => this.migratedVolume(vm, volume, record[volume]?.from ?? '', to));
     const dropped = shown.filter(({ volumeName }) => !targets.has(volumeName));
     for (const volume of dropped) await this.giveUp(vm, volume, signal);
-    if (vmi !== undefined && !isFinal(vmi)) {
-      const message = `Volumes of a running VM are not moved yet: ${listed(migrated)} when the VM is stopped`;
-      await this.store(vm, migrated, { status: 'False', reason: 'VMIsRunning', message }, signal);
-      return done;
-    }
-    const moves = [...targets].map(([volume, to]) => this.planned(vm, record, volume, to));
+    return vmi === undefined
+      ? this.moveAtRest(vm, record, migrated, signal)
+      : this.moveLive({ vm, vmi, record, migrated }, signal);
+  }
+
+  private async moveAtRest(
+    vm: VirtualMachine,
+    record: MigrationRecord,
+    migrated: readonly MigratedVolume[],
+    signal: AbortSignal,
+  ): Promise<Result> {
+    const moves = migrated.map(({ volumeName, destinationPVCInfo }) =>
+      this.planned(vm, record, volumeName, destinationPVCInfo?.claimName ?? '', planMove),
+    );
     const written = await this.store(vm, migrated, progressOf(moves), signal);
     // the next step is taken from a state that everybody can see
     if (!written) await this.act(vm, record, moves, signal);
     return done;
   }
 
-  private planned(vm: VirtualMachine, record: MigrationRecord, volume: string, to: string): Move {
+  private runningInstance(key: ObjectKey): VirtualMachineInstance | undefined {
+    const vmi = this.deps.vmis.get(key);
+    return vmi !== undefined && !isFinal(vmi) ? vmi : undefined;
+  }
+
+  /** True while a guest is being copied that is to stay, or to go elsewhere: its agent decides what has become of that. */
+  private async callOff(
+    vmi: VirtualMachineInstance,
+    targets: ReadonlyMap<string, string>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const told = vmi.status?.migratedVolumes ?? [];
+    const nowMs = this.deps.clock.now();
+    const isWanted = ({ volumeName, destinationPVCInfo }: MigratedVolume): boolean =>
+      targets.get(volumeName) === destinationPVCInfo?.claimName;
+    const isOver = told.length > 0 && told.every((volume) => hasArrived(vmi, volume));
+    if (isOver) await this.updateVmi(afterMoves(vmi, nowMs), signal);
+    else if (!isCalledOff(vmi) && !told.every(isWanted)) await this.updateVmi(toldToStop(vmi, nowMs), signal);
+    return isOver || isCalledOff(vmi) || !told.every(isWanted);
+  }
+
+  /** True when the record was wrong about the claim that holds the content, after a copy of a running guest. */
+  private async settle(
+    vm: VirtualMachine,
+    vmi: VirtualMachineInstance | undefined,
+    targets: ReadonlyMap<string, string>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const record = readRecord(vm);
+    const contentOf = (volume: string, moved: MovedVolume): string | undefined =>
+      vmi === undefined ? this.contentAtRest(vm, moved) : claimInUse(vmi, volume);
+    const settled = settledRecord(record, targets, vmi !== undefined, contentOf);
+    if (deepEqual(settled, record)) return false;
+    await this.writeRecord(vm, settled, signal);
+    return true;
+  }
+
+  /** Undefined when nothing was tried, and when nobody can tell. */
+  private contentAtRest({ metadata }: VirtualMachine, { from, tried }: MovedVolume): string | undefined {
+    if (tried === undefined) return undefined;
+    const claim = this.deps.claims.get({ namespace: metadata.namespace ?? '', name: tried });
+    const volume = this.deps.volumes.get({ namespace: '', name: claim?.spec?.volumeName ?? '' });
+    if (volume === undefined) return from;
+    if (volume.metadata.annotations?.[COPIED_FROM] === from) return tried;
+    return nodesOf(volume).length > 0 || this.deps.nodes.list().length === 1 ? from : undefined;
+  }
+
+  /** The guest's agent copies the disks into claims that are ready for that, and says which ones have arrived. */
+  private async moveLive({ vm, vmi, record, migrated }: LiveMove, signal: AbortSignal): Promise<Result> {
+    const isTold = (vmi.status?.migratedVolumes ?? []).length > 0;
+    const moves = migrated.map(({ volumeName: volume, destinationPVCInfo }) =>
+      this.planned(vm, record, volume, destinationPVCInfo?.claimName ?? '', (facts) =>
+        isTold
+          ? { action: 'wait', message: copyProgress(vmi, volume) }
+          : planDestination({ ...facts, vmi, nodes: this.nodesOfClaim(facts.claim) }),
+      ),
+    );
+    const written = await this.store(vm, migrated, progressOf(moves, 'ready to be copied into'), signal);
+    if (written || isTold) return done; // the next step is taken from a state that everybody can see
+    if (!moves.every(({ plan }) => plan.action === 'done')) {
+      for (const move of moves) await this.step(vm, record, move, signal);
+      return done;
+    }
+    // first the record: from now on the content may be in either claim when the guest ends
+    const tried = Object.fromEntries(moves.map(({ volume, from, to }) => [volume, { ...record[volume], from, tried: to }]));
+    if (deepEqual(tried, record)) await this.updateVmi(toldToCopy(vmi, migrated, this.deps.clock.now()), signal);
+    else await this.writeRecord(vm, tried, signal);
+    return done;
+  }
+
+  private async updateVmi(vmi: VirtualMachineInstance, signal: AbortSignal): Promise<void> {
+    await this.deps.client.update(VirtualMachineInstanceKind, vmi, { signal });
+  }
+
+  private nodesOfClaim(claim: PersistentVolumeClaim | undefined): readonly string[] {
+    const volume = this.deps.volumes.get({ namespace: '', name: claim?.spec?.volumeName ?? '' });
+    return volume === undefined ? [] : nodesOf(volume);
+  }
+
+  private planned(
+    vm: VirtualMachine,
+    record: MigrationRecord,
+    volume: string,
+    to: string,
+    planOf: (facts: MoveFacts) => MovePlan,
+  ): Move {
     const { namespace = '' } = vm.metadata;
     const moved = record[volume] ?? { from: '' };
     const claim = this.deps.claims.get({ namespace, name: to });
@@ -89,7 +210,7 @@ export class VolumeMigrationReconciler implements Reconciler {
     const sourceVolume = this.deps.volumes.get({ namespace: '', name: source?.spec?.volumeName ?? '' });
     const podsOf = (used: PersistentVolumeClaim | undefined): readonly string[] =>
       used === undefined ? [] : this.deps.usersOf(used).map(({ metadata }) => metadata.name ?? '');
-    const plan = planMove({
+    const plan = planOf({
       ...{ vm, volume, moved, claim, source, destination: to },
       dataVolume: this.deps.dataVolumes.get({ namespace, name: to }),
       users: podsOf(claim),
@@ -128,6 +249,8 @@ export class VolumeMigrationReconciler implements Reconciler {
       case 'wait':
       case 'refuse':
         return;
+      case 'accept':
+        return this.writeRecord(vm, { ...record, [volume]: { from, live: true } }, signal);
       case 'remember':
         return this.writeRecord(vm, { ...record, [volume]: { from, replaced: plan.replaced } }, signal);
       case 'remove':
@@ -237,11 +360,11 @@ export class VolumeMigrationReconciler implements Reconciler {
   }
 }
 
-function progressOf(moves: readonly Move[]) {
+function progressOf(moves: readonly Move[], complete = 'complete') {
   const refused = moves.filter(({ plan }) => plan.action === 'refuse');
   const told = (refused.length > 0 ? refused : moves).map(({ volume, from, to, plan }) => {
     const detail = plan.action === 'wait' || plan.action === 'refuse' ? `: ${plan.message}` : '';
-    return `volume ${volume} from ${from} to ${to}${plan.action === 'done' ? ': complete' : detail}`;
+    return `volume ${volume} from ${from} to ${to}${plan.action === 'done' ? `: ${complete}` : detail}`;
   });
   return refused.length > 0
     ? ({ status: 'False', reason: 'VolumesUpdateError', message: `Cannot move ${told.join('; ')}` } as const)

@@ -1,12 +1,16 @@
 import {
+  COPIED_FROM,
   DataVolumeKind,
   PersistentVolumeClaimKind,
+  PersistentVolumeKind,
   type VirtualMachine,
+  type VirtualMachineInstance,
   VirtualMachineInstanceKind,
   VirtualMachineKind,
 } from '@slipway/api';
 import { keyOf } from '@slipway/apimachinery';
-import { type ControllerRegistration, done } from '@slipway/runtime';
+import type { Client } from '@slipway/client';
+import { allow, type ControllerRegistration, done } from '@slipway/runtime';
 import { built, pv, pvc, storageClass, type TestWorld, testWorld, vm } from '@slipway/testkit';
 import { clusterConfig, SLIPWAY_PROFILE } from '@slipway/virt';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -23,10 +27,14 @@ const PLATFORM = 'system:serviceaccount:openshift-cnv:';
 
 /** CDI's part: a clone gets its claim, and is complete when the test says so. */
 const cdi = { fate: 'Succeeded' };
+/** Whoever may write the status of instances. */
+let platform: Client | undefined;
 const clones: ControllerRegistration = {
   name: 'clones',
+  rules: [...allow('update', VirtualMachineInstanceKind), ...allow('patch', [DataVolumeKind, 'status'])],
   create: ({ client, informers }) => {
     const dataVolumes = informers.lister(DataVolumeKind);
+    platform = client;
     return {
       kind: DataVolumeKind,
       reconciler: {
@@ -172,15 +180,6 @@ describe('a volume of a stopped VM', () => {
     expect(await world.exists(DataVolumeKind, 'a/new')).toBe(true);
   });
 
-  it('of a running one stays until the VM is stopped, and the VM says so', async () => {
-    await start();
-    await use('old', { runStrategy: 'Always' });
-    await world.with(blank('new'));
-    await use('new');
-    expect(await change()).toMatchObject({ status: 'False', reason: 'VMIsRunning' });
-    expect((await world.get(DataVolumeKind, 'a/new')).spec.source).toEqual({ blank: {} });
-  });
-
   it('keeps its record when somebody writes the VM without it, and takes none from a new VM', async () => {
     await start();
     await use('new');
@@ -192,5 +191,125 @@ describe('a volume of a stopped VM', () => {
     const forged = vm('a/forged', { ...machine.object, metadata: { annotations: { [VOLUME_MIGRATION]: record ?? '' } } });
     await world.with(forged);
     expect((await world.get(VirtualMachineKind, 'a/forged')).metadata.annotations?.[VOLUME_MIGRATION]).toBeUndefined();
+  });
+});
+
+describe('a volume of a running VM', () => {
+  const onNode = (name: string) => ({
+    required: {
+      nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In' as const, values: [name] }] }],
+    },
+  });
+  const vmi = () => world.get(VirtualMachineInstanceKind, 'a/box');
+  const isMoving = { volumeName: 'root', sourcePVCInfo: { claimName: 'old' }, destinationPVCInfo: { claimName: 'new' } };
+
+  /** The guest runs, its volume names a blank claim of this node, and its agent has been told. */
+  async function told(node?: string): Promise<void> {
+    await start();
+    await use('old', { runStrategy: 'Always' });
+    await agentSays(({ status, ...rest }) => ({
+      ...rest,
+      status: { ...status, phase: 'Running', volumeStatus: inClaim('old') },
+    }));
+    const claimRef = { namespace: 'a', name: 'new' };
+    const ofAll = { local: undefined, nodeAffinity: undefined, csi: { driver: 'shared.slipway.dev', volumeHandle: 'new' } };
+    const spec = { claimRef, ...(node === undefined ? ofAll : { nodeAffinity: onNode(node) }) } as never;
+    await world.with(blank('new'), pv('pv-new', { spec }), disk('new', { spec: { volumeName: 'pv-new' } }));
+    await use('new');
+  }
+  const inClaim = (claimName: string) => [{ name: 'root', target: 'vda', persistentVolumeClaimInfo: { claimName } }];
+  async function agentSays(change: (now: VirtualMachineInstance) => VirtualMachineInstance): Promise<void> {
+    await platform?.update(VirtualMachineInstanceKind, change(await vmi()));
+    await world.settle();
+  }
+  const arrives = (): Promise<void> =>
+    agentSays(({ status, ...rest }) => ({ ...rest, status: { ...status, volumeStatus: inClaim('new') } }));
+  /** The agent has left the guest where it was. */
+  const letGo = (): Promise<void> =>
+    agentSays(({ status, ...rest }) => {
+      const { migratedVolumes: _, conditions = [], ...left } = status ?? {};
+      return { ...rest, status: { ...left, conditions: conditions.filter(({ type }) => type !== 'VolumesChange') } };
+    });
+  const cancelling = { type: 'VolumesChange', status: 'False', reason: 'VolumesChangeCancellation' };
+
+  it('is copied by the agent of its guest, which then has the new claim', async () => {
+    await told();
+    expect(await change()).toMatchObject({ status: 'True', reason: 'VolumesChangeInProgress' });
+    expect((await vmi()).status?.migratedVolumes).toMatchObject([isMoving]);
+    expect((await vmi()).status?.conditions).toContainEqual(expect.objectContaining({ type: 'VolumesChange', status: 'True' }));
+    expect((await vmi()).spec.volumes).toMatchObject([{ persistentVolumeClaim: { claimName: 'old' } }]);
+    const { uid } = (await world.get(DataVolumeKind, 'a/new')).metadata;
+    await arrives();
+    expect((await vmi()).spec.volumes).toEqual([{ name: 'root', persistentVolumeClaim: { claimName: 'new' } }]);
+    expect((await vmi()).status?.migratedVolumes).toBeUndefined();
+    expect(await change()).toMatchObject({ status: 'False', reason: 'VolumesChangeCompleted' });
+    const after = await box();
+    expect(after.metadata.annotations?.[VOLUME_MIGRATION]).toBeUndefined();
+    expect(after.status?.conditions?.map(({ type }) => type)).not.toContain('RestartRequired');
+    expect((await world.get(DataVolumeKind, 'a/new')).metadata.uid).toBe(uid);
+  });
+
+  it('stays in the old claim when the spec goes back, as soon as its agent says so', async () => {
+    await told();
+    await use('old');
+    expect((await vmi()).status?.conditions).toContainEqual(expect.objectContaining(cancelling));
+    expect((await box()).metadata.annotations?.[VOLUME_MIGRATION]).toContain('"tried":"new"');
+    await letGo();
+    expect(await change()).toMatchObject({ status: 'False', reason: 'VolumesChangeCancellation' });
+    expect((await box()).metadata.annotations?.[VOLUME_MIGRATION]).toBeUndefined();
+    expect((await vmi()).spec.volumes).toMatchObject([{ persistentVolumeClaim: { claimName: 'old' } }]);
+  });
+
+  it('whose copy was complete before it was called off has its content in the new claim', async () => {
+    await told();
+    await use('old');
+    await arrives();
+    expect((await vmi()).spec.volumes).toEqual([{ name: 'root', persistentVolumeClaim: { claimName: 'new' } }]);
+    expect((await vmi()).status?.conditions?.map(({ type }) => type)).not.toContain('VolumesChange');
+    expect((await box()).metadata.annotations?.[VOLUME_MIGRATION]).toBe('{"root":{"from":"new"}}');
+    expect(await change()).toMatchObject({ status: 'False', reason: 'VolumesUpdateError' });
+    expect((await box()).status?.conditions).toContainEqual(expect.objectContaining({ type: 'RestartRequired' }));
+  });
+
+  it('goes to a third claim only when it is known where it is', async () => {
+    await told();
+    await world.with(blank('third'));
+    await use('third');
+    expect((await vmi()).status?.migratedVolumes).toMatchObject([isMoving]);
+    expect((await vmi()).status?.conditions).toContainEqual(expect.objectContaining(cancelling));
+    await arrives();
+    expect((await box()).metadata.annotations?.[VOLUME_MIGRATION]).toContain('"from":"new"');
+  });
+
+  it('waits until its guest runs', async () => {
+    await start();
+    await use('old', { runStrategy: 'Always' });
+    await world.with(blank('new'));
+    await use('new');
+    expect((await change())?.message).toContain('the guest is Pending');
+    expect((await vmi()).status?.migratedVolumes).toBeUndefined();
+  });
+
+  it('is not copied to a node where its guest is not', async () => {
+    await told('elsewhere');
+    expect(await change()).toMatchObject({ status: 'False', reason: 'VolumesUpdateError' });
+    expect((await change())?.message).toContain('claim new is on node elsewhere');
+    expect((await vmi()).status?.migratedVolumes).toBeUndefined();
+  });
+
+  it('whose guest ends meanwhile is where its agent has said', async () => {
+    await told();
+    await agentSays(({ status, ...rest }) => ({ ...rest, status: { ...status, phase: 'Failed' } }));
+    expect((await change())?.message).toContain('nobody can tell yet whether that copy was complete');
+    const annotations = { [COPIED_FROM]: 'old' };
+    await world.client.patch(
+      PersistentVolumeKind,
+      { namespace: '', name: 'pv-new' },
+      { metadata: { annotations } },
+      { type: 'merge' },
+    );
+    await world.client.patch(VirtualMachineKind, KEY, { metadata: { labels: { looked: 'again' } } }, { type: 'merge' });
+    await world.settle();
+    expect(await change()).toMatchObject({ status: 'False', reason: 'VolumesChangeCompleted' });
   });
 });

@@ -3,6 +3,7 @@ import { HotplugReason, VmiCondition, VmiPhase } from '@slipway/api';
 import { formatTime } from '@slipway/apimachinery';
 import { backOffDelay, sleep, type Logger, type TimerClock } from '@slipway/runtime';
 import type { DomainEvent, DomainRef, LibvirtConnection } from '../libvirt/index.ts';
+import { DiskMoves, type DiskMovesDeps } from './disk-moves.ts';
 import { GuestCheck, type PluggedDevice } from './guest-check.ts';
 import { liveDomain } from './live-domain.ts';
 import { InterfaceSync, type InterfaceSyncDeps } from './interface-sync.ts';
@@ -17,7 +18,8 @@ import { VolumeSync, type VolumeSyncDeps } from './volume-sync.ts';
 export interface DeviceSyncDeps
   extends Omit<VolumeSyncDeps, 'nowMs' | 'plugged'>,
     Omit<InterfaceSyncDeps, 'nowMs' | 'plugged'>,
-    Omit<SizeSyncDeps, 'nowMs'> {
+    Omit<SizeSyncDeps, 'nowMs'>,
+    Pick<DiskMovesDeps, 'copyBandwidth'> {
   readonly clock: TimerClock;
   readonly random: () => number;
   readonly log: Logger;
@@ -55,6 +57,7 @@ export class DeviceSync {
     this.volumes = new VolumeSync({ ...deps, nowMs, plugged });
     this.interfaces = new InterfaceSync({ ...deps, nowMs, plugged });
     const sizes = new SizeSync({ ...deps, nowMs });
+    const moves = new DiskMoves({ ...deps, nowMs });
     this.parts = [
       { concerns: concernsVolumes, sync: (guest, signal) => this.volumes.sync(guest, signal) },
       {
@@ -63,6 +66,7 @@ export class DeviceSync {
       },
       { concerns: concernsVcpus, sync: (guest, signal) => sizes.syncVcpus(guest, signal) },
       { concerns: concernsMemory, sync: (guest, signal) => sizes.syncMemory(guest, signal) },
+      { concerns: (vmi) => moves.concerns(vmi), sync: (guest, signal) => moves.sync(guest, signal) },
       { concerns: () => check.concerns(), sync: (guest) => check.sync(guest) },
     ];
   }

@@ -1,3 +1,4 @@
+import { bytesOf } from '@slipway/virt';
 import type { PodNetworkStatus } from '../contracts.ts';
 import { DeviceSync } from '../hotplug/index.ts';
 import { roleOf } from '../migration/index.ts';
@@ -15,6 +16,7 @@ export function plugDevices(view: LaunchView, session: GuestControl, network: Po
     pod: () => pod.current,
     sandbox: session.sandbox,
     factsWith: (vmi, now) => domainFacts({ vmi, node: facts, config: clusterConfig(), network: now, volumes: [] }),
+    copyBandwidth: () => bytesOf(String(clusterConfig().configuration.migrations?.bandwidthPerMigration ?? 0)),
     writeNetwork: (now) => pod.writeRunning(now),
     facts: (vmi) => domainFacts({ vmi, node: facts, config: clusterConfig(), network, volumes: [] }),
     allowMemory: async (extraBytes) => {

@@ -303,6 +303,35 @@ export class LibvirtConnection {
     );
   }
 
+  /**
+   * Begins to copy a disk into a file that exists, named by a `disk` document. The copy is complete when the domain shows a
+   * mirror that is ready, and from then on whatever the guest writes is in both before it hears of that.
+   */
+  async copyDisk(domain: DomainRef, target: string, xml: string, bytesPerSecond = 0): Promise<void> {
+    const [REUSE_EXTERNAL, TRANSIENT_JOB, SYNCHRONOUS_WRITES] = [2, 4, 8];
+    const limit: readonly TypedParam[] =
+      bytesPerSecond === 0 ? [] : [{ name: 'bandwidth', type: 'ullong', value: bytesPerSecond }];
+    await this.onDomain('BLOCK_COPY', REMOTE.domainBlockCopy, domain, (args) =>
+      writeTypedParams(args.string(target).string(xml), limit).uint(REUSE_EXTERNAL | TRANSIENT_JOB | SYNCHRONOUS_WRITES),
+    );
+  }
+
+  /** How much of a disk is copied, in percent. */
+  async diskCopyProgress(domain: DomainRef, target: string): Promise<number> {
+    const { body } = await this.onDomain('GET_BLOCK_JOB_INFO', REMOTE.getBlockJobInfo, domain, (args) =>
+      args.string(target).uint(0),
+    );
+    const [found] = [body.int(), body.int(), body.uhyper()];
+    const [done, all] = [Number(body.uhyper()), Number(body.uhyper())];
+    return found === 0 || all === 0 ? 0 : Math.min(100, (100 * done) / all);
+  }
+
+  /** Makes the guest go on in the copy of its disk, or forgets the copy. */
+  async endDiskCopy(domain: DomainRef, target: string, { pivot }: { readonly pivot: boolean }): Promise<void> {
+    const PIVOT = 2;
+    await this.onDomain('BLOCK_JOB_ABORT', REMOTE.blockJobAbort, domain, (args) => args.string(target).uint(pivot ? PIVOT : 0));
+  }
+
   /** Grows a disk of the running guest, which is told; `target` is its name in the domain. */
   async resizeDisk(domain: DomainRef, target: string, sizeBytes: number): Promise<void> {
     const IN_BYTES = 1;

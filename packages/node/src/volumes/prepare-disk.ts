@@ -8,7 +8,7 @@ import { type ConfigDiskDeps, configDiskBuilder } from './config-disks.ts';
 import { claimAccess, multiAttach } from './claim-access.ts';
 import { type FilledVolume, filledVolume } from './filled-volume.ts';
 import type { ImageStore } from './image-store.ts';
-import { receivedDisk } from './moving/received-disk.ts';
+import { claimInPlace, receivedDisk } from './moving/received-disk.ts';
 import { bytesOf } from './provision-plan.ts';
 import { VolumeError } from './volume-error.ts';
 import { exists, sandboxDirectory } from './volume-files.ts';
@@ -44,8 +44,9 @@ export async function prepareDisk(
   const buildConfig = configDiskBuilder(volume);
   if (buildConfig !== undefined) return configDisk(deps, writeIso(await buildConfig(place.vmi, volume, deps, signal)), place);
   const { persistentVolumeClaim, dataVolume, containerDisk, emptyDisk, ephemeral } = volume;
-  const claimName = persistentVolumeClaim?.claimName ?? dataVolume?.name;
-  if (claimName !== undefined) {
+  const named = persistentVolumeClaim?.claimName ?? dataVolume?.name;
+  if (named !== undefined) {
+    const claimName = await claimInPlace(place.directory, named);
     const isReadOnly = persistentVolumeClaim?.readOnly ?? false;
     return claimDisk(deps, { claimName, isReadOnly, disk: diskOf(place.vmi, volume) }, place, signal);
   }

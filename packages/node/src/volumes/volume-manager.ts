@@ -6,6 +6,7 @@ import type { Client } from '@slipway/client';
 import { ControllerManager, type Informers, type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import { isHotpluggable } from '@slipway/virt';
 import type {
+  ClaimSwaps,
   MovingVolumes,
   NodeConfig,
   PodRunner,
@@ -16,6 +17,7 @@ import type {
   VolumeManager,
 } from '../contracts.ts';
 import { type PodClaims, podClaims } from './attach-claims.ts';
+import { LocalClaimSwaps } from './claim-swaps.ts';
 import type { ConfigDiskDeps } from './config-disks.ts';
 import { ExportPodRunner } from './export-pod-runner.ts';
 import { filledVolume } from './filled-volume.ts';
@@ -132,6 +134,7 @@ interface ManagerDeps extends VolumeManagerDeps {
 class LocalVolumeManager implements VolumeManager {
   private readonly deps: ManagerDeps;
   readonly moving: MovingVolumes;
+  readonly swaps: ClaimSwaps;
   private readonly podRoot: string;
   private opening: Promise<void> | undefined;
   private room: PoolRoom | undefined;
@@ -139,14 +142,15 @@ class LocalVolumeManager implements VolumeManager {
   constructor(deps: ManagerDeps) {
     this.deps = deps;
     this.podRoot = join(deps.config.stateDir, 'podvolumes');
-    this.moving = new LocalMovingVolumes({
-      ...deps,
+    const places = {
       nodeName: deps.config.nodeName,
       open: () => this.open(),
-      ownDirectory: (podUid, name) => this.ownDirectory(podUid, name),
-      directory: (podUid, name, sandbox) => this.volumeDirectory(join(this.podRoot, podUid), name, sandbox),
-      room: () => this.room,
-    });
+      ownDirectory: (podUid: string, name: string) => this.ownDirectory(podUid, name),
+      directory: (podUid: string, name: string, sandbox: Sandbox) =>
+        this.volumeDirectory(join(this.podRoot, podUid), name, sandbox),
+    };
+    this.moving = new LocalMovingVolumes({ ...deps, ...places, room: () => this.room });
+    this.swaps = new LocalClaimSwaps({ ...deps, ...places });
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -305,6 +309,7 @@ class LocalVolumeManager implements VolumeManager {
     await this.open();
     const { store } = this.deps;
     await this.moving.discard(podUid); // it may have waited for a guest that never came
+    await this.swaps.abandon(podUid);
     for (const volumeUid of await store.list()) await store.detach(volumeUid, podUid);
     for (const root of await store.podDirectories(podUid)) await rm(root, { recursive: true, force: true });
   }

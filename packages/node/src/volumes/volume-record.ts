@@ -48,6 +48,8 @@ export interface VolumeRecord {
   readonly incoming?: { readonly podUid: string };
   /** The content went to another node with the guest: what is here is stale, for ever. */
   readonly given?: { readonly node: string; readonly podUid: string };
+  /** A running guest of this pod is copied into it: the content counts for nothing yet. */
+  readonly copying?: { readonly podUid: string };
   /** Of a volume that several nodes reach: the pod that its writer's guest is moving to. */
   readonly heir?: Attachment;
   /** Directory of the files that firmware keeps, since a guest brought them along. */

@@ -11,7 +11,11 @@ const MARK = 'received.json';
 export interface ReceivedMark {
   readonly sizeBytes: number;
   readonly claim?: NonNullable<PreparedVolume['claim']>;
+  /** The content is in this claim, whatever claim the VMI names: it took its place while the guest ran. */
+  readonly isClaim?: boolean;
 }
+
+export const forgetMark = (directory: string): Promise<void> => rm(join(directory, MARK), { force: true });
 
 /** Undefined when the volume was made on this node. */
 export async function readMark(directory: string): Promise<ReceivedMark | undefined> {
@@ -40,7 +44,11 @@ export async function makeReceivedDisk(directory: string, mark: ReceivedMark, { 
 /** A disk of the pod's own that came with the guest; undefined when there is none in the directory. */
 export async function receivedDisk(directory: string): Promise<Omit<PreparedVolume, 'name'> | undefined> {
   const mark = await readMark(directory);
-  if (mark === undefined) return undefined;
+  if (mark === undefined || mark.isClaim) return undefined;
   const { sizeBytes, claim } = mark;
   return { path: join(directory, DISK_NAME), format: 'raw', readOnly: false, sizeBytes, ...(claim && { claim }) };
 }
+
+/** The claim of the guest's disk: that which the VMI names, unless another has taken its place. */
+export const claimInPlace = async (directory: string, named: string): Promise<string> =>
+  (await readMark(directory))?.claim?.claimName ?? named;
