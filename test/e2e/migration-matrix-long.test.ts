@@ -144,11 +144,12 @@ describe.skipIf(!isLong)('migrations of all kinds', () => {
     }
     if (row.isPaused) await unpause(name);
     const stoodStill = Math.round((await clock.lag()) - lag);
-    await clock.stop();
+    const broken = await clock.stop();
     await guest.checkAlive(row.load, mark);
     await checkPlaces(name, after);
     const reason = after.status?.migrationState?.failureReason;
-    return `${outcome}, stood still for ${stoodStill} ms${reason === undefined ? '' : ` (${reason})`}`;
+    const connections = broken === 0 ? 'its connection lived on' : `${broken} connections broke off`;
+    return `${outcome}, stood still for ${stoodStill} ms, ${connections}${reason === undefined ? '' : ` (${reason})`}`;
   }
 
   describe.each(GUESTS)('of the guest %s', (kind) => {

@@ -16,7 +16,7 @@ export function nodeLeftovers(platform: Platform, node: string): readonly string
   };
   const text = (...argv: [string, ...string[]]): string[] => {
     const [command, ...args] = argv;
-    return execFileSync(command, args, { encoding: 'utf8' }).split('\n');
+    return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).split('\n');
   };
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   return [
