@@ -66,7 +66,6 @@ export const kubeVirtMetrics: ControllerRegistration = {
           ...controlPlaneMetrics({ kubevirt, nodes: hosts.list(), failedLaunchers, version: settings.version }),
           ...vmMetrics(vms.list(), (namespace, name) => claims.get({ namespace, name })),
           ...vmiMetrics(instances, migrations.list(), {
-            outdated: kubevirt?.status?.outdatedVirtualMachineInstanceWorkloads ?? 0,
             overhead,
             snapshots: snapshots.list(),
           }),

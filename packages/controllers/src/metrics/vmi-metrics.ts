@@ -36,8 +36,6 @@ export const guestIdentity = ({ metadata, status }: VirtualMachineInstance) => (
 });
 
 export interface InstanceFacts {
-  /** Instances with an older launcher. */
-  readonly outdated: number;
   /** Bytes that the launcher needs beside the guest. */
   readonly overhead: (vmi: VirtualMachineInstance) => number;
   readonly snapshots: readonly kubevirt.VirtualMachineSnapshot[];
@@ -47,10 +45,10 @@ export interface InstanceFacts {
 export function vmiMetrics(
   vmis: readonly VirtualMachineInstance[],
   migrations: readonly VirtualMachineInstanceMigration[],
-  { outdated, overhead, snapshots }: InstanceFacts,
+  { overhead, snapshots }: InstanceFacts,
 ): MetricFamily[] {
   const families = declared();
-  families.add('kubevirt_vmi_number_of_outdated', {}, outdated);
+  families.add('kubevirt_vmi_number_of_outdated', {}, vmis.filter(isOutdated).length);
   for (const vmi of vmis) {
     addInfo(families, vmi);
     addNetwork(families, vmi);
@@ -64,6 +62,10 @@ export function vmiMetrics(
 
 const hasCondition = ({ status }: VirtualMachineInstance, wanted: string, value: string): boolean =>
   (status?.conditions ?? []).some((condition) => condition.type === wanted && condition.status === value);
+
+/** Its launcher is older than the platform. */
+const isOutdated = ({ metadata }: VirtualMachineInstance): boolean =>
+  metadata.labels?.['kubevirt.io/outdatedLauncherImage'] !== undefined;
 
 function addInfo(families: Families, vmi: VirtualMachineInstance): void {
   const { metadata, status, spec } = vmi;
@@ -80,7 +82,7 @@ function addInfo(families: Families, vmi: VirtualMachineInstance): void {
       ...{ instance_type: type('instancetype'), preference: type('preference') },
       ...guestSystem(vmi),
       evictable: String(isEvictable),
-      outdated: String(metadata.labels?.['kubevirt.io/outdatedLauncherImage'] !== undefined),
+      outdated: String(isOutdated(vmi)),
       vmi_pod: Object.keys(status?.activePods ?? {})[0],
     },
     1,

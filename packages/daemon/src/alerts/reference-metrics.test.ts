@@ -42,7 +42,7 @@ const of = (name: string) => ({ namespace: 'shop', name });
 
 /** Makes every metric have a sample: a guest that runs, one that has moved, one that has panicked, and what surrounds them. */
 beforeAll(async () => {
-  monitored = await monitoredWorld([guestNode.registration]);
+  monitored = await monitoredWorld({ more: [guestNode.registration] });
   const { world, families } = monitored;
   world.nodes.onCall(NodeVerb.stats, () => STATS);
   await world.with(

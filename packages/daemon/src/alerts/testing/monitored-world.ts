@@ -36,7 +36,13 @@ export interface MonitoredWorld {
   evaluateAfter(ms: number): Promise<void>;
 }
 
-export async function monitoredWorld(more: readonly ControllerRegistration[] = []): Promise<MonitoredWorld> {
+export interface MonitoredOptions {
+  readonly more?: readonly ControllerRegistration[];
+  /** Controllers that are not to run, so that what they would mend stays. */
+  readonly without?: readonly string[];
+}
+
+export async function monitoredWorld({ more = [], without = [] }: MonitoredOptions = {}): Promise<MonitoredWorld> {
   let validator: TemplateValidator | undefined;
   const late: { world?: TestWorld } = {};
   const families = async (): Promise<readonly MetricFamily[]> => [
@@ -49,7 +55,7 @@ export async function monitoredWorld(more: readonly ControllerRegistration[] = [
   });
   const world = testWorld({
     api: 'server',
-    controllers: [...REGISTRATIONS.filter(({ name }) => !LEFT_OUT.includes(name)), ...more, registration],
+    controllers: [...REGISTRATIONS.filter(({ name }) => ![...LEFT_OUT, ...without].includes(name)), ...more, registration],
     fieldConverters: new Map([['hco.kubevirt.io/HyperConverged', convertHyperConverged]]),
     clientParts: clientPartOf,
     admission(client) {
