@@ -96,11 +96,16 @@ async function prepareForward(deps: SubresourceDeps, request: RouteRequest): Ret
 async function accept(deps: StreamDeps, request: RouteRequest, verb: string, prepare: Prepare): Promise<StreamAcceptor> {
   const { vmi, params } = await prepare(request);
   const call = { verb, params: { ...callParams(vmi), ...params } };
-  const first = await openAtGuest(deps, vmi, call, request.signal);
+  // before the node ends the session that had the display: that one shall not come back
+  const claim = verb === NodeVerb.vnc ? claimDisplay(deps.displays, vmi.metadata.uid ?? '') : undefined;
+  const first = await openAtGuest(deps, vmi, call, request.signal).catch((error: unknown) => {
+    claim?.giveBack();
+    throw error;
+  });
   const run = (stream: MessageStream): Promise<void> => {
     const join = { vmi, call, first, stream };
     if (verb === NodeVerb.console) return joinMoving(deps, join, (guest, reopen) => new GuestStream(guest, reopen));
-    if (verb === NodeVerb.vnc) return joinDisplay(deps, join);
+    if (claim !== undefined) return joinDisplay(deps, join, claim);
     return joinResting(stream, first.stream, params['protocol'] === 'udp');
   };
   return { protocols: PROTOCOLS, run };
@@ -135,16 +140,38 @@ interface Join {
   readonly stream: MessageStream;
 }
 
-/** KubeVirt-compat: the latest session has the display. One that it has displaced does not come back when the guest moves. */
-async function joinDisplay(deps: StreamDeps, join: Join): Promise<void> {
-  const uid = join.vmi.metadata.uid ?? '';
+interface DisplayClaim {
+  readonly isLatest: () => boolean;
+  /** The session has not come about. */
+  readonly giveBack: () => void;
+  readonly release: () => void;
+}
+
+/** KubeVirt-compat: the latest session has the display. */
+function claimDisplay(displays: StreamDeps['displays'], uid: string): DisplayClaim {
+  const before = displays.get(uid);
   const session = {};
-  const isLatest = (): boolean => deps.displays.get(uid) === session;
-  deps.displays.set(uid, session);
+  const isLatest = (): boolean => displays.get(uid) === session;
+  displays.set(uid, session);
+  return {
+    isLatest,
+    giveBack: () => {
+      if (!isLatest()) return;
+      if (before === undefined) displays.delete(uid);
+      else displays.set(uid, before);
+    },
+    release: () => void (isLatest() && displays.delete(uid)),
+  };
+}
+
+/** A session that was displaced does not come back when the guest moves. */
+async function joinDisplay(deps: StreamDeps, join: Join, { isLatest, release }: DisplayClaim): Promise<void> {
   try {
-    await joinMoving(deps, join, (guest, reopen) => new DisplaySession(guest, async () => (isLatest() ? reopen() : undefined)));
+    const follow = (guest: Duplex, reopen: Reopen): DisplaySession =>
+      new DisplaySession(guest, async () => (isLatest() ? reopen() : undefined));
+    await joinMoving(deps, join, follow);
   } finally {
-    if (isLatest()) deps.displays.delete(uid);
+    release();
   }
 }
 

@@ -242,6 +242,32 @@ describe('streams', () => {
     expect(await closed).toBe(1000);
   });
 
+  it('asks the next node for a guest that has just left the one that is known', async () => {
+    const migrationState = { startTimestamp: '2026-01-01T00:00:00Z' };
+    await world.with(
+      running({ status: { phase: 'Running', nodeName: 'a', migrationState, interfaces: [{ ipAddress: '10.0.0.2' }] } }),
+    );
+    const refused = new StatusError({
+      code: 409,
+      reason: 'Conflict',
+      message: 'The virtual machine is not running on this node',
+    });
+    world.nodes.onOpen('portforward', (_, node) => {
+      if (node === 'a') throw refused;
+      return new PassThrough();
+    });
+    const acceptor = dial('portforward', { rest: ['22'] });
+    const moved = { status: { nodeName: 'b', migrationState: { completed: true } } };
+    await world.client.patch(VirtualMachineInstanceKind, { namespace: 'default', name: 'web' }, moved, { type: 'merge' });
+    expect(await acceptor).toMatchObject({ protocols: ['plain.kubevirt.io'] });
+    expect(world.nodes.calls).toEqual(['a portforward', 'b portforward']);
+    // without a migration the refusal is the answer
+    world.nodes.onOpen('portforward', () => {
+      throw refused;
+    });
+    expect(await dial('portforward', { rest: ['22'] })).toBe('409 The virtual machine is not running on this node');
+  });
+
   it.each([
     ['console', { status: { phase: 'Failed' } }, [], vmiRefused('VMI is in failed status')],
     [
