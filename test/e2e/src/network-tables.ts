@@ -40,7 +40,10 @@ const dns = { to: [{ namespaceSelector: {} }], ports: [{ port: 53, protocol: 'UD
 const intoWeb = (...ingress: readonly object[]): object => ({ podSelector: of('web'), policyTypes: ['Ingress'], ingress });
 const outOf = (app: string, ...egress: readonly object[]): object => ({ podSelector: of(app), policyTypes: ['Egress'], egress });
 
-/** `web` and `near` are on the first node, `twin` on the second, `far` of namespace elsewhere on the last. */
+/**
+ * Guests are told by this machine what to ask: who is closed to it cannot ask.
+ * `web` and `near` are on the first node, `twin` on the second, `far` of namespace elsewhere on the last.
+ */
 export const POLICY_CASES: readonly PolicyCase[] = [
   {
     name: 'nobody comes in, but this machine to those from whom the probes are sent',
@@ -57,7 +60,7 @@ export const POLICY_CASES: readonly PolicyCase[] = [
     policies: () => [intoWeb({ from: [{ podSelector: of('near') }, { podSelector: of('far') }] })],
     // the selector is for pods of the policy's own namespace
     denied: ['twin web', 'far web', 'far front', 'machine web'],
-    allowed: ['near web', 'near web 8080', 'near front', 'web near'],
+    allowed: ['near web', 'near web 8080', 'near front', 'near twin'],
   },
   {
     name: 'pods of a namespace come in',
