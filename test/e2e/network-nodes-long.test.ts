@@ -209,10 +209,13 @@ describe.skipIf(!isLong).each([2, 3])('guests on %i nodes', { timeout: HOUR_MS }
       const wanted = policies({ machine: world.machine, guest: world.addressesOf });
       for (const [index, { namespace = 'default', ...spec }] of wanted.entries())
         await world.platform.apply(named('NetworkPolicy', 'networking.k8s.io/v1', `case-${index}`, spec, namespace));
-      await prove(denied, 'silence');
-      await prove(allowed, 'passes');
-      for (const namespace of ['default', 'elsewhere'])
-        await world.platform.kubectl('delete', 'networkpolicy', '--all', '-n', namespace);
+      try {
+        await prove(denied, 'silence');
+        await prove(allowed, 'passes');
+      } finally {
+        for (const namespace of ['default', 'elsewhere'])
+          await world.platform.kubectl('delete', 'networkpolicy', '--all', '-n', namespace);
+      }
       await prove(denied, 'passes');
     });
   });
