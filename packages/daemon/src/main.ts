@@ -207,7 +207,8 @@ function addAppCommands(program: Command): void {
   const app = program.command('app').description('Applications: compare with git, sync, go back');
   const withApp = (command: Command): Command =>
     withKubeconfig(command).option('-n, --namespace <namespace>', 'of the Application (default: wherever Applications may be)');
-  const withOutput = (command: Command): Command => withApp(command).option('-o, --output <format>', 'text, json, yaml or name', 'text');
+  const withOutput = (command: Command): Command =>
+    withApp(command).option('-o, --output <format>', 'text, json, yaml or name', 'text');
   withOutput(app.command('list'))
     .description('all of them, with what git and their objects say')
     .action(async (options) => (await import('./apps/app-commands.ts')).listApps(options));
