@@ -1,4 +1,4 @@
-import { isConflict, isNotFound, keyOf, type KubeObject, type ResourceKind, StatusError } from '@slipway/apimachinery';
+import { deepEqual, isConflict, isNotFound, keyOf, type KubeObject, type ResourceKind, StatusError } from '@slipway/apimachinery';
 import { type Node, NodeKind, PodKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { UserError } from '../report-failure.ts';
@@ -36,7 +36,7 @@ async function applyNode(planned: PlannedNode, deps: ApplyDeps): Promise<void> {
   const configuration = { apiVersion: 'v1', kind: 'Node', metadata: { name, labels: { ...labels } } };
   const labelled: Node = await apply(NodeKind, configuration, deps);
   const isTainted = !planned.hasTaints && (await writeTaints(planned, deps.client));
-  const isChanged = isTainted || labelled.metadata.resourceVersion !== node.metadata.resourceVersion;
+  const isChanged = isTainted || !deepEqual(node.metadata.labels, labelled.metadata.labels);
   const where = pool === undefined ? 'in no machine pool' : `in machine pool ${pool.name}`;
   deps.say(`node/${name} ${isChanged ? 'configured' : 'unchanged'} (${where})`);
 }
@@ -72,8 +72,16 @@ async function applyObject({ kind, object }: LayerObject, deps: ApplyDeps): Prom
     throw error;
   });
   const after = await apply(kind, object, deps);
-  const isSame = before?.metadata.resourceVersion === after.metadata.resourceVersion;
-  deps.say(`${title} ${before === undefined ? 'created' : isSame ? 'unchanged' : 'configured'}`);
+  deps.say(`${title} ${before === undefined ? 'created' : isSame(before, after) ? 'unchanged' : 'configured'}`);
+}
+
+/** Whether nothing but the status differs, which operators write all the time. */
+function isSame(before: KubeObject, after: KubeObject): boolean {
+  const wanted = (object: KubeObject): object => {
+    const { status: _status, metadata, ...rest } = object as KubeObject & { status?: unknown };
+    return { ...rest, labels: metadata.labels ?? {}, annotations: metadata.annotations ?? {} };
+  };
+  return deepEqual(wanted(before), wanted(after));
 }
 
 /** A namespace has one OperatorGroup, and the operator one Subscription: what an administrator made is left alone. */
