@@ -17,7 +17,7 @@ it('leaves the devices of a guest alone that is on its way to another node', asy
   const looked = new Promise<void>((resolve) => {
     const deps = {
       ...{ clock: fakeClock(), random: () => 0, log: silentLogger, instance: () => now },
-      pod: () => ({ metadata: {} }),
+      ...{ pod: () => ({ metadata: {} }), sandbox: { podUid: 'pod' }, volumes: {} },
       isLeaving: ({ status }: VirtualMachineInstance) => status?.nodeName === 'leaving',
       libvirt: () => {
         asked.push(now.status?.nodeName ?? '');
