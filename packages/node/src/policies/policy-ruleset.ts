@@ -12,7 +12,7 @@ export interface PolicyRulesetInputs {
  * One nftables transaction that replaces the table of policies. What a pod sends is looked at where it enters this host,
  * what it receives where it leaves; answers of connections that were allowed always pass, and so do those that a guest brings
  * along from another node. The host itself reaches its pods,
- * as a kubelet must.
+ * as a kubelet must, and pods always find it as their neighbour.
  */
 export function policyRuleset({ table, pods }: PolicyRulesetInputs): string {
   const chains = pods.flatMap((pod) => [
@@ -41,6 +41,7 @@ ${chains.join('')}${verdicts('ingress', pods, 'in')}${verdicts('egress', pods, '
   }
   chain input {
     type filter hook input priority -5; policy accept;
+    icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept
     jump sent
   }
 }
