@@ -1,4 +1,5 @@
 import type { NetworkPolicy, Pod } from '@slipway/api';
+import { hostRunner } from '@slipway/hostapi';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PacketWorld, packetWorld } from '../network/testing/packet-world.ts';
 import { podRules } from './pod-rules.ts';
@@ -85,6 +86,9 @@ describe('the rules of policies, in a network', () => {
     await enforce({ podSelector: { matchLabels: { app: 'three' } }, policyTypes: ['Egress'], egress: [web] });
     expect(await from('pod3', TWO)).toBe('pod2 10.244.7.3');
     expect(await world.askInVain(world.pod3, TWO, 9090)).toBe('silence');
+    // a pod that has forgotten its router asks for it with its own address
+    await hostRunner.run(['ip', '-n', world.pod3, '-6', 'neigh', 'flush', 'dev', 'eth0'], {}, signal);
+    expect(await from('pod3', TWO_V6)).toBe('pod2 fd10:244:7::3');
   });
 
   it('go away with the last policy', async () => {
