@@ -141,7 +141,9 @@ async function loadOrPlan(options: UpOptions): Promise<Plan> {
 
 /** The flags of the server among those of the command. */
 function serverFlags(options: UpOptions): ServerFlags {
-  return Object.fromEntries(Object.entries(options).filter(([name]) => /^(?:oidc|authentication|audit|nodeMonitor|allowGit)/.test(name)));
+  return Object.fromEntries(
+    Object.entries(options).filter(([name]) => /^(?:oidc|authentication|audit|nodeMonitor|allowGit)/.test(name)),
+  );
 }
 
 /** What may change between two starts of an installation: its nodes, where it listens and whom it believes. */
