@@ -224,8 +224,9 @@ describe.skipIf(!isLong)('migrations of all kinds', () => {
 function joinLab({ platform }: MoverWorld): void {
   const ip = (node: string, ...args: string[]): unknown => execFileSync('ip', ['-n', node, ...args]);
   const [first = '', ...others] = instanceFile(platform).nodes.map(({ hostPrefix }) => `${hostPrefix}-node`);
-  for (const node of [first, ...others]) {
-    ip(node, 'link', 'add', LAB.bridge, 'type', 'bridge');
+  for (const [index, node] of [first, ...others].entries()) {
+    // a bridge without an address of its own has that of one of its ports: another one whenever a guest comes or goes
+    ip(node, 'link', 'add', LAB.bridge, 'address', `02:00:00:00:77:0${index}`, 'type', 'bridge');
     ip(node, 'link', 'set', LAB.bridge, 'up');
   }
   ip(first, 'addr', 'add', `${LAB.host}/24`, 'dev', LAB.bridge);
