@@ -25,8 +25,8 @@ interface StreamDeps extends SubresourceDeps {
 type Prepare = (request: RouteRequest) => Promise<{ vmi: VirtualMachineInstance; params: Record<string, unknown> }>;
 
 /** WebSocket routes: console, VNC and port-forwarding. */
-export function streamRoutes(subresources: SubresourceDeps): readonly AggregatedRoute[] {
-  const deps: StreamDeps = { ...subresources, displays: new Map() };
+export function streamRoutes(deps: SubresourceDeps): readonly AggregatedRoute[] {
+  const displays = new Map<string, object>();
   const vmi = (subresource: string, verb: string, prepare: Prepare, allowsRest = false): AggregatedRoute => ({
     resource: 'virtualmachineinstances',
     namespaced: true,
@@ -34,7 +34,7 @@ export function streamRoutes(subresources: SubresourceDeps): readonly Aggregated
     discoverable: true,
     allowsRest,
     methods: {},
-    connect: (request) => accept(deps, request, verb, prepare),
+    connect: (request) => accept({ ...deps, displays }, request, verb, prepare),
   });
   return [
     vmi('console', NodeVerb.console, async (request) => {
@@ -69,7 +69,7 @@ export function streamRoutes(subresources: SubresourceDeps): readonly Aggregated
       allowsRest: true,
       methods: {},
       connect: (request) =>
-        accept(deps, request, NodeVerb.portforward, async () => {
+        accept({ ...deps, displays }, request, NodeVerb.portforward, async () => {
           const vm = await getVm(deps, request);
           if (vm.status?.created !== true) throw vmConflict(request.name, 'VMI is not started');
           return prepareForward(deps, request);
