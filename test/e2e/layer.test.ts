@@ -3,8 +3,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { type ImageServer, serveImages } from '@slipway/daemon';
+import { guestShell, shellVm } from './src/guest-shell.ts';
 import { idleVm } from './src/manifests.ts';
-import { type CommandResult, type Platform, ROOT, startPlatform } from './src/platform.ts';
+import { type CommandResult, guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
 
 const PATIENCE_MS = 240_000;
 const CHECKS = 30;
@@ -18,22 +20,29 @@ interface Vmi {
 interface Nodes {
   items: { metadata: { name: string; labels: Record<string, string> }; spec: { taints?: { key: string; effect: string }[] } }[];
 }
-interface VmSpec {
-  template: { spec: Record<string, unknown> };
+interface Document {
+  metadata: { name: string };
+  spec: { template: { spec: Record<string, unknown> } };
 }
 
 describe('the virtualization layer', () => {
   let platform: Platform;
+  let images: ImageServer;
   const scratch = mkdtempSync('/tmp/sw-e2e-layer-');
   /** The same file with the taint that keeps everything else away. */
   const strict = join(scratch, 'strict.tfvars');
 
   beforeAll(async () => {
     writeFileSync(strict, readFileSync(TFVARS, 'utf8').replaceAll('"PreferNoSchedule"', '"NoSchedule"'));
+    const { qcow2Path } = await guestImage('tiny');
     platform = await startPlatform({ nodes: 3 });
+    // a node does not see the loopback of this machine
+    const { link } = JSON.parse(readFileSync(join(platform.dataDir, 'instance.json'), 'utf8'));
+    images = await serveImages({ '/tiny.qcow2': qcow2Path }, link.hostV4);
   });
   afterAll(async () => {
     rmSync(scratch, { recursive: true, force: true });
+    await images?.close();
     await platform?.destroy();
   });
 
@@ -89,13 +98,13 @@ describe('the virtualization layer', () => {
     expect([applied.code, applied.stdout]).toEqual([0, 'The layer is ready.\n']);
     expect((await tainted()).sort()).toEqual(['', 'virtualization:NoSchedule', 'virtualization:NoSchedule']);
 
-    const { template, ...rest } = (idleVm('my-vm') as { spec: VmSpec }).spec;
-    const document = parse(readFileSync(join(FIXTURES, 'vm-noschedule.yaml'), 'utf8')) as { spec: VmSpec };
     // all of the document, whose domain is left to the reader
-    // its processors never run: it has its place, and costs nothing more
-    const spec = { ...template.spec, ...document.spec.template.spec, domain: template.spec['domain'], startStrategy: 'Paused' };
-    await platform.apply({ ...document, spec: { ...rest, template: { ...template, spec } } });
+    const { metadata, spec } = parse(readFileSync(join(FIXTURES, 'vm-noschedule.yaml'), 'utf8')) as Document;
+    const { domain: _, ...placement } = spec.template.spec;
+    await platform.apply(shellVm(metadata.name, `${images.url}/tiny.qcow2`, { memory: '128Mi', spec: placement }));
     await platform.apply(idleVm('intolerant'));
+    const shell = await guestShell(platform, 'my-vm', '', PATIENCE_MS);
+    expect(await shell.run('echo here')).toContain('here');
     const vmi = await platform.until<Vmi>('vmi my-vm', ({ status }) => status?.phase === 'Running', PATIENCE_MS);
     expect(await virtNodes()).toContain(vmi.status?.nodeName);
     await platform.until<{ status?: { printableStatus?: string } }>(
