@@ -5,7 +5,7 @@ import { type ImageServer, serveImages } from '@slipway/daemon';
 import { TINY_KERNEL_ARGUMENTS } from '@slipway/guest-images';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bootableDisc, registryFiles, unsignedDisk } from './src/boot-media.ts';
-import { MOUNT_EFI, READ_EFI, writeEfi } from './src/efi-commands.ts';
+import { MOUNT_EFI, readEfi, writeEfi } from './src/efi-commands.ts';
 import { enableGates, guestShell, shellVm, SHELL_USER_DATA } from './src/guest-shell.ts';
 import { guestImage, type Platform, startPlatform } from './src/platform.ts';
 import { tpm, TPM_DEFINE, TPM_READ, TPM_WRITE } from './src/tpm-commands.ts';
@@ -94,7 +94,7 @@ describe.runIf(isLong)('devices that need a boot of their own', () => {
     const before = await guest.run(
       [
         `${MOUNT_EFI}; tail -c 1 /sys/firmware/efi/efivars/SecureBoot-* | xxd -p`,
-        `${writeEfi('kept-efi')}; ${READ_EFI}`,
+        `${writeEfi('Kept', 'kept-efi')}; ${readEfi('Kept')}`,
         ...[TPM_DEFINE, TPM_WRITE, TPM_READ].map(tpm),
         'mkdir -p /m; mount -o ro /dev/vdb /m; cat /m/openstack/latest/network_data.json; grep -o "efi.default" /m/openstack/latest/meta_data.json',
       ].join('\n'),
@@ -106,7 +106,7 @@ describe.runIf(isLong)('devices that need a boot of their own', () => {
     expect(before).toContain('efi.default');
     await platform.slipway('virt', 'restart', 'efi');
     const again = await guestShell(platform, 'efi', guest.instanceUid, 2 * WAIT_MS);
-    const after = await again.run(`${MOUNT_EFI}; ${READ_EFI}; ${tpm(TPM_READ)}`);
+    const after = await again.run(`${MOUNT_EFI}; ${readEfi('Kept')}; ${tpm(TPM_READ)}`);
     expect(after).toMatch(/^kept-efi\n/);
     expect(after).toContain(kept);
     await remove('efi');

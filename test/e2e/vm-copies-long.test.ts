@@ -1,5 +1,6 @@
 import { type ImageServer, serveImages } from '@slipway/daemon';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MOUNT_EFI, readEfi, writeEfi } from './src/efi-commands.ts';
 import { guestShell, shellVm } from './src/guest-shell.ts';
 import { guestImage, type Platform, startPlatform } from './src/platform.ts';
 import { tpm, TPM_DEFINE, TPM_READ, TPM_WRITE } from './src/tpm-commands.ts';
@@ -12,12 +13,8 @@ interface Progress {
   readonly status?: { readonly phase?: string; readonly complete?: boolean; readonly readyToUse?: boolean };
 }
 
-const MOUNT_EFI = 'modprobe efivarfs; mount -t efivarfs efivarfs /sys/firmware/efi/efivars 2>/dev/null';
-/** Variables cannot be overwritten without more tools than the guest has: another one is made. */
-const variable = (name: string): string => `/sys/firmware/efi/efivars/${name}-5d307ca9-b3ef-428c-8861-06e72d69f223`;
-const readEfi = (name: string): string => `tail -c 8 ${variable(name)} 2>/dev/null || echo none; echo`;
-const writeEfi = (name: string, text: string): string =>
-  `${MOUNT_EFI}; printf '\\007\\000\\000\\000${text}' > /tmp/v; dd if=/tmp/v of=${variable(name)} bs=64 2>/dev/null; ${readEfi(name)}`;
+/** Makes the variable and reads it. */
+const makeEfi = (name: string, text: string): string => `${MOUNT_EFI}; ${writeEfi(name, text)}; ${readEfi(name)}`;
 
 describe.runIf(isLong)('copies of VMs', () => {
   let platform: Platform;
@@ -71,7 +68,7 @@ describe.runIf(isLong)('copies of VMs', () => {
       }),
     );
     const first = await guestShell(platform, 'state', '', WAIT_MS);
-    expect(await first.run(writeEfi('Kept', 'kept-efi'))).toBe('kept-efi\n');
+    expect(await first.run(makeEfi('Kept', 'kept-efi'))).toBe('kept-efi\n');
     expect(await first.run([TPM_DEFINE, TPM_WRITE, TPM_READ].map(tpm).join('\n'))).toContain(kept);
     await platform.slipway('virt', 'stop', 'state');
     await platform.kubectl('wait', '--for=delete', 'vmi/state', '--timeout=120s');
@@ -83,7 +80,7 @@ describe.runIf(isLong)('copies of VMs', () => {
     await platform.until<Progress>('vmsnapshot state', ({ status }) => status?.readyToUse === true, WAIT_MS);
     await setRunStrategy('state', 'Always');
     const second = await guestShell(platform, 'state', first.instanceUid, WAIT_MS);
-    expect(await second.run(writeEfi('Lost', 'lost-efi'))).toBe('lost-efi\n');
+    expect(await second.run(makeEfi('Lost', 'lost-efi'))).toBe('lost-efi\n');
     await platform.slipway('virt', 'stop', 'state');
     await platform.kubectl('wait', '--for=delete', 'vmi/state', '--timeout=120s');
     await platform.apply({
