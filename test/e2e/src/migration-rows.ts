@@ -53,13 +53,28 @@ export function migrationRows(): readonly MigrationRow[] {
 /** How a migration may end: the guest is elsewhere, stays, or has died and runs anew. */
 export type Outcome = 'moved' | 'kept' | 'restarted';
 
-/** What may become of the guest of a row. Pure. */
+/** Where the guest was when it was killed is where it has died. */
+const KILLED: Partial<Record<Disturbance, Readonly<Record<Moment, readonly Outcome[]>>>> = {
+  'source guest killed': {
+    preparing: ['restarted'],
+    copying: ['restarted'],
+    deciding: ['moved', 'restarted'],
+    decided: ['moved'],
+  },
+  'target guest killed': {
+    preparing: ['kept'],
+    copying: ['kept'],
+    deciding: ['kept', 'restarted'],
+    decided: ['restarted'],
+  },
+};
+
+/** What may become of the guest of a row, in the end. Pure. */
 export function allowedOutcomes({ disturbance, moment }: MigrationRow): readonly Outcome[] {
-  const isKill = disturbance.endsWith('guest killed');
-  if (moment === 'decided') return disturbance === 'target guest killed' ? ['restarted', 'moved'] : ['moved'];
-  if (moment === 'deciding') return isKill ? ['moved', 'kept', 'restarted'] : ['moved', 'kept'];
-  if (disturbance === 'source guest killed') return ['restarted'];
-  if (disturbance === 'abort' || isKill) return ['kept'];
+  const killed = KILLED[disturbance];
+  if (killed !== undefined) return killed[moment];
+  if (moment === 'decided') return ['moved'];
+  if (disturbance === 'abort' && moment !== 'deciding') return ['kept'];
   // what is told again, or goes on after a pause, gets there
   return ['moved', 'kept'];
 }
