@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -8,6 +8,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type GuestShell, guestShell, shellVm } from './src/guest-shell.ts';
 import { guestImage, type Platform, startPlatform } from './src/platform.ts';
 
+/** `SLIPWAY_E2E_LONG=1`: the agent is killed while a disk is copied. */
+const isLong = process.env['SLIPWAY_E2E_LONG'] === '1';
 const NAME = 'mover';
 const BOOT_MS = 240_000;
 const SECTOR_BYTES = 512;
@@ -176,4 +178,55 @@ describe('a volume of a VM', () => {
     expect(await claimOf('moved')).toMatchObject({ spec: { storageClassName: 'other' }, status: { phase: 'Bound' } });
     expect(await claimOf('larger')).toMatchObject({ spec: { storageClassName: 'other' }, status: { phase: 'Bound' } });
   }, 600_000);
+
+  it.runIf(isLong)(
+    'is whole when the agent is killed again and again while it is copied',
+    async () => {
+      await shell.run(WRITE);
+      await limitCopies('1Mi');
+      await moveTo('shared', { storageClass: 'shared', size: '192Mi' });
+      await isBeingCopied('shared');
+      await killAgent();
+      await limitCopies('0');
+      await hasMoved('moved', 'shared');
+      for (const [index, delay] of [0, 1, 2].entries()) {
+        const from = index === 0 ? 'shared' : `local-${index - 1}`;
+        await moveTo(`local-${index}`, { size: '192Mi' });
+        const isMade = ({ status }: Claim): boolean => status?.phase === 'Succeeded';
+        if (delay > 0) await platform.until<Claim>(`dv local-${index}`, isMade, 120_000);
+        for (let kills = 0; kills < delay; kills++) await killAgent();
+        await hasMoved(from, `local-${index}`);
+      }
+      await shell.run(STOP_WRITING);
+      await expectWhole('local-2');
+    },
+    900_000,
+  );
+
+  /** Resolves when the supervisor has started another one. */
+  async function killAgent(): Promise<void> {
+    const isAgent = (command: string): boolean =>
+      command.includes(`${platform.dataDir}/bin/node.program\0`) && /^[^\0]*node\0/.test(command);
+    const before = pidOf(isAgent);
+    process.kill(before, 'SIGKILL');
+    await expect.poll(() => findPid(isAgent, before), { timeout: 60_000 }).toBeDefined();
+  }
 });
+
+/** Process with such a command line besides this one. */
+function findPid(isIt: (command: string) => boolean, besides = 0): number | undefined {
+  const pids = readdirSync('/proc').map(Number);
+  return pids.find((pid) => {
+    try {
+      return pid > 0 && pid !== besides && isIt(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+    } catch {
+      return false; // it has ended
+    }
+  });
+}
+
+function pidOf(isIt: (command: string) => boolean): number {
+  const pid = findPid(isIt);
+  if (pid === undefined) throw new Error('There is no such process');
+  return pid;
+}
