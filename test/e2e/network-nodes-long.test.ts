@@ -112,7 +112,7 @@ describe.skipIf(!isLong).each([2, 3])('guests on %i nodes', { timeout: HOUR_MS }
       const inside = await clusterIP('inside');
       await world.answers('near', inside, 80, 'web');
       await world.answers('twin', inside, 80, 'twin');
-      await world.answers('far', inside, 80, count === 2 ? 'twin' : 'refused');
+      await world.answers('far', inside, 80, count === 2 ? 'twin' : 'silence');
     });
 
     it('are asked by way of their own node alone, and see who asks', async () => {
@@ -247,7 +247,7 @@ describe.skipIf(!isLong).each([2, 3])('guests on %i nodes', { timeout: HOUR_MS }
     }
     expect(new Set(addresses).size).toBe(2);
     // each node has a bridge of its own
-    await world.answers('far', addresses[0] ?? '', 80, count === 2 ? 'twin' : 'refused');
+    await world.answers('far', addresses[0] ?? '', 80, count === 2 ? 'twin' : 'silence');
     for (const name of ['twin', 'far'] as const) {
       await plug(world, name, { state: 'absent' });
       await world.vmi(name, (vmi) => nicOf(vmi) === undefined);
