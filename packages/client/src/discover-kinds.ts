@@ -17,11 +17,18 @@ interface ApiResourceList {
   }[];
 }
 
-interface ApiGroupList {
-  readonly groups?: readonly { readonly name: string; readonly preferredVersion?: { readonly groupVersion: string } }[];
+interface GroupVersion {
+  readonly groupVersion: string;
 }
 
-/** Every resource that the server offers, each in its group's preferred version, without subresources. */
+interface ApiGroupList {
+  readonly groups?: readonly { readonly preferredVersion?: GroupVersion; readonly versions?: readonly GroupVersion[] }[];
+}
+
+/**
+ * Every resource that the server offers, without subresources: each in its group's preferred version, or in the first one
+ * that has it.
+ */
 export async function discoverKinds(client: Client, signal?: AbortSignal): Promise<readonly DiscoveredKind[]> {
   const options = signal && { signal };
   const fetchJson = async <T>(path: string): Promise<T> => {
@@ -30,12 +37,18 @@ export async function discoverKinds(client: Client, signal?: AbortSignal): Promi
     return body as T;
   };
   const { groups = [] } = await fetchJson<ApiGroupList>('/apis');
-  const paths = [
-    '/api/v1',
-    ...groups.flatMap(({ preferredVersion }) => (preferredVersion ? [`/apis/${preferredVersion.groupVersion}`] : [])),
-  ];
-  const lists = await Promise.all(paths.map((path) => fetchJson<ApiResourceList>(path)));
-  return lists.flatMap(kindsOf);
+  const versions = groups.flatMap((group) => [
+    ...(group.preferredVersion ? [group.preferredVersion] : []),
+    ...(group.versions ?? []),
+  ]);
+  const paths = new Set(['/api/v1', ...versions.map(({ groupVersion }) => `/apis/${groupVersion}`)]);
+  const lists = await Promise.all([...paths].map((path) => fetchJson<ApiResourceList>(path)));
+  const kinds = new Map<string, DiscoveredKind>();
+  for (const kind of lists.flatMap(kindsOf)) {
+    const key = `${kind.plural}.${kind.group}`;
+    if (!kinds.has(key)) kinds.set(key, kind);
+  }
+  return [...kinds.values()];
 }
 
 function kindsOf({ groupVersion = '', resources = [] }: ApiResourceList): readonly DiscoveredKind[] {
