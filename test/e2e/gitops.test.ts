@@ -1,7 +1,7 @@
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { gitRepository } from '@slipway/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { gitRepository } from './src/git-repository.ts';
 import { type Platform, ROOT, startPlatform } from './src/platform.ts';
 
 const APP = 'example-virtual-machines';

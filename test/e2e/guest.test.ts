@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { connect } from 'node:net';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,6 +5,7 @@ import { type ImageServer, serveImages } from '@slipway/daemon';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importedVm } from './src/manifests.ts';
 import { freePort, guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
+import { stayingCommand } from './src/staying-command.ts';
 import { openTerminal, type Terminal } from './src/terminal.ts';
 
 interface Vmi {
@@ -72,19 +72,10 @@ describe('a guest', () => {
   });
 
   /** A virtctl command that stays: resolves when it has printed the pattern. */
-  const staying = async (pattern: RegExp, ...args: string[]): Promise<void> => {
-    const child = spawn(`${ROOT}/slipway`, ['virt', ...args], { env: env(), stdio: ['ignore', 'pipe', 'pipe'] });
-    stops.push(() => child.kill('SIGTERM'));
-    let output = '';
-    await new Promise<void>((resolve, reject) => {
-      const see = (chunk: Buffer): void => {
-        output += chunk.toString();
-        if (pattern.test(output)) resolve();
-      };
-      child.stdout.on('data', see);
-      child.stderr.on('data', see);
-      child.on('close', () => reject(new Error(`virtctl ${args.join(' ')} ended: ${output}`)));
-    });
+  const staying = (pattern: RegExp, ...args: string[]): Promise<void> => {
+    const { printed, stop } = stayingCommand(pattern, args, env());
+    stops.push(stop);
+    return printed;
   };
 
   const login = async (): Promise<Terminal> => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ImageServer, serveImages } from '@slipway/daemon';
-import { gitRepository } from './src/git-repository.ts';
+import { gitRepository } from '@slipway/testkit';
 import { guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
 import { openTerminal } from './src/terminal.ts';
 

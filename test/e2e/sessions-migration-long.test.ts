@@ -1,5 +1,4 @@
 // What people have open with a guest while it moves to another node: console, display and forwarded ports.
-import { spawn } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
 import { type ImageServer, serveImages } from '@slipway/daemon';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,6 +6,7 @@ import { type GuestShell, guestShell, shellVm } from './src/guest-shell.ts';
 import { instanceFile, move } from './src/moving-guest.ts';
 import { freePort, guestImage, type Platform, ROOT, startPlatform } from './src/platform.ts';
 import { openScreen } from './src/screen-client.ts';
+import { stayingCommand } from './src/staying-command.ts';
 import { openTerminal } from './src/terminal.ts';
 
 /** `SLIPWAY_E2E_LONG=1`: a boot and four migrations. */
@@ -44,19 +44,10 @@ describe.skipIf(!isLong)('sessions with a guest that moves', () => {
   });
 
   /** A virtctl command that stays: resolves when it has printed the pattern. */
-  const staying = async (pattern: RegExp, ...args: string[]): Promise<void> => {
-    const child = spawn(`${ROOT}/slipway`, ['virt', ...args], { env: env(), stdio: ['ignore', 'pipe', 'pipe'] });
-    stops.push(() => child.kill('SIGTERM'));
-    let output = '';
-    await new Promise<void>((resolve, reject) => {
-      const see = (chunk: Buffer): void => {
-        output += chunk.toString();
-        if (pattern.test(output)) resolve();
-      };
-      child.stdout.on('data', see);
-      child.stderr.on('data', see);
-      child.on('close', () => reject(new Error(`virtctl ${args.join(' ')} ended: ${output}`)));
-    });
+  const staying = (pattern: RegExp, ...args: string[]): Promise<void> => {
+    const { printed, stop } = stayingCommand(pattern, args, env());
+    stops.push(stop);
+    return printed;
   };
 
   it('shows its screen and takes keys, there and back', async () => {

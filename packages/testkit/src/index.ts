@@ -10,4 +10,5 @@ export type { MigrationFate } from './simulated-migration.ts';
 export * from './simulated-node.ts';
 export { createAuthority, issueCertificate } from '@slipway/apiserver';
 export * from './object-stores.ts';
+export * from './testing/git-repository.ts';
 export * from './image-server.ts';

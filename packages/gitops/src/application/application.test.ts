@@ -1,52 +1,25 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { NamespaceKind, VirtualMachineKind } from '@slipway/api';
 import { hostRunner } from '@slipway/hostapi';
-import { built, type TestWorld, testWorld } from '@slipway/testkit';
+import { built, type GitRepository, gitRepository, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Application, ApplicationKind, type ApplicationSpec } from '../kinds.ts';
 import { gitOps } from './index.ts';
+import { settlePatiently } from './testing/settle.ts';
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
 
 let world: TestWorld;
 let directory: string;
-let repository: string;
+let repository: GitRepository;
 /** Nobody collects garbage in these tests. */
 const BACKGROUND = ['PrunePropagationPolicy=background'];
 const APP = { namespace: 'openshift-gitops', name: 'example-virtual-machines' };
 
-/** Programs run in these tests: on a busy machine a world may take longer to settle than it allows once. */
-async function settle(tries = 12): Promise<void> {
-  try {
-    await world.settle();
-  } catch (error) {
-    if (tries === 0 || !(error instanceof DOMException) || error.name !== 'TimeoutError') throw error;
-    await settle(tries - 1);
-  }
-}
-
-function git(...args: string[]): string {
-  const env = { PATH: process.env['PATH'] ?? '', HOME: directory, GIT_CONFIG_NOSYSTEM: '1' };
-  return execFileSync('git', ['-C', repository, '-c', 'user.name=t', '-c', 'user.email=t@example.com', ...args], {
-    encoding: 'utf8',
-    env,
-  }).trim();
-}
-
-function commit(files: Readonly<Record<string, string | null>>): string {
-  for (const [path, text] of Object.entries(files)) {
-    const full = join(repository, path);
-    mkdirSync(dirname(full), { recursive: true });
-    if (text === null) rmSync(full);
-    else writeFileSync(full, text);
-  }
-  git('add', '-A');
-  git('commit', '-q', '-m', 'change');
-  return git('rev-parse', 'HEAD');
-}
+const settle = (): Promise<void> => settlePatiently(world);
+const commit = (files: Readonly<Record<string, string | null>>): string => repository.commit(files);
 
 const vm = (name: string, memory: string, password = ''): string => `apiVersion: kubevirt.io/v1
 kind: VirtualMachine
@@ -97,7 +70,7 @@ async function apply(spec: Partial<ApplicationSpec> & { source?: object } = {}):
         project: 'default',
         syncPolicy: { syncOptions: BACKGROUND },
         source: {
-          repoURL: `file://${repository}`,
+          repoURL: `file://${repository.directory}`,
           targetRevision: 'HEAD',
           path: 'vms',
           helm: { values: 'rhelRootPassword: s3cret\n' },
@@ -127,12 +100,11 @@ const vms = async (): Promise<string[]> =>
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'slipway-gitops-'));
-  repository = join(directory, 'repo');
-  mkdirSync(repository);
-  git('init', '-q', '-b', 'main');
+  repository = gitRepository(join(directory, 'repo'));
   world = testWorld({
     api: 'server',
-    controllers: gitOps({ runner: hostRunner, cacheDir: join(directory, 'cache'), reach: { paths: [repository] } }).registrations,
+    controllers: gitOps({ runner: hostRunner, cacheDir: join(directory, 'cache'), reach: { paths: [repository.directory] } })
+      .registrations,
   });
   await world.with(built(NamespaceKind, 'openshift-gitops'));
 });
@@ -253,7 +225,7 @@ describe('other sources', () => {
       'plain/note.txt': 'x',
     });
     await apply({
-      source: { repoURL: repository, path: 'plain', directory: { recurse: true } },
+      source: { repoURL: repository.directory, path: 'plain', directory: { recurse: true } },
       destination: { server: 'https://kubernetes.default.svc', namespace: 'default' },
     });
     await sync();
@@ -284,7 +256,7 @@ describe('other sources', () => {
     ['a chart repository', { chart: 'web' }, 'InvalidSpecError', 'are not supported'],
   ])('refuses %s', async (_what, source, type, message) => {
     commit(CHART);
-    await apply({ source: { repoURL: repository, path: 'vms', ...source } });
+    await apply({ source: { repoURL: repository.directory, path: 'vms', ...source } });
     const { status } = await app();
     expect(status?.sync?.status).toBe('Unknown');
     expect(status?.conditions).toEqual([expect.objectContaining({ type, message: expect.stringContaining(message) })]);
@@ -297,7 +269,7 @@ describe('other sources', () => {
         spec: {
           project: 'default',
           destination: { server: 'https://kubernetes.default.svc' },
-          source: { repoURL: repository, path: 'vms' },
+          source: { repoURL: repository.directory, path: 'vms' },
         },
       }),
     );

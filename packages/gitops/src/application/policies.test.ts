@@ -1,16 +1,16 @@
-import { execFileSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { ConfigMapKind, NamespaceKind, SecretKind } from '@slipway/api';
 import { hostRunner } from '@slipway/hostapi';
-import { built, type TestWorld, testWorld } from '@slipway/testkit';
+import { built, type GitRepository, gitRepository, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Application, ApplicationKind, type ApplicationSpec, type AppProject, AppProjectKind } from '../kinds.ts';
 import { type GitOps, gitOps } from './index.ts';
 import type { ManagedResource } from './managed-resources.ts';
+import { settlePatiently } from './testing/settle.ts';
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
 
@@ -18,33 +18,11 @@ const APP = { namespace: 'openshift-gitops', name: 'settings' };
 const PROJECT = { namespace: 'openshift-gitops', name: 'default' };
 let world: TestWorld;
 let directory: string;
-let repository: string;
+let repository: GitRepository;
 let parts: GitOps;
 
-/** Programs run in these tests: on a busy machine a world may take longer to settle than it allows once. */
-async function settle(tries = 12): Promise<void> {
-  try {
-    await world.settle();
-  } catch (error) {
-    if (tries === 0 || !(error instanceof DOMException) || error.name !== 'TimeoutError') throw error;
-    await settle(tries - 1);
-  }
-}
-
-function git(...args: string[]): string {
-  const env = { PATH: process.env['PATH'] ?? '', HOME: directory, GIT_CONFIG_NOSYSTEM: '1' };
-  return execFileSync('git', ['-C', repository, '-c', 'user.name=t', '-c', 'user.email=t@example.com', ...args], {
-    encoding: 'utf8',
-    env,
-  }).trim();
-}
-
-function commit(text: string): string {
-  writeFileSync(join(repository, 'all.yaml'), text);
-  git('add', '-A');
-  git('commit', '-q', '--allow-empty', '-m', 'change');
-  return git('rev-parse', 'HEAD');
-}
+const settle = (): Promise<void> => settlePatiently(world);
+const commit = (text: string): string => repository.commit({ 'all.yaml': text });
 
 const config = (name: string, value = 'b', annotations = '{}'): string =>
   `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ${name}, annotations: ${annotations}}\ndata: {a: ${value}}\n---\n`;
@@ -60,7 +38,7 @@ async function apply(spec: Partial<ApplicationSpec> = {}, finalizers: string[] =
         destination: { server: 'https://kubernetes.default.svc', namespace: 'default' },
         project: 'default',
         syncPolicy: { syncOptions: ['PrunePropagationPolicy=background'] },
-        source: { repoURL: `file://${repository}`, targetRevision: 'HEAD', path: '.' },
+        source: { repoURL: `file://${repository.directory}`, targetRevision: 'HEAD', path: '.' },
         ...spec,
       },
     }),
@@ -87,10 +65,8 @@ async function permit(spec: AppProject['spec']): Promise<void> {
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'slipway-gitops-'));
-  repository = join(directory, 'repo');
-  mkdirSync(repository);
-  git('init', '-q', '-b', 'main');
-  parts = gitOps({ runner: hostRunner, cacheDir: join(directory, 'cache'), reach: { paths: [repository] } });
+  repository = gitRepository(join(directory, 'repo'));
+  parts = gitOps({ runner: hostRunner, cacheDir: join(directory, 'cache'), reach: { paths: [repository.directory] } });
   world = testWorld({ api: 'server', controllers: parts.registrations });
   await world.with(built(NamespaceKind, 'openshift-gitops'));
   await settle();
@@ -130,7 +106,7 @@ describe('a project', () => {
     expect(await messages()).toContain('do not match any of the allowed destinations');
     await permit({ destinations: [{ server: '*', namespace: '*' }], sourceRepos: ['https://git.example/*'] });
     expect(await messages()).toContain('is not permitted in project');
-    await permit({ sourceRepos: [`file://${repository}`], clusterResourceWhitelist: [] });
+    await permit({ sourceRepos: [`file://${repository.directory}`], clusterResourceWhitelist: [] });
     expect(await messages()).toBe('');
     await sync({ source: { repoURL: '/etc', path: '.' } });
     expect((await app()).status?.operationState).toMatchObject({
@@ -258,7 +234,7 @@ describe('a webhook', () => {
     const secret = { 'webhook.github.secret': Buffer.from('s3').toString('base64') };
     await world.with(built(SecretKind, 'openshift-gitops/argocd-secret', { data: secret }));
     const revision = commit(config('one', 'changed'));
-    const body = JSON.stringify({ ref: 'refs/heads/main', repository: { clone_url: `file://${repository}` } });
+    const body = JSON.stringify({ ref: 'refs/heads/main', repository: { clone_url: `file://${repository.directory}` } });
     const send = (signature: string) =>
       parts.webhook.handle({
         ...{ method: 'POST', path: '/api/webhook', query: new URLSearchParams(), headers: { 'x-hub-signature-256': signature } },

@@ -5,10 +5,11 @@ import { dirname, join } from 'node:path';
 /** A repository that commits are made in as a person makes them. */
 export interface GitRepository {
   readonly directory: string;
-  /** Writes the files, or removes those that are null, and gives the commit. */
+  /** Writes the files, or removes those that are null, and gives the commit, also when nothing is different. */
   commit(files: Readonly<Record<string, string | null>>): string;
 }
 
+/** Makes an empty one. */
 export function gitRepository(directory: string): GitRepository {
   const env = { PATH: process.env['PATH'] ?? '', HOME: directory, GIT_CONFIG_NOSYSTEM: '1' };
   const git = (...args: string[]): string =>
@@ -28,7 +29,7 @@ export function gitRepository(directory: string): GitRepository {
         else writeFileSync(full, text);
       }
       git('add', '-A');
-      git('commit', '-q', '-m', 'change');
+      git('commit', '-q', '--allow-empty', '-m', 'change');
       return git('rev-parse', 'HEAD');
     },
   };
