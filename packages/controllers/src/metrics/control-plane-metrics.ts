@@ -1,5 +1,6 @@
 import type { KubeVirt, Node, Pod } from '@slipway/api';
 import type { MetricFamily } from '@slipway/runtime';
+import { hasKvm } from '../virtual-machine/cluster-facts.ts';
 import { Families } from './families.ts';
 
 const PARTS = {
@@ -38,12 +39,12 @@ export function controlPlaneMetrics({ kubevirt, nodes, failedLaunchers, version 
   return families.list();
 }
 
-function addNode(families: Families, { metadata, status, spec }: Node): void {
+function addNode(families: Families, node: Node): void {
+  const { metadata, status, spec } = node;
   const labels = { node: metadata.name };
   const isReady = (status?.conditions ?? []).some(({ type, status: state }) => type === 'Ready' && state === 'True');
   const isOpen = metadata.labels?.['kubevirt.io/schedulable'] === 'true' && spec?.unschedulable !== true;
-  const kvm = Number(status?.allocatable?.['devices.kubevirt.io/kvm'] ?? 0);
   families.add('kubevirt_virt_handler_ready_status', labels, isReady ? 1 : 0);
   families.add('kubevirt_node_schedulable', labels, isReady && isOpen ? 1 : 0);
-  families.add('kubevirt_node_has_kvm', labels, kvm > 0 ? 1 : 0);
+  families.add('kubevirt_node_has_kvm', labels, hasKvm(node) ? 1 : 0);
 }

@@ -94,6 +94,17 @@ describe('metrics of KubeVirt', () => {
     });
   });
 
+  it.each([
+    ['1k', 1],
+    ['1000', 1],
+    ['0', 0],
+    ['soon', 0],
+  ])('say of a node with %s devices for KVM that it has KVM: %s', async (devices, expected) => {
+    const allocatable = { 'devices.kubevirt.io/kvm': devices };
+    const families = await metricsOf((world_) => world_.with(node('node1', { status: { allocatable } })));
+    expect(samples(families, 'kubevirt_node_has_kvm')).toEqual([{ labels: { node: 'node1' }, value: expected }]);
+  });
+
   it('ask the node of a running guest for its figures', async () => {
     const stats = {
       domain: {

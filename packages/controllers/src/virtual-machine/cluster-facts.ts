@@ -1,4 +1,5 @@
-import { type core, KubeVirtKind, type KubeVirt, type Node, NodeKind } from '@slipway/api';
+import { KubeVirtKind, type KubeVirt, type Node, NodeKind } from '@slipway/api';
+import { quantityMilliValue, tryParseQuantity } from '@slipway/apimachinery';
 import type { Informers, Lister } from '@slipway/runtime';
 import { type ClusterConfig, clusterConfig, type ClusterConfigOptions } from '@slipway/virt';
 import type { DynamicMetadataConfig } from '../virtual-machine-instance/dynamic-metadata.ts';
@@ -45,7 +46,8 @@ function cachedConfig(kubevirts: Lister<KubeVirt>, options: ClusterConfigOptions
   };
 }
 
-function hasKvm(node: Node): boolean {
-  const status: core.NodeStatus | undefined = node.status;
-  return Number(status?.allocatable?.[KVM_RESOURCE] ?? 0) > 0;
+/** Whether the node has hardware virtualization to give. */
+export function hasKvm({ status }: Node): boolean {
+  const devices = tryParseQuantity(status?.allocatable?.[KVM_RESOURCE]); // a kubelet writes 1000 as 1k
+  return devices !== undefined && quantityMilliValue(devices) > 0n;
 }
