@@ -8,6 +8,7 @@ export * from './controller-manager.ts';
 export * from './correlation.ts';
 export * from './event-recorder.ts';
 export * from './expectations.ts';
+export * from './fetch/index.ts';
 export { deepFreeze } from './freeze.ts';
 export * from './histogram.ts';
 export * from './informer.ts';

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fuzz, mutateBytes, mutateJson, type Random, randomText, seededRandom } from '@slipway/testkit';
-import { systemClock } from '@slipway/runtime';
+import { isDescriptor, systemClock } from '@slipway/runtime';
 import { pack } from 'tar-stream';
 import { expect, it } from 'vitest';
 import { disksOf } from './appliance.ts';
@@ -15,7 +15,6 @@ import { ImportError } from './import-error.ts';
 import { ingest, type IngestDeps } from './ingest.ts';
 import { ProgressReporter } from './progress.ts';
 import { registryCredentials } from './registry-credentials.ts';
-import { isDescriptor } from './registry-client.ts';
 import { parseImageReference } from './registry-reference.ts';
 import { s3Object, s3Region } from './s3.ts';
 

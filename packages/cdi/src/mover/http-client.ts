@@ -1,135 +1,52 @@
-import { type Agent, type IncomingMessage, request as httpRequest } from 'node:http';
-import { type Agent as TlsAgent, request as httpsRequest } from 'node:https';
-import type { AddressGuard } from './address-guard.ts';
+import {
+  type GuardedHttpOptions,
+  guardedGet,
+  guardedPost,
+  type HttpAnswer,
+  type HttpErrors,
+  withoutSecrets,
+} from '@slipway/runtime';
 import { codeOf, ImportError } from './import-error.ts';
 import { readAll } from './read-all.ts';
+
+export type { Authorizer, HttpAnswer } from '@slipway/runtime';
 
 /** Member of `spec.source` that a transfer comes from: what messages call it. */
 export type SourceName = 'http' | 's3' | 'gcs' | 'registry';
 
-/** Headers that prove to a server who asks; made anew for every request. */
-export interface Authorizer {
-  headers(url: URL, signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
-  /** Takes in what a refusal says; true when a request would be authorized otherwise now. */
-  mayTryAgain(answer: Pick<HttpAnswer, 'status' | 'headers'>): boolean;
-}
-
-export interface HttpOptions {
+export interface HttpOptions extends Omit<GuardedHttpOptions, 'errors' | 'userAgent'> {
   readonly source: SourceName;
-  readonly guard: AddressGuard;
-  /** Like `headers`, for sources whose requests are signed. */
-  readonly authorizer?: Authorizer;
-  /** `Name: value` lines; they are not sent to another origin than the first. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** PEM of further certificate authorities. */
-  readonly ca?: readonly string[];
-  readonly insecureSkipVerify?: boolean;
-  /** A connection without a byte for this long is given up. */
-  readonly stallMs: number;
-  /** Keep connections for the next request; absent: each request has one of its own. */
-  readonly agents?: { readonly http: Agent; readonly https: TlsAgent };
 }
 
-export interface HttpAnswer {
-  readonly status: number;
-  readonly statusText: string;
-  readonly headers: IncomingMessage['headers'];
-  readonly body: IncomingMessage;
-  /** After redirects. */
-  readonly url: URL;
-}
-
-const MAX_REDIRECTS = 10;
+const HTTP_ERRORS: HttpErrors = {
+  refused: (message) => new ImportError('SourceRefused', message),
+  unreachable: (message) => new ImportError('SourceUnreachable', message),
+};
 // CDI's name: servers in the field have rules for it
 const USER_AGENT = 'cdi-golang-importer';
 
+/** How a data mover asks: as an importer, with errors that end a transfer. */
+export const moverHttp = <Options extends object>(options: Options) => ({
+  ...options,
+  errors: HTTP_ERRORS,
+  userAgent: USER_AGENT,
+});
+
 /** GET that follows redirects and checks every address on the way. Rejects with ImportError for a refused address. */
-export async function httpGet(
+export const httpGet = (
   target: URL,
   options: HttpOptions,
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
-): Promise<HttpAnswer> {
-  let url = target;
-  for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const confidential = url.origin === target.origin ? await confidentialHeaders(url, options, signal) : {};
-    const answer = await send(url, options, { headers: { ...confidential, ...headers } }, signal);
-    if (options.authorizer?.mayTryAgain(answer)) {
-      answer.body.destroy();
-      continue;
-    }
-    const { location } = answer.headers;
-    if (answer.status < 300 || answer.status > 399 || answer.status === 304 || location === undefined) return answer;
-    answer.body.destroy();
-    url = redirectTarget(location, url);
-  }
-  throw new ImportError('SourceUnreachable', `${withoutSecrets(target)} redirects more than ${MAX_REDIRECTS} times`);
-}
-
-const confidentialHeaders = async (url: URL, { headers, authorizer }: HttpOptions, signal: AbortSignal) => ({
-  ...headers,
-  ...(await authorizer?.headers(url, signal)),
-});
+): Promise<HttpAnswer> => guardedGet(target, moverHttp(options), headers, signal);
 
 /** POST of a form, to exactly this address. */
-export function httpPost(url: URL, options: HttpOptions, form: URLSearchParams, signal: AbortSignal): Promise<HttpAnswer> {
-  const headers = { 'Content-Type': 'application/x-www-form-urlencoded' };
-  return send(url, options, { headers, body: form.toString() }, signal);
-}
-
-function redirectTarget(location: string, from: URL): URL {
-  const next = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
-  if (next === undefined || !['http:', 'https:'].includes(next.protocol))
-    throw new ImportError('SourceRefused', `${withoutSecrets(from)} redirects to something that is neither http nor https`);
-  if (from.protocol === 'https:' && next.protocol === 'http:')
-    throw new ImportError(
-      'SourceRefused',
-      `${withoutSecrets(from)} redirects from https to http (${next.host}), which would give up its protection`,
-    );
-  return next;
-}
-
-interface Outgoing {
-  readonly headers: Readonly<Record<string, string>>;
-  /** Makes it a POST. */
-  readonly body?: string;
-}
-
-function send(url: URL, options: HttpOptions, { headers, body: content }: Outgoing, signal: AbortSignal): Promise<HttpAnswer> {
-  const isTls = url.protocol === 'https:';
-  options.guard.checkHost(url.hostname, Number(url.port || (isTls ? 443 : 80)));
-  return new Promise((resolve, reject) => {
-    const requestOptions = {
-      method: content === undefined ? 'GET' : 'POST',
-      headers: { 'User-Agent': USER_AGENT, 'Accept-Encoding': 'identity', ...headers },
-      lookup: options.guard.lookup,
-      signal,
-      agent: (isTls ? options.agents?.https : options.agents?.http) ?? false,
-      ...(isTls && options.ca && options.ca.length > 0 && { ca: [...options.ca] }),
-      ...(isTls && options.insecureSkipVerify && { rejectUnauthorized: false }),
-    };
-    const request = isTls ? httpsRequest(url, requestOptions) : httpRequest(url, requestOptions);
-    request.setTimeout(options.stallMs, () => request.destroy(stalled(url, options.stallMs)));
-    request.once('error', (error) => reject(error));
-    request.once('response', (body) => {
-      body.setTimeout(options.stallMs, () => body.destroy(stalled(url, options.stallMs)));
-      resolve({ status: body.statusCode ?? 0, statusText: body.statusMessage ?? '', headers: body.headers, body, url });
-    });
-    request.end(content);
-  });
-}
-
-const stalled = (url: URL, stallMs: number): Error =>
-  Object.assign(new Error(`${url.host} sent nothing for ${Math.round(stallMs / 1000)} s`), { code: 'ETIMEDOUT' });
+export const httpPost = (url: URL, options: HttpOptions, form: URLSearchParams, signal: AbortSignal): Promise<HttpAnswer> =>
+  guardedPost(url, moverHttp(options), form, signal);
 
 /** The body of a small answer. Throws ImportError beyond `maxBytes`. */
 export const readBody = ({ body, url }: HttpAnswer, maxBytes: number): Promise<Buffer> =>
   readAll(body as AsyncIterable<Buffer>, maxBytes, `The answer of ${url.host} is larger than ${maxBytes} bytes`);
-
-/** A URL for messages: user, password and query may be secrets. */
-export function withoutSecrets(url: URL): string {
-  return `${url.protocol}//${url.host}${url.pathname}`;
-}
 
 const TLS_PROBLEM = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|HOSTNAME|EPROTO/;
 

@@ -4,13 +4,13 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { isObject } from '@slipway/apimachinery';
+import { type Descriptor, isDescriptor, isDigest, type Manifest, readManifest } from '@slipway/runtime';
 import { imageLabels } from './image-labels.ts';
 import { ImportError } from './import-error.ts';
 import { type IngestDeps, scratchLimit } from './ingest.ts';
 import { readAll } from './read-all.ts';
-import { chooseManifest, type Descriptor, isDescriptor, type Manifest, readManifest } from './registry-client.ts';
+import { chooseManifest } from './registry-client.ts';
 import { importDisk, normalizedPath, type RegistryImportResult } from './registry-import.ts';
-import { isDigest } from './registry-reference.ts';
 import type { TarEntry } from './tar-entries.ts';
 
 const MAX_MEMBERS = 10_000;

@@ -1,12 +1,12 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { RegistryCredentials as Credentials } from '@slipway/runtime';
 import { type Checksum, parseChecksum } from './checksum.ts';
 import { gcsObject } from './gcs.ts';
 import { ImportError } from './import-error.ts';
 import type { Destination } from './ingest.ts';
 import { isLocalImage } from './local-image.ts';
-import type { Credentials } from './registry-client.ts';
 import { registryCredentials } from './registry-credentials.ts';
 import { parseImageReference } from './registry-reference.ts';
 import { s3Object } from './s3.ts';

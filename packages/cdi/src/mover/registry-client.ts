@@ -1,40 +1,33 @@
 import { createHash } from 'node:crypto';
 import { isObject } from '@slipway/apimachinery';
-import type { Clock } from '@slipway/runtime';
+import {
+  type Clock,
+  type Descriptor,
+  type HttpAnswer,
+  type ImageReference,
+  isDescriptor,
+  isDigest,
+  type Manifest,
+  readManifest,
+  type RegistryCredentials,
+  type RegistrySession,
+  registrySession,
+} from '@slipway/runtime';
 import { Download, type DownloadDeps } from './download.ts';
 import { imageLabels } from './image-labels.ts';
-import { explainConnectError, type HttpAnswer, httpGet, readBody } from './http-client.ts';
+import { explainConnectError, moverHttp } from './http-client.ts';
 import { ImportError } from './import-error.ts';
-import { type ImageReference, isDigest } from './registry-reference.ts';
-
-export interface Credentials {
-  readonly username: string;
-  readonly password: string;
-}
 
 export interface RegistryDeps {
   readonly download: DownloadDeps;
   readonly clock: Clock;
-  readonly credentials?: Credentials;
+  readonly credentials?: RegistryCredentials;
   /** Registries (`host[:port]`) that are spoken to over plain HTTP. */
   readonly insecureRegistries: readonly string[];
   /** OCI name, such as `amd64`. */
   readonly architecture: string;
   /** Somebody asked for it by name: an image of one architecture has to be of this one. */
   readonly isArchitectureChosen?: boolean;
-}
-
-export interface Descriptor {
-  readonly mediaType?: string;
-  readonly digest: string;
-  readonly size: number;
-}
-
-export interface Manifest {
-  readonly mediaType?: string;
-  readonly config?: Descriptor;
-  readonly layers?: readonly Descriptor[];
-  readonly manifests?: readonly (Descriptor & { readonly platform?: { readonly architecture?: string; readonly os?: string } })[];
 }
 
 export interface ResolvedImage {
@@ -56,18 +49,35 @@ const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
 /** Speaks the OCI distribution protocol, reading only. */
 export class RegistryClient {
-  private readonly base: URL;
-  private authorization: string | undefined;
-
+  private readonly session: RegistrySession;
   private readonly image: ImageReference;
   private readonly deps: RegistryDeps;
 
   constructor(image: ImageReference, deps: RegistryDeps) {
     this.image = image;
     this.deps = deps;
-    const isInsecure = deps.insecureRegistries.includes(image.registry);
-    const host = image.registry === 'docker.io' ? 'registry-1.docker.io' : image.registry;
-    this.base = new URL(`${isInsecure ? 'http' : 'https'}://${host}/v2/${image.repository}/`);
+    this.session = registrySession(image, {
+      http: moverHttp(deps.download.http),
+      ...(deps.credentials && { credentials: deps.credentials }),
+      isInsecure: deps.insecureRegistries.includes(image.registry),
+      errors: {
+        unreachable: (error, url) => {
+          const explained = explainConnectError(error, url, 'registry');
+          return new ImportError(explained.reason, `Failed to pull image: ${this.name()}: ${explained.message}`, {
+            cause: error,
+          });
+        },
+        answered: (answer) => this.refusal(answer),
+        insecureLogin: () =>
+          new ImportError('SourceRefused', `Failed to pull image: ${this.name()} asks for a login over plain HTTP`),
+        withoutToken: (host) =>
+          new ImportError(
+            'SourceUnreachable',
+            `Failed to pull image: ${host} answers the login of ${this.name()} without a token`,
+          ),
+        tooLarge: (message) => new ImportError('InvalidImage', message),
+      },
+    });
   }
 
   /** Chooses the manifest of this platform. Throws ImportError with what the registry said. */
@@ -120,8 +130,8 @@ export class RegistryClient {
 
   /** The bytes of a layer; the end throws `InvalidImage` unless they hash to the digest. */
   async *blob({ digest, size }: Descriptor, signal: AbortSignal): AsyncGenerator<Buffer> {
-    const url = new URL(`blobs/${digest}`, this.base);
-    const http = { ...this.deps.download.http, headers: this.headers() };
+    const url = new URL(`blobs/${digest}`, this.session.base);
+    const http = { ...this.deps.download.http, headers: this.session.headers() };
     // content is named by its hash, so that it cannot change under the download
     const download = new Download(url, { ...this.deps.download, http }, { totalBytes: size });
     const hash = createHash('sha256');
@@ -133,18 +143,13 @@ export class RegistryClient {
       throw new ImportError('InvalidImage', `Failed to pull image: layer ${digest} of ${this.name()} arrived damaged`);
   }
 
-  private headers(): Record<string, string> {
-    return this.authorization === undefined ? {} : { Authorization: this.authorization };
-  }
-
   private name(): string {
     const { registry, repository, reference } = this.image;
     return `${registry}/${repository}${isDigest(reference) ? '@' : ':'}${reference}`;
   }
 
   private async manifest(reference: string, signal: AbortSignal): Promise<{ digest: string; manifest: Manifest }> {
-    const url = new URL(`manifests/${reference}`, this.base);
-    const body = await this.getSmall(url, { Accept: MANIFEST_TYPES }, signal);
+    const { body } = await this.session.read(`manifests/${reference}`, { Accept: MANIFEST_TYPES }, MAX_MANIFEST_BYTES, signal);
     const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
     if (isDigest(reference) && digest !== reference)
       throw new ImportError(
@@ -163,36 +168,6 @@ export class RegistryClient {
     );
   }
 
-  private async getSmall(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Buffer> {
-    let answer = await this.get(url, this.headers(), headers, signal);
-    if (answer.status === 401) {
-      const challenge = answer.headers['www-authenticate'];
-      answer.body.destroy();
-      this.authorization = await this.authorize(challenge ?? '', signal);
-      answer = await this.get(url, this.headers(), headers, signal);
-    }
-    if (answer.status !== 200) {
-      answer.body.destroy();
-      throw this.refusal(answer);
-    }
-    return readBody(answer, MAX_MANIFEST_BYTES);
-  }
-
-  private async get(
-    url: URL,
-    confidential: Record<string, string>,
-    headers: Record<string, string>,
-    signal: AbortSignal,
-  ): Promise<HttpAnswer> {
-    try {
-      return await httpGet(url, { ...this.deps.download.http, headers: confidential }, headers, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      const explained = explainConnectError(error, url, 'registry');
-      throw new ImportError(explained.reason, `Failed to pull image: ${this.name()}: ${explained.message}`, { cause: error });
-    }
-  }
-
   private refusal({ status, statusText }: Pick<HttpAnswer, 'status' | 'statusText'>): ImportError {
     const remedies: Readonly<Record<number, string>> = {
       401: 'Give a Secret with accessKeyId and secretKey, or an image pull secret',
@@ -205,36 +180,6 @@ export class RegistryClient {
       `Failed to pull image: ${this.name()}: the registry answered ${status} ${statusText}. ${remedies[status] ?? 'The import is tried again by itself'}`,
     );
   }
-
-  private async authorize(challenge: string, signal: AbortSignal): Promise<string> {
-    const { credentials } = this.deps;
-    const basic = credentials && `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
-    if (/^basic/i.test(challenge) && basic !== undefined) return basic;
-    const parameters = Object.fromEntries(
-      [...challenge.matchAll(/(\w+)="([^"]*)"/g)].map(([, key = '', value = '']) => [key, value]),
-    );
-    const { realm, service, scope } = parameters;
-    if (!/^bearer/i.test(challenge) || realm === undefined || !URL.canParse(realm))
-      throw this.refusal({ status: 401, statusText: 'Unauthorized' });
-    const url = new URL(realm);
-    // credentials never travel in clear text, except to a registry that does so by configuration
-    if (url.protocol !== 'https:' && this.base.protocol === 'https:')
-      throw new ImportError('SourceRefused', `Failed to pull image: ${this.name()} asks for a login over plain HTTP`);
-    if (service !== undefined) url.searchParams.set('service', service);
-    url.searchParams.set('scope', scope ?? `repository:${this.image.repository}:pull`);
-    const answer = await this.get(url, basic === undefined ? {} : { Authorization: basic }, {}, signal);
-    if (answer.status !== 200) {
-      answer.body.destroy();
-      throw this.refusal(answer);
-    }
-    const token = readToken((await readBody(answer, MAX_MANIFEST_BYTES)).toString('utf8'));
-    if (token === undefined)
-      throw new ImportError(
-        'SourceUnreachable',
-        `Failed to pull image: ${url.host} answers the login of ${this.name()} without a token`,
-      );
-    return `Bearer ${token}`;
-  }
 }
 
 function parsed(text: string): unknown {
@@ -245,26 +190,6 @@ function parsed(text: string): unknown {
   }
 }
 
-/** What a registry calls a manifest or an index; undefined when it is neither. */
-export function readManifest(text: string): Manifest | undefined {
-  const value = parsed(text);
-  if (!isObject(value)) return undefined;
-  const { layers, manifests } = value;
-  const isList = (list: unknown, is: (entry: unknown) => boolean): boolean =>
-    list === undefined || (Array.isArray(list) && list.every(is));
-  const hasPlatform = (entry: unknown): boolean =>
-    isObject(entry) && (entry['platform'] === undefined || isObject(entry['platform']));
-  // the rest is checked where it is used
-  return isList(layers, isObject) && isList(manifests, hasPlatform) ? (value as Manifest) : undefined;
-}
-
-export const isDescriptor = (value: unknown): value is Descriptor =>
-  isObject(value) &&
-  typeof value['digest'] === 'string' &&
-  isDigest(value['digest']) &&
-  Number.isSafeInteger(value['size']) &&
-  Number(value['size']) >= 0;
-
 /** The entry of an index for an architecture; else one that names none, which may be of any. */
 export const chooseManifest = (
   manifests: Manifest['manifests'],
@@ -272,10 +197,3 @@ export const chooseManifest = (
 ): NonNullable<Manifest['manifests']>[number] | undefined =>
   manifests?.find(({ platform }) => platform?.architecture === architecture && (platform.os ?? 'linux') === 'linux') ??
   manifests?.find(({ platform }) => platform === undefined);
-
-/** A token that can stand in a header; registries use both names. */
-export function readToken(text: string): string | undefined {
-  const value = parsed(text);
-  const token = isObject(value) ? (value['token'] ?? value['access_token']) : undefined;
-  return typeof token === 'string' && /^[\x21-\x7e]{1,65536}$/.test(token) ? token : undefined;
-}

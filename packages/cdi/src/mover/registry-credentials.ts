@@ -1,6 +1,5 @@
+import type { ImageReference, RegistryCredentials as Credentials } from '@slipway/runtime';
 import { ImportError } from './import-error.ts';
-import type { Credentials } from './registry-client.ts';
-import type { ImageReference } from './registry-reference.ts';
 
 interface Entry {
   readonly auth?: unknown;

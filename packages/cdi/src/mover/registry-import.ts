@@ -1,8 +1,9 @@
+import type { Descriptor } from '@slipway/runtime';
 import { ingest, type IngestDeps, type IngestResult, peek } from './ingest.ts';
 import { detectCompression } from './image-format.ts';
 import { decompress } from './image-tools.ts';
 import { ImportError } from './import-error.ts';
-import { type Descriptor, RegistryClient, type RegistryDeps } from './registry-client.ts';
+import { RegistryClient, type RegistryDeps } from './registry-client.ts';
 import { parseImageReference } from './registry-reference.ts';
 import { explainTarError, type TarEntry, tarEntries } from './tar-entries.ts';
 

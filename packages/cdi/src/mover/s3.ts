@@ -1,7 +1,6 @@
 import { AwsV4Signer } from 'aws4fetch';
-import type { Clock } from '@slipway/runtime';
+import type { Clock, RegistryCredentials as Credentials } from '@slipway/runtime';
 import type { Authorizer } from './http-client.ts';
-import type { Credentials } from './registry-client.ts';
 
 const DEFAULT_REGION = 'us-east-1';
 
