@@ -19,7 +19,13 @@ export * from './kinds.ts';
 export * from './olm/kinds.ts';
 export { packageManifestsApi } from './olm/package-manifests.ts';
 export { PROJECTS_COMPONENT, projectsApi } from './projects/projects-api.ts';
-export { processedTemplatesApi, type TemplateValidator, templateValidator } from './ssp/index.ts';
+export {
+  processedTemplatesApi,
+  type TemplateValidator,
+  templateValidator,
+  type VmConsoleProxy,
+  vmConsoleProxy,
+} from './ssp/index.ts';
 export { alerting, type ListedAlert } from './monitoring/index.ts';
 
 /** The operators of the platform; the daemon starts them all. */

@@ -53,4 +53,15 @@ export interface AggregatedApi {
   /** Preferred first. */
   readonly versions: readonly string[];
   readonly routes: readonly AggregatedRoute[];
+  /** Of an API that is switched on and off while the server runs; absent: it is always there. */
+  readonly presence?: ApiPresence;
 }
+
+export interface ApiPresence {
+  isServed(): boolean;
+  /** Called after each change, for as long as the server runs. */
+  onChange(listener: () => void): void;
+}
+
+/** Whether there is such an API at the moment; nobody sees anything of one that is not. */
+export const isServed = ({ presence }: AggregatedApi): boolean => presence?.isServed() ?? true;

@@ -8,7 +8,14 @@ import {
   type FieldConverter,
 } from '@slipway/apiserver';
 import type { Client } from '@slipway/client';
-import { type AdmissionHandler, type Clock, type ComponentRights, componentUser, type MetricFamily } from '@slipway/runtime';
+import {
+  type AdmissionHandler,
+  type Clock,
+  type ComponentRights,
+  componentUser,
+  type MetricFamily,
+  type UserInfo,
+} from '@slipway/runtime';
 import { memoryStoreFs, openStore } from '@slipway/store';
 
 /** An API server in this process on a store in memory. */
@@ -16,6 +23,8 @@ export interface ServerCluster {
   readonly client: Client;
   /** The client of a component, with the rights that it declares and no others. */
   clientFor(name: string): Client;
+  /** A client of somebody, without checking that it is them. */
+  clientOf(user: UserInfo): Client;
   /** Writes so far, as `verb plural[/subresource] key`. */
   readonly requests: readonly string[];
   /** What the server counts of its requests. */
@@ -32,13 +41,14 @@ const ADMIN = { username: 'tests', groups: ['system:masters'] };
 export interface ServerClusterOptions {
   readonly fieldConverters?: ReadonlyMap<string, FieldConverter> | undefined;
   readonly clientParts?: ApiServerOptions['clientParts'] | undefined;
+  readonly aggregatedApis?: ApiServerOptions['aggregatedApis'] | undefined;
 }
 
 export function serverCluster(
   clock: Clock,
   components: readonly ComponentRights[] = [],
   admission: (client: Client) => readonly AdmissionHandler[] = () => [],
-  { fieldConverters, clientParts }: ServerClusterOptions = {},
+  { fieldConverters, clientParts, aggregatedApis }: ServerClusterOptions = {},
 ): ServerCluster {
   const requests: string[] = [];
   // handlers ask the server that they are part of
@@ -52,6 +62,7 @@ export function serverCluster(
     admissionHandlers: admission(own),
     ...(fieldConverters && { fieldConverters }),
     ...(clientParts && { clientParts }),
+    ...(aggregatedApis && { aggregatedApis }),
   });
   const client = started.then(({ server }) => server.client(ADMIN));
   return {
@@ -59,6 +70,11 @@ export function serverCluster(
     clientFor: (name) =>
       recordingClient(
         started.then(({ server }) => server.client(componentUser(NAMESPACE, name), name)),
+        requests,
+      ),
+    clientOf: (user) =>
+      recordingClient(
+        started.then(({ server }) => server.client(user)),
         requests,
       ),
     requests,
@@ -87,6 +103,7 @@ interface ServerParts {
   readonly admissionHandlers: readonly AdmissionHandler[];
   readonly fieldConverters?: ReadonlyMap<string, FieldConverter>;
   readonly clientParts?: NonNullable<ApiServerOptions['clientParts']>;
+  readonly aggregatedApis?: NonNullable<ApiServerOptions['aggregatedApis']>;
 }
 
 async function startServer({

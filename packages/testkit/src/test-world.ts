@@ -11,6 +11,7 @@ import {
   type MetricFamily,
   type PlatformSettings,
   silentLogger,
+  type UserInfo,
 } from '@slipway/runtime';
 import { type FakeClock, fakeClock } from './fake-clock.ts';
 import { type FakeNodeConnector, fakeNodeConnector } from './fake-node-connector.ts';
@@ -30,6 +31,8 @@ export interface TestWorldOptions {
   readonly fieldConverters?: ReadonlyMap<string, FieldConverter>;
   /** Of the embedded API server: the parts whose requests and queues those of its clients are. */
   readonly clientParts?: NonNullable<ApiServerOptions['clientParts']>;
+  /** APIs that the embedded API server answers by code. */
+  readonly aggregatedApis?: NonNullable<ApiServerOptions['aggregatedApis']>;
 }
 
 const SETTINGS: PlatformSettings = {
@@ -42,6 +45,8 @@ const SETTINGS: PlatformSettings = {
 /** A cluster with some controllers in it, whose time stands still. */
 export interface TestWorld {
   readonly client: Client;
+  /** A client with the rights of somebody. */
+  clientOf(user: UserInfo): Client;
   readonly clock: FakeClock;
   readonly nodes: FakeNodeConnector;
   /** Write requests so far, as `verb plural[/subresource] key`. */
@@ -99,6 +104,7 @@ export function testWorld(options: TestWorldOptions): TestWorld {
   };
   const world: TestWorld = {
     client,
+    clientOf: (user) => cluster.clientOf(user),
     clock,
     nodes,
     requests: cluster.requests,
@@ -150,6 +156,7 @@ function memoryCluster(clock: FakeClock): ServerCluster {
   return {
     client,
     clientFor: () => client,
+    clientOf: () => client,
     requests: cluster.requests,
     requestMetrics: async () => [],
     prepareFor: async () => {},

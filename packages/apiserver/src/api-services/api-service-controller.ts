@@ -1,5 +1,5 @@
 import { cloneJson, formatTime } from '@slipway/apimachinery';
-import type { AggregatedApi } from '@slipway/runtime';
+import { type AggregatedApi, isServed } from '@slipway/runtime';
 import type { Registry } from '../registry/registry.ts';
 import { type WriteContext, putObject, removeObject } from '../registry/write-context.ts';
 import type { Collection } from '../watch-cache/collection.ts';
@@ -42,6 +42,7 @@ export class ApiServiceController {
     const remote = (): void => {
       if (this.collection.list().some(({ object }) => serviceOf(object) !== undefined)) this.syncSoon();
     };
+    for (const { presence } of deps.aggregatedApis) presence?.onChange(soon);
     const endpoints = cache.collection({ group: '', plural: 'endpoints' });
     this.unsubscribe = [
       this.collection.subscribe(soon),
@@ -111,7 +112,7 @@ export class ApiServiceController {
     for (const { group, version, custom } of this.deps.registry.all()) {
       found.set(`${group}/${version}`, { group, version, isCustom: custom });
     }
-    for (const { group, versions, routes } of this.deps.aggregatedApis) {
+    for (const { group, versions, routes } of this.deps.aggregatedApis.filter(isServed)) {
       if (!routes.some(({ discoverable }) => discoverable)) continue;
       for (const version of versions) found.set(`${group}/${version}`, { group, version, isCustom: false });
     }

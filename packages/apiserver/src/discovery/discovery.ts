@@ -1,4 +1,4 @@
-import type { AggregatedApi } from '@slipway/runtime';
+import { type AggregatedApi, isServed } from '@slipway/runtime';
 import { negotiate } from '../pipeline/negotiate.ts';
 import { resourceNotFound } from '../pipeline/resource-handler.ts';
 import type { Answer, Call, ServerContext } from '../pipeline/server-context.ts';
@@ -27,7 +27,7 @@ function groupsOf(server: ServerContext): Map<string, string[]> {
     groups.set(group, (groups.get(group) ?? new Set()).add(version));
   };
   for (const { group, version } of server.registry.all()) add(group, version);
-  for (const { group, versions, routes } of server.aggregatedApis) {
+  for (const { group, versions, routes } of server.aggregatedApis.filter(isServed)) {
     // a group with nothing to list would be an error for clients that read every group
     if (routes.some(({ discoverable }) => discoverable)) for (const version of versions) add(group, version);
   }
@@ -80,7 +80,9 @@ function groupDiscovery(server: ServerContext, depth: number, group: string, ver
 
 function resourceList(server: ServerContext, group: string, version: string): unknown {
   const definitions = server.registry.all().filter((definition) => definition.group === group && definition.version === version);
-  const aggregated = server.aggregatedApis.filter((api) => api.group === group && api.versions.includes(version));
+  const aggregated = server.aggregatedApis
+    .filter(isServed)
+    .filter((api) => api.group === group && api.versions.includes(version));
   return {
     kind: 'APIResourceList',
     apiVersion: 'v1',

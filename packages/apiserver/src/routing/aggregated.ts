@@ -1,4 +1,4 @@
-import type { AggregatedRoute, RouteRequest } from '@slipway/runtime';
+import { type AggregatedRoute, isServed, type RouteRequest } from '@slipway/runtime';
 import { decodeValue } from '../pipeline/decode-body.ts';
 import { methodNotAllowed } from '../pipeline/resource-handler.ts';
 import type { Answer, Call, ServerContext } from '../pipeline/server-context.ts';
@@ -12,7 +12,7 @@ export interface MatchedRoute {
 /** The route of an aggregated API a request is for, with the path segments that follow the subresource. */
 export function matchRoute(server: ServerContext, info: RequestInfo): MatchedRoute | undefined {
   const api = server.aggregatedApis.find(({ group, versions }) => group === info.group && versions.includes(info.version));
-  if (api === undefined) return undefined;
+  if (api === undefined || !isServed(api)) return undefined;
   const fits = api.routes.flatMap((route) => {
     const rest = restOf(route, info);
     return rest === undefined ? [] : [{ route, rest }];

@@ -49,6 +49,8 @@ import {
   processedTemplatesApi,
   PROJECTS_COMPONENT,
   projectsApi,
+  type VmConsoleProxy,
+  vmConsoleProxy,
   type TemplateValidator,
   templateValidator,
 } from '@slipway/operators';
@@ -102,6 +104,7 @@ export interface RunningServer {
 interface LateParts {
   readonly alerting: ReturnType<typeof alerting>;
   readonly applications: GitOps;
+  readonly consoleProxy: VmConsoleProxy;
   templates?: TemplateValidator;
   projectsClient?: Client;
   client?: Client;
@@ -130,6 +133,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   const late: LateParts = {
     alerting: alerting({ families: () => familiesOf(late), rules: (namespace) => [cdiPrometheusRule(namespace)] }),
     applications,
+    consoleProxy: vmConsoleProxy(),
   };
   const api = await createApi(input, store, nodes, log, late);
   const listener = await api.listen({ host: config.listenHost, port: config.listenPort, tls });
@@ -137,7 +141,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
     config.link &&
     listenOnLink({ api, clock: systemClock, log }, { host: config.link.hostV4, port: config.listenPort, tls }, signal);
   const manager = createManager(
-    { api, nodes, log, extra: [late.alerting.registration, ...applications.registrations] },
+    { api, nodes, log, extra: [late.alerting.registration, late.consoleProxy.registration, ...applications.registrations] },
     {
       caBundle: tls.clientCa,
       apiUrl: serverUrl(config),
@@ -199,6 +203,7 @@ async function createApi(
     components: componentRights([
       ...REGISTRATIONS,
       late.alerting.registration,
+      late.consoleProxy.registration,
       ...late.applications.registrations,
       PROJECTS_COMPONENT,
       { name: 'virt-api', rules: virtApiRules },
@@ -214,6 +219,7 @@ async function createApi(
       projectsApi({ client: projectsClient }),
       packageManifestsApi({ version: VERSION }),
       processedTemplatesApi({ randomBelow: (limit) => randomInt(limit) }),
+      late.consoleProxy.api,
       late.streams.api,
     ],
     openRoutes: [exportRoute({ client, nodes, now: Date.now, writeYaml: toYaml }), late.applications.webhook, ...uploads.routes],

@@ -11,6 +11,7 @@ import { TemplateKind } from './template-kind.ts';
 
 export { processedTemplatesApi } from './processed-templates.ts';
 export { templateValidator, type TemplateValidator } from './template-validator.ts';
+export { type VmConsoleProxy, vmConsoleProxy } from './vnc-token/index.ts';
 
 /** Templates come after what somebody waits for at a start. */
 const START_AFTER_MS = 2_000;

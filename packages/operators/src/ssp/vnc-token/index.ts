@@ -1,0 +1,1 @@
+export { type VmConsoleProxy, vmConsoleProxy } from './vm-console-proxy.ts';
