@@ -114,11 +114,10 @@ export async function networkWorld(count: number): Promise<NetworkWorld> {
     await platform.destroy();
   };
   try {
-    const { items } = JSON.parse(await platform.kubectl('get', 'nodes', '-o', 'json')) as NodeList; // what was asked for
-    const nodes = items.map(({ metadata: { name, annotations } }) => ({
-      name,
-      addresses: annotations['slipway.dev/link-addresses']?.split(',') ?? [],
-    }));
+    const linkOf = ({ metadata: { annotations } }: NodeList['items'][number]): string | undefined =>
+      annotations['slipway.dev/link-addresses'];
+    const { items } = await platform.until<NodeList>('nodes', (list) => list.items.every(linkOf));
+    const nodes = items.map((node) => ({ name: node.metadata.name, addresses: linkOf(node)?.split(',') ?? [] }));
     await prepare(platform);
     const guests = new Map<string, { shell: GuestShell; addresses: readonly string[] }>();
     // one after the other: guests that boot at once slow each other down

@@ -107,10 +107,10 @@ export function platformAt(dataDir: string, port: number): Platform {
       }
     },
     async until(resource, predicate, timeoutMs = 60_000) {
-      const [type = '', name = '', ...rest] = resource.split(' ');
+      const words = resource.split(' ');
       const deadline = Date.now() + timeoutMs;
       for (let last = ''; ; await new Promise((resolve) => setTimeout(resolve, 100))) {
-        const result = await tryKubectl('get', type, name, ...rest, '-o', 'json');
+        const result = await tryKubectl('get', ...words, '-o', 'json');
         if (result.code === 0) {
           last = result.stdout;
           const object = JSON.parse(last);

@@ -47,7 +47,7 @@ it('forgets UDP flows of endpoints that changed, and of Services that are gone',
   const port = (address: string, more: Partial<ServicePort> = {}): ServicePort => {
     const targets = [{ address, port: 53, isLocal: true }];
     const base = { id: 'a/names:', family: 4, protocol: 'udp', port: 53, clusterIPs: ['10.0.0.9'], externalIPs: [] } as const;
-    return { ...base, targets, externalTargets: targets, keepsSource: false, ...more };
+    return { ...base, targets, externalTargets: targets, hasEndpoints: true, keepsSource: false, ...more };
   };
   const [one, two] = [port('10.1.0.2', { nodePort: 30_053 }), port('10.1.0.3', { nodePort: 30_053 })];
   expect(staleFlows([one], [one])).toEqual([]);

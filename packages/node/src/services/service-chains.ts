@@ -73,8 +73,8 @@ function elementsOf(port: ServicePort, key: string): Elements {
   const listened = nodePort === undefined ? [] : [`${port.protocol} . ${nodePort}`];
   const isServed = targets.length > 0;
   const isServedOutside = externalTargets.length > 0;
-  // a node without endpoints leaves clients to the nodes that have some
-  const unserved = port.keepsSource && isServed ? 'ignore' : 'refuse';
+  // a node without endpoints leaves clients to the nodes that have some, as kube-proxy does
+  const unserved = port.hasEndpoints ? 'ignore' : 'refuse';
   const external = (list: readonly string[]): string[] =>
     isServed || isServedOutside ? list.map((entry) => `${entry} : goto ext_${key}`) : [];
   const refused = (list: readonly string[]): string[] =>
@@ -87,7 +87,7 @@ function elementsOf(port: ServicePort, key: string): Elements {
       ...external(externalIPs.map(at)),
     ],
     [`refused${family}`]: [
-      ...(isServed ? [] : clusterIPs.map((address) => `${at(address)} : goto refuse`)),
+      ...(isServed ? [] : clusterIPs.map((address) => `${at(address)} : goto ${unserved}`)),
       ...refused(externalIPs.map(at)),
     ],
     [`nodeports${family}`]: external(listened),

@@ -42,6 +42,7 @@ describe('servicePorts', () => {
         externalIPs: [],
         targets: [{ address: '10.1.0.2', port: 8080, isLocal: true }],
         externalTargets: [{ address: '10.1.0.2', port: 8080, isLocal: true }],
+        hasEndpoints: true,
         keepsSource: false,
       },
     ]);

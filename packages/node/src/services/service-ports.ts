@@ -24,6 +24,8 @@ export interface ServicePort {
   readonly targets: readonly Target[];
   /** Where connections from elsewhere go. */
   readonly externalTargets: readonly Target[];
+  /** Whether any node has an endpoint. */
+  readonly hasEndpoints: boolean;
   /** Connections from elsewhere keep their source address: `externalTrafficPolicy: Local`. */
   readonly keepsSource: boolean;
   /** Present: a client stays with its endpoint for as long as it comes back within this time. */
@@ -77,6 +79,7 @@ function portOf(
     ...(isExternal && port.nodePort && { nodePort: port.nodePort }),
     targets: spec.internalTrafficPolicy === 'Local' ? local : all,
     externalTargets: keepsSource ? local : all,
+    hasEndpoints: all.length > 0,
     keepsSource,
     ...affinityOf(spec),
     ...rangesOf(spec, family),

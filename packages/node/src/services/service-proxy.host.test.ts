@@ -116,6 +116,13 @@ describe('the rules of Services, in a network', () => {
     expect(await ask(world.pod3, '10.0.0.9', 81)).toBe('ECONNREFUSED');
   });
 
+  it('leave clients alone when only other nodes have what they may ask', async () => {
+    const there = slice(['10.244.7.2']);
+    for (const endpoint of there.endpoints) endpoint.nodeName = 'there';
+    await apply(servicePorts(service({ internalTrafficPolicy: 'Local' }), [there], 'here'));
+    expect(await world.askInVain(world.pod3, '10.0.0.9', 80)).toBe('silence');
+  });
+
   it('let those in alone whom a load balancer names', async () => {
     const status = { loadBalancer: { ingress: [{ ip: '198.51.100.8' }] } };
     const spec = { type: 'LoadBalancer', allocateLoadBalancerNodePorts: false };
