@@ -5,9 +5,8 @@ import { checkCrdShape } from './crd-shape.ts';
 import { CRD_CLEANUP_FINALIZER, CRD_GROUP, CRD_PLURAL, type Crd, type CrdVersion, asCrd } from './crd-types.ts';
 import { validateCrd, validateCrdUpdate } from './validate-crd.ts';
 
-/** Fills what a CRD may leave out. */
+/** Fills what a CRD may leave out, after its JSON types were checked. */
 export function defaultCrd(object: UnstructuredObject): void {
-  checkCrdShape(object);
   const { spec } = asCrd(object);
   if (typeof spec !== 'object' || spec === null || typeof spec.names !== 'object' || spec.names === null) return;
   spec.names.singular ||= (spec.names.kind ?? '').toLowerCase();
@@ -43,7 +42,10 @@ export function crdResource(): ResourceDefinition {
     custom: false,
     strategy: {
       hasGeneration: true,
-      default: defaultCrd,
+      default(object) {
+        checkCrdShape(object);
+        defaultCrd(object);
+      },
       prepareForCreate(object) {
         const crd = asCrd(object);
         crd.status = { conditions: null, acceptedNames: { plural: '', kind: '' }, storedVersions: storedVersionsOf(crd) };
