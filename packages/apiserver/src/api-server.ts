@@ -93,8 +93,11 @@ export interface ApiServerOptions {
   readonly oidcIssuers?: readonly OidcIssuer[];
   /** Told why a bearer token was refused, now and then for one that is repeated. */
   readonly logRefusal?: RefusalLog;
-  /** PEM of the RSA key that signs service account tokens; absent: a new one, so that tokens end with the process. */
-  readonly serviceAccountKey?: string;
+  /**
+   * PEM of the RSA key that signs service account tokens, asked for when it is needed first: making one takes up to a second
+   * of a processor. Absent: a new one, so that tokens end with the process.
+   */
+  readonly serviceAccountKey?: () => Promise<string>;
   /** What is recorded of a request; absent: who did what, of all that changes something or is refused. */
   readonly auditPolicy?: AuditPolicy;
   readonly audit?: (event: AuditEvent) => void;
@@ -133,8 +136,8 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const registry = new Registry(options.store);
   registry.add([...options.definitions, crdResource(), ...reviewResources()]);
   const others = otherTokens(options, nowMs);
-  const accounts = await serviceAccountTokens({
-    privateKey: options.serviceAccountKey ?? (await generateServiceAccountKey()),
+  const accounts = serviceAccountTokens({
+    privateKey: options.serviceAccountKey ?? generateServiceAccountKey,
     nowMs,
     uid: randomUUID,
     lookup: (...key) => registry.lookup(...key),

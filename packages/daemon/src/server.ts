@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ensureFrontProxy, ensureServing, pkiFiles } from './instance/credentials.ts';
+import { ensureFrontProxy, ensureServing, pkiFiles, serviceAccountKey } from './instance/credentials.ts';
 import { requireInstance } from './instance/instance-store.ts';
 import { createLog } from './logging.ts';
 import { announceReady, terminationSignal } from './ready.ts';
@@ -39,6 +39,7 @@ export async function main([dataDir = '']: readonly string[]): Promise<void> {
   });
 
   const stop = terminationSignal();
+  const tokenSigner = serviceAccountKey(config, files);
   const server = await startServer(
     {
       config,
@@ -48,7 +49,7 @@ export async function main([dataDir = '']: readonly string[]): Promise<void> {
       frontProxy,
       signingAuthority: { cert: readFileSync(files.authority, 'utf8'), key: readFileSync(files.authorityKey, 'utf8') },
       tokenKey: readFileSync(files.tokenKey, 'utf8'),
-      serviceAccountKey: readFileSync(files.serviceAccountKey, 'utf8'),
+      serviceAccountKey: tokenSigner,
     },
     stop,
   );
@@ -64,6 +65,7 @@ export async function main([dataDir = '']: readonly string[]): Promise<void> {
   }, RENEWAL_CHECK_MS);
   announceReady();
   log.info({ port: config.listenPort }, 'server ready');
+  tokenSigner().catch((error: unknown) => log.error({ error: String(error) }, 'cannot keep the key of service account tokens'));
   stop.addEventListener('abort', () => {
     clearInterval(renewal);
     server.close().then(

@@ -4,14 +4,13 @@ import type { Client, RawResponse } from '@slipway/client';
 import { memoryStoreFs, openStore } from '@slipway/store';
 import { type FakeNodeConnector, fakeNodeConnector } from '@slipway/testkit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { type ApiServer, createApiServer, generateServiceAccountKey } from '../api-server.ts';
+import { type ApiServer, createApiServer } from '../api-server.ts';
 import { builtinResources } from '../builtin/index.ts';
 
 const GROUP = '/apis/admissionregistration.k8s.io/v1';
 const PODS = '/api/v1/namespaces/default/pods';
 
 /** Making one takes longer than a test. */
-const serviceAccountKey = await generateServiceAccountKey();
 let server: ApiServer;
 let client: Client;
 let nodes: FakeNodeConnector;
@@ -22,7 +21,6 @@ beforeEach(async () => {
   server = await createApiServer({
     store: await openStore({ fs: memoryStoreFs(), now: Date.now }),
     definitions: builtinResources(),
-    serviceAccountKey,
     nodes,
   });
   client = server.client({ username: 'root', groups: ['system:masters'] });

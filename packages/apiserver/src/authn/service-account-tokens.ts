@@ -9,7 +9,7 @@ import {
   notFound,
 } from '@slipway/apimachinery';
 import type { UserInfo } from '@slipway/runtime';
-import { SignJWT, errors, exportJWK, importPKCS8, importSPKI, jwtVerify } from 'jose';
+import { type CryptoKey, SignJWT, errors, exportJWK, importPKCS8, importSPKI, jwtVerify } from 'jose';
 import type { Call, VirtualHandler } from '../pipeline/server-context.ts';
 import { issuerOfToken } from './token-issuer.ts';
 
@@ -19,8 +19,8 @@ const DEFAULT_SECONDS = 3600;
 const MAX_SECONDS = 2 ** 32;
 
 export interface ServiceAccountTokensOptions {
-  /** PEM of an RSA private key (PKCS #8). */
-  readonly privateKey: string;
+  /** PEM of an RSA private key (PKCS #8); asked for when the first token is signed or checked. */
+  readonly privateKey: () => Promise<string>;
   readonly issuer?: string;
   readonly nowMs: () => number;
   readonly uid: () => string;
@@ -52,18 +52,43 @@ export interface ServiceAccountTokens {
   readonly tokenRequest: VirtualHandler;
   /** Documents of OpenID discovery. */
   openIdConfiguration(): unknown;
-  jwks(): unknown;
+  jwks(): Promise<unknown>;
+}
+
+interface Keys {
+  readonly signing: CryptoKey;
+  readonly verify: CryptoKey;
+  readonly kid: string;
+}
+
+async function importKeys(privatePem: string): Promise<Keys> {
+  const publicPem = createPublicKey(privatePem).export({ type: 'spki', format: 'pem' }).toString();
+  return {
+    signing: await importPKCS8(privatePem, 'RS256'),
+    verify: await importSPKI(publicPem, 'RS256', { extractable: true }),
+    kid: createHash('sha256').update(publicPem).digest('base64url'),
+  };
 }
 
 /** Issues and checks service account tokens (RS256). */
-export async function serviceAccountTokens(options: ServiceAccountTokensOptions): Promise<ServiceAccountTokens> {
+export function serviceAccountTokens(options: ServiceAccountTokensOptions): ServiceAccountTokens {
   const { issuer = DEFAULT_ISSUER } = options;
-  const signingKey = await importPKCS8(options.privateKey, 'RS256');
-  const publicPem = createPublicKey(options.privateKey).export({ type: 'spki', format: 'pem' }).toString();
-  const verifyKey = await importSPKI(publicPem, 'RS256', { extractable: true });
-  const kid = createHash('sha256').update(publicPem).digest('base64url');
-  const jwk = { ...(await exportJWK(verifyKey)), use: 'sig', alg: 'RS256', kid };
-  const sign = (subject: string, claim: KubernetesClaim, audiences: readonly string[], seconds: number): Promise<string> => {
+  let imported: Promise<Keys> | undefined;
+  const keys = (): Promise<Keys> =>
+    (imported ??= options
+      .privateKey()
+      .then(importKeys)
+      .catch((error: unknown) => {
+        imported = undefined; // the next one who asks tries again
+        throw error;
+      }));
+  const sign = async (
+    subject: string,
+    claim: KubernetesClaim,
+    audiences: readonly string[],
+    seconds: number,
+  ): Promise<string> => {
+    const { signing, kid } = await keys();
     const now = Math.floor(options.nowMs() / 1000);
     return new SignJWT({ 'kubernetes.io': claim })
       .setProtectedHeader({ alg: 'RS256', kid })
@@ -74,13 +99,13 @@ export async function serviceAccountTokens(options: ServiceAccountTokensOptions)
       .setNotBefore(now)
       .setExpirationTime(now + seconds)
       .setJti(options.uid())
-      .sign(signingKey);
+      .sign(signing);
   };
   return {
     async authenticate(token, wanted = [issuer]) {
       if (issuerOfToken(token) !== issuer) return undefined; // spares a signature check for what others made
       try {
-        const { payload } = await jwtVerify(token, verifyKey, {
+        const { payload } = await jwtVerify(token, (await keys()).verify, {
           issuer,
           algorithms: ['RS256'],
           currentDate: new Date(options.nowMs()),
@@ -104,7 +129,10 @@ export async function serviceAccountTokens(options: ServiceAccountTokensOptions)
       subject_types_supported: ['public'],
       id_token_signing_alg_values_supported: ['RS256'],
     }),
-    jwks: () => ({ keys: [jwk] }),
+    async jwks() {
+      const { verify, kid } = await keys();
+      return { keys: [{ ...(await exportJWK(verify)), use: 'sig', alg: 'RS256', kid }] };
+    },
   };
 }
 

@@ -18,7 +18,7 @@ const rendered = (...events: AuditEvent[]): string[] => {
     .map(renderFamily)
     .join('')
     .split('\n')
-    .filter((line) => line !== '' && !line.startsWith('#'));
+    .filter((line) => line.startsWith('apiserver_request_total'));
 };
 
 describe('request metrics', () => {
@@ -65,6 +65,18 @@ describe('request metrics', () => {
       labels: { container: 'virt-controller', url: '/apis/kubevirt.io/virtualmachines', verb: 'update' },
       value: 2,
     });
+  });
+
+  it('shows how long answers took, of all clients together, without watches and streams', () => {
+    const metrics = new RequestMetrics();
+    for (const latencyMs of [3, 300]) metrics.count(event({ latencyMs }));
+    metrics.count(event({ verb: 'watch', latencyMs: 60_000 }));
+    metrics.count(event({ code: 101, latencyMs: 60_000 }));
+    const durations = metrics.families().find(({ name }) => name === 'apiserver_request_duration_seconds');
+    const of = (suffix: string, le?: string) =>
+      durations?.samples.find((sample) => sample.suffix === suffix && sample.labels?.['le'] === le)?.value;
+    expect([of('_bucket', '0.005'), of('_bucket', '0.25'), of('_bucket', '0.5'), of('_count')]).toEqual([1, 1, 2, 2]);
+    expect(durations?.samples.every(({ labels }) => labels?.['verb'] === 'get')).toBe(true);
   });
 
   it('keeps what strangers make up out of the labels', () => {

@@ -13,6 +13,9 @@ export interface ClientPart {
 const isOfKnownResource = (code: number): boolean => code < 400 || code === 409 || code === 422;
 /** Seconds. */
 const LATENCY_BOUNDS = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512] as const;
+/** Seconds; of all clients together, those far away included. */
+const DURATION_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
+const SWITCHING_PROTOCOLS = '101';
 const METHODS: Readonly<Record<string, string>> = { create: 'POST', update: 'PUT', patch: 'PATCH' };
 const methodOf = (verb: string): string => METHODS[verb] ?? (verb.startsWith('delete') ? 'DELETE' : 'GET');
 
@@ -28,6 +31,11 @@ type Labels = {
 /** Counts of all requests since the start, for `GET /metrics` and for alerts. Every label has few values. */
 export class RequestMetrics {
   private readonly counts = new Map<string, { readonly labels: Labels; count: number }>();
+  private readonly durations = new Histogram({
+    name: 'apiserver_request_duration_seconds',
+    help: 'Time until the answer in seconds, by verb; without watches and streams.',
+    bounds: DURATION_BOUNDS,
+  });
   private readonly latencies = new Map<string, Histogram>();
   private readonly parts = new Map<string, ClientPart | undefined>();
   private readonly partOf: (client: string) => ClientPart | undefined;
@@ -43,7 +51,9 @@ export class RequestMetrics {
     const known = this.counts.get(key);
     if (known === undefined) this.counts.set(key, { labels, count: 1 });
     else known.count += 1;
-    if (event.verb !== 'watch') this.time(labels, event.latencyMs);
+    if (event.verb === 'watch') return;
+    if (labels.code !== SWITCHING_PROTOCOLS) this.durations.observe({ verb: event.verb }, event.latencyMs / 1000);
+    this.time(labels, event.latencyMs);
   }
 
   families(): MetricFamily[] {
@@ -55,6 +65,7 @@ export class RequestMetrics {
       { name: 'apiserver_request_total', help, type: 'counter', samples },
       ...this.clientRequests(),
       ...[...this.latencies.values()].map((histogram) => histogram.family()),
+      this.durations.family(),
     ];
   }
 

@@ -42,7 +42,7 @@ export async function handleNonResource(call: Call): Promise<Answer> {
     return {
       status: 200,
       headers: { 'content-type': 'application/jwk-set+json' },
-      text: JSON.stringify(call.server.serviceAccountTokens.jwks()),
+      text: JSON.stringify(await call.server.serviceAccountTokens.jwks()),
     };
   }
   const openApi = await handleOpenApi(call);

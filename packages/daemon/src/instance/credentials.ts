@@ -60,16 +60,6 @@ export function pkiFiles(paths: InstancePaths): PkiFiles {
  */
 export async function ensureCredentials(config: InstanceConfig, paths: InstancePaths): Promise<void> {
   const files = pkiFiles(paths);
-  // finding primes takes longer than all the certificates, on a thread of its own
-  await Promise.all([ensureServiceAccountKey(config, files), ensureCertificates(config, paths, files)]);
-}
-
-async function ensureServiceAccountKey(config: InstanceConfig, files: PkiFiles): Promise<void> {
-  if (existsSync(files.serviceAccountKey)) return;
-  writeOwned(files.serviceAccountKey, await generateServiceAccountKey(), 0o600, config.serverUid);
-}
-
-async function ensureCertificates(config: InstanceConfig, paths: InstancePaths, files: PkiFiles): Promise<void> {
   const authority = await ensureAuthority(config, files);
   await ensureServing(config, files, authority);
   await ensureFrontProxy(config, files);
@@ -87,6 +77,23 @@ async function ensureCertificates(config: InstanceConfig, paths: InstancePaths, 
       ['system:nodes'],
       serverUrlFor(config, node),
     );
+}
+
+/**
+ * The key that signs service account tokens, made by the server when it is asked for first: finding primes takes longer than
+ * everything above, and no start has to wait for it.
+ */
+export function serviceAccountKey(config: InstanceConfig, { serviceAccountKey: file }: PkiFiles): () => Promise<string> {
+  const ensure = async (): Promise<string> => {
+    if (!existsSync(file)) writeOwned(file, await generateServiceAccountKey(), 0o600, config.serverUid);
+    return readFileSync(file, 'utf8');
+  };
+  let key: Promise<string> | undefined;
+  return () =>
+    (key ??= ensure().catch((error: unknown) => {
+      key = undefined;
+      throw error;
+    }));
 }
 
 const ensureAuthority = (config: InstanceConfig, files: PkiFiles): Promise<KeyPair> =>

@@ -92,7 +92,7 @@ export interface ServerInput {
   /** Signs client certificates that were approved, and those that node agents renew. */
   readonly signingAuthority: { readonly cert: string; readonly key: string };
   readonly tokenKey: string;
-  readonly serviceAccountKey: string;
+  readonly serviceAccountKey: () => Promise<string>;
 }
 
 export interface RunningServer {

@@ -1,7 +1,7 @@
 import type { Status } from '@slipway/apimachinery';
 import { memoryStoreFs, openStore } from '@slipway/store';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type ApiServer, createApiServer, generateServiceAccountKey } from '../../api-server.ts';
+import { type ApiServer, createApiServer } from '../../api-server.ts';
 import { builtinResources } from '../../builtin/index.ts';
 import type { AuditEvent } from '../../pipeline/server-context.ts';
 
@@ -10,7 +10,6 @@ const CONFIG_MAPS = '/api/v1/namespaces/default/configmaps';
 const DEPLOYMENTS = '/apis/apps/v1/namespaces/default/deployments';
 
 /** Making one takes longer than a test. */
-const serviceAccountKey = await generateServiceAccountKey();
 let server: ApiServer;
 let audit: AuditEvent[];
 
@@ -19,7 +18,6 @@ beforeEach(async () => {
   server = await createApiServer({
     store: await openStore({ fs: memoryStoreFs(), now: Date.now }),
     definitions: builtinResources(),
-    serviceAccountKey,
     audit: (event) => audit.push(event),
   });
 });
