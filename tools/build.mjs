@@ -13,9 +13,10 @@ const PROCESSES = {
   bench: 'test/perf/src/main.ts',
 };
 
-/** Those that start with the platform: they come with what V8 makes of them, for packages/daemon/src/program/start.ts. */
+/** The command line and what it starts: they come with what V8 makes of them, for packages/daemon/src/program/start.ts. */
 const PROGRAMS = {
   start: 'packages/daemon/src/program/start.ts',
+  slipway: 'packages/daemon/src/main.ts',
   server: 'packages/daemon/src/server.ts',
   node: 'packages/daemon/src/node.ts',
 };
@@ -47,19 +48,11 @@ mkdirSync(outdir, { recursive: true });
 await Promise.all([
   build({ ...common, entryPoints: PROCESSES, outdir }),
   build({ ...shared, format: 'cjs', outExtension: { '.js': '.cjs' }, entryPoints: PROGRAMS, outdir }),
-  // The command line loads a verb's code only when it is used.
-  build({
-    ...common,
-    entryPoints: { slipway: 'packages/daemon/src/main.ts' },
-    outdir,
-    splitting: true,
-    chunkNames: 'cli/[name]-[hash]',
-  }),
 ]);
 const flags = JSON.parse(readFileSync(`${root}/packages/daemon/src/lifecycle/node-flags.json`, 'utf8'));
-for (const name of ['server', 'node']) {
+for (const [name, own] of Object.entries({ slipway: [], server: flags, node: flags })) {
   const bundle = `${outdir}/${name}.cjs`;
-  execFileSync(process.execPath, [...flags, `${outdir}/start.cjs`, '--pack', bundle, `${outdir}/${name}.program`]);
+  execFileSync(process.execPath, [...own, `${outdir}/start.cjs`, '--pack', bundle, `${outdir}/${name}.program`]);
   rmSync(bundle);
 }
 writeFileSync(`${outdir}/.stamp`, '');

@@ -303,14 +303,19 @@ function addDevelopmentCommands(program: Command): void {
     .action(async (kind: string) => (await import('./development/guest-image.ts')).guestImage(kind));
 }
 
-// a reader that has seen enough (`| head`) closes the pipe: nothing is wrong
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit();
-});
-
-try {
-  await buildProgram().parseAsync(withLongOptions(process.argv));
-} catch (error) {
-  process.exitCode = reportFailure(error);
+/** The command line: `slipway` with these words. */
+export async function main(words: readonly string[]): Promise<void> {
+  // a reader that has seen enough (`| head`) closes the pipe: nothing is wrong
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit();
+  });
+  try {
+    await buildProgram().parseAsync(withLongOptions(words), { from: 'user' });
+  } catch (error) {
+    process.exitCode = reportFailure(error);
+  }
 }
+
+/** For the build, see program/start.ts. */
+export const rehearse = async (): Promise<void> => (await import('./program/rehearsal.ts')).rehearse();

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Label, type Node, type Pod } from '@slipway/api';
 import { node, pod } from '@slipway/testkit';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { groupOf } from './belonging.ts';
 import { checkLayer, type LayerFacts } from './check-layer.ts';
 import { formatLayer } from './format-layer.ts';
@@ -37,6 +37,8 @@ virt_node_selector = { "${VIRT}" = "" }
 virt_tolerations   = [{ key = "virtualization", value = "true", effect = "PreferNoSchedule", operator = "Equal" }]
 `;
 
+vi.stubEnv('SLIPWAY_ROOT', process.cwd());
+afterAll(() => void vi.unstubAllEnvs());
 const directory = mkdtempSync(join(tmpdir(), 'slipway-layer-'));
 afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -128,7 +130,7 @@ describe('variables', () => {
   });
 
   it('follow one dash or two', () => {
-    const words = (...args: string[]) => ['node', 'slipway', ...args];
+    const words = (...args: string[]) => args;
     expect(withLongOptions(words('layer', 'check', '-var-file', 'a', '-var-file=b'))).toEqual(
       words('layer', 'check', '--var-file', 'a', '--var-file=b'),
     );

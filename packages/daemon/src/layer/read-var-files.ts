@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { isObject } from '@slipway/apimachinery';
+import { checkoutRoot } from '../checkout.ts';
 import { UserError } from '../report-failure.ts';
 
 export type Values = Readonly<Record<string, unknown>>;
@@ -38,8 +40,8 @@ interface HclParser {
 
 /** Expressions come back as the text `${…}`: whoever reads a value says that it must not be one. */
 async function parseHcl(path: string, text: string): Promise<unknown> {
-  // by require: it stays out of the bundle, as its WebAssembly has to be found beside it, and its types bring the DOM's along
-  const parser = createRequire(import.meta.url)('@cdktn/hcl2json') as HclParser; // as its documentation says
+  // by require: it stays out of the program, as its WebAssembly has to be found beside it, and its types bring the DOM's along
+  const parser = createRequire(join(checkoutRoot(), 'package.json'))('@cdktn/hcl2json') as HclParser; // as its documentation says
   try {
     return await parser.parse(path, text);
   } catch (error) {

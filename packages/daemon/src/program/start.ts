@@ -3,9 +3,12 @@ import { createRequire } from 'node:module';
 import { constants, Script } from 'node:vm';
 import { packProgram, unpackProgram } from './program-file.ts';
 
-/** What a program exports. Loading it does nothing; it runs until `main` ends the process. */
+/** What a program exports. Loading it does nothing. */
 interface Exports {
+  /** Runs until it ends the process, or nothing is left to wait for. */
   readonly main: (args: readonly string[]) => Promise<void>;
+  /** Loads and runs what is not loaded with it, but needed soon. */
+  readonly rehearse?: () => Promise<void>;
 }
 
 /**
@@ -14,7 +17,7 @@ interface Exports {
  * Node.js or with other flags, and compiles the source instead.
  */
 const [first = '', ...rest] = process.argv.slice(2);
-if (first === '--pack') pack(rest[0] ?? '', rest[1] ?? '');
+if (first === '--pack') void pack(rest[0] ?? '', rest[1] ?? '');
 else run(first, rest);
 
 function run(file: string, args: readonly string[]): void {
@@ -28,10 +31,11 @@ function run(file: string, args: readonly string[]): void {
   });
 }
 
-function pack(bundle: string, target: string): void {
+async function pack(bundle: string, target: string): Promise<void> {
   const source = readFileSync(bundle, 'utf8');
   const script = compile(bundle, source);
-  load(script, bundle); // what runs now runs at each start: its functions are compiled, too
+  const program = load(script, bundle); // what runs now runs at each start: its functions are compiled, too
+  await program.rehearse?.();
   writeFileSync(target, packProgram({ source, code: script.createCachedData() }));
 }
 
