@@ -110,6 +110,12 @@ function addClusterCommands(program: Command): void {
     .description('alerts of the platform that hold now; exit status 1 when one fires')
     .option('-o, --output <format>', 'text or json', 'text')
     .action(async (options) => (await import('./alerts/alerts.ts')).alerts(options));
+  program
+    .command('dashboards')
+    .description('dashboards for Grafana: list them, print one, or write all; needs no cluster')
+    .argument('[name]', 'print this one')
+    .option('--out <dir>', 'write all of them there as files')
+    .action(async (name, options) => (await import('./alerts/dashboards.ts')).dashboards(name, options));
   withKubeconfig(program.command('why'))
     .description('say why a VM, an instance or a pod does not run, node by node, and why a guest cannot move')
     .argument('<what...>', 'NAME, TYPE/NAME or TYPE NAME; types are vm, vmi and pod')

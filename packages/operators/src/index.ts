@@ -6,6 +6,7 @@ import { hostPathOperator, storageCapacityController } from './host-path/index.t
 import { hyperConvergedController } from './hyperconverged/index.ts';
 import { commonTypesController } from './common-types/index.ts';
 import { olmControllers } from './olm/index.ts';
+import { dashboardsController } from './monitoring/dashboards/index.ts';
 import { commonTemplatesController, goldenImagesController } from './ssp/index.ts';
 import { cdiConfigController, storageClassController } from './storage/index.ts';
 
@@ -26,6 +27,7 @@ export {
   type VmConsoleProxy,
   vmConsoleProxy,
 } from './ssp/index.ts';
+export { type DashboardFile, dashboardFiles } from './monitoring/dashboards/index.ts';
 export { alerting, type ListedAlert } from './monitoring/index.ts';
 
 /** The operators of the platform; the daemon starts them all. */
@@ -42,5 +44,6 @@ export const operators: readonly ControllerRegistration[] = [
   commonTypesController,
   commonTemplatesController,
   goldenImagesController,
+  dashboardsController,
   ...olmControllers,
 ];
