@@ -164,7 +164,11 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
         webhookAdmission({ registry, authorizer: () => context.authorizer, uid: randomUUID, logError }),
       ],
       last: [
-        quotaPlugin({ registry, quotaContext: (namespace) => systemContexts(context)('', 'v1', 'resourcequotas', namespace) }),
+        quotaPlugin({
+          registry,
+          quotaContext: (namespace) => systemContexts(context)('', 'v1', 'resourcequotas', namespace),
+          clusterQuotaContext: () => systemContexts(context)('quota.openshift.io', 'v1', 'clusterresourcequotas', ''),
+        }),
       ],
     }),
     authorizer: authorizers([mastersAuthorizer, nodeAuthorizer(registry), rbacAuthorizer(rbac)]),

@@ -25,7 +25,7 @@ import { replicaSetController } from './replica-set/index.ts';
 import { kubeVirtMetrics } from './metrics/index.ts';
 import { memoryDumpController } from './memory-dump/index.ts';
 import { replicaSetVmiController } from './replica-set-vmi/index.ts';
-import { resourceQuotaController } from './resource-quota/index.ts';
+import { clusterResourceQuotaController, resourceQuotaController } from './resource-quota/index.ts';
 import { schedulerController } from './scheduler/index.ts';
 import { serviceAccountController } from './service-account/index.ts';
 import { serviceAccountTokenController } from './service-account-token/index.ts';
@@ -84,6 +84,7 @@ export const controllers: readonly ControllerRegistration[] = [
   serviceLoadBalancerController,
   disruptionController,
   resourceQuotaController,
+  clusterResourceQuotaController,
   replicaSetController,
   deploymentController,
   statefulSetController,

@@ -19,6 +19,7 @@ export { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 export * from './kinds.ts';
 export * from './olm/kinds.ts';
 export { packageManifestsApi } from './olm/package-manifests.ts';
+export { appliedQuotasApi } from './projects/applied-quotas.ts';
 export { PROJECTS_COMPONENT, projectsApi } from './projects/projects-api.ts';
 export {
   processedTemplatesApi,

@@ -27,6 +27,7 @@ export * from './prometheus-rule.ts';
 export * from './reconciler.ts';
 export * from './schedule.ts';
 export * from './work-queue.ts';
+export * from './quota/cluster-quota.ts';
 export {
   claimUsage,
   countUsage,

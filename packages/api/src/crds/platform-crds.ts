@@ -39,6 +39,16 @@ const ROWS: readonly Row[] = [
   },
   { kind: 'Template', group: 'template.openshift.io', plural: 'templates', versions: 'v1*', columns: 'Age' },
   {
+    kind: 'ClusterResourceQuota',
+    group: 'quota.openshift.io',
+    plural: 'clusterresourcequotas',
+    versions: 'v1*',
+    shortNames: 'clusterquota',
+    cluster: true,
+    status: true,
+    columns: 'Age',
+  },
+  {
     kind: 'PrometheusRule',
     group: 'monitoring.coreos.com',
     plural: 'prometheusrules',

@@ -227,6 +227,11 @@ export function defaultClusterRoles(): UnstructuredObject[] {
       [rule(['project.openshift.io'], ['projects'], ['get', 'delete'])],
       aggregate('admin'),
     ),
+    clusterRole(
+      'quota.openshift.io:view',
+      [rule(['quota.openshift.io'], ['appliedclusterresourcequotas'], ['get', 'list'])],
+      aggregate('view'),
+    ),
     clusterRole('token.kubevirt.io:generate', [rule(['token.kubevirt.io'], ['virtualmachines/vnc'], ['get'])]),
     // bound by an administrator: who may make namespaces uses the machine
     clusterRole('self-provisioner', [rule(['project.openshift.io'], ['projectrequests'], ['create', 'list', 'get'])]),

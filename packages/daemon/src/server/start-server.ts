@@ -40,6 +40,7 @@ import { type GitOps, gitOps } from '@slipway/gitops';
 import { hostRunner } from '@slipway/hostapi';
 import {
   alerting,
+  appliedQuotasApi,
   cdiAdmission,
   convertHyperConverged,
   hostPathAdmission,
@@ -217,6 +218,7 @@ async function createApi(
       uploads.api,
       late.applications.api,
       projectsApi({ client: projectsClient }),
+      appliedQuotasApi({ client: projectsClient }),
       packageManifestsApi({ version: VERSION }),
       processedTemplatesApi({ randomBelow: (limit) => randomInt(limit) }),
       late.consoleProxy.api,

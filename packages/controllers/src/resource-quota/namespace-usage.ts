@@ -1,0 +1,116 @@
+import {
+  type PersistentVolumeClaim,
+  PersistentVolumeClaimKind,
+  type Pod,
+  PodKind,
+  type ResourceQuota,
+  ServiceKind,
+} from '@slipway/api';
+import type { KubeObject, ObjectKey, ResourceKind } from '@slipway/apimachinery';
+import { discoverKinds } from '@slipway/client';
+import {
+  claimUsage,
+  type ControllerDeps,
+  countUsage,
+  type Informer,
+  type InformerEvent,
+  isInScopes,
+  type Lister,
+  podUsage,
+  quotaNameOf,
+  serviceUsage,
+  sumUsage,
+  type Usage,
+  type Watch,
+  watchOf,
+} from '@slipway/runtime';
+import { isFinished } from '../workload/pod-state.ts';
+
+/** What is in use in a namespace, as far as a quota asks. */
+export interface NamespaceUsage {
+  of(quota: ResourceQuota, namespace: string, signal: AbortSignal): Promise<Usage>;
+}
+
+/** Counts from the shared caches; `onChange` hears of objects of kinds that only some quota makes worth watching. */
+export function namespaceUsage(deps: ControllerDeps, onChange: (object: KubeObject) => void): NamespaceUsage {
+  const pods = deps.informers.lister(PodKind);
+  const claims = deps.informers.lister(PersistentVolumeClaimKind);
+  const services = deps.informers.lister(ServiceKind);
+  const counted = new CountedKinds(deps, onChange);
+  return {
+    async of(quota, namespace, signal) {
+      const names = Object.keys(quota.spec?.hard ?? {});
+      const types = new Set(names.map((name) => quotaNameOf(name).type));
+      const usages: Usage[] = [];
+      if (types.has('pod'))
+        usages.push(
+          ...pods
+            .list(namespace)
+            .filter((pod) => isInScopes(quota, pod))
+            .map(podUsage),
+        );
+      if (types.has('claim')) usages.push(...claims.list(namespace).map(claimUsage));
+      if (types.has('service')) usages.push(...services.list(namespace).map(serviceUsage));
+      for (const name of names) {
+        const lister = await counted.listerFor(name, signal);
+        if (lister) usages.push(countUsage(name, lister.list(namespace)));
+      }
+      return sumUsage(usages);
+    },
+  };
+}
+
+/** Watches of what every quota may count. */
+export const usageWatches = (quotasOf: (object: KubeObject) => readonly ObjectKey[]): readonly Watch[] => [
+  watchOf(PodKind, quotasOf, changesPodUsage),
+  watchOf(PersistentVolumeClaimKind, quotasOf, changesClaimUsage),
+  watchOf(
+    ServiceKind,
+    quotasOf,
+    ({ type, object, old }) => type !== 'updated' || JSON.stringify(object.spec) !== JSON.stringify(old.spec),
+  ),
+];
+
+const changesPodUsage = ({ type, object, old }: InformerEvent<Pod>): boolean =>
+  type !== 'updated' || isFinished(object) !== isFinished(old) || object.metadata.generation !== old.metadata.generation;
+
+const storageOf = (claim: PersistentVolumeClaim): unknown => claim.spec?.resources?.requests?.['storage'];
+const changesClaimUsage = ({ type, object, old }: InformerEvent<PersistentVolumeClaim>): boolean =>
+  type !== 'updated' || storageOf(object) !== storageOf(old) || object.spec?.storageClassName !== old.spec?.storageClassName;
+
+/** Caches of the kinds that some quota counts; a kind that none names costs nothing. */
+class CountedKinds {
+  private readonly deps: ControllerDeps;
+  private readonly onChange: (object: KubeObject) => void;
+  private readonly informers = new Map<string, Informer<KubeObject>>();
+
+  constructor(deps: ControllerDeps, onChange: (object: KubeObject) => void) {
+    this.deps = deps;
+    this.onChange = onChange;
+  }
+
+  /** The objects that a name in a quota counts; undefined when it counts something else or a kind nobody serves. */
+  async listerFor(name: string, signal: AbortSignal): Promise<Lister<KubeObject> | undefined> {
+    const quotaName = quotaNameOf(name);
+    if (quotaName.type !== 'count') return undefined;
+    let informer = this.informers.get(name);
+    if (informer === undefined) {
+      const kind = await this.findKind(quotaName.plural, quotaName.group, signal);
+      if (kind === undefined) return undefined;
+      informer = this.deps.informers.metadata(kind);
+      this.informers.set(name, informer);
+      await informer.whenSynced();
+      informer.addHandler(({ type, object }) => {
+        if (type !== 'updated') this.onChange(object);
+      });
+    }
+    return informer.lister;
+  }
+
+  private async findKind(plural: string, group: string, signal: AbortSignal): Promise<ResourceKind<KubeObject> | undefined> {
+    const kinds = await discoverKinds(this.deps.client, signal);
+    return kinds.find(
+      (kind) => kind.plural === plural && kind.group === group && kind.namespaced && kind.verbs.includes('watch'),
+    );
+  }
+}
