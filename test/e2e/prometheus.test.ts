@@ -17,6 +17,7 @@ const PATHS = {
   federate: '/federate',
 } as const;
 const byText = (a: string, b: string): number => a.localeCompare(b);
+const DASHBOARD = 'console.openshift.io/dashboard=true';
 const WAIT = { timeout: 120_000, interval: 250 };
 
 interface Target {
@@ -112,6 +113,36 @@ describe.skipIf(!hasPrometheus)('a Prometheus', () => {
     }, WAIT);
     // three jobs show the one virt-api: all, kubevirt and federate
     await vi.waitFor(async () => expect(await query('cluster:kubevirt_virt_api_up:sum')).toMatchObject([{ value: 3 }]), WAIT);
+  });
+
+  it('answers every panel of the dashboards', async () => {
+    const boards = await vi.waitFor(async () => {
+      const { items } = JSON.parse(
+        await platform.kubectl('get', 'configmaps', '-n', 'openshift-config-managed', '-l', DASHBOARD, '-o', 'json'),
+      ) as { items: { data: Record<string, string> }[] };
+      expect(items.length).toBe(4);
+      return items.flatMap(({ data }) => Object.entries(data));
+    }, WAIT);
+    // those whose answer is empty; rates need two looks
+    const silentOf = async (text: string): Promise<readonly string[]> => {
+      const { panels } = JSON.parse(text) as { panels: { title: string; targets?: { expr: string }[] }[] };
+      const silent: string[] = [];
+      for (const { title, targets = [] } of panels)
+        for (const { expr } of targets) {
+          const results = await query(expr.replace(/\$__\w+/g, '1m').replace(/\$\w+/g, '.+'));
+          if (results.length === 0) silent.push(`${title}: ${expr}`);
+        }
+      return silent;
+    };
+    const ofServer = Object.fromEntries(boards)['slipway-control-plane.json'] ?? '';
+    for (const [, text] of boards) await silentOf(text);
+    // without a guest, and without a refusal: of all else the platform has something to show
+    await vi.waitFor(
+      async () => expect((await silentOf(ofServer)).filter((panel) => !panel.startsWith('Refusals and failures'))).toEqual([]),
+      WAIT,
+    );
+    const written = await platform.slipway('dashboards', 'slipway-control-plane');
+    expect(written.stdout).toBe(ofServer);
   });
 
   it('takes the text of the metrics as it should be', async () => {
