@@ -38,7 +38,7 @@ const OWNERS = {
   '@marcbachmann/cel-js': ['schema'],
   re2js: ['helm', 'schema'],
   aws4fetch: ['cdi'],
-  'tar-stream': ['cdi'],
+  'tar-stream': ['cdi', 'helm'],
   'dns-packet': ['node'],
   pino: ['daemon'],
   commander: ['cli'],

@@ -10,6 +10,7 @@ export interface HelmSource {
   readonly parameters?: readonly { readonly name?: string; readonly value?: string; readonly forceString?: boolean }[];
   readonly fileParameters?: readonly { readonly name?: string; readonly path?: string }[];
   readonly ignoreMissingValueFiles?: boolean;
+  readonly passCredentials?: boolean;
   readonly skipCrds?: boolean;
   readonly skipTests?: boolean;
   readonly skipSchemaValidation?: boolean;

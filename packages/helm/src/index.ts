@@ -1,4 +1,12 @@
-export { type Chart, ChartError, type ChartFile, type ChartMetadata, type Dependency } from './chart/chart.ts';
+export { readArchive } from './chart/archive.ts';
+export {
+  type Chart,
+  ChartError,
+  type ChartFile,
+  type ChartMetadata,
+  type Dependency,
+  MissingDependencies,
+} from './chart/chart.ts';
 export { mergeTables } from './chart/coalesce.ts';
 export { globTest } from './chart/glob.ts';
 export { loadChart, parseValues } from './chart/load.ts';

@@ -72,6 +72,10 @@ function serve(file: ServedFile, request: IncomingMessage, response: ServerRespo
     response.writeHead(file.status).end();
     return;
   }
+  if (request.headers['if-none-match'] === etagOf(file)) {
+    response.writeHead(304).end();
+    return;
+  }
   const body = answerHead(file, request, response);
   const cut = file.cuts?.shift();
   const stall = file.stallAfter;
@@ -82,9 +86,11 @@ function serve(file: ServedFile, request: IncomingMessage, response: ServerRespo
   });
 }
 
+const etagOf = ({ etag, body }: ServedFile): string => etag ?? `"${createHash('sha1').update(body).digest('hex')}"`;
+
 /** Writes status and headers; returns what the body has to be. */
 function answerHead(file: ServedFile, request: IncomingMessage, response: ServerResponse): Buffer {
-  const etag = file.etag ?? `"${createHash('sha1').update(file.body).digest('hex')}"`;
+  const etag = etagOf(file);
   const range = rangeOf(file, etag, request);
   const [start, last] = range ?? [0, file.body.length - 1];
   const body = file.body.subarray(start, last + 1);

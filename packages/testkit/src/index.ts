@@ -12,3 +12,4 @@ export { createAuthority, issueCertificate } from '@slipway/apiserver';
 export * from './object-stores.ts';
 export * from './testing/git-repository.ts';
 export * from './image-server.ts';
+export * from './testing/chart-package.ts';

@@ -4,6 +4,7 @@ import {
   guardedPost,
   type HttpAnswer,
   type HttpErrors,
+  isTlsProblem,
   withoutSecrets,
 } from '@slipway/runtime';
 import { codeOf, ImportError } from './import-error.ts';
@@ -48,11 +49,9 @@ export const httpPost = (url: URL, options: HttpOptions, form: URLSearchParams, 
 export const readBody = ({ body, url }: HttpAnswer, maxBytes: number): Promise<Buffer> =>
   readAll(body as AsyncIterable<Buffer>, maxBytes, `The answer of ${url.host} is larger than ${maxBytes} bytes`);
 
-const TLS_PROBLEM = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|HOSTNAME|EPROTO/;
-
 /** True for failures that a new attempt may cure by itself. */
 export function isTransient(error: unknown): boolean {
-  return !(error instanceof ImportError) && !TLS_PROBLEM.test(codeOf(error) ?? '');
+  return !(error instanceof ImportError) && !isTlsProblem(codeOf(error) ?? '');
 }
 
 /** What to tell people when no answer came. */
@@ -72,7 +71,7 @@ export function explainConnectError(error: unknown, url: URL, source: SourceName
 
 function tlsRemedy(code: string, source: SourceName): string | undefined {
   if (code === 'EPROTO') return 'The server does not speak TLS on this port: check the port, or write http:// if that is meant';
-  if (!TLS_PROBLEM.test(code)) return undefined;
+  if (!isTlsProblem(code)) return undefined;
   if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID')
     return 'Renew the certificate of the server, and check the clocks';
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')

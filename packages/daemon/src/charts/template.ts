@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve, sep } from 'node:path';
 import { readChart, TreeError } from '@slipway/gitops';
 import {
   ChartError,
+  type ChartFile,
   type GoMap,
   loadChart,
   mergeTables,
   parseValues,
+  readArchive,
   readJson,
   type RenderedChart,
   setJson,
@@ -52,9 +54,7 @@ export async function template(names: readonly string[], options: TemplateComman
 export async function renderChart(names: readonly string[], options: TemplateCommandOptions): Promise<string> {
   const [release, path] =
     names.length > 1 ? [names[0] ?? '', names[1] ?? ''] : [options.nameTemplate ?? 'release-name', names[0] ?? ''];
-  const directory = resolve(path);
-  // `file://../other` of a chart that the user has on disk may lead anywhere on it
-  const chart = loadChart(await readChart(directory, sep).catch((error: unknown) => notAChart(path, error)));
+  const chart = await loadChart(await chartFiles(path).catch((error: unknown) => notAChart(path, error)));
   const rendered = templateChart(chart, await userValues(options), {
     capabilities: { kubeVersion: options.kubeVersion, apiVersions: options.apiVersions ?? [] },
     release: { name: release, namespace: options.namespace, isUpgrade: options.isUpgrade === true, revision: 1n },
@@ -66,9 +66,17 @@ export async function renderChart(names: readonly string[], options: TemplateCom
   return layOut(rendered, chart.metadata.name, options);
 }
 
+/** A directory, or a chart that was packaged. */
+async function chartFiles(path: string): Promise<ChartFile[]> {
+  const place = resolve(path);
+  if ((await stat(place)).isFile()) return readArchive(await readFile(place));
+  // `file://../other` of a chart that the user has on disk may lead anywhere on it
+  return readChart(place, sep);
+}
+
 function notAChart(path: string, error: unknown): never {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'ENOENT' || code === 'ENOTDIR') throw new ChartError(`path "${path}" not found or no directory`);
+  if (code === 'ENOENT' || code === 'ENOTDIR') throw new ChartError(`path "${path}" not found`);
   throw error;
 }
 

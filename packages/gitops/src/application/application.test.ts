@@ -253,7 +253,8 @@ describe('other sources', () => {
     ['a program in the URL', { repoURL: 'ext::sh -c id', path: '.' }, 'ComparisonError', 'is not supported'],
     ['a path that leads out', { path: '../..' }, 'ComparisonError', 'leads out of the repository'],
     ['a path that does not exist', { path: 'nope' }, 'ComparisonError', 'app path does not exist'],
-    ['a chart repository', { chart: 'web' }, 'InvalidSpecError', 'are not supported'],
+    ['a chart of no repository', { chart: 'web' }, 'ComparisonError', 'is not a repository of a registry'],
+    ['a chart of this machine', { repoURL: 'http://127.0.0.1/charts', chart: 'web' }, 'ComparisonError', 'are refused'],
   ])('refuses %s', async (_what, source, type, message) => {
     commit(CHART);
     await apply({ source: { repoURL: repository.directory, path: 'vms', ...source } });

@@ -1,70 +1,23 @@
 import { isNotFound, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
-import { SecretKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
-import { type Application, type ApplicationSource, DEFAULT_PROJECT, sourcesOf } from '../kinds.ts';
-import type { Credentials, GitRepositories } from '../sources/git.ts';
-import { generateManifests, type SourceDeps, type SourceType } from '../sources/manifests.ts';
+import { type Application, type ApplicationSource, type AppProject, sourcesOf } from '../kinds.ts';
+import type { RemoteDependency } from '../sources/chart-dependencies.ts';
+import { isChartSource } from '../sources/chart-place.ts';
+import { credentialsFor, repositoryNamed } from '../sources/credentials.ts';
+import { generateManifests, type SourceDeps, type SourceInput, type SourceType } from '../sources/manifests.ts';
+import { defaultRevision, type Repositories } from '../sources/repositories.ts';
+import { SourceError } from '../sources/source-error.ts';
+import { permitsRepository } from './project.ts';
 
 export interface DesiredDeps extends SourceDeps {
   readonly client: Client;
-  readonly git: GitRepositories;
+  readonly repositories: Repositories;
 }
 
 export interface Desired {
   readonly revisions: readonly string[];
   readonly types: readonly SourceType[];
   readonly objects: readonly KubeObject[];
-}
-
-const SECRET_TYPE = 'argocd.argoproj.io/secret-type';
-
-/** How a repository is entered: by the Secret with its URL, else by the one with the longest prefix of it. */
-export async function credentialsFor(
-  client: Client,
-  { metadata, spec }: Pick<Application, 'metadata' | 'spec'>,
-  url: string,
-  signal: AbortSignal,
-): Promise<Credentials> {
-  const namespace = metadata.namespace ?? '';
-  const { items } = await client.list(SecretKind, {
-    namespace,
-    labelSelector: `${SECRET_TYPE} in (repository,repo-creds)`,
-    signal,
-  });
-  const bare = (text: string): string => text.replace(/\.git$/, '').replace(/\/$/, '');
-  const entries = items
-    .map(
-      (secret): Record<string, string | undefined> => ({
-        ...textsOf(secret.data),
-        type: secret.metadata.labels?.[SECRET_TYPE],
-      }),
-    )
-    // those of a project are for its applications
-    .filter(({ project }) => !project || project === (spec.project || DEFAULT_PROJECT));
-  const exact = entries.find((entry) => entry['type'] === 'repository' && bare(entry['url'] ?? '') === bare(url));
-  const prefixed = entries
-    .filter((entry) => entry['type'] === 'repo-creds' && isPrefix(entry['url'], url))
-    .sort((a, b) => (b['url']?.length ?? 0) - (a['url']?.length ?? 0))[0];
-  // a repository without credentials of its own takes those of its prefix
-  const found = exact && (exact['password'] || exact['sshPrivateKey'] || !prefixed) ? exact : (prefixed ?? exact);
-  if (found === undefined) return {};
-  const { username, password, sshPrivateKey, insecure } = found;
-  return {
-    ...(username && { username }),
-    ...(password && { password }),
-    ...(sshPrivateKey && { sshPrivateKey }),
-    insecure: insecure === 'true',
-  };
-}
-
-/** Whole parts only: `https://git.example` says nothing of `https://git.example.org`. */
-const isPrefix = (prefix: string | undefined, url: string): boolean =>
-  !!prefix && url.startsWith(prefix) && (/[/:]$/.test(prefix) || ['', '/'].includes(url.charAt(prefix.length)));
-
-function textsOf(data: Readonly<Record<string, string>> | undefined): Record<string, string | undefined> {
-  return Object.fromEntries(
-    Object.entries(data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64').toString('utf8')]),
-  );
 }
 
 export interface ClusterVersions {
@@ -74,32 +27,34 @@ export interface ClusterVersions {
 
 /** The objects that an application's sources make at these revisions, or at what they mean now. */
 export async function desiredState(
-  { client, git, ...deps }: DesiredDeps,
-  app: Application,
+  { client, repositories, ...deps }: DesiredDeps,
+  { app, project }: { readonly app: Application; readonly project: AppProject },
   versions: ClusterVersions,
   pinned: readonly (string | undefined)[],
-  resolve: GitRepositories['resolve'],
+  resolve: Repositories['resolve'],
   signal: AbortSignal,
 ): Promise<Desired> {
   const sources = sourcesOf(app.spec);
   const places: { source: ApplicationSource; root: string; revision: string }[] = [];
   for (const [index, source] of sources.entries()) {
     const credentials = await credentialsFor(client, app, source.repoURL, signal);
-    const wanted = pinned[index] ?? source.targetRevision ?? 'HEAD';
-    const revision = await resolve(source.repoURL, wanted, credentials, signal);
-    places.push({ source, revision, root: await git.checkout(source.repoURL, wanted, revision, credentials, signal) });
+    const wanted = pinned[index] ?? source.targetRevision ?? defaultRevision(source);
+    const revision = await resolve(source, wanted, credentials, signal);
+    const root = await repositories.checkout(source, { revision: wanted, resolved: revision }, credentials, signal);
+    places.push({ source: placed(source), revision, root });
   }
   const refs = new Map(places.flatMap(({ source, root }) => (source.ref ? [[source.ref, root] as const] : [])));
+  const dependency = dependencies({ client, charts: repositories.charts, resolve }, app, project);
   const types: SourceType[] = [];
   const objects: KubeObject[] = [];
   for (const { source, root, revision } of places) {
     // a source that others refer to need not make anything
-    if (source.ref && source.path === undefined) continue;
+    if (source.ref && source.path === undefined && !isChartSource(source)) continue;
     const appNamespace = app.spec.destination.namespace ?? '';
     const appName = app.metadata.name ?? '';
     const variables = buildVariables(app, source, revision);
     const made = await generateManifests(
-      { source, root, refs, appName, namespace: appNamespace, variables, ...versions },
+      { source, root, refs, appName, namespace: appNamespace, variables, ...versions, dependency },
       deps,
       signal,
     );
@@ -108,6 +63,32 @@ export async function desiredState(
   }
   return { revisions: places.map(({ revision }) => revision), types, objects };
 }
+
+/** A chart of a repository is the whole of what was fetched. */
+function placed(source: ApplicationSource): ApplicationSource {
+  if (!source.chart) return source;
+  const { path: _path, ...rest } = source;
+  return rest;
+}
+
+/** Fetches what charts depend on. Credentials are for repositories that the project names. */
+const dependencies =
+  (
+    { client, charts, resolve }: Pick<DesiredDeps, 'client'> & Pick<Repositories, 'charts' | 'resolve'>,
+    app: Application,
+    project: AppProject,
+  ): SourceInput['dependency'] =>
+  async ({ name, repository, version }: RemoteDependency, signal) => {
+    const url = repository.startsWith('@') ? await repositoryNamed(client, app, repository.slice(1), signal) : repository;
+    if (url === undefined)
+      throw new SourceError(
+        `no repository is named ${repository.slice(1)}: give a Secret with the label argocd.argoproj.io/secret-type: repository, that name and its url`,
+      );
+    const credentials = permitsRepository(project, url) ? await credentialsFor(client, app, url, signal) : {};
+    const wanted = { repoURL: url, chart: name };
+    const found = await resolve(wanted, version, credentials, signal);
+    return { path: `charts/${name}-${found}.tgz`, data: await charts.archive(wanted, found, credentials, signal) };
+  };
 
 function buildVariables(app: Application, source: ApplicationSource, revision: string): Map<string, string> {
   return new Map([
@@ -118,7 +99,7 @@ function buildVariables(app: Application, source: ApplicationSource, revision: s
     ['ARGOCD_APP_REVISION_SHORT', revision.slice(0, 7)],
     ['ARGOCD_APP_SOURCE_PATH', source.path ?? '.'],
     ['ARGOCD_APP_SOURCE_REPO_URL', source.repoURL],
-    ['ARGOCD_APP_SOURCE_TARGET_REVISION', source.targetRevision ?? 'HEAD'],
+    ['ARGOCD_APP_SOURCE_TARGET_REVISION', source.targetRevision ?? defaultRevision(source)],
   ]);
 }
 

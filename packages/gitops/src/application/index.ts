@@ -13,8 +13,10 @@ import {
   DEFAULT_PROJECT,
   GITOPS_NAMESPACES,
 } from '../kinds.ts';
+import { chartRepositories } from '../sources/chart-repositories.ts';
 import { gitRepositories } from '../sources/git.ts';
 import type { SourceReach } from '../sources/reach.ts';
+import { repositories } from '../sources/repositories.ts';
 import { defaultProjectController } from './default-project.ts';
 import { managedResourcesApi, type ManagedResourcesDeps } from './managed-resources.ts';
 import { ApplicationReconciler } from './reconciler.ts';
@@ -72,10 +74,11 @@ function applicationController({ runner, cacheDir, reach }: GitOpsParts, late: L
         if (known === undefined || clock.now() - known.at > KINDS_MS) known = { at: clock.now(), kinds: discoverKinds(client) };
         return known.kinds;
       };
-      const git = gitRepositories({ runner, cacheDir, ...(reach && { reach }) });
+      const place = { cacheDir, ...(reach && { reach }) };
+      const sources = repositories(gitRepositories({ runner, ...place }), chartRepositories(place));
       const now = (): number => clock.now();
       const reconciler = new ApplicationReconciler({
-        ...{ client, clock, log, events, random, git, runner, kinds, now, randomBytes },
+        ...{ client, clock, log, events, random, repositories: sources, runner, kinds, now, randomBytes },
       });
       late.client = client;
       late.resources = {

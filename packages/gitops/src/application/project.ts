@@ -10,8 +10,6 @@ export function specComplaints({ destination, ...spec }: ApplicationSpec, projec
   const complaints: string[] = [];
   const sources = sourcesOf({ ...spec, destination });
   if (sources.length === 0) complaints.push('spec.source is required');
-  if (sources.some(({ chart }) => chart))
-    complaints.push('charts of Helm repositories are not supported: use a chart in a git repository');
   complaints.push(...destinationComplaints(destination));
   // without a project nothing is permitted, `default` included
   if (project === undefined)
@@ -31,7 +29,7 @@ function destinationComplaints({ server, name }: ApplicationSpec['destination'])
 function projectComplaints(project: AppProject, sources: readonly ApplicationSource[], namespace: string): string[] {
   const complaints: string[] = [];
   for (const { repoURL } of sources)
-    if (!matchesAny(project.spec?.sourceRepos ?? [], repoURL))
+    if (!permitsRepository(project, repoURL))
       complaints.push(`application repo ${repoURL} is not permitted in project '${project.metadata.name}'`);
   if (!isDestination(project.spec?.destinations ?? [], namespace))
     complaints.push(
@@ -39,6 +37,9 @@ function projectComplaints(project: AppProject, sources: readonly ApplicationSou
     );
   return complaints;
 }
+
+/** Whether the applications of a project may read a repository. */
+export const permitsRepository = ({ spec }: AppProject, url: string): boolean => matchesAny(spec?.sourceRepos ?? [], url);
 
 function matches(pattern: string, value: string): boolean {
   return pattern === '*' || pattern === value || (globTest(pattern)?.(value) ?? false);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   isConflict,
   isNotFound,
@@ -128,14 +129,17 @@ export class ApplicationReconciler implements Reconciler {
   }
 
   /** Asks for the revision again when somebody wants that or when the last answer is old. */
-  private resolverFor(app: Application): ApplicationDeps['git']['resolve'] {
+  private resolverFor(app: Application): ApplicationDeps['repositories']['resolve'] {
     const isFresh = app.operation !== undefined || app.metadata.annotations?.[Annotation.refresh] !== undefined;
-    return async (url, revision, credentials, signal) => {
-      const key = `${url}\0${revision}`;
+    return async (source, revision, credentials, signal) => {
+      // whoever enters in another way learns nothing of what was found in this one
+      const key = createHash('sha256')
+        .update(JSON.stringify([source.repoURL, source.chart, revision, credentials]))
+        .digest('hex');
       const now = this.deps.clock.now();
       const known = this.resolved.get(key);
       if (!isFresh && known && now - known.at < POLL_MS) return known.commit;
-      const commit = await this.deps.git.resolve(url, revision, credentials, signal);
+      const commit = await this.deps.repositories.resolve(source, revision, credentials, signal);
       if (this.resolved.size > MAX_RESOLVED) this.resolved.clear();
       this.resolved.set(key, { at: now, commit });
       return commit;
@@ -302,7 +306,7 @@ export class ApplicationReconciler implements Reconciler {
     signal: AbortSignal,
   ): Promise<Comparison> {
     const versions = await clusterVersions(this.deps.client, await this.deps.kinds(), signal);
-    const desired = await desiredState(this.deps, app, versions, pinned, this.resolverFor(app), signal);
+    const desired = await desiredState(this.deps, { app, project }, versions, pinned, this.resolverFor(app), signal);
     const resources: Compared[] = [];
     const hooks: Hook[] = [];
     const ignoresHelm = hasOwnHooks(desired.objects);

@@ -1,19 +1,13 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HostError, type CommandRunner } from '@slipway/hostapi';
 import { compareVersions, parseConstraint, parseVersion } from '@slipway/helm';
+import type { Credentials } from './credentials.ts';
 import { guardedProxy } from './guarded-proxy.ts';
 import { checkPath, placeOf, type SourceReach, sourceGuard, sshAddress } from './reach.ts';
 import { SourceError } from './source-error.ts';
-
-/** How a repository is entered. */
-export interface Credentials {
-  readonly username?: string;
-  readonly password?: string;
-  readonly sshPrivateKey?: string;
-  readonly insecure?: boolean;
-}
+import { dropOldTrees, exists } from './trees.ts';
 
 export interface GitDeps {
   readonly runner: CommandRunner;
@@ -25,8 +19,6 @@ export interface GitDeps {
 
 const TIMEOUT_MS = 90_000;
 const MAX_OUTPUT = 16 * 1024 * 1024;
-/** Checked-out revisions kept of all repositories together. */
-const MAX_TREES = 40;
 const SHA = /^[0-9a-f]{40}$/;
 
 /** Repositories as directories of files, by the git program. */
@@ -129,12 +121,6 @@ async function fetchCommit(run: Run, work: string, { url, commit }: Wanted): Pro
   }
 }
 
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
-
 /** How git gets to a repository. */
 interface Way {
   /** That it may use at all. */
@@ -147,7 +133,7 @@ interface Way {
 /** git sees nothing of the host: no configuration, no agent, no prompt. */
 async function environment(
   cacheDir: string,
-  { username, password, sshPrivateKey, insecure }: Credentials,
+  { username, password, sshPrivateKey, insecure, ca }: Credentials,
   way: Way,
 ): Promise<{ env: Record<string, string>; cleanUp: () => Promise<void> }> {
   await mkdir(cacheDir, { recursive: true, mode: 0o700 });
@@ -170,6 +156,10 @@ async function environment(
   if (way.ssh) ssh.push('-o', `HostName=${way.ssh.address}`, '-o', `HostKeyAlias=${way.ssh.host}`);
   if (way.proxy !== undefined) text += `[http]\n\tproxy = ${way.proxy}\n`;
   if (insecure) text += '[http]\n\tsslVerify = false\n';
+  if (ca !== undefined) {
+    await writeFile(join(directory, 'ca.pem'), ca);
+    text += `[http]\n\tsslCAInfo = ${join(directory, 'ca.pem')}\n`;
+  }
   if (sshPrivateKey !== undefined) {
     await writeFile(join(directory, 'key'), sshPrivateKey.endsWith('\n') ? sshPrivateKey : `${sshPrivateKey}\n`, { mode: 0o600 });
     ssh.push('-o', 'IdentitiesOnly=yes', '-i', join(directory, 'key'));
@@ -226,14 +216,4 @@ export function commitOf(refs: ReadonlyMap<string, string>, revision: string): s
     return name.startsWith('refs/tags/') && version && check(version) ? [{ version, commit }] : [];
   });
   return versions.sort((a, b) => compareVersions(b.version, a.version))[0]?.commit;
-}
-
-async function dropOldTrees(trees: string, kept: string): Promise<void> {
-  const names = await readdir(trees);
-  if (names.length <= MAX_TREES) return;
-  const dated = await Promise.all(
-    names.map(async (name) => ({ name, at: (await stat(join(trees, name)).catch(() => undefined))?.mtimeMs ?? 0 })),
-  );
-  const old = dated.filter(({ name }) => name !== kept && !name.startsWith('new-')).sort((a, b) => a.at - b.at);
-  for (const { name } of old.slice(0, names.length - MAX_TREES)) await rm(join(trees, name), { recursive: true, force: true });
 }

@@ -9,8 +9,10 @@ import {
   type GoMap,
   loadChart,
   mergeTables,
+  MissingDependencies,
   parseValues,
   readYamlDocuments,
+  type RenderedChart,
   setLiteral,
   setValues,
   templateChart,
@@ -18,6 +20,7 @@ import {
   YamlError,
 } from '@slipway/helm';
 import type { ApplicationSource, HelmSource } from '../kinds.ts';
+import { type RemoteDependency, remoteDependencies } from './chart-dependencies.ts';
 import { SourceError } from './source-error.ts';
 import { pathWithin, readChart, readTree } from './read-tree.ts';
 
@@ -35,6 +38,8 @@ export interface SourceInput {
   readonly variables: ReadonlyMap<string, string>;
   readonly kubeVersion: string;
   readonly apiVersions: readonly string[];
+  /** Fetches a chart that a chart depends on, as a file below its `charts/`. */
+  readonly dependency: (wanted: RemoteDependency, signal: AbortSignal) => Promise<ChartFile>;
 }
 
 export interface SourceDeps {
@@ -66,7 +71,7 @@ export async function generateManifests(
   const names = (await readTree(directory, input.root, 0)).map(({ path }) => path);
   const type = typeOf(input.source, names);
   if (input.source.plugin !== undefined) throw new SourceError('config management plugins are not supported');
-  if (type === 'Helm') return { type, objects: await helmObjects(directory, input, deps) };
+  if (type === 'Helm') return { type, objects: await helmObjects(directory, input, deps, signal) };
   if (type === 'Kustomize') return { type, objects: await kustomizeObjects(directory, input, deps, signal) };
   return { type, objects: await directoryObjects(directory, input) };
 }
@@ -80,9 +85,29 @@ export function typeOf(source: ApplicationSource, names: readonly string[]): Sou
   return names.some((name) => KUSTOMIZATIONS.includes(name)) ? 'Kustomize' : 'Directory';
 }
 
-async function helmObjects(directory: string, input: SourceInput, { now, randomBytes }: SourceDeps): Promise<KubeObject[]> {
+async function helmObjects(directory: string, input: SourceInput, deps: SourceDeps, signal: AbortSignal): Promise<KubeObject[]> {
   const helm = input.source.helm ?? {};
-  const rendered = templateChart(loadChart(await readChart(directory, input.root)), await helmValues(directory, helm, input), {
+  const files = await readChart(directory, input.root);
+  const values = (): Promise<GoMap> => helmValues(directory, helm, input);
+  const rendered = await renderFiles(files, values, input, deps).catch(async (error: unknown) => {
+    const wanted = error instanceof MissingDependencies ? remoteDependencies(files, error.dependencies) : undefined;
+    if (wanted === undefined) throw error;
+    for (const dependency of wanted) files.push(await input.dependency(dependency, signal));
+    return renderFiles(files, values, input, deps);
+  });
+  const crds = helm.skipCrds ? [] : rendered.crds.flatMap((file) => parseObjects(file));
+  const hooks = rendered.hooks.filter(({ events }) => !events.every((event) => event === 'test' || event.endsWith('-rollback')));
+  return [...crds, ...rendered.manifests.map(({ object }) => object), ...hooks.map(({ object }) => object)].flatMap(asObject);
+}
+
+async function renderFiles(
+  files: readonly ChartFile[],
+  values: () => Promise<GoMap>,
+  input: SourceInput,
+  { now, randomBytes }: SourceDeps,
+): Promise<RenderedChart> {
+  const helm = input.source.helm ?? {};
+  return templateChart(await loadChart(files), await values(), {
     capabilities: { kubeVersion: helm.kubeVersion ?? input.kubeVersion, apiVersions: helm.apiVersions ?? input.apiVersions },
     release: {
       name: helm.releaseName ?? input.appName,
@@ -94,9 +119,6 @@ async function helmObjects(directory: string, input: SourceInput, { now, randomB
     randomBytes,
     skipsSchema: helm.skipSchemaValidation === true,
   });
-  const crds = helm.skipCrds ? [] : rendered.crds.flatMap((file) => parseObjects(file));
-  const hooks = rendered.hooks.filter(({ events }) => !events.every((event) => event === 'test' || event.endsWith('-rollback')));
-  return [...crds, ...rendered.manifests.map(({ object }) => object), ...hooks.map(({ object }) => object)].flatMap(asObject);
 }
 
 async function helmValues(directory: string, helm: HelmSource, input: SourceInput): Promise<GoMap> {

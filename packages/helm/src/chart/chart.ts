@@ -40,4 +40,14 @@ export interface Chart {
 /** A chart that cannot be read or rendered; the message says where. */
 export class ChartError extends Error {}
 
+/** Charts that a chart depends on, that are switched on, and that it does not hold. */
+export class MissingDependencies extends ChartError {
+  readonly dependencies: readonly Dependency[];
+
+  constructor(dependencies: readonly Dependency[]) {
+    super(`found in Chart.yaml, but missing in charts/ directory: ${dependencies.map(({ name }) => name).join(', ')}`);
+    this.dependencies = dependencies;
+  }
+}
+
 export const textOfFile = ({ data }: ChartFile): string => new TextDecoder().decode(data).replace(/^\ufeff/, '');

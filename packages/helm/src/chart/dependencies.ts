@@ -1,6 +1,6 @@
 import { parseConstraint, parseVersion } from '../functions/semver.ts';
 import { type GoMap, isMap, type Value } from '../template/values.ts';
-import { type Chart, ChartError, type Dependency } from './chart.ts';
+import { type Chart, type Dependency, MissingDependencies } from './chart.ts';
 import { copyMap, mergeTables, mergeValues, tableAt, underlayTable, type Warn } from './coalesce.ts';
 
 /** The chart with the subcharts that are switched on, under their aliases, and with what it imports from them. */
@@ -23,10 +23,7 @@ function enable(chart: Chart, values: GoMap, path: string, warn: Warn): Chart {
   const effective = path === '' ? mergeValues(named, values, warn) : values;
   const off = new Set(dependencies.filter((dependency) => !isEnabled(dependency, effective, path)).map(nameOf));
   const absent = missing.filter((dependency) => !off.has(nameOf(dependency)));
-  if (absent.length > 0) {
-    const names = absent.map(({ name }) => name).join(', ');
-    throw new ChartError(`found in Chart.yaml, but missing in charts/ directory: ${names}`);
-  }
+  if (absent.length > 0) throw new MissingDependencies(absent);
   const on = children.filter(({ name }) => !off.has(name));
   return { ...chart, dependencies: on.map((child) => enable(child, effective, `${path}${child.name}.`, warn)) };
 }

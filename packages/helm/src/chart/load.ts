@@ -10,7 +10,7 @@ import { mergeTables } from './coalesce.ts';
 const MAX_DEPTH = 20;
 
 /** A chart from its files; subcharts in `charts/` as directories or archives. */
-export function loadChart(files: readonly ChartFile[], depth = 0): Chart {
+export async function loadChart(files: readonly ChartFile[], depth = 0): Promise<Chart> {
   if (depth > MAX_DEPTH) throw new ChartError('charts are nested too deeply');
   const ignored = files.find(({ path }) => path === '.helmignore');
   const isIgnored = ignoreTest(ignored ? textOfFile(ignored) : '');
@@ -24,7 +24,7 @@ export function loadChart(files: readonly ChartFile[], depth = 0): Chart {
     ...(schema && { schema: readSchema(schema) }),
     templates: kept.filter(({ path }) => path.startsWith('templates/')),
     files: kept.filter(({ path }) => isPlainFile(path)),
-    dependencies: subcharts(kept, depth),
+    dependencies: await subcharts(kept, depth),
   };
 }
 
@@ -141,19 +141,19 @@ function importOf(item: unknown): string | { child: string; parent: string } | u
   return { child: item['child'], parent: item['parent'] };
 }
 
-function subcharts(files: readonly ChartFile[], depth: number): Chart[] {
+async function subcharts(files: readonly ChartFile[], depth: number): Promise<Chart[]> {
   const groups = new Map<string, ChartFile[]>();
   const charts: Chart[] = [];
   for (const { path, data } of files) {
     const [, name = '', rest] = /^charts\/([^/]+)(?:\/(.+))?$/.exec(path) ?? [];
     if (name === '' || /^[_.]/.test(name)) continue;
     if (rest !== undefined) groups.set(name, [...(groups.get(name) ?? []), { path: rest, data }]);
-    else if (name.endsWith('.tgz')) charts.push(loadChart(readArchive(data), depth + 1));
+    else if (name.endsWith('.tgz')) charts.push(await loadChart(await readArchive(data), depth + 1));
   }
   for (const [name, inner] of groups) {
     if (!inner.some(({ path }) => path === 'Chart.yaml'))
       throw new ChartError(`error unpacking subchart ${name}: Chart.yaml file is missing`);
-    charts.push(loadChart(inner, depth + 1));
+    charts.push(await loadChart(inner, depth + 1));
   }
   return charts;
 }

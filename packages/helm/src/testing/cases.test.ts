@@ -32,8 +32,8 @@ const TABLES = {
 };
 
 describe.each(Object.entries(TABLES))('%s', (_name, cases) => {
-  it.each([...cases])('%s', (source, expected) => {
-    expect(renderCase(source)).toBe(expected);
+  it.each([...cases])('%s', async (source, expected) => {
+    expect(await renderCase(source)).toBe(expected);
   });
 });
 

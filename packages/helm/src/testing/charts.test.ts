@@ -19,10 +19,10 @@ function filesOf(name: string): ChartFile[] {
     .map((path) => ({ path, data: readFileSync(join(directory, path)) }));
 }
 
-function render(name: string, set: readonly string[] = [], values = ''): string {
+async function render(name: string, set: readonly string[] = [], values = ''): Promise<string> {
   const user = parseValues(values);
   for (const line of set) setValues(user, line);
-  const { manifests, hooks, crds, notes } = templateChart(loadChart(filesOf(name)), user, CASE_OPTIONS);
+  const { manifests, hooks, crds, notes } = templateChart(await loadChart(filesOf(name)), user, CASE_OPTIONS);
   const blocks = [
     ...crds.map((file) => `# CRD: ${file.path}\n${textOfFile(file).trimEnd()}`),
     ...manifests.map(({ source, text }) => `# Source: ${source}\n${text}`),
@@ -35,9 +35,9 @@ function render(name: string, set: readonly string[] = [], values = ''): string 
   return blocks.map((block) => `---\n${block}\n`).join('');
 }
 
-const refusal = (work: () => unknown): string => {
+const refusal = async (work: () => Promise<unknown>): Promise<string> => {
   try {
-    work();
+    await work();
   } catch (error) {
     if (error instanceof ChartError) return error.message;
     throw error;
@@ -47,27 +47,29 @@ const refusal = (work: () => unknown): string => {
 
 describe('charts of the repository', () => {
   it.each(readdirSync(CHARTS).filter((name) => name !== '__golden__'))('%s', async (name) => {
-    await expect(render(name)).toMatchFileSnapshot(join(CHARTS, '__golden__', `${name}.yaml`));
+    await expect(await render(name)).toMatchFileSnapshot(join(CHARTS, '__golden__', `${name}.yaml`));
   });
 });
 
 describe('values', () => {
-  it('from the user win, and null takes a default away', () => {
-    expect(render('web', ['replicaCount=5', 'ingress.hosts[0].host=other.example', 'ingress.className=null'])).toContain(
+  it('from the user win, and null takes a default away', async () => {
+    expect(await render('web', ['replicaCount=5', 'ingress.hosts[0].host=other.example', 'ingress.className=null'])).toContain(
       'replicas: 5',
     );
-    expect(render('web', ['ingress.className=null'])).not.toContain('ingressClassName');
-    expect(render('web', ['autoscaling.enabled=true'])).toContain('HorizontalPodAutoscaler');
+    expect(await render('web', ['ingress.className=null'])).not.toContain('ingressClassName');
+    expect(await render('web', ['autoscaling.enabled=true'])).toContain('HorizontalPodAutoscaler');
   });
 
-  it('switch subcharts off by condition and tag', () => {
-    const off = render('umbrella', ['cache.enabled=false', 'ttl=none']);
+  it('switch subcharts off by condition and tag', async () => {
+    const off = await render('umbrella', ['cache.enabled=false', 'ttl=none']);
     expect(off).not.toContain('name: cache');
-    expect(refusal(() => render('umbrella', ['tags.reporting=false']))).toContain('nil pointer evaluating interface {}.port');
+    expect(await refusal(() => render('umbrella', ['tags.reporting=false']))).toContain(
+      'nil pointer evaluating interface {}.port',
+    );
   });
 
-  it('are refused by the schema with the place', () => {
-    const text = refusal(() =>
+  it('are refused by the schema with the place', async () => {
+    const text = await refusal(() =>
       render('with-schema', [], 'machines: [{name: Bad_Name, cores: 0, extra: 1}]\nnetwork: {mode: bridge}\n'),
     );
     const [head, chart, ...lines] = text.trimEnd().split('\n');
@@ -103,8 +105,8 @@ describe('charts that are refused', () => {
       { 'Chart.yaml': 'apiVersion: v2\nname: x\nversion: 1.0.0\n', 'templates/a.yaml': 'a: [' },
       'YAML parse error on x/templates/a.yaml: error converting YAML to JSON: yaml: line',
     ],
-  ])('%o', (files, message) => {
+  ])('%o', async (files, message) => {
     const all = Object.entries(files).map(([path, text]) => ({ path, data: new TextEncoder().encode(text) }));
-    expect(refusal(() => templateChart(loadChart(all), new Map(), CASE_OPTIONS))).toContain(message);
+    expect(await refusal(async () => templateChart(await loadChart(all), new Map(), CASE_OPTIONS))).toContain(message);
   });
 });

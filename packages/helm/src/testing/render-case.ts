@@ -33,7 +33,7 @@ people:
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** A chart from texts by path; `Chart.yaml` is made up when it is not given. */
-export function chartOf(files: Readonly<Record<string, string>>): Chart {
+export function chartOf(files: Readonly<Record<string, string>>): Promise<Chart> {
   const all: ChartFile[] = Object.entries({
     'Chart.yaml': 'apiVersion: v2\nname: t\nversion: 1.2.3\nappVersion: "7.8"\n',
     ...files,
@@ -52,8 +52,8 @@ export const CASE_OPTIONS = {
 };
 
 /** The output of one template text, or `error: ` and the message. */
-export function renderCase(source: string, files: Readonly<Record<string, string>> = {}): string {
-  const chart = chartOf({ 'values.yaml': CASE_VALUES, 'templates/x.yaml': source, ...files });
+export async function renderCase(source: string, files: Readonly<Record<string, string>> = {}): Promise<string> {
+  const chart = await chartOf({ 'values.yaml': CASE_VALUES, 'templates/x.yaml': source, ...files });
   try {
     return renderTemplates(chart, chart.values, CASE_OPTIONS).get('t/templates/x.yaml') ?? '(none)';
   } catch (error) {

@@ -142,6 +142,11 @@ export function withoutSecrets(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
 
+const TLS_PROBLEM = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|HOSTNAME|EPROTO/;
+
+/** Whether the code of a failed connection is about certificates or TLS: another attempt does not cure it. */
+export const isTlsProblem = (code: string): boolean => TLS_PROBLEM.test(code);
+
 /** All bytes of something small; `tooLarge` makes the error of more than `maxBytes`. */
 export async function readAtMost(stream: AsyncIterable<Buffer>, maxBytes: number, tooLarge: () => Error): Promise<Buffer> {
   const chunks: Buffer[] = [];
