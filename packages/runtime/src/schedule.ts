@@ -19,7 +19,10 @@ export function parseSchedule(text: string, timeZone: string | undefined): Sched
     return { next: (ms) => ms + stepMs };
   }
   // without a function croner only answers questions: it sets no timers
-  const cron = new Cron(pattern.replace(/^@midnight$/, '@daily'), { timezone: zone ?? 'UTC' });
+  const cron = new Cron(pattern.replace(/^@midnight$/, '@daily'), {
+    timezone: zone ?? 'UTC',
+    sloppyRanges: true, // Kubernetes reads `3/12` as `3-23/12`
+  });
   return { next: (ms) => cron.nextRun(new Date(ms))?.getTime() };
 }
 

@@ -1,6 +1,7 @@
+import { parseSchedule } from '@slipway/runtime';
 import { describe, expect, it } from 'vitest';
 import type { Fields, HyperConverged } from '../kinds.ts';
-import { bootImageTemplates } from './boot-images.ts';
+import { bootImageTemplates, scheduleFor } from './boot-images.ts';
 import { valueAt } from './spec-paths.ts';
 
 const hco = (workloadSources: Fields, status: HyperConverged['status'] = {}): HyperConverged => ({
@@ -65,5 +66,13 @@ describe('bootImageTemplates', () => {
     expect(listed[0]).toMatchObject({
       status: { conditions: [{ type: 'Deployed', status: 'False', reason: 'UnsupportedArchitectures' }] },
     });
+  });
+});
+
+describe('scheduleFor', () => {
+  it.each(['', 'a', '3f0c2b1e-5d6a-4c7b-8e9f-0a1b2c3d4e5f'])('"%s": twice a day, as DataImportCrons may have it', (uid) => {
+    const schedule = parseSchedule(scheduleFor(uid), undefined);
+    const first = schedule.next(0) ?? 0;
+    expect((schedule.next(first) ?? 0) - first).toBe(12 * 3_600_000);
   });
 });
