@@ -1,6 +1,6 @@
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { gitRepository } from '@slipway/testkit';
+import { chartPackage, gitRepository, type ImageServer, sha256Of, startImageServer } from '@slipway/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Platform, ROOT, startPlatform } from './src/platform.ts';
 
@@ -13,7 +13,7 @@ const templateOf = (name: string): string => `${APP}/templates/${name}.yaml`;
 
 interface App {
   status: {
-    sync: { status: string };
+    sync: { status: string; revision?: string };
     resources: { name: string; status: string; requiresPruning?: boolean }[];
   };
 }
@@ -25,6 +25,7 @@ describe('machines that an Application brings from git', () => {
   chmodSync(scratch, 0o755);
   const repository = gitRepository(join(scratch, 'repository'));
   let platform: Platform;
+  let charts: ImageServer;
 
   const app = async (verb: string, ...args: string[]): Promise<string> => {
     const result = await platform.slipway('app', verb, APP, ...args);
@@ -36,13 +37,15 @@ describe('machines that an Application brings from git', () => {
     platform.kubectl('get', 'vm', `example-${name}`, '-o', `jsonpath={.spec.template.spec.${path}}`);
 
   beforeAll(async () => {
-    platform = await startPlatform({ up: ['--allow-git-path', scratch] });
+    charts = await startImageServer();
+    platform = await startPlatform({ up: ['--allow-git-path', scratch, '--allow-git-address', `127.0.0.1:${charts.port}`] });
     await platform.kubectl('create', 'namespace', 'openshift-gitops');
     await platform.until('appproject default -n openshift-gitops', () => true, 120_000);
   });
   afterAll(async () => {
     rmSync(scratch, { recursive: true, force: true });
     await platform?.destroy();
+    await charts?.close();
   });
 
   it('come with the values of the Application, and are what git says, however often anybody asks', async () => {
@@ -101,6 +104,27 @@ describe('machines that an Application brings from git', () => {
     const { status } = await appNow();
     expect(status.sync.status).toBe('Synced');
     expect(status.resources.map(({ name }) => name)).toEqual(['example-rhel9', 'example-server2019']);
+  });
+
+  it('come from a repository of charts too, in the newest version of a range', async () => {
+    for (const version of ['1.0.0', '1.1.0', '2.0.0'])
+      charts.files.set(`/machines-${version}.tgz`, {
+        body: await chartPackage('machines', version, { 'templates/vm.yaml': fixture('server2019.yaml') }),
+      });
+    const entries = ['1.0.0', '1.1.0', '2.0.0'].map((version) => {
+      const file = `/machines-${version}.tgz`;
+      return { version, urls: [file.slice(1)], digest: sha256Of(charts.files.get(file)?.body ?? '') };
+    });
+    charts.files.set('/index.yaml', { body: Buffer.from(JSON.stringify({ entries: { machines: entries } })) });
+    const source = { repoURL: charts.url, chart: 'machines', targetRevision: '^1.0.0' };
+    await platform.kubectl(
+      ...['patch', 'app', APP, '-n', 'openshift-gitops', '--type=merge'],
+      ...['-p', JSON.stringify({ spec: { source: { path: null, helm: null, ...source } } })],
+    );
+    await app('sync', '--prune');
+    const { status } = await appNow();
+    expect(status.sync).toMatchObject({ status: 'Synced', revision: '1.1.0' });
+    expect(status.resources.map(({ name }) => name)).toEqual(['example-server2019']);
   });
 
   it('are judged before there is any platform', async () => {
