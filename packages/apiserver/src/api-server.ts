@@ -1,7 +1,15 @@
 import { generateKeyPair, randomInt, randomUUID } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { Client } from '@slipway/client';
-import type { AdmissionHandler, AggregatedApi, MetricFamily, NodeConnector, OpenRoute, UserInfo } from '@slipway/runtime';
+import type {
+  AdmissionHandler,
+  AggregatedApi,
+  MetricFamily,
+  MetricFilter,
+  NodeConnector,
+  OpenRoute,
+  UserInfo,
+} from '@slipway/runtime';
 import type { Store } from '@slipway/store';
 import { createAdmissionChain, type AdmissionPlugin } from './admission/admission-chain.ts';
 import { policyAdmission } from './admission/policies/policy-admission.ts';
@@ -104,7 +112,7 @@ export interface ApiServerOptions {
   /** The part of the platform that a client in this process, or `node` for all agents, belongs to. */
   readonly clientParts?: (client: string) => ClientPart | undefined;
   /** What `GET /metrics` shows beside the server's own figures. */
-  readonly metrics?: () => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
+  readonly metrics?: (wanted: MetricFilter) => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
   /** What `GET /alerts` answers. */
   readonly alerts?: () => unknown;
   readonly logError?: (error: unknown, what: string) => void;
@@ -119,7 +127,7 @@ export interface ApiServer {
   /** Serves HTTPS (HTTP/1.1 and HTTP/2) until closed. */
   listen(options: ListenOptions): Promise<Listener>;
   /** Counts of the requests so far. */
-  requestMetrics(): readonly MetricFamily[];
+  requestMetrics(wanted?: MetricFilter): readonly MetricFamily[];
   readonly registry: Registry;
   /** Resolves when CustomResourceDefinitions written so far are served. */
   settled(): Promise<void>;
@@ -245,7 +253,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     registry,
     client: (user, name = 'slipway') => directClient(context, user, name),
     handle: (request) => handleRequest(context, request),
-    requestMetrics: () => requests.families(),
+    requestMetrics: (wanted) => requests.families(wanted),
     async listen(listenOptions) {
       const listener = await listen(context, listenOptions);
       listeners.push(listener);

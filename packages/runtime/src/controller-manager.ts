@@ -8,7 +8,7 @@ import { CoreEventRecorder } from './event-recorder.ts';
 import type { Informer, InformerEvent } from './informer.ts';
 import { InformerFactory, trackingInformers } from './informer-factory.ts';
 import type { Logger } from './logger.ts';
-import type { MetricFamily } from './metric-family.ts';
+import { everyMetric, type MetricFamily, type MetricFilter } from './metric-family.ts';
 import type { NodeConnector } from './node-connector.ts';
 import { QueueMetrics } from './queue-metrics.ts';
 import type { Reconciler } from './reconciler.ts';
@@ -109,11 +109,11 @@ export class ControllerManager {
     return [...this.counters.values()];
   }
 
-  /** Metrics of all controllers, for the server to show. */
-  async metricFamilies(): Promise<readonly MetricFamily[]> {
-    const own = await Promise.all(this.hosted.map(async ({ controller }) => (await controller.metrics?.()) ?? []));
+  /** Metrics of all controllers, those that are wanted and perhaps others. */
+  async metricFamilies(wanted: MetricFilter = everyMetric): Promise<readonly MetricFamily[]> {
+    const own = await Promise.all(this.hosted.map(async ({ controller }) => (await controller.metrics?.(wanted)) ?? []));
     const now = this.deps.clock.now();
-    return [...own.flat(), ...[...this.queueMetrics.values()].flatMap((metrics) => metrics.families(now))];
+    return [...own.flat(), ...[...this.queueMetrics.values()].flatMap((metrics) => metrics.families(now, wanted))];
   }
 
   private queueMetricsOf(controller: string): QueueMetrics {

@@ -5,7 +5,7 @@ import type { EventRecorder } from './event-recorder.ts';
 import type { InformerEvent } from './informer.ts';
 import type { Informers } from './informer-factory.ts';
 import type { Logger } from './logger.ts';
-import type { MetricFamily } from './metric-family.ts';
+import type { MetricFamily, MetricFilter } from './metric-family.ts';
 import type { NodeConnector } from './node-connector.ts';
 import type { PolicyRule } from './policy-rule.ts';
 import type { Reconciler } from './reconciler.ts';
@@ -32,8 +32,8 @@ export interface Controller {
   readonly reconciler?: Reconciler;
   /** Work beside the queue, which it may fill; starts when the caches are filled and ends when aborted. */
   readonly run?: (queue: { add(key: ObjectKey): void }, signal: AbortSignal) => Promise<void>;
-  /** What `GET /metrics` of the server shows for it, computed when it is asked for. */
-  readonly metrics?: () => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
+  /** What `GET /metrics` of the server shows for it, computed when it is asked for; more than is wanted does no harm. */
+  readonly metrics?: (wanted: MetricFilter) => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
   /** False while `run` has work to do that tests must wait for. */
   readonly isIdle?: () => boolean;
 }

@@ -1,8 +1,6 @@
-import type { MetricFamily, MetricSample } from './metric-family.ts';
+import type { HistogramSeries, MetricFamily, MetricSample } from './metric-family.ts';
 
-interface Series {
-  readonly labels: Readonly<Record<string, string>>;
-  /** Values up to each bound and above the one before it; the last are above all bounds. */
+interface Series extends HistogramSeries {
   readonly counts: number[];
   sum: number;
 }
@@ -37,13 +35,20 @@ export class Histogram {
     found.sum += value;
   }
 
+  /** Its samples are made when somebody looks at them: they are more than those of all other metrics together. */
   family(): MetricFamily {
     const { name, help, bounds } = this.about;
-    return { name, help, type: 'histogram', samples: [...this.series.values()].flatMap((series) => samplesOf(series, bounds)) };
+    const series = [...this.series.values()];
+    return {
+      ...{ name, help, type: 'histogram', buckets: { bounds, series } },
+      get samples() {
+        return series.flatMap((one) => samplesOf(one, bounds));
+      },
+    };
   }
 }
 
-function samplesOf({ labels, counts, sum }: Series, bounds: readonly number[]): MetricSample[] {
+function samplesOf({ labels, counts, sum }: HistogramSeries, bounds: readonly number[]): MetricSample[] {
   let total = 0;
   const buckets = counts.map((count, index): MetricSample => {
     total += count;

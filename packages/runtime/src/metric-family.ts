@@ -4,7 +4,27 @@ export interface MetricFamily {
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly samples: readonly MetricSample[];
+  /** Of a histogram: what its samples are made of, for who needs only their text. */
+  readonly buckets?: HistogramBuckets;
 }
+
+export interface HistogramBuckets {
+  /** Upper bounds, smallest first. */
+  readonly bounds: readonly number[];
+  readonly series: readonly HistogramSeries[];
+}
+
+export interface HistogramSeries {
+  readonly labels: Readonly<Record<string, string>>;
+  /** Values up to each bound and above the one before it; the last are above all bounds. */
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
+/** Whether somebody asks for the metric of this name; what nobody asks for need not be computed. */
+export type MetricFilter = (name: string) => boolean;
+
+export const everyMetric: MetricFilter = () => true;
 
 export interface MetricSample {
   readonly labels?: Readonly<Record<string, string>>;

@@ -1,5 +1,5 @@
 import { Histogram } from './histogram.ts';
-import type { MetricFamily } from './metric-family.ts';
+import { everyMetric, type MetricFamily, type MetricFilter } from './metric-family.ts';
 
 /** Seconds; as controllers of Kubernetes group the times of their queues. */
 const BOUNDS = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10] as const;
@@ -67,7 +67,7 @@ export class QueueMetrics {
     };
   }
 
-  families(nowMs: number): MetricFamily[] {
+  families(nowMs: number, wanted: MetricFilter = everyMetric): MetricFamily[] {
     const ages = ({ workedOnSince }: QueueState): number[] =>
       [...workedOnSince.values()].map((since) => Math.max(0, nowMs - since) / SECOND_MS);
     const perQueue = (
@@ -75,21 +75,23 @@ export class QueueMetrics {
       type: 'counter' | 'gauge',
       help: string,
       value: (state: QueueState) => number,
-    ): MetricFamily => ({
-      ...{ name: `${this.prefix}workqueue_${name}`, type, help },
-      samples: [...this.queues].map(([queue, state]) => ({ labels: { name: queue }, value: value(state) })),
-    });
+    ): MetricFamily[] => {
+      const metric = `${this.prefix}workqueue_${name}`;
+      if (!wanted(metric)) return [];
+      const samples = [...this.queues].map(([queue, state]) => ({ labels: { name: queue }, value: value(state) }));
+      return [{ name: metric, type, help, samples }];
+    };
     return [
-      perQueue('adds_total', 'counter', 'Total number of adds handled by workqueue', ({ adds }) => adds),
-      perQueue('depth', 'gauge', 'Current depth of workqueue', ({ waitingSince }) => waitingSince.size),
-      perQueue('retries_total', 'counter', 'Total number of retries handled by workqueue', ({ retries }) => retries),
-      perQueue(
+      ...perQueue('adds_total', 'counter', 'Total number of adds handled by workqueue', ({ adds }) => adds),
+      ...perQueue('depth', 'gauge', 'Current depth of workqueue', ({ waitingSince }) => waitingSince.size),
+      ...perQueue('retries_total', 'counter', 'Total number of retries handled by workqueue', ({ retries }) => retries),
+      ...perQueue(
         'unfinished_work_seconds',
         'gauge',
         'How many seconds of work has been done that is in progress and has not been observed by work_duration.',
         (state) => ages(state).reduce((sum, age) => sum + age, 0),
       ),
-      perQueue(
+      ...perQueue(
         'longest_running_processor_seconds',
         'gauge',
         'How many seconds has the longest running processor for workqueue been running.',

@@ -14,6 +14,7 @@ import {
   type ComponentRights,
   componentUser,
   type MetricFamily,
+  type MetricFilter,
   type UserInfo,
 } from '@slipway/runtime';
 import { memoryStoreFs, openStore } from '@slipway/store';
@@ -28,7 +29,7 @@ export interface ServerCluster {
   /** Writes so far, as `verb plural[/subresource] key`. */
   readonly requests: readonly string[];
   /** What the server counts of its requests. */
-  requestMetrics(): Promise<readonly MetricFamily[]>;
+  requestMetrics(wanted?: MetricFilter): Promise<readonly MetricFamily[]>;
   /** Creates the namespaces that these objects live in. */
   prepareFor(objects: readonly KubeObject[]): Promise<void>;
   close(): Promise<void>;
@@ -78,7 +79,7 @@ export function serverCluster(
         requests,
       ),
     requests,
-    requestMetrics: async () => (await started).server.requestMetrics(),
+    requestMetrics: async (wanted) => (await started).server.requestMetrics(wanted),
     async prepareFor(objects) {
       const names = new Set(objects.flatMap(({ metadata }) => metadata.namespace ?? []));
       for (const { kind, metadata } of objects) if (kind === 'Namespace') names.delete(metadata.name ?? '');

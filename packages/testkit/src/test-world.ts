@@ -9,6 +9,7 @@ import {
   type ControllerRegistration,
   type Logger,
   type MetricFamily,
+  type MetricFilter,
   type PlatformSettings,
   silentLogger,
   type UserInfo,
@@ -63,7 +64,7 @@ export interface TestWorld {
   /** `Type Reason Message` of the events about an object, oldest first; all events without one. */
   events(about?: Built): Promise<readonly string[]>;
   /** What the controllers show about themselves and about the cluster. */
-  metrics(): Promise<readonly MetricFamily[]>;
+  metrics(wanted?: MetricFilter): Promise<readonly MetricFamily[]>;
   close(): Promise<void>;
 }
 
@@ -131,7 +132,7 @@ export function testWorld(options: TestWorldOptions): TestWorld {
         .filter((event) => about === undefined || concerns(event, about))
         .map((event) => `${event.type} ${event.reason} ${event.message}`);
     },
-    metrics: async () => [...(await manager.metricFamilies()), ...(await cluster.requestMetrics())],
+    metrics: async (wanted) => [...(await manager.metricFamilies(wanted)), ...(await cluster.requestMetrics(wanted))],
     async close() {
       stop.abort();
       await manager.stopped();

@@ -1,3 +1,4 @@
+import { Histogram } from '@slipway/runtime';
 import { describe, expect, it } from 'vitest';
 import { renderFamily } from './metric-text.ts';
 import { RequestMetrics } from './request-metrics.ts';
@@ -82,6 +83,41 @@ describe('request metrics', () => {
   it('keeps what strangers make up out of the labels', () => {
     expect(rendered(event({ path: '/apis/evil"/v1/x', code: 404 }), event({ path: '/apis/b/v1/y', code: 404 }))).toEqual([
       'apiserver_request_total{client="other",code="404",group="",resource="",subresource="",verb="get"} 2',
+    ]);
+  });
+
+  it('makes only what somebody wants', () => {
+    const metrics = new RequestMetrics(() => ({ container: 'virt-controller', prefix: 'kubevirt_' }));
+    metrics.count(event({}));
+    const names = (wanted: (name: string) => boolean) =>
+      metrics.families(wanted).flatMap(({ name, type }) => (type === 'histogram' ? [] : [name]));
+    expect(names(() => true)).toEqual(['apiserver_request_total', 'kubevirt_rest_client_requests_total']);
+    expect(names((name) => name.startsWith('kubevirt_'))).toEqual(['kubevirt_rest_client_requests_total']);
+    expect(names(() => false)).toEqual([]);
+  });
+
+  it('writes a histogram as its samples would be written', () => {
+    const histogram = new Histogram({ name: 'x_seconds', help: 'X.', bounds: [0.25, 1] });
+    histogram.observe({ path: 'a"b\\c', verb: 'get' }, 0.5);
+    histogram.observe({ path: 'a"b\\c', verb: 'get' }, 30);
+    histogram.observe({}, 0.1);
+    const family = histogram.family();
+    const { buckets: _, ...plain } = { ...family, samples: family.samples };
+    expect(renderFamily(family)).toBe(renderFamily(plain));
+    expect(renderFamily(family).split('\n')).toEqual([
+      '# HELP x_seconds X.',
+      '# TYPE x_seconds histogram',
+      'x_seconds_bucket{path="a\\"b\\\\c",verb="get",le="0.25"} 0',
+      'x_seconds_bucket{path="a\\"b\\\\c",verb="get",le="1"} 1',
+      'x_seconds_bucket{path="a\\"b\\\\c",verb="get",le="+Inf"} 2',
+      'x_seconds_sum{path="a\\"b\\\\c",verb="get"} 30.5',
+      'x_seconds_count{path="a\\"b\\\\c",verb="get"} 2',
+      'x_seconds_bucket{le="0.25"} 1',
+      'x_seconds_bucket{le="1"} 1',
+      'x_seconds_bucket{le="+Inf"} 1',
+      'x_seconds_sum 0.1',
+      'x_seconds_count 1',
+      '',
     ]);
   });
 });

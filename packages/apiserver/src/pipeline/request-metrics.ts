@@ -1,4 +1,4 @@
-import { Histogram, type MetricFamily, type MetricSample } from '@slipway/runtime';
+import { everyMetric, Histogram, type MetricFamily, type MetricFilter, type MetricSample } from '@slipway/runtime';
 import type { AuditEvent } from './server-context.ts';
 
 /** The part of the platform that a client of the API belongs to. */
@@ -56,17 +56,22 @@ export class RequestMetrics {
     this.time(labels, event.latencyMs);
   }
 
-  families(): MetricFamily[] {
-    const samples = [...this.counts]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([, { labels, count }]): MetricSample => ({ labels, value: count }));
-    const help = 'Requests by verb, resource, code and client.';
+  families(wanted: MetricFilter = everyMetric): MetricFamily[] {
     return [
-      { name: 'apiserver_request_total', help, type: 'counter', samples },
-      ...this.clientRequests(),
+      ...this.requests(wanted),
+      ...this.clientRequests(wanted),
       ...[...this.latencies.values()].map((histogram) => histogram.family()),
       this.durations.family(),
     ];
+  }
+
+  private requests(wanted: MetricFilter): MetricFamily[] {
+    const name = 'apiserver_request_total';
+    if (!wanted(name)) return [];
+    const samples = [...this.counts]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, { labels, count }]): MetricSample => ({ labels, value: count }));
+    return [{ name, help: 'Requests by verb, resource, code and client.', type: 'counter', samples }];
   }
 
   private time({ client, verb, group, resource }: Labels, latencyMs: number): void {
@@ -92,12 +97,12 @@ export class RequestMetrics {
   }
 
   /** The same counts as each part of the platform would give them of its own requests. */
-  private clientRequests(): MetricFamily[] {
+  private clientRequests(wanted: MetricFilter): MetricFamily[] {
     const byPrefix = new Map<string, Map<string, { labels: Record<string, string>; value: number }>>();
     for (const { labels, count } of this.counts.values()) {
       const { client, code, resource, verb } = labels;
       const part = this.part(client);
-      if (part === undefined) continue;
+      if (part === undefined || !wanted(`${part.prefix}rest_client_requests_total`)) continue;
       const host = client === NODE ? 'network' : 'in-process';
       const own = { container: part.container, code, method: methodOf(verb), host, resource, verb };
       const samples = byPrefix.get(part.prefix) ?? new Map<string, { labels: Record<string, string>; value: number }>();

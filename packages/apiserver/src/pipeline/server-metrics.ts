@@ -1,4 +1,5 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
+import { everyMetric, type MetricFilter } from '@slipway/runtime';
 import type { Registry } from '../registry/registry.ts';
 import { loopWatch, RESOLUTION_MS } from './loop-watch.ts';
 import { type MetricFamily, renderFamily } from './metric-text.ts';
@@ -9,7 +10,7 @@ const NANOSECONDS = 1e9;
 /** What `GET /metrics` shows: requests, store, watches, event loop and process. */
 export interface ServerMetrics {
   /** Prometheus' text format. Stalls are those since the last call. */
-  render(wanted?: (name: string) => boolean): Promise<string>;
+  render(wanted?: MetricFilter): Promise<string>;
   /** A request has been answered: the event loop is looked at while there are any. */
   noteRequest(): void;
   close(): void;
@@ -20,24 +21,24 @@ export interface MetricSources {
   readonly requests: RequestMetrics;
   readonly flow: { families(): MetricFamily[] };
   /** Of the controllers that run beside the server. */
-  readonly others?: () => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
+  readonly others?: (wanted: MetricFilter) => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
 }
 
 export function createServerMetrics(deps: MetricSources): ServerMetrics {
   const watch = loopWatch();
   return {
-    async render(wanted = () => true) {
+    async render(wanted = everyMetric) {
       watch.note(); // who scrapes wants to know what comes now
       const { delays } = watch;
       const own = [
-        ...deps.requests.families(),
+        ...deps.requests.families(wanted),
         ...storeFamilies(deps.registry),
         ...deps.flow.families(),
         ...loopFamilies(delays),
         ...processFamilies(),
       ];
       delays.reset();
-      const families = [...own, ...((await deps.others?.()) ?? [])].filter(({ name }) => wanted(name));
+      const families = [...own, ...((await deps.others?.(wanted)) ?? [])].filter(({ name }) => wanted(name));
       return families.map(renderFamily).join('');
     },
     noteRequest: () => watch.note(),

@@ -158,6 +158,12 @@ const declared = (): Families =>
       kubevirt_vmi_vcpu_delay_seconds_total: 'Amount of time spent by each vcpu waiting in the queue instead of running.',
     });
 
+/** Names of all figures that nodes are asked for. */
+export const domainMetricNames = (): readonly string[] =>
+  declared()
+    .list()
+    .map(({ name }) => name);
+
 /** Metrics of running guests. */
 export function domainMetrics(
   guests: readonly { readonly vmi: VirtualMachineInstance; readonly stats: GuestStats }[],

@@ -12,11 +12,11 @@ import {
   VirtualMachineSnapshotKind,
 } from '@slipway/api';
 import { isObject } from '@slipway/apimachinery';
-import { type ControllerRegistration, done, type MetricFamily, type NodeConnector } from '@slipway/runtime';
+import { type ControllerRegistration, done, type MetricFamily, type MetricFilter, type NodeConnector } from '@slipway/runtime';
 import { memoryOverheadBytes, SLIPWAY_PROFILE } from '@slipway/virt';
 import { clusterFacts } from '../virtual-machine/cluster-facts.ts';
 import { controlPlaneMetrics } from './control-plane-metrics.ts';
-import { domainMetrics } from './domain-metrics.ts';
+import { domainMetricNames, domainMetrics } from './domain-metrics.ts';
 import { EventCounts } from './event-counts.ts';
 import { PhaseTimes } from './phase-times.ts';
 import { vmMetrics } from './vm-metrics.ts';
@@ -56,7 +56,7 @@ export const kubeVirtMetrics: ControllerRegistration = {
           return done;
         },
       },
-      async metrics(): Promise<readonly MetricFamily[]> {
+      async metrics(wanted: MetricFilter): Promise<readonly MetricFamily[]> {
         const [kubevirt] = kubevirts.list();
         const instances = vmis.list();
         const failedLaunchers = pods
@@ -71,7 +71,7 @@ export const kubeVirtMetrics: ControllerRegistration = {
           }),
           ...times.families(),
           ...counts.families(),
-          ...domainMetrics(await guestsOf(nodes, instances)),
+          ...(domainMetricNames().some(wanted) ? domainMetrics(await guestsOf(nodes, instances)) : []),
         ];
       },
     };

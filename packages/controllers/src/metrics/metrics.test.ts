@@ -1,5 +1,11 @@
 import { NodeVerb, PersistentVolumeClaimKind, VirtualMachineInstanceKind, VirtualMachineKind } from '@slipway/api';
-import type { Controller, ControllerRegistration, MetricFamily } from '@slipway/runtime';
+import {
+  type Controller,
+  type ControllerRegistration,
+  everyMetric,
+  type MetricFamily,
+  type MetricFilter,
+} from '@slipway/runtime';
 import { built, node, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { kubeVirtMetrics } from './index.ts';
@@ -8,7 +14,10 @@ let world: TestWorld;
 afterEach(() => world.close());
 
 /** Runs the controller alone, and gives what it shows. */
-async function metricsOf(prepare: (world: TestWorld) => Promise<unknown>): Promise<readonly MetricFamily[]> {
+async function metricsOf(
+  prepare: (world: TestWorld) => Promise<unknown>,
+  wanted: MetricFilter = everyMetric,
+): Promise<readonly MetricFamily[]> {
   let metrics: Controller['metrics'];
   const registration: ControllerRegistration = {
     ...kubeVirtMetrics,
@@ -21,7 +30,7 @@ async function metricsOf(prepare: (world: TestWorld) => Promise<unknown>): Promi
   world = testWorld({ controllers: [registration] });
   await prepare(world);
   await world.settle();
-  return (await metrics?.()) ?? [];
+  return (await metrics?.(wanted)) ?? [];
 }
 
 const samples = (families: readonly MetricFamily[], name: string) => families.find((family) => family.name === name)?.samples;
@@ -139,5 +148,22 @@ describe('metrics of KubeVirt', () => {
       labels: { phase: 'Running', last_phase: 'Pending', le: '10' },
       value: 1,
     });
+  });
+
+  it('ask no node when nobody wants figures of guests', async () => {
+    const asked: unknown[] = [];
+    const families = await metricsOf(
+      async (world_) => {
+        world_.nodes.onCall(NodeVerb.stats, ({ name }) => {
+          asked.push(name);
+          return undefined;
+        });
+        await world_.with(node('node1'), built(VirtualMachineInstanceKind, 'shop/web', instance));
+      },
+      (name) => name === 'kubevirt_vmi_info',
+    );
+    expect(samples(families, 'kubevirt_vmi_info')).toHaveLength(1);
+    expect(samples(families, 'kubevirt_vmi_cpu_usage_seconds_total')).toBeUndefined();
+    expect(asked).toEqual([]);
   });
 });

@@ -61,6 +61,7 @@ import {
   ControllerManager,
   type ControllerRegistration,
   type MetricFamily,
+  type MetricFilter,
   createTunnelServer,
   type Logger,
   type PlatformSettings,
@@ -132,7 +133,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
     reach: { paths: config.server?.gitPaths ?? [], addresses: config.server?.gitAddresses ?? [] },
   });
   const late: LateParts = {
-    alerting: alerting({ families: () => familiesOf(late), rules: (namespace) => [cdiPrometheusRule(namespace)] }),
+    alerting: alerting({ families: (wanted) => familiesOf(late, wanted), rules: (namespace) => [cdiPrometheusRule(namespace)] }),
     applications,
     consoleProxy: vmConsoleProxy(),
   };
@@ -255,7 +256,7 @@ async function createApi(
     tokenAuthenticators: [async (token) => checkToken(token, tokenKey, Date.now())],
     auditPolicy: auditPolicyOf(instance.server ?? {}),
     clientParts: clientPartOf,
-    metrics: () => partFamilies(late),
+    metrics: (wanted) => partFamilies(late, wanted),
     alerts: () => late.alerting.alerts(),
     audit: createAuditLog(join(paths.server, 'audit.log'), auditRotationOf(instance.server ?? {})),
     logError: (error, what) => log.error({ error: error instanceof Error ? error.stack : String(error) }, what),
@@ -268,19 +269,19 @@ async function createApi(
 }
 
 /** Metrics of everything beside the API server itself. */
-async function partFamilies({ manager, templates, streams }: LateParts): Promise<readonly MetricFamily[]> {
+async function partFamilies({ manager, templates, streams }: LateParts, wanted: MetricFilter): Promise<readonly MetricFamily[]> {
   const instances = manager?.informers.lister(VirtualMachineInstanceKind);
   return [
-    ...((await manager?.metricFamilies()) ?? []),
+    ...((await manager?.metricFamilies(wanted)) ?? []),
     ...(templates?.metrics() ?? []),
     ...(streams?.metrics((namespace, name) => instances?.get({ namespace, name }) !== undefined) ?? []),
   ];
 }
 
 /** What rules ask for: metrics of the parts, and counts of requests. */
-const familiesOf = async (late: LateParts): Promise<readonly MetricFamily[]> => [
-  ...(await partFamilies(late)),
-  ...(late.api?.requestMetrics() ?? []),
+const familiesOf = async (late: LateParts, wanted: MetricFilter): Promise<readonly MetricFamily[]> => [
+  ...(await partFamilies(late, wanted)),
+  ...(late.api?.requestMetrics(wanted) ?? []),
 ];
 
 /** What the KubeVirt object says now; undefined before the controllers' caches exist. */

@@ -1,6 +1,6 @@
 import type { AlertRule, MetricFamily, Rule } from '@slipway/runtime';
 import { evaluate, type Labels, type Sample, type SampleSource } from './promql/evaluate.ts';
-import { durationMs, type Expression, parsePromql } from './promql/syntax.ts';
+import { durationMs, type Expression, parsePromql, selectorsIn } from './promql/syntax.ts';
 import { SampleHistory } from './sample-history.ts';
 
 /** An alert whose condition holds now. */
@@ -18,9 +18,19 @@ export interface AlertChange {
   readonly to: 'firing' | 'resolved';
 }
 
+/** What follows the name of a histogram in the names of its samples. */
+const SUFFIX = /_(?:bucket|sum|count)$/;
+
+interface Parsed {
+  /** Undefined for what is no PromQL. */
+  readonly expression: Expression | undefined;
+  /** What it looks at. */
+  readonly metrics: readonly string[];
+}
+
 /** Decides which alerts of some rules are active; keeps from one evaluation to the next what they need of the past. */
 export class AlertEngine {
-  private readonly parsed = new Map<string, Expression | Error>();
+  private readonly parsed = new Map<string, Parsed>();
   private readonly history = new SampleHistory();
   private active = new Map<string, ActiveAlert>();
   /** Rules that are no PromQL, or beyond the part of it that is understood, by their expression. */
@@ -30,10 +40,15 @@ export class AlertEngine {
     return [...this.active.values()];
   }
 
+  /** Names of the metrics that the rules look at, recorded ones included: no others need be computed for them. */
+  metricsOf(rules: readonly Rule[]): ReadonlySet<string> {
+    return new Set(rules.flatMap(({ expr }) => this.parse(expr).metrics));
+  }
+
   /** Decides anew, and says which alerts have begun or ceased to fire. */
   evaluate(rules: readonly Rule[], families: readonly MetricFamily[], nowMs: number): readonly AlertChange[] {
-    const known = samplesByName(families);
-    const expressions = rules.map((rule) => ({ rule, expression: this.parse(rule.expr) }));
+    const known = samplesByName(families, this.metricsOf(rules));
+    const expressions = rules.map((rule) => ({ rule, expression: this.parse(rule.expr).expression }));
     this.history.note(
       expressions.flatMap(({ expression }) => (expression ? [expression] : [])),
       known,
@@ -59,18 +74,18 @@ export class AlertEngine {
     return changes;
   }
 
-  private parse(expr: string): Expression | undefined {
-    let parsed = this.parsed.get(expr);
-    if (parsed === undefined) {
-      try {
-        parsed = parsePromql(expr);
-      } catch (error) {
-        parsed = error instanceof Error ? error : new Error(String(error));
-        this.faults.set(expr, parsed.message);
-      }
-      this.parsed.set(expr, parsed);
+  private parse(expr: string): Parsed {
+    const known = this.parsed.get(expr);
+    if (known !== undefined) return known;
+    let parsed: Parsed = { expression: undefined, metrics: [] };
+    try {
+      const expression = parsePromql(expr);
+      parsed = { expression, metrics: selectorsIn(expression).flatMap(({ name }) => [name, name.replace(SUFFIX, '')]) };
+    } catch (error) {
+      this.faults.set(expr, error instanceof Error ? error.message : String(error));
     }
-    return parsed instanceof Error ? undefined : parsed;
+    this.parsed.set(expr, parsed);
+    return parsed;
   }
 
   private samplesOf(expr: string, expression: Expression, source: SampleSource): readonly Sample[] {
@@ -91,10 +106,16 @@ export class AlertEngine {
   }
 }
 
-function samplesByName(families: readonly MetricFamily[]): Map<string, readonly Sample[]> {
-  const known = new Map<string, readonly Sample[]>();
-  for (const { name, samples } of families)
-    known.set(name, [...(known.get(name) ?? []), ...samples.map(({ labels = {}, value }) => ({ labels, value }))]);
+function samplesByName(families: readonly MetricFamily[], wanted: ReadonlySet<string>): Map<string, readonly Sample[]> {
+  const known = new Map<string, Sample[]>();
+  for (const family of families) {
+    if (!wanted.has(family.name)) continue;
+    for (const { labels = {}, value, suffix = '' } of family.samples) {
+      const samples = known.get(family.name + suffix);
+      if (samples === undefined) known.set(family.name + suffix, [{ labels, value }]);
+      else samples.push({ labels, value });
+    }
+  }
   return known;
 }
 

@@ -5,6 +5,7 @@ import {
   done,
   type EventRecorder,
   type MetricFamily,
+  type MetricFilter,
   type PrometheusRule,
   PrometheusRuleKind,
   type Rule,
@@ -20,8 +21,8 @@ import { prometheusRules } from './rules/index.ts';
 const EVALUATION_MS = 60_000;
 
 export interface AlertSources {
-  /** All metrics of the platform now. */
-  readonly families: () => Promise<readonly MetricFamily[]>;
+  /** Metrics of the platform now, those that are wanted and perhaps others. */
+  readonly families: (wanted: MetricFilter) => Promise<readonly MetricFamily[]>;
   /** Rules of components beside the operators, for the namespace of the platform. */
   readonly rules?: (namespace: string) => readonly PrometheusRule[];
 }
@@ -54,7 +55,9 @@ export function alerting({ families, rules }: AlertSources): {
       const own = [...prometheusRules(settings.installNamespace), ...(rules?.(settings.installNamespace) ?? [])];
       const evaluate = async (): Promise<void> => {
         const atMs = clock.now();
-        const changes = engine.evaluate(rulesOf(objects.list(), settings.installNamespace), await families(), atMs);
+        const found = rulesOf(objects.list(), settings.installNamespace);
+        const names = engine.metricsOf(found);
+        const changes = engine.evaluate(found, await families((name) => names.has(name)), atMs);
         const [hco] = hcos.list().filter(({ metadata }) => metadata.name === HCO_NAME);
         for (const change of changes) {
           log.info({ alert: change.alert.name, labels: change.alert.labels, state: change.to }, 'alert');

@@ -1,4 +1,4 @@
-import type { MetricFamily } from '@slipway/runtime';
+import { Histogram, type MetricFamily, type Rule } from '@slipway/runtime';
 import { describe, expect, it } from 'vitest';
 import { AlertEngine } from './alert-engine.ts';
 import { evaluate, type Sample } from './promql/evaluate.ts';
@@ -147,5 +147,31 @@ describe('the rules of the platform', () => {
       [],
       ['KubeVirtCRModified resolved'],
     ]);
+  });
+
+  it('look at no metric but those that they name', () => {
+    const engine = new AlertEngine();
+    const names = engine.metricsOf(rules);
+    expect(names).toContain('kubevirt_rest_client_requests_total');
+    expect(names).not.toContain('kubevirt_rest_client_request_latency_seconds');
+    const untouched: MetricFamily = {
+      ...{ name: 'kubevirt_rest_client_request_latency_seconds', help: '', type: 'histogram' },
+      get samples(): never {
+        throw new Error('nobody asked for them');
+      },
+    };
+    expect(engine.evaluate(rules, [...GOOD, untouched], 0)).toEqual([]);
+  });
+
+  it('may be about the samples of a histogram', () => {
+    const histogram = new Histogram({ name: 'answers_seconds', help: '', bounds: [0.1, 1] });
+    for (const seconds of [0.05, 0.5, 5]) histogram.observe({ verb: 'get' }, seconds);
+    const about: Rule[] = ['answers_seconds_count == 3', 'answers_seconds_bucket{le="1"} == 2', 'answers_seconds_sum > 5'].map(
+      (expr, index) => ({ alert: `Histogram${index}`, expr }),
+    );
+    const engine = new AlertEngine();
+    expect(engine.metricsOf(about)).toContain('answers_seconds');
+    engine.evaluate(about, [histogram.family()], 0);
+    expect(engine.alerts().map(({ name }) => name)).toEqual(['Histogram0', 'Histogram1', 'Histogram2']);
   });
 });

@@ -1,5 +1,5 @@
 import type { Labels, Sample } from './promql/evaluate.ts';
-import type { Expression } from './promql/syntax.ts';
+import { type Expression, selectorsIn } from './promql/syntax.ts';
 
 interface Series {
   readonly labels: Labels;
@@ -14,7 +14,8 @@ export class SampleHistory {
   /** Keeps the present values of what the expressions look back over, and forgets what none does any more. */
   note(expressions: readonly Expression[], known: ReadonlyMap<string, readonly Sample[]>, nowMs: number): void {
     const ranges = new Map<string, number>();
-    for (const expression of expressions) collectRanges(expression, ranges);
+    for (const { name, rangeMs } of expressions.flatMap(selectorsIn))
+      if (rangeMs !== undefined) ranges.set(name, Math.max(rangeMs, ranges.get(name) ?? 0));
     for (const name of this.series.keys()) if (!ranges.has(name)) this.series.delete(name);
     for (const [name, rangeMs] of ranges) this.keep(name, known.get(name) ?? [], nowMs, rangeMs);
     this.lastMs = nowMs;
@@ -53,24 +54,5 @@ export class SampleHistory {
   /** A series that was not there when the metric was looked at last began at zero. */
   private startOf(isNew: boolean): Series['points'] {
     return isNew || this.lastMs === undefined ? [] : [{ atMs: this.lastMs, value: 0 }];
-  }
-}
-
-function collectRanges(expression: Expression, ranges: Map<string, number>): void {
-  switch (expression.type) {
-    case 'selector':
-      if (expression.rangeMs !== undefined)
-        ranges.set(expression.name, Math.max(expression.rangeMs, ranges.get(expression.name) ?? 0));
-      return;
-    case 'aggregate':
-      return collectRanges(expression.inner, ranges);
-    case 'call':
-      for (const argument of expression.args) collectRanges(argument, ranges);
-      return;
-    case 'binary':
-      collectRanges(expression.left, ranges);
-      collectRanges(expression.right, ranges);
-      return;
-    default:
   }
 }

@@ -8,7 +8,7 @@ import {
   type TemplateValidator,
   templateValidator,
 } from '@slipway/operators';
-import type { ControllerRegistration, MetricFamily } from '@slipway/runtime';
+import type { ControllerRegistration, MetricFamily, MetricFilter } from '@slipway/runtime';
 import { type TestWorld, testWorld } from '@slipway/testkit';
 import { vi } from 'vitest';
 import { clientPartOf } from '../../server/client-parts.ts';
@@ -29,7 +29,7 @@ const REGISTRATIONS = [...controllers, ...cdiControllers, ...operators];
 /** The platform in this process: its API, its controllers, its metrics, and its alerts, whose time stands still. */
 export interface MonitoredWorld {
   readonly world: TestWorld;
-  readonly families: () => Promise<readonly MetricFamily[]>;
+  readonly families: (wanted?: MetricFilter) => Promise<readonly MetricFamily[]>;
   firing(): readonly string[];
   alerts(): readonly ListedAlert[];
   /** Lets a condition that holds now be seen, and lets time pass after that. */
@@ -45,8 +45,8 @@ export interface MonitoredOptions {
 export async function monitoredWorld({ more = [], without = [] }: MonitoredOptions = {}): Promise<MonitoredWorld> {
   let validator: TemplateValidator | undefined;
   const late: { world?: TestWorld } = {};
-  const families = async (): Promise<readonly MetricFamily[]> => [
-    ...((await late.world?.metrics()) ?? []),
+  const families = async (wanted?: MetricFilter): Promise<readonly MetricFamily[]> => [
+    ...((await late.world?.metrics(wanted)) ?? []),
     ...(validator?.metrics() ?? []),
   ];
   const { registration, alerts, evaluatedAtMs } = alerting({

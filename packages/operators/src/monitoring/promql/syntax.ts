@@ -72,6 +72,24 @@ export function durationMs(text: string): number {
   return Number.parseFloat(text) * (UNIT_MS[text.at(-1) ?? ''] ?? Number.NaN);
 }
 
+export type Selector = Extract<Expression, { type: 'selector' }>;
+
+/** What an expression looks at. */
+export function selectorsIn(expression: Expression): readonly Selector[] {
+  switch (expression.type) {
+    case 'number':
+      return [];
+    case 'selector':
+      return [expression];
+    case 'aggregate':
+      return selectorsIn(expression.inner);
+    case 'call':
+      return expression.args.flatMap(selectorsIn);
+    case 'binary':
+      return [...selectorsIn(expression.left), ...selectorsIn(expression.right)];
+  }
+}
+
 export function parsePromql(source: string): Expression {
   const parser = new Parser(tokensOf(source));
   const expression = parser.binary(0);
