@@ -24,6 +24,18 @@ export function aggregateConditions(components: readonly ComponentState[]): read
   return ORDER.flatMap((type) => summary.get(type) ?? []);
 }
 
+/** Before anything is known of the operands. */
+export function initialConditions(): readonly Update[] {
+  const text = { reason: 'Init', message: 'Initializing HyperConverged cluster' };
+  return [
+    { type: 'ReconcileComplete', status: 'Unknown', ...text },
+    { type: 'Available', status: 'False', ...text },
+    { type: 'Progressing', status: 'True', ...text },
+    { type: 'Degraded', status: 'False', ...text },
+    { type: 'Upgradeable', status: 'Unknown', ...text },
+  ];
+}
+
 /** When an operand could not be written. */
 export function failedConditions(message: string): readonly Update[] {
   const reason = 'ReconcileFailed';

@@ -29,6 +29,7 @@ import {
   areUpgraded,
   type ComponentState,
   failedConditions,
+  initialConditions,
   systemHealth,
   upgradingConditions,
 } from './aggregate-conditions.ts';
@@ -92,9 +93,18 @@ export class HyperConvergedReconciler implements Reconciler {
     const isHeld = isUpgrading && !areUpgraded(states, topology.version);
     const conditions = isHeld ? upgradingConditions(states, topology.version) : aggregateConditions(states);
     const ageMs = clock.now() - Date.parse(hco.metadata.creationTimestamp ?? '');
-    if (!areAllGood(conditions) && !hco.status?.conditions && ageMs < QUIET_START_MS) return after(QUIET_START_MS);
+    if (!areAllGood(conditions) && !hco.status?.conditions) {
+      return ageMs < QUIET_START_MS ? after(QUIET_START_MS) : this.announceStart(hco, topology, signal);
+    }
     await this.writeStatus(hco, { conditions, operands, topology }, signal);
     return done;
+  }
+
+  /** Of a start that takes its time: others show this at each start. */
+  private async announceStart(hco: HyperConverged, topology: Topology, signal: AbortSignal): Promise<Result> {
+    this.deps.events.normal(hco, 'InitHCO', 'Initiating the HyperConverged');
+    await this.writeStatus(hco, { conditions: initialConditions(), topology }, signal);
+    return after(AGAIN_MS);
   }
 
   private async announceUpgrade(hco: HyperConverged, topology: Topology, signal: AbortSignal): Promise<Result> {

@@ -124,14 +124,22 @@ describe('the conditions of a HyperConverged follow', () => {
     expect((await world.events()).filter((event) => event.startsWith('Warning'))).toEqual([]);
   });
 
-  it('a first start that takes its time: no conditions of a child, its deployment, all is well', async () => {
+  it('a first start that takes its time: initializing, no conditions of a child, its deployment, all is well', async () => {
     const timeline = await start({ withKubeVirt: false });
     expect(await timeline.states()).toEqual([undefined]);
     await world.advance(SLOW_MS);
+    await world.advance(1_000);
     await kubeVirtSays(DEPLOYING);
     await kubeVirtSays(READY);
     expect(await timeline.states()).toEqual([
       undefined,
+      [
+        'ReconcileComplete=Unknown Init',
+        'Available=False Init',
+        'Progressing=True Init',
+        'Degraded=False Init',
+        'Upgradeable=Unknown Init',
+      ],
       [
         'ReconcileComplete=True ReconcileCompleted',
         'Available=False KubeVirtConditions',
@@ -149,10 +157,12 @@ describe('the conditions of a HyperConverged follow', () => {
       GOOD,
     ]);
     expect(await timeline.messages('Progressing')).toEqual([
+      'Initializing HyperConverged cluster',
       'KubeVirt resource has no conditions',
       'KubeVirt is progressing: Deploying version v1 with registry r',
       'Reconcile completed successfully',
     ]);
+    expect(await world.events()).toContain('Normal InitHCO Initiating the HyperConverged');
   });
 
   it('a broken child, and its recovery', async () => {
