@@ -27,6 +27,8 @@ export interface ControllerManagerDeps {
   readonly host?: string;
   /** What stands before `workqueue_` in the names of a controller's metrics; nothing by default. */
   readonly queuePrefix?: (controller: string) => string;
+  /** Lets the rest of the process go on between the starts of two caches or controllers. Absent: all start in a row. */
+  readonly nextTurn?: () => Promise<void>;
 }
 
 interface Hosted {
@@ -56,6 +58,7 @@ export class ControllerManager {
   private readonly queueMetrics = new Map<string, QueueMetrics>();
   private readonly waiting = new Set<() => void>();
   private activity = 0;
+  private turn: Promise<void> = Promise.resolve();
   private workers: Promise<void>[] = [];
 
   private readonly deps: ControllerManagerDeps;
@@ -89,7 +92,7 @@ export class ControllerManager {
   start(signal: AbortSignal): void {
     // one listener per worker and request is no leak
     setMaxListeners(0, signal);
-    this.informers.start(signal);
+    this.informers.start(signal, this.deps.nextTurn && (() => this.takeTurn()));
     for (const hosted of this.hosted) this.workers.push(this.host(hosted, signal));
     signal.addEventListener(
       'abort',
@@ -172,9 +175,14 @@ export class ControllerManager {
     });
   }
 
+  private takeTurn(): Promise<void> {
+    return (this.turn = this.turn.then(this.deps.nextTurn));
+  }
+
   private async host(hosted: Hosted, signal: AbortSignal): Promise<void> {
     const { controller, queue, informers } = hosted;
     await Promise.race([Promise.all([...informers].map((informer) => informer.whenSynced())), aborted(signal)]);
+    if (this.deps.nextTurn) await this.takeTurn();
     if (signal.aborted) return;
     const jobs: Promise<void>[] = [];
     if (controller.run) jobs.push(this.runBeside(hosted, controller.run, signal));

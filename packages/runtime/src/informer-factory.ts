@@ -44,9 +44,11 @@ export class InformerFactory implements Informers {
     return this.for(kind).lister;
   }
 
-  start(signal: AbortSignal): void {
+  /** Starts all at once, or each when `nextTurn` lets it. */
+  start(signal: AbortSignal, nextTurn?: () => Promise<void>): void {
     this.signal = signal;
-    for (const informer of this.informers.values()) this.running.push(informer.run(signal));
+    for (const informer of this.informers.values())
+      this.running.push(nextTurn ? nextTurn().then(() => informer.run(signal)) : informer.run(signal));
   }
 
   /** Resolves when every informer has ended after an abort. */

@@ -20,10 +20,11 @@ interface ApiResource {
   readonly storageVersionHash?: string;
 }
 
-/** Versions of each group, preferred first. */
-function groupsOf(server: ServerContext): Map<string, string[]> {
+/** Versions of each group, or of one that is named, preferred first. */
+function groupsOf(server: ServerContext, wanted?: string): Map<string, string[]> {
   const groups = new Map<string, Set<string>>();
   const add = (group: string, version: string): void => {
+    if (wanted !== undefined && group !== wanted) return;
     groups.set(group, (groups.get(group) ?? new Set()).add(version));
   };
   for (const { group, version } of server.registry.all()) add(group, version);
@@ -66,7 +67,7 @@ function coreDiscovery(server: ServerContext, segments: readonly string[]): unkn
 }
 
 function groupDiscovery(server: ServerContext, depth: number, group: string, version: string | undefined): unknown {
-  const groups = groupsOf(server);
+  const groups = groupsOf(server, depth === 1 ? undefined : group);
   groups.delete('');
   if (depth === 1) {
     return { kind: 'APIGroupList', apiVersion: 'v1', groups: [...groups].map(([name, versions]) => groupEntry(name, versions)) };

@@ -334,6 +334,7 @@ function createManager(
     uid: randomUUID,
     queuePrefix: (name) => clientPartOf(name)?.prefix ?? '',
     nodes,
+    nextTurn: () => new Promise((resolve) => void setImmediate(resolve)),
     settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, ...facts, version: VERSION },
   });
   for (const registration of [...REGISTRATIONS, ...extra]) manager.register(registration);
