@@ -42,13 +42,27 @@ export async function discoverKinds(client: Client, signal?: AbortSignal): Promi
     ...(group.versions ?? []),
   ]);
   const paths = new Set(['/api/v1', ...versions.map(({ groupVersion }) => `/apis/${groupVersion}`)]);
-  const lists = await Promise.all([...paths].map((path) => fetchJson<ApiResourceList>(path)));
+  const lists = await inOrder([...paths], (path) => fetchJson<ApiResourceList>(path));
   const kinds = new Map<string, DiscoveredKind>();
   for (const kind of lists.flatMap(kindsOf)) {
     const key = `${kind.plural}.${kind.group}`;
     if (!kinds.has(key)) kinds.set(key, kind);
   }
   return [...kinds.values()];
+}
+
+/** A connection for each of a hundred small questions would cost both sides more than the answers. */
+const QUESTIONS_AT_ONCE = 4;
+
+/** Answers in the order of the questions, of which a few are asked at once. */
+async function inOrder<Q, A>(questions: readonly Q[], ask: (question: Q) => Promise<A>): Promise<A[]> {
+  const answers: A[] = [];
+  const rest = questions.entries(); // shared: each takes the next
+  const askOn = async (): Promise<void> => {
+    for (const [index, question] of rest) answers[index] = await ask(question);
+  };
+  await Promise.all(Array.from({ length: QUESTIONS_AT_ONCE }, askOn));
+  return answers;
 }
 
 function kindsOf({ groupVersion = '', resources = [] }: ApiResourceList): readonly DiscoveredKind[] {
