@@ -32,6 +32,11 @@ export interface Requester {
 
 export function requesterOf({ url, ca, token }: Cluster): Requester {
   const client = createHttpClient({ server: url, ca, credentials: () => Promise.resolve({ token }) });
+  return requesterWith(client, () => client.close());
+}
+
+/** Sends with whatever rights the client has. */
+export function requesterWith(client: Client, close: () => Promise<void> = () => Promise.resolve()): Requester {
   const answerOf: Requester['answerOf'] = async (method, path, step) => {
     try {
       return await client.raw({ method, path, ...step });
@@ -48,7 +53,7 @@ export function requesterOf({ url, ca, token }: Cluster): Requester {
       expect([status].flat(), `${method} ${path}: ${(JSON.stringify(answer.body) ?? '').slice(0, 500)}`).toContain(answer.status);
       return (typeof answer.body === 'object' && answer.body !== null ? answer.body : { text: answer.body }) as Json; // JSON of the server
     },
-    close: () => client.close(),
+    close,
   };
 }
 
