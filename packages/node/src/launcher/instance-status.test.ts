@@ -1,7 +1,7 @@
 import type { VirtualMachineInstance } from '@slipway/api';
 import { clusterConfig } from '@slipway/virt';
 import { describe, expect, it } from 'vitest';
-import { endedInstance, migratableConditions, pausedInstance, reportedInstance } from './instance-status.ts';
+import { endedInstance, migratableConditions, pausedInstance, reportedInstance, withMigratability } from './instance-status.ts';
 
 const NOW = Date.parse('2026-01-02T03:04:05Z');
 
@@ -17,6 +17,9 @@ function instance(status: VirtualMachineInstance['status'] = {}): VirtualMachine
     status,
   };
 }
+
+const running = (): VirtualMachineInstance =>
+  instance({ phase: 'Running', conditions: [{ type: 'LiveMigratable', status: 'False', reason: 'before' } as never] });
 
 const report = {
   os: { name: 'Tiny' },
@@ -67,5 +70,33 @@ describe('status of an instance', () => {
       { status: 'False', reason: 'DisksNotLiveMigratable' },
       { status: 'False', reason: 'NotMigratable', message: expect.stringMatching(/^DisksNotLiveMigratable: cannot migrate/) },
     ]);
+  });
+
+  it('says anew whether a guest can move when it gets or loses a disk that ties it', () => {
+    const tie = { name: 'cd', target: '', persistentVolumeClaimInfo: { claimName: 'tools', accessModes: ['ReadWriteOnce'] } };
+    const disk = { name: 'cd', disk: { bus: 'scsi', readonly: true } };
+    const volume = { name: 'cd', persistentVolumeClaim: { claimName: 'tools', hotpluggable: true } };
+    const free = withMigratability(running(), clusterConfig(), NOW);
+    expect(withMigratability(free, clusterConfig(), NOW + 1000)).toBe(free);
+    const { spec } = free;
+    const devices = { ...spec.domain.devices, disks: [disk] };
+    const plugged: VirtualMachineInstance = {
+      ...free,
+      spec: { ...spec, volumes: [volume], domain: { ...spec.domain, devices } },
+      status: { ...free.status, volumeStatus: [tie as never] },
+    };
+    const tied = withMigratability(plugged, clusterConfig(), NOW);
+    expect(tied.status?.conditions).toContainEqual(
+      expect.objectContaining({ type: 'LiveMigratable', status: 'False', reason: 'DisksNotLiveMigratable' }),
+    );
+    const unplugged = { ...tied, spec, status: { ...tied.status, volumeStatus: [] } };
+    expect(withMigratability(unplugged, clusterConfig(), NOW).status?.conditions).toContainEqual(
+      expect.objectContaining({ type: 'LiveMigratable', status: 'True' }),
+    );
+  });
+
+  it('says nothing of a move before its guest runs', () => {
+    const starting = instance({ phase: 'Scheduled', conditions: [] });
+    expect(withMigratability(starting, clusterConfig(), NOW)).toBe(starting);
   });
 });

@@ -1,6 +1,6 @@
 import type { kubevirt, VirtualMachineInstance } from '@slipway/api';
 import { VmiCondition, VmiPhase } from '@slipway/api';
-import { formatTime } from '@slipway/apimachinery';
+import { deepEqual, formatTime } from '@slipway/apimachinery';
 import {
   type ClusterConfig,
   type DomainPlan,
@@ -61,6 +61,18 @@ export function migratableConditions(vmi: VirtualMachineInstance, config: Cluste
     text(VmiCondition.liveMigratable, liveMigrationObstacle(vmi, config)),
     text(VmiCondition.storageLiveMigratable, storageMigrationObstacle(vmi, config)),
   ];
+}
+
+/** The VMI of a guest that runs with what its devices say now of a move; the same object when that is nothing new. Pure. */
+export function withMigratability(vmi: VirtualMachineInstance, config: ClusterConfig, nowMs: number): VirtualMachineInstance {
+  const { status } = vmi;
+  const isKnown = status?.conditions?.some(({ type }) => type === VmiCondition.liveMigratable);
+  if (status?.phase !== VmiPhase.running || !isKnown) return vmi;
+  let conditions = status.conditions ?? [];
+  for (const text of migratableConditions(vmi, config)) conditions = withCondition(conditions, text, nowMs);
+  const method = migrationMethod(vmi);
+  if (method === status.migrationMethod && deepEqual(conditions, status.conditions)) return vmi;
+  return { ...vmi, status: { ...status, conditions, migrationMethod: method } };
 }
 
 function planConditions(plan: DomainPlan, kvmReason: string): ConditionText[] {

@@ -15,7 +15,7 @@ import { GuestMoves, isAwaited } from './guest-moves.ts';
 import { probeGuest } from './guest-probing.ts';
 import { GuestShutdown } from './guest-shutdown.ts';
 import { untilHandedOver } from './hand-over.ts';
-import { endedInstance, pausedInstance, runningInstance, withCondition } from './instance-status.ts';
+import { endedInstance, pausedInstance, runningInstance, withCondition, withMigratability } from './instance-status.ts';
 import { InstanceWriter } from './instance-writer.ts';
 import { domainName, oneShot, requestedCpus } from './launch-parts.ts';
 import { retried, untilWritten } from './launch-retry.ts';
@@ -123,8 +123,17 @@ export class Launch {
     this.changed = oneShot();
     changed.fire();
     this.devices?.notify();
+    if (this.isStarted && !this.view.hasEnded()) this.refreshMigratability();
     if (this.isStarted && !this.view.hasEnded()) this.moves?.notice(() => this.endMoved());
     if (this.writer.gone || this.isDeleting) this.beginShutdown();
+  }
+
+  /** Disks and cards come and go. */
+  private refreshMigratability(): void {
+    const { clusterConfig, clock, config } = this.deps;
+    const change = (vmi: VirtualMachineInstance): VirtualMachineInstance =>
+      vmi.status?.nodeName === config.nodeName ? withMigratability(vmi, clusterConfig(), clock.now()) : vmi;
+    this.writer.update(change, this.stopping.signal).catch(() => {}); // the next change of the VMI tries again
   }
 
   /** The watch has lost the VMI: it is gone, or not this node's any more. */
