@@ -11,11 +11,11 @@ import {
 } from '@slipway/api';
 import { deepEqual, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
 import { CDI_NAME, HCO_NAME, HyperConvergedKind, KUBEVIRT_NAME, SSP_NAME, SspKind } from '@slipway/operators';
-import { type Built, built, namespace, node, pod, storageClass, type TestWorld } from '@slipway/testkit';
+import { type Built, built, namespace, pod, storageClass, type TestWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
+import { expectFiring as expectFiringOf, healthyNode, MINUTE, patch, workingPlatform } from './testing/faults.ts';
 import { type MonitoredWorld, monitoredWorld } from './testing/monitored-world.ts';
 
-const MINUTE = 60_000;
 const HCO = { namespace: 'openshift-cnv', name: HCO_NAME };
 const TEMPLATE: ResourceKind<KubeObject> = {
   ...{ group: 'template.openshift.io', version: 'v1', kind: 'Template', plural: 'templates', namespaced: true },
@@ -24,33 +24,15 @@ const TEMPLATE: ResourceKind<KubeObject> = {
 let monitored: MonitoredWorld;
 afterEach(() => monitored?.world.close());
 
-/** A world with a node that works and nothing that fires. */
 async function working(without: readonly string[] = []): Promise<TestWorld> {
-  monitored = await monitoredWorld({ without });
-  const { world } = monitored;
-  await world.with(healthyNode('node1'));
-  await world.settle();
-  await monitored.evaluateAfter(MINUTE);
-  expect(monitored.alerts()).toEqual([]);
-  return world;
+  monitored = await workingPlatform({ without });
+  return monitored.world;
 }
 
-const healthyNode = (name: string) =>
-  node(name, {
-    metadata: { labels: { 'kubevirt.io/schedulable': 'true' } },
-    status: { allocatable: { cpu: '4', memory: '8Gi', pods: '110', 'devices.kubevirt.io/kvm': '1000' } },
-  });
+const expectFiring = (names: readonly string[], ms: number): Promise<void> => expectFiringOf(monitored, names, ms);
 
-/** Waits as long as the alerts ask for; each of them fires then, and there are events about them. */
-async function expectFiring(names: readonly string[], ms: number): Promise<void> {
-  await monitored.evaluateAfter(ms);
-  expect(monitored.firing()).toEqual(expect.arrayContaining([...names]));
-  const events = await monitored.world.events();
-  for (const name of names) expect(events.filter((event) => event.includes(` AlertFiring ${name}`))).not.toEqual([]);
-}
-
-const patch = (world: TestWorld, kind: ResourceKind<KubeObject>, key: { namespace?: string; name: string }, body: object) =>
-  world.client.patch(kind, { namespace: '', ...key }, body, { type: 'merge' });
+const severitiesOf = (alert: string): readonly (string | undefined)[] =>
+  monitored.alerts().flatMap(({ labels }) => (labels['alertname'] === alert ? [labels['severity']] : []));
 
 async function setStatus(world: TestWorld, kind: ResourceKind<KubeObject>, key: string, status: object): Promise<void> {
   const object = await world.get(kind, key);
@@ -82,18 +64,27 @@ describe('faults of the platform', { timeout: 60_000 }, () => {
     await patch(world, TEMPLATE, { namespace: 'openshift', name }, { objects: [] });
     await expectFiring(['KubeVirtCRModified', 'UnsupportedHCOModification', 'SSPCommonTemplatesModificationReverted'], MINUTE);
     await expectFiring(['HCOOperatorConditionsUnhealthy'], 10 * MINUTE);
+    expect(severitiesOf('HCOOperatorConditionsUnhealthy')).toEqual(['critical']);
   });
 
   it('operands that do not work', async () => {
     monitored = await monitoredWorld({ without: ['cdi-operator', 'ssp-operator'] });
     const { world } = monitored;
-    const conditions = [
-      { type: 'Available', status: 'False' as const, reason: 'x', message: 'broken', lastTransitionTime: '2026-01-01T00:00:00Z' },
-    ];
-    const cdi = await world.get(CDIKind, CDI_NAME);
-    await world.client.update(CDIKind, { ...cdi, status: { phase: 'Deployed', conditions } });
-    await setStatus(world, SspKind, `openshift-cnv/${SSP_NAME}`, { phase: 'Deploying', conditions });
+    const saying = async (states: Readonly<Record<string, 'True' | 'False'>>): Promise<void> => {
+      const text = { reason: 'x', message: 'broken', lastTransitionTime: '2026-01-01T00:00:00Z' };
+      const conditions = Object.entries(states).map(([type, status]) => ({ type, status, ...text }));
+      const cdi = await world.get(CDIKind, CDI_NAME);
+      await world.client.update(CDIKind, { ...cdi, status: { phase: 'Deployed', conditions } });
+      await setStatus(world, SspKind, `openshift-cnv/${SSP_NAME}`, { phase: 'Deploying', conditions });
+      await world.settle();
+    };
+    await saying({ Available: 'False', Progressing: 'False', Degraded: 'False' });
     await expectFiring(['CDINotReady', 'SSPFailingToReconcile'], 10 * MINUTE);
+    await expectFiring(['HCOOperatorConditionsUnhealthy'], 10 * MINUTE);
+    expect(severitiesOf('HCOOperatorConditionsUnhealthy')).toEqual(['critical']);
+    await saying({ Available: 'True', Progressing: 'True', Degraded: 'False' });
+    await expectFiring(['HCOOperatorConditionsUnhealthy'], 10 * MINUTE);
+    expect(severitiesOf('HCOOperatorConditionsUnhealthy')).toEqual(['warning']);
   });
 
   it('golden images that no node can run', async () => {

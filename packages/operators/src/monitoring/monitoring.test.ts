@@ -85,6 +85,8 @@ describe('the rules of the platform', () => {
     family('kubevirt_vm_info', 1, { name: 'web', namespace: 'shop', status: 'running' }),
   ];
   const without = (name: string) => GOOD.filter((each) => each.name !== name);
+  /** Of two, one. */
+  const withUnreadyServer = (part: string) => [...GOOD, family(`kubevirt_virt_${part}_ready_status`, 0, { pod: 'second' })];
   const firing = (faulty: readonly MetricFamily[]) => {
     const engine = new AlertEngine();
     engine.evaluate(rules, GOOD, 0);
@@ -100,6 +102,10 @@ describe('the rules of the platform', () => {
     ['VirtAPIDown', without('kubevirt_virt_api_ready_status')],
     ['NoReadyVirtHandler', [...without('kubevirt_virt_handler_ready_status'), family('kubevirt_virt_handler_ready_status', 0)]],
     ['NoLeadingVirtController', without('kubevirt_virt_controller_leading_status')],
+    ['LowReadyVirtAPICount', withUnreadyServer('api')],
+    ['LowReadyVirtControllersCount', withUnreadyServer('controller')],
+    ['LowReadyVirtOperatorsCount', withUnreadyServer('operator')],
+    ['HPPOperatorDown', without('kubevirt_hpp_cr_ready')],
     ['KubeVirtNoAvailableNodesToRunVMs', [...without('kubevirt_node_schedulable'), family('kubevirt_node_schedulable', 0)]],
     [
       'HCOOperatorConditionsUnhealthy',
