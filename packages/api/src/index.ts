@@ -1,4 +1,5 @@
 export * as cdi from './generated/cdi.ts';
+export * from './application-aware-quotas.ts';
 export * from './cluster-quotas.ts';
 export type * from './core.ts';
 export * from './endpoint-slices.ts';

@@ -25,6 +25,7 @@ import { replicaSetController } from './replica-set/index.ts';
 import { kubeVirtMetrics } from './metrics/index.ts';
 import { memoryDumpController } from './memory-dump/index.ts';
 import { replicaSetVmiController } from './replica-set-vmi/index.ts';
+import { applicationAwareQuotaController } from './application-aware-quota/index.ts';
 import { clusterResourceQuotaController, resourceQuotaController } from './resource-quota/index.ts';
 import { schedulerController } from './scheduler/index.ts';
 import { serviceAccountController } from './service-account/index.ts';
@@ -67,6 +68,8 @@ export {
 } from './virtual-machine-subresources/index.ts';
 export * from './why/index.ts';
 
+export { type GateDeps, gatingFrom, quotaGateAdmission } from './application-aware-quota/index.ts';
+
 /** Every controller of this package that runs in any cluster; the daemon starts them all. */
 export const controllers: readonly ControllerRegistration[] = [
   garbageCollectorController(),
@@ -85,6 +88,7 @@ export const controllers: readonly ControllerRegistration[] = [
   disruptionController,
   resourceQuotaController,
   clusterResourceQuotaController,
+  applicationAwareQuotaController,
   replicaSetController,
   deploymentController,
   statefulSetController,

@@ -1,5 +1,6 @@
 import type { ControllerRegistration } from '@slipway/runtime';
 import { cdiOperator } from './cdi/index.ts';
+import { aaqOperator } from './components/aaq.ts';
 import { kubeVirtOperator, sspOperator } from './components/index.ts';
 import { networkAddonsOperator } from './components/network-addons.ts';
 import { hostPathOperator, storageCapacityController } from './host-path/index.ts';
@@ -38,6 +39,7 @@ export const operators: readonly ControllerRegistration[] = [
   cdiOperator,
   sspOperator,
   networkAddonsOperator,
+  aaqOperator,
   hostPathOperator,
   storageCapacityController,
   storageClassController,

@@ -94,5 +94,6 @@ export const HCO_NAME = 'kubevirt-hyperconverged';
 export const KUBEVIRT_NAME = 'kubevirt-kubevirt-hyperconverged';
 export const CDI_NAME = 'cdi-kubevirt-hyperconverged';
 export const NETWORK_ADDONS_NAME = 'cluster';
+export const AAQ_NAME = 'aaq-kubevirt-hyperconverged';
 export const SSP_NAME = 'ssp-kubevirt-hyperconverged';
 export const HCO_FINALIZER = 'kubevirt.io/hyperconverged';

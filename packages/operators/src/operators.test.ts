@@ -1,4 +1,5 @@
 import {
+  AaqKind,
   CDIKind,
   ClusterRoleBindingKind,
   KubeVirtKind,
@@ -13,6 +14,7 @@ import { KUBEVIRT_FINALIZER } from './components/kubevirt-operator.ts';
 import { convertHyperConverged } from './hyperconverged/convert-versions.ts';
 import { makeFirstObjects } from './hyperconverged/first-objects.ts';
 import {
+  AAQ_NAME,
   CDI_NAME,
   CDIConfigKind,
   HCO_NAME,
@@ -128,6 +130,20 @@ describe('the platform operators', () => {
       workload: { nodeSelector: { c: 'd' } },
     });
     expect(await world.events(built(HyperConvergedKind, HCO))).toContain(`Normal Updated Updated KubeVirt ${KUBEVIRT_NAME}`);
+  });
+
+  it('switch the quotas that know guests on and off', async () => {
+    await start();
+    expect(await world.exists(AaqKind, AAQ_NAME)).toBe(false);
+    const { spec } = await world.get(HyperConvergedKind, HCO);
+    await change({ ...spec, deployment: { applicationAwareConfig: { enable: true } } });
+    const aaq = await world.get(AaqKind, AAQ_NAME);
+    expect(aaq.status?.phase).toBe('Deployed');
+    expect((await world.get(HyperConvergedKind, HCO)).status?.relatedObjects?.map(({ kind }) => kind)).toContain('AAQ');
+    await change({ ...spec, deployment: { applicationAwareConfig: { enable: false } } });
+    expect(await world.exists(AaqKind, AAQ_NAME)).toBe(false);
+    expect(await world.events()).toContain(`Normal Killing Removed AAQ ${AAQ_NAME}`);
+    expect(conditionsOf(await world.get(HyperConvergedKind, HCO))).toMatchObject({ Available: 'True', Degraded: 'False' });
   });
 
   it('undo edits of the operands by hand, and say so', async () => {

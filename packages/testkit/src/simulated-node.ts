@@ -47,9 +47,12 @@ export function simulatedNode(): SimulatedNode {
   return node;
 }
 
+const mayStart = ({ spec, status }: Pod): boolean =>
+  (status?.phase ?? 'Pending') === 'Pending' && (spec?.schedulingGates ?? []).length === 0;
+
 async function playPod(client: Client, pod: Pod, fate: PodFate, vmi: VirtualMachineInstance | undefined): Promise<void> {
   if (pod.metadata.deletionTimestamp !== undefined) return playDeletion(client, pod, vmi);
-  if ((pod.status?.phase ?? 'Pending') !== 'Pending' || fate === 'stays-pending') return;
+  if (!mayStart(pod) || fate === 'stays-pending') return;
   const status = STATUS_OF[fate];
   if (pod.status?.containerStatuses !== undefined || pod.status?.conditions?.some(({ status: value }) => value === 'False'))
     return;

@@ -28,7 +28,9 @@ import {
   countStreams,
   expandVm,
   exportRoute,
+  gatingFrom,
   platformUserIn,
+  quotaGateAdmission,
   resolveTypes,
   virtAdmissionHandlers,
   withInferredTypes,
@@ -235,6 +237,7 @@ async function createApi(
         newUuid: randomUUID,
         isPlatform: platformUserIn([INSTALL_NAMESPACE], () => facts()?.kubeVirtNamespace()),
       }),
+      quotaGateAdmission({ isGating: lateGating(late), isPlatform: platformUserIn([INSTALL_NAMESPACE]) }),
       cdiAdmission({ client }),
       hostPathAdmission,
       hyperConvergedAdmission({ client }),
@@ -290,6 +293,15 @@ function lateFacts(late: LateParts): () => ClusterFacts | undefined {
   return () => {
     if (late.manager !== undefined) facts ??= clusterFacts(late.manager.informers, {});
     return facts;
+  };
+}
+
+/** Pods wait for quotas once the controllers are there that let them go. */
+function lateGating(late: LateParts): (namespace: string) => boolean {
+  let isGating: ReturnType<typeof gatingFrom> | undefined;
+  return (namespace) => {
+    if (late.manager !== undefined) isGating ??= gatingFrom(late.manager.informers);
+    return isGating?.(namespace) ?? false;
   };
 }
 

@@ -208,6 +208,31 @@ const TABLE: readonly Row[] = [
   [{ logVerbosityConfig: { cdi: 3 } }, 'CDI', 'config.logVerbosity', 3],
   [{ deployVmConsoleProxy: true }, 'SSP', 'tokenGenerationService.enabled', true],
   [{}, 'SSP', 'tokenGenerationService.enabled', false],
+  [
+    {},
+    'AAQ',
+    'configuration',
+    {
+      vmiCalculatorConfiguration: { configName: 'DedicatedVirtualResources' },
+      allowApplicationAwareClusterResourceQuota: false,
+    },
+  ],
+  [
+    { enableApplicationAwareQuota: true, applicationAwareConfig: { vmiCalcConfigName: 'VmiPodUsage' } },
+    'AAQ',
+    'configuration.vmiCalculatorConfiguration.configName',
+    'VmiPodUsage',
+  ],
+  [
+    { applicationAwareConfig: { allowApplicationAwareClusterResourceQuota: true } },
+    'AAQ',
+    'configuration.allowApplicationAwareClusterResourceQuota',
+    true,
+  ],
+  [{ applicationAwareConfig: { namespaceSelector: selector } }, 'AAQ', 'namespaceSelector', selector],
+  [{ infra: { nodePlacement: placement } }, 'AAQ', 'infra', placement],
+  [{ workloads: { nodePlacement: placement } }, 'AAQ', 'workload', placement],
+  [{ certConfig: { ca, server } }, 'AAQ', 'certConfig', { ca, server }],
   [{ tlsSecurityProfile: { type: 'Modern' } }, 'KubeVirt', 'configuration.tlsConfiguration', { minTLSVersion: 'VersionTLS13' }],
   [
     { tlsSecurityProfile: custom },

@@ -35,7 +35,7 @@ import {
 } from './aggregate-conditions.ts';
 import { bootImageTemplates, scheduleFor } from './boot-images.ts';
 import { unsafeAnnotations } from './json-patch-annotation.ts';
-import { type Operand, OPERANDS, OperandWriter, operandKey, UNINSTALL_ORDER } from './operands.ts';
+import { isWanted, type Operand, OPERANDS, OperandWriter, operandKey, UNINSTALL_ORDER } from './operands.ts';
 import { relatedObject } from './related-objects.ts';
 import { nodeInfo, type Topology, topologyOf } from './topology.ts';
 
@@ -82,8 +82,10 @@ export class HyperConvergedReconciler implements Reconciler {
     if (isBeforeUpgrade(hco, topology.version)) return this.announceUpgrade(hco, topology, signal);
     const operands: Found[] = [];
     try {
-      for (const operand of OPERANDS)
-        operands.push({ operand, object: await this.writer.ensure(operand, hco, topology, signal) });
+      for (const operand of OPERANDS) {
+        if (isWanted(operand, hco)) operands.push({ operand, object: await this.writer.ensure(operand, hco, topology, signal) });
+        else await this.remove(operand, hco, signal);
+      }
     } catch (error) {
       if (!isConflict(error)) await this.reportFailure(hco, error, topology, signal);
       throw error;
@@ -154,22 +156,25 @@ export class HyperConvergedReconciler implements Reconciler {
   /** Each gone before the next; then the object itself may go. */
   private async uninstall(hco: HyperConverged, signal: AbortSignal): Promise<Result> {
     if (!hasFinalizer(hco, HCO_FINALIZER)) return done;
-    const { client, events, settings, listerOf } = this.deps;
-    for (const operand of UNINSTALL_ORDER) {
-      const key = operandKey(operand, settings.installNamespace);
-      const object = listerOf(operand).get(key);
-      if (object === undefined) continue;
-      if (!isTerminating(object)) {
-        await client.delete(operand.kind, key, { signal }).catch((error: unknown) => {
-          if (!isNotFound(error)) throw error;
-        });
-        events.normal(hco, 'Killing', `Removed ${operand.component} ${operand.name}`);
-      }
-      return done;
-    }
+    const { client } = this.deps;
+    for (const operand of UNINSTALL_ORDER) if (await this.remove(operand, hco, signal)) return done;
     const finalizers = (hco.metadata.finalizers ?? []).filter((finalizer) => finalizer !== HCO_FINALIZER);
     await client.update(HyperConvergedKind, { ...hco, metadata: { ...hco.metadata, finalizers } }, { signal });
     return done;
+  }
+
+  /** True as long as it is there. */
+  private async remove(operand: Operand, hco: HyperConverged, signal: AbortSignal): Promise<boolean> {
+    const { client, events, settings, listerOf } = this.deps;
+    const key = operandKey(operand, settings.installNamespace);
+    const object = listerOf(operand).get(key);
+    if (object === undefined) return false;
+    if (isTerminating(object)) return true;
+    await client.delete(operand.kind, key, { signal }).catch((error: unknown) => {
+      if (!isNotFound(error)) throw error;
+    });
+    events.normal(hco, 'Killing', `Removed ${operand.component} ${operand.name}`);
+    return true;
   }
 
   private async refuse(hco: HyperConverged, signal: AbortSignal): Promise<void> {

@@ -62,6 +62,28 @@ export function networkAddonsSpec(hco: HyperConverged): Fields {
   );
 }
 
+/** Whether the quotas that know guests are asked for. */
+export const wantsAwareQuotas = ({ spec }: HyperConverged): boolean =>
+  valueAt(spec, 'deployment.applicationAwareConfig.enable') === true;
+
+/** The spec of the AAQ object. */
+export function aaqSpec({ spec }: HyperConverged): Fields {
+  const at = (path: string): unknown => valueAt(spec, path);
+  const config = 'deployment.applicationAwareConfig';
+  return compact({
+    certConfig: certificates(spec),
+    infra: fieldsAt(spec, 'deployment.nodePlacements.infra'),
+    workload: fieldsAt(spec, 'deployment.nodePlacements.workload'),
+    priorityClass: 'kubevirt-cluster-critical',
+    namespaceSelector: at(`${config}.namespaceSelector`),
+    configuration: {
+      vmiCalculatorConfiguration: { configName: at(`${config}.vmiCalcConfigName`) ?? 'DedicatedVirtualResources' },
+      allowApplicationAwareClusterResourceQuota: at(`${config}.allowApplicationAwareClusterResourceQuota`) === true,
+    },
+    tlsSecurityProfile: at('security.tlsSecurityProfile'),
+  });
+}
+
 /** The spec of the SSP object. */
 export function sspSpec(hco: HyperConverged, topology: Topology): Fields {
   const at = (path: string): unknown => valueAt(hco.spec, path);

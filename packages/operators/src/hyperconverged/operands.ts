@@ -1,8 +1,9 @@
 import { apiVersionOf, deepEqual, type KubeObject, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
-import { CDIKind, KubeVirtKind } from '@slipway/api';
+import { AaqKind, CDIKind, KubeVirtKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import type { EventRecorder, Lister } from '@slipway/runtime';
 import {
+  AAQ_NAME,
   CDI_NAME,
   type Fields,
   type HyperConverged,
@@ -13,18 +14,20 @@ import {
   SspKind,
 } from '../kinds.ts';
 import { kubeVirtAnnotations, kubeVirtSpec } from './kubevirt-spec.ts';
-import { cdiSpec, networkAddonsSpec, sspSpec } from './operand-specs.ts';
+import { aaqSpec, cdiSpec, networkAddonsSpec, sspSpec, wantsAwareQuotas } from './operand-specs.ts';
 import type { Topology } from './topology.ts';
 
 /** A custom resource that the HyperConverged operator writes. */
 export interface Operand {
-  readonly component: 'KubeVirt' | 'CDI' | 'NetworkAddonsConfig' | 'SSP';
+  readonly component: 'KubeVirt' | 'CDI' | 'NetworkAddonsConfig' | 'AAQ' | 'SSP';
   readonly kind: ResourceKind<KubeObject>;
   readonly name: string;
   /** Value of the label `app.kubernetes.io/component`. */
   readonly part: string;
   /** Annotations that it must have; those it must not have any more are empty here. */
   readonly annotationsOf?: (hco: HyperConverged) => Readonly<Record<string, string>>;
+  /** Absent: always. One that is not wanted any more is removed. */
+  readonly isWanted?: (hco: HyperConverged) => boolean;
   readonly specOf: (hco: HyperConverged, topology: Topology) => Fields;
 }
 
@@ -53,15 +56,25 @@ export const OPERANDS: readonly Operand[] = [
     part: 'network',
     specOf: networkAddonsSpec,
   },
+  {
+    component: 'AAQ',
+    kind: AaqKind,
+    name: AAQ_NAME,
+    part: 'quota-management',
+    isWanted: wantsAwareQuotas,
+    specOf: aaqSpec,
+  },
   { component: 'SSP', kind: SspKind, name: SSP_NAME, part: 'schedule', specOf: sspSpec },
 ];
 
-const UNINSTALL: readonly Operand['component'][] = ['SSP', 'NetworkAddonsConfig', 'KubeVirt', 'CDI'];
+const UNINSTALL: readonly Operand['component'][] = ['SSP', 'AAQ', 'NetworkAddonsConfig', 'KubeVirt', 'CDI'];
 
 /** KubeVirt before CDI: a VM that still exists would ask for its disks again. */
 export const UNINSTALL_ORDER: readonly Operand[] = UNINSTALL.flatMap((component) =>
   OPERANDS.filter((operand) => operand.component === component),
 );
+
+export const isWanted = (operand: Operand, hco: HyperConverged): boolean => operand.isWanted?.(hco) ?? true;
 
 export const operandKey = ({ kind, name }: Operand, namespace: string): ObjectKey => ({
   namespace: kind.namespaced ? namespace : '',

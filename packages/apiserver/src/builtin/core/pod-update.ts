@@ -5,7 +5,7 @@ import type { PodSpec } from './pod-defaults.ts';
 const IMMUTABLE_TEXT =
   'pod updates may not change fields other than `spec.containers[*].image`, `spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` (only additions to existing tolerations) or `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)';
 
-/** What may change in a Pod: images, a shorter deadline, more tolerations. */
+/** What may change in a Pod: images, a shorter deadline, more tolerations, fewer scheduling gates. */
 export function validatePodUpdate(next: PodSpec, old: PodSpec): FieldError[] {
   const errors: FieldError[] = [];
   if ((next.containers ?? []).length !== (old.containers ?? []).length) {
@@ -16,6 +16,7 @@ export function validatePodUpdate(next: PodSpec, old: PodSpec): FieldError[] {
   }
   errors.push(...validateDeadline(next.activeDeadlineSeconds, old.activeDeadlineSeconds));
   errors.push(...validateTolerations(next.tolerations ?? [], old.tolerations ?? []));
+  errors.push(...validateGates(next.schedulingGates ?? [], old.schedulingGates ?? []));
   if (!deepEqual(withMutablePartsOf(next, old), old)) errors.push(forbiddenField('spec', IMMUTABLE_TEXT));
   return errors;
 }
@@ -34,6 +35,12 @@ function validateTolerations(next: readonly core.Toleration[], old: readonly cor
   return kept ? [] : [forbiddenField('spec.tolerations', 'existing toleration can not be modified except its tolerationSeconds')];
 }
 
+function validateGates(next: readonly core.PodSchedulingGate[], old: readonly core.PodSchedulingGate[]): FieldError[] {
+  const added = next.find(({ name }) => !old.some((gate) => gate.name === name));
+  if (added === undefined) return [];
+  return [forbiddenField('spec.schedulingGates', `only deletion is allowed, but found new scheduling gate '${added.name}'`)];
+}
+
 function sameToleration(a: core.Toleration, b: core.Toleration): boolean {
   return deepEqual({ ...a, tolerationSeconds: undefined }, { ...b, tolerationSeconds: undefined });
 }
@@ -44,6 +51,7 @@ function withMutablePartsOf(next: PodSpec, old: PodSpec): PodSpec {
   copy.initContainers?.forEach((container, index) => (container.image = old.initContainers?.[index]?.image ?? ''));
   keep(copy, old, 'activeDeadlineSeconds');
   keep(copy, old, 'tolerations');
+  keep(copy, old, 'schedulingGates');
   if ((old.terminationGracePeriodSeconds ?? 0) < 0) keep(copy, old, 'terminationGracePeriodSeconds');
   return copy;
 }
