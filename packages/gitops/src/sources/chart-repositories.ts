@@ -70,7 +70,7 @@ export function chartRepositories({ cacheDir, reach = {} }: { cacheDir: string; 
       const found = await (place.type === 'http'
         ? repositories.find(place, version, credentials, key, limited)
         : registries.find(place, version, credentials, key, limited));
-      const name = `${key}\0${place.chart}\0${version}`;
+      const name = `${key}\0${version}`;
       const digest = found.digest ?? digests.get(name);
       if (digest !== undefined && (await exists(join(charts, digest)))) return join(charts, digest);
       const data = await found.download(MAX_CHART_BYTES, limited);
@@ -121,5 +121,5 @@ async function keep(charts: string, digest: string, data: Buffer): Promise<strin
 /** Whoever gives other credentials sees nothing of what was read with these. */
 const keyOf = (place: ChartPlace, credentials: Credentials): string =>
   createHash('sha256')
-    .update(JSON.stringify([placeText(place), place.type === 'http' ? place.repository.search : '', credentials]))
+    .update(JSON.stringify([placeText(place), place.chart, place.type === 'http' ? place.repository.search : '', credentials]))
     .digest('hex');

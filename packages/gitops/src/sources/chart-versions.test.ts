@@ -111,19 +111,37 @@ describe('chartPlace', () => {
 describe('readChartIndex', () => {
   const DIGEST = 'a'.repeat(64);
 
+  const WEB = [{ version: '1.0.0', url: 'web-1.0.0.tgz', digest: DIGEST }];
+
   it.each([
     `apiVersion: v1\nentries:\n  web:\n  - {version: 1.0.0, urls: [web-1.0.0.tgz], digest: ${DIGEST}}\n  - {version: 2.0.0, urls: []}\n  - {version: 3.0.0, urls: [x], removed: true}\n  odd: text\n`,
+    `apiVersion: v1\nentries:\n  a:\n  - version: 9.0.0\n    urls: [x]\n    description: |\n      web:\n      - no\n  web:\n  - urls:\n    - web-1.0.0.tgz\n    version: 1.0.0\n    digest: ${DIGEST}\n  z:\n  - version: 8.0.0\n    urls: [x]\ngenerated: "2024"\n`,
+    `entries:\r\n    'web':\r\n        - urls: [web-1.0.0.tgz]\r\n          version: 1.0.0\r\n          digest: ${DIGEST}\r\n    z: []\r\n`,
+    `entries:\n  a: &shared\n  - {version: 1.0.0, urls: [web-1.0.0.tgz], digest: ${DIGEST}}\n  web: *shared\n`,
+    `{entries: {web: [{version: 1.0.0, urls: [web-1.0.0.tgz], digest: "${DIGEST}"}]}}`.replace(/^/, '# made by hand\n'),
     JSON.stringify({
       entries: { web: [{ version: '1.0.0', urls: ['web-1.0.0.tgz'], digest: `sha256:${DIGEST}` }, {}], odd: [] },
     }),
   ])('reads %s', (text) => {
-    const index = readChartIndex(text);
-    expect(index.get('web')).toEqual([{ version: '1.0.0', url: 'web-1.0.0.tgz', digest: DIGEST }]);
-    expect(index.get('odd')).toEqual([]);
+    expect(readChartIndex(text, 'web')).toEqual(WEB);
+    expect(readChartIndex(text, 'none')).toBeUndefined();
+    expect(readChartIndex(text, 'constructor')).toBeUndefined();
+  });
+
+  it('reads one chart of many, and no more than can be read in time', () => {
+    const others = Array.from(
+      { length: 2000 },
+      (_none, at) => `  other${at}:\n  - description: ${'x'.repeat(3000)}\n    version: 1.0.0\n`,
+    );
+    const large = `entries:\n${others.join('')}  web:\n  - version: 1.0.0\n    urls: [web-1.0.0.tgz]\n    digest: ${DIGEST}\n`;
+    expect(large.length).toBeGreaterThan(4 * 1024 * 1024);
+    expect(readChartIndex(large, 'web')).toEqual(WEB);
+    expect(readChartIndex(large, 'none')).toBeUndefined();
+    expect(() => readChartIndex(`entries: {web: [${'{a: 1},'.repeat(700_000)}]}`, 'web')).toThrow('publish it with --json');
   });
 
   it.each(['', '<html>', 'entries: 5', '{"entries": ', 'entries: ['])('refuses %j', (text) => {
-    expect(() => readChartIndex(text)).toThrow('not the index of a Helm repository');
+    expect(() => readChartIndex(text, 'web')).toThrow('not the index of a Helm repository');
   });
 });
 

@@ -11,27 +11,69 @@ export interface IndexEntry {
   readonly digest?: string;
 }
 
-/** Versions by chart. */
-export type ChartIndex = ReadonlyMap<string, readonly IndexEntry[]>;
+/** YAML beyond this takes so long that everything else would wait for it. */
+const MAX_YAML_LENGTH = 4 * 1024 * 1024;
 
-/** Reads `index.yaml`; entries that are incomplete are left out. Throws SourceError. */
-export function readChartIndex(text: string): ChartIndex {
-  const document = parse(text);
+/** The versions of a chart in an `index.yaml`, undefined when it names none; what is incomplete is left out. Throws SourceError. */
+export function readChartIndex(text: string, chart: string): readonly IndexEntry[] | undefined {
+  const document = parseIndex(text, chart);
   const entries = isObject(document) ? document['entries'] : undefined;
   if (!isObject(entries)) throw new SourceError('index.yaml is not the index of a Helm repository: it has no entries');
-  return new Map(
-    Object.entries(entries).map(([name, list]) => [name, Array.isArray(list) ? list.filter(isObject).flatMap(entryOf) : []]),
-  );
+  if (!Object.hasOwn(entries, chart)) return undefined;
+  const list = entries[chart];
+  return Array.isArray(list) ? list.filter(isObject).flatMap(entryOf) : [];
 }
 
-function parse(text: string): unknown {
+function parseIndex(text: string, chart: string): unknown {
   try {
-    // large repositories publish JSON, which is read much faster
-    return text.trimStart().startsWith('{') ? JSON.parse(text) : readYamlDocuments(text)[0];
+    // some large repositories publish JSON, which is read much faster
+    if (text.trimStart().startsWith('{')) return JSON.parse(text);
+    return readPart(text, chart) ?? readYaml(text);
   } catch (error) {
     if (!(error instanceof YamlError || error instanceof SyntaxError)) throw error;
     throw new SourceError(`index.yaml is not the index of a Helm repository: ${error.message}`);
   }
+}
+
+/** The part of one chart alone; undefined when the text is laid out in another way than Helm does it. */
+function readPart(text: string, chart: string): unknown {
+  const part = partOf(text, chart);
+  if (part === undefined) return undefined;
+  try {
+    return readYaml(part);
+  } catch (error) {
+    // it refers to something outside, perhaps
+    if (error instanceof YamlError) return undefined;
+    throw error;
+  }
+}
+
+/** The lines of `entries` that are about the chart. */
+function partOf(text: string, chart: string): string | undefined {
+  const [start] = [...text.matchAll(/^entries:[ \t\r]*\n/gm)];
+  if (start === undefined) return undefined;
+  const from = start.index + start[0].length;
+  const end = /^[^\s#-]/m.exec(text.slice(from));
+  const body = end === null ? text.slice(from) : text.slice(from, from + end.index);
+  const indent = /^( *)[^\s#]/m.exec(body)?.[1];
+  if (indent === undefined || indent === '') return undefined;
+  // a key of the same depth begins the next chart; the items of a list may be as deep as their key
+  const keys = [
+    ...body.matchAll(new RegExp(`^${indent}(?:"([^"\\\\]+)"|'([^']+)'|([^\\s#'"&*!|>-][^\\s:]*)):[ \\t\\r]*$`, 'gm')),
+  ];
+  const at = keys.findIndex(([, double, single, plain]) => (double ?? single ?? plain) === chart);
+  // of a text that is too long for a second look, the names are all there is to know
+  if (at === -1 && keys.length > 0 && text.length > MAX_YAML_LENGTH) return 'entries: {}';
+  const key = keys[at];
+  return key && `entries:\n${body.slice(key.index, keys[at + 1]?.index)}`;
+}
+
+function readYaml(text: string): unknown {
+  if (text.length > MAX_YAML_LENGTH)
+    throw new SourceError(
+      'index.yaml is larger than 4 MiB for one chart, or not laid out as `helm repo index` does it: publish it with --json',
+    );
+  return readYamlDocuments(text)[0];
 }
 
 function entryOf({ version, urls, digest, removed }: Readonly<Record<string, unknown>>): IndexEntry[] {

@@ -1,7 +1,7 @@
 import type { AddressGuard } from '@slipway/runtime';
 import type { ChartPlace } from './chart-place.ts';
 import { basicAuth, bodyOf, chartHttp, getChartFile } from './chart-http.ts';
-import { type ChartIndex, chooseVersion, type IndexEntry, noSuchVersion, readChartIndex } from './chart-versions.ts';
+import { chooseVersion, type IndexEntry, noSuchVersion, readChartIndex } from './chart-versions.ts';
 import type { ChartSource, FoundChart } from './chart-repositories.ts';
 import type { Credentials } from './credentials.ts';
 import { SourceError } from './source-error.ts';
@@ -9,19 +9,25 @@ import { SourceError } from './source-error.ts';
 type HttpPlace = Extract<ChartPlace, { type: 'http' }>;
 
 const MAX_INDEX_BYTES = 32 * 1024 * 1024;
-const MAX_INDEXES = 16;
+const MAX_KNOWN = 100;
 
-interface KnownIndex {
-  readonly index: ChartIndex;
+/** What an index says of a chart. */
+interface KnownChart {
+  readonly entries: readonly IndexEntry[];
   readonly etag?: string;
   readonly lastModified?: string;
 }
 
 /** Repositories with an `index.yaml`. Indexes are kept, and asked for again only whether they have changed. */
 export function helmRepositories(guard: AddressGuard): ChartSource<HttpPlace> {
-  const known = new Map<string, KnownIndex>();
+  const known = new Map<string, KnownChart>();
 
-  const readIndex = async (place: HttpPlace, credentials: Credentials, key: string, signal: AbortSignal): Promise<ChartIndex> => {
+  const readEntries = async (
+    place: HttpPlace,
+    credentials: Credentials,
+    key: string,
+    signal: AbortSignal,
+  ): Promise<readonly IndexEntry[]> => {
     const old = known.get(key);
     const conditions = {
       ...(old?.etag !== undefined && { 'If-None-Match': old.etag }),
@@ -31,34 +37,30 @@ export function helmRepositories(guard: AddressGuard): ChartSource<HttpPlace> {
     const answer = await getChartFile(within(place.repository, 'index.yaml'), options, conditions, signal, old ? [304] : []);
     if (answer.status === 304 && old) {
       answer.body.destroy();
-      return old.index;
+      return old.entries;
     }
-    const index = readChartIndex((await bodyOf(answer, MAX_INDEX_BYTES, signal)).toString('utf8'));
-    const { etag, 'last-modified': lastModified } = answer.headers;
-    known.delete(key);
-    known.set(key, { index, ...(etag !== undefined && { etag }), ...(lastModified !== undefined && { lastModified }) });
-    for (const oldest of [...known.keys()].slice(0, Math.max(0, known.size - MAX_INDEXES))) known.delete(oldest);
-    return index;
-  };
-  const entriesOf = (index: ChartIndex, place: HttpPlace): readonly IndexEntry[] => {
-    const entries = index.get(place.chart);
+    const entries = readChartIndex((await bodyOf(answer, MAX_INDEX_BYTES, signal)).toString('utf8'), place.chart);
     if (entries === undefined)
       throw new SourceError(
         `chart "${place.chart}" not found in ${place.repository.href}: its index does not name it. Correct chart`,
       );
+    const { etag, 'last-modified': lastModified } = answer.headers;
+    known.delete(key);
+    known.set(key, { entries, ...(etag !== undefined && { etag }), ...(lastModified !== undefined && { lastModified }) });
+    for (const oldest of [...known.keys()].slice(0, Math.max(0, known.size - MAX_KNOWN))) known.delete(oldest);
     return entries;
   };
   return {
     async resolve(place, wanted, credentials, key, signal) {
-      const versions = entriesOf(await readIndex(place, credentials, key, signal), place).map(({ version }) => version);
+      const versions = (await readEntries(place, credentials, key, signal)).map(({ version }) => version);
       const version = chooseVersion(versions, wanted);
       if (version === undefined) throw noSuchVersion(place.chart, wanted, versions, place.repository.href);
       return version;
     },
     async find(place, version, credentials, key, signal): Promise<FoundChart> {
-      const entryIn = (index: ChartIndex | undefined): IndexEntry | undefined =>
-        index?.get(place.chart)?.find((candidate) => candidate.version === version);
-      const entry = entryIn(known.get(key)?.index) ?? entryIn(await readIndex(place, credentials, key, signal));
+      const entryIn = (entries: readonly IndexEntry[] | undefined): IndexEntry | undefined =>
+        entries?.find((candidate) => candidate.version === version);
+      const entry = entryIn(known.get(key)?.entries) ?? entryIn(await readEntries(place, credentials, key, signal));
       if (entry === undefined) throw noSuchVersion(place.chart, version, [], place.repository.href);
       const url = chartUrl(entry.url, place.repository);
       return {
