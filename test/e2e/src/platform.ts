@@ -36,6 +36,10 @@ export interface Platform {
   destroy(): Promise<void>;
 }
 
+const FIRST_PAUSE_MS = 80;
+const LONGEST_PAUSE_MS = 400;
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -109,7 +113,9 @@ export function platformAt(dataDir: string, port: number): Platform {
     async until(resource, predicate, timeoutMs = 60_000) {
       const words = resource.split(' ');
       const deadline = Date.now() + timeoutMs;
-      for (let last = ''; ; await new Promise((resolve) => setTimeout(resolve, 100))) {
+      // each look costs kubectl a tenth of a second of a processor, which guests that boot need more
+      for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 1.2, LONGEST_PAUSE_MS)) {
+        let last: string;
         const result = await tryKubectl('get', ...words, '-o', 'json');
         if (result.code === 0) {
           last = result.stdout;
@@ -117,6 +123,7 @@ export function platformAt(dataDir: string, port: number): Platform {
           if (predicate(object)) return object;
         } else last = result.stderr;
         if (Date.now() > deadline) throw new Error(`${resource} did not get there in ${timeoutMs} ms; last state:\n${last}`);
+        await pause(pauseMs);
       }
     },
     async destroy() {
