@@ -232,6 +232,7 @@ export function defaultClusterRoles(): UnstructuredObject[] {
       [rule(['quota.openshift.io'], ['appliedclusterresourcequotas'], ['get', 'list'])],
       aggregate('view'),
     ),
+    clusterRole('aaq.kubevirt.io:view', [rule(['aaq.kubevirt.io'], ['applicationawareresourcequotas'], READ)], aggregate('view')),
     clusterRole('token.kubevirt.io:generate', [rule(['token.kubevirt.io'], ['virtualmachines/vnc'], ['get'])]),
     // bound by an administrator: who may make namespaces uses the machine
     clusterRole('self-provisioner', [rule(['project.openshift.io'], ['projectrequests'], ['create', 'list', 'get'])]),

@@ -186,6 +186,21 @@ describe('builtinResources', () => {
     expect(strategy.graceful?.(change({ nodeName: undefined }), undefined)).toEqual({ gracePeriodSeconds: 0 });
   });
 
+  it('lets scheduling gates of a Pod be taken away, and no other come', () => {
+    const { strategy } = kind('Pod');
+    const spec = { containers: [container], schedulingGates: [{ name: 'one' }, { name: 'two' }] };
+    const old = created(kind('Pod'), object('Pod', { spec }));
+    const gated = (names: readonly string[] | undefined) => {
+      const { schedulingGates: _gates, ...rest } = old['spec'] as Record<string, unknown>;
+      return { ...old, spec: { ...rest, ...(names && { schedulingGates: names.map((name) => ({ name })) }) } };
+    };
+    expect(strategy.validateUpdate?.(gated(['two']), old, context)).toEqual([]);
+    expect(strategy.validateUpdate?.(gated(undefined), old, context)).toEqual([]);
+    expect(strategy.validateUpdate?.(gated(['one', 'three']), old, context)).toMatchObject([
+      { type: 'Forbidden', path: 'spec.schedulingGates' },
+    ]);
+  });
+
   it('takes the requestor of a signing request from the connection, not from the body', () => {
     const request = created(
       kind('CertificateSigningRequest'),

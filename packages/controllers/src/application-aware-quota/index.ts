@@ -61,7 +61,7 @@ export const applicationAwareQuotaController: ControllerRegistration = {
         watchOf(VirtualMachineInstanceKind, quotas.namespaceOf, changesSize),
         watchOf(QuotaKind, quotas.namespaceOf, specOrMetaChanged),
         watchOf(ClusterQuotaKind, () => quotas.allNamespaces(), specOrMetaChanged),
-        watchOf(NamespaceKind, () => quotas.allNamespaces(), specOrMetaChanged),
+        watchOf(NamespaceKind, quotas.concernedBy, specOrMetaChanged),
         watchOf(AaqKind, () => quotas.allNamespaces(), specOrMetaChanged),
       ],
       reconciler: {
@@ -112,6 +112,12 @@ class WaitingQuotas {
     const isGatedPod = object.kind === 'Pod' && isGated(object as Pod);
     if (!isGatedPod && aaqs.list().length + quotas.list().length + clusterQuotas.list().length === 0) return [];
     return [{ namespace: '', name: object.metadata.namespace ?? '' }];
+  };
+
+  /** A namespace may come under quotas that others have too, or leave them. */
+  readonly concernedBy = ({ metadata: { name = '' } }: Namespace): readonly ObjectKey[] => {
+    if (this.listers.aaqs.list().length === 0) return [];
+    return this.listers.clusterQuotas.list().length > 0 ? this.allNamespaces() : [{ namespace: '', name }];
   };
 
   allNamespaces(): readonly ObjectKey[] {
