@@ -122,6 +122,7 @@ describe('machines that an Application brings from git', () => {
       ...['-p', JSON.stringify({ spec: { source: { path: null, helm: null, ...source } } })],
     );
     await app('sync', '--prune');
+    await platform.kubectl('wait', '--for=delete', 'vm/example-rhel9', '--timeout=240s');
     const { status } = await appNow();
     expect(status.sync).toMatchObject({ status: 'Synced', revision: '1.1.0' });
     expect(status.resources.map(({ name }) => name)).toEqual(['example-server2019']);
