@@ -33,6 +33,8 @@ export interface GuestShell {
 }
 
 const POLL_MS = 200;
+/** A command may read whole disks while the machine has much to do. */
+const ANSWER_MS = 240_000;
 
 /** Resolves when the guest of this instance answers commands; `previous` is the instance before a restart. */
 export async function guestShell(platform: Platform, name: string, previous = '', timeoutMs = 240_000): Promise<GuestShell> {
@@ -41,7 +43,7 @@ export async function guestShell(platform: Platform, name: string, previous = ''
   const { metadata, status } = await platform.until<Vmi>(`vmi ${name}`, isThere, timeoutMs);
   const url = `http://${status?.interfaces?.[0]?.ipAddress}`;
   const run = async (command: string): Promise<string> => {
-    const answer = await fetch(`${url}/cgi-bin/run`, { method: 'POST', body: command, signal: AbortSignal.timeout(90_000) });
+    const answer = await fetch(`${url}/cgi-bin/run`, { method: 'POST', body: command, signal: AbortSignal.timeout(ANSWER_MS) });
     if (!answer.ok) throw new Error(`The guest answered ${answer.status} to "${command}"`);
     return answer.text();
   };
