@@ -1,5 +1,5 @@
 import { type DataImportCron, DataImportCronKind, type DataSource, DataSourceKind, NamespaceKind } from '@slipway/api';
-import { keyOf, keyString, type KubeObject, type ObjectKey } from '@slipway/apimachinery';
+import { keyOf, keyString, type KubeObject, type ObjectKey, StatusError } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, gauge, sleep, watchFor } from '@slipway/runtime';
 import { createOnce } from '../components/create-once.ts';
 import { mapsAt, textAt } from '../hyperconverged/spec-paths.ts';
@@ -112,7 +112,7 @@ export const goldenImagesController: ControllerRegistration = {
     ...allow('create update delete', DataImportCronKind),
     ...allow('get create', DataSourceKind),
   ],
-  create({ client, clock, informers, settings }) {
+  create({ client, clock, events, informers, settings }) {
     const key: ObjectKey = { namespace: settings.installNamespace, name: SSP_NAME };
     const ssps = informers.lister(SspKind);
     const crons = informers.lister(DataImportCronKind);
@@ -136,7 +136,13 @@ export const goldenImagesController: ControllerRegistration = {
           );
           for (const cron of wanted) {
             await createOnce(client, NamespaceKind, namespaceOf(cron.metadata.namespace ?? ''), signal);
-            await ensureObject(client, DataImportCronKind, cron, crons.get(keyOf(cron)), signal);
+            try {
+              await ensureObject(client, DataImportCronKind, cron, crons.get(keyOf(cron)), signal);
+            } catch (error) {
+              if (!isRefusal(error)) throw error;
+              const remedy = 'mend its template in spec.dataImportCronTemplates of the HyperConverged';
+              events.warning(ssp, 'DataImportCronRefused', `${cron.metadata.name}: ${error.message}; ${remedy}`);
+            }
           }
           const kept = new Set(wanted.map((cron) => keyString(keyOf(cron))));
           for (const cron of crons.list())
@@ -155,5 +161,9 @@ export const goldenImagesController: ControllerRegistration = {
     };
   },
 };
+
+/** What the same object would meet again. */
+const isRefusal = (error: unknown): error is StatusError =>
+  error instanceof StatusError && [400, 403, 422].includes(error.status.code ?? 0);
 
 const isOurs = ({ metadata }: KubeObject): boolean => metadata.labels?.['app.kubernetes.io/managed-by'] === 'ssp-operator';

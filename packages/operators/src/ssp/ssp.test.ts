@@ -1,4 +1,4 @@
-import { DataImportCronKind, DataSourceKind, NamespaceKind, VirtualMachineKind } from '@slipway/api';
+import { DataImportCronKind, DataSourceKind, EventKind, NamespaceKind, VirtualMachineKind } from '@slipway/api';
 import { built, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import { SspKind } from '../kinds.ts';
@@ -173,6 +173,21 @@ describe('the SSP operator', () => {
     const sources = (await world.list(DataSourceKind, images)).map(({ metadata }) => metadata.name);
     expect(sources).toContain('rhel9');
     expect(sources).not.toContain('fedora');
+  });
+
+  it('says which cron is refused, and makes the others', async () => {
+    const template = { spec: { source: { http: { url: 'http://x/y' } }, storage: {} } };
+    const cron = (name: string, spec: object) => ({ metadata: { name }, spec: { schedule: '0 0 * * *', template, ...spec } });
+    await start([cron('broken', {}), cron('whole', { managedDataSource: 'whole' })]);
+    const images = 'openshift-virtualization-os-images';
+    expect((await world.list(DataImportCronKind, images)).map(({ metadata }) => metadata.name)).toEqual(['whole']);
+    const events = await world.list(EventKind, 'openshift-cnv');
+    expect(events).toContainEqual(
+      expect.objectContaining({
+        reason: 'DataImportCronRefused',
+        message: expect.stringMatching(/^broken: .*managedDataSource.*dataImportCronTemplates of the HyperConverged$/s),
+      }),
+    );
   });
 
   it('refuses VMs that break the rules that they carry', async () => {
