@@ -24,10 +24,10 @@ export interface Step {
 export interface Requester {
   readonly client: Client;
   /** A refusal is an answer too. */
-  answerOf(method: string, path: string, step: Step): Promise<RawResponse>;
+  readonly answerOf: (method: string, path: string, step: Step) => Promise<RawResponse>;
   /** Sends a request and returns the answer's body; the status must be one of those given. */
-  send(method: string, path: string, status: number | readonly number[], step?: Step): Promise<Json>;
-  close(): Promise<void>;
+  readonly send: (method: string, path: string, status: number | readonly number[], step?: Step) => Promise<Json>;
+  readonly close: () => Promise<void>;
 }
 
 export function requesterOf({ url, ca, token }: Cluster): Requester {
