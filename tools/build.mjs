@@ -55,4 +55,13 @@ for (const [name, own] of Object.entries({ slipway: [], server: flags, node: fla
   execFileSync(process.execPath, [...own, `${outdir}/start.cjs`, '--pack', bundle, `${outdir}/${name}.program`]);
   rmSync(bundle);
 }
+// for scripts that call the command line without the launcher
+writeFileSync(
+  `${outdir}/slipway.mjs`,
+  `import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+process.argv.splice(2, 0, fileURLToPath(new URL('slipway.program', import.meta.url)));
+createRequire(import.meta.url)('./start.cjs');
+`,
+);
 writeFileSync(`${outdir}/.stamp`, '');

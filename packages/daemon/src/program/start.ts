@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
 import { constants, Script } from 'node:vm';
 import { packProgram, unpackProgram } from './program-file.ts';
 
@@ -49,6 +50,6 @@ function compile(filename: string, source: string, cachedData?: Buffer): Script 
 
 function load(script: Script, file: string): Exports {
   const module: { exports: Partial<Exports> } = { exports: {} };
-  script.runInThisContext()(module, module.exports, createRequire(file));
+  script.runInThisContext()(module, module.exports, createRequire(resolve(file)));
   return module.exports as Exports; // built from entries that export it
 }
