@@ -7,6 +7,8 @@ import { announceReady, terminationSignal } from './ready.ts';
 import { startServer } from './server/start-server.ts';
 
 const RENEWAL_CHECK_MS = 12 * 60 * 60 * 1000;
+/** The key of tokens is made when nobody waits for the start any more, or when somebody asks for it. */
+const KEY_AFTER_MS = 4_000;
 
 /** The server process, `server <data-dir>`. Runs unprivileged until SIGTERM. */
 export async function main([dataDir = '']: readonly string[]): Promise<void> {
@@ -65,7 +67,9 @@ export async function main([dataDir = '']: readonly string[]): Promise<void> {
   }, RENEWAL_CHECK_MS);
   announceReady();
   log.info({ port: config.listenPort }, 'server ready');
-  tokenSigner().catch((error: unknown) => log.error({ error: String(error) }, 'cannot keep the key of service account tokens'));
+  setTimeout(() => {
+    tokenSigner().catch((error: unknown) => log.error({ error: String(error) }, 'cannot keep the key of service account tokens'));
+  }, KEY_AFTER_MS);
   stop.addEventListener('abort', () => {
     clearInterval(renewal);
     server.close().then(
