@@ -118,6 +118,8 @@ interface LateParts {
   streams?: StreamCounts;
 }
 
+/** Between the starts of two caches or controllers: requests are answered meanwhile, and all have started soon enough (S1). */
+const TURN_MS = 3;
 const INSTALL_NAMESPACE = 'openshift-cnv';
 const OS_IMAGES_NAMESPACE = 'openshift-virtualization-os-images';
 
@@ -346,7 +348,7 @@ function createManager(
     uid: randomUUID,
     queuePrefix: (name) => clientPartOf(name)?.prefix ?? '',
     nodes,
-    nextTurn: () => new Promise((resolve) => void setImmediate(resolve)),
+    nextTurn: () => new Promise((resolve) => void setTimeout(resolve, TURN_MS)),
     settings: { installNamespace: INSTALL_NAMESPACE, osImagesNamespace: OS_IMAGES_NAMESPACE, ...facts, version: VERSION },
   });
   for (const registration of [...REGISTRATIONS, ...extra]) manager.register(registration);
