@@ -13,7 +13,7 @@ import {
   watchOf,
 } from '@slipway/runtime';
 import { writeStatus } from '../workload/write-status.ts';
-import { namespaceUsage, usageWatches } from './namespace-usage.ts';
+import { namespaceUsage } from './namespace-usage.ts';
 
 /** Keeps the status of ClusterResourceQuotas at what the namespaces that they select really use. */
 export const clusterResourceQuotaController: ControllerRegistration = {
@@ -28,22 +28,17 @@ export const clusterResourceQuotaController: ControllerRegistration = {
       const namespace = all.length > 0 ? namespaces.get({ namespace: '', name: metadata.namespace ?? '' }) : undefined;
       return namespace === undefined ? [] : all.filter((quota) => selectsNamespace(quota, namespace)).map(keyOf);
     };
-    let enqueue = (_object: KubeObject): void => {};
-    const usage = namespaceUsage(deps, (object) => enqueue(object));
+    const usage = namespaceUsage(deps, quotasOf);
     return {
       kind: ClusterResourceQuotaKind,
       // what a write takes is entered by the API server: counting then, before the object is there, would undo it
       predicate: specOrMetaChanged,
       watches: [
-        ...usageWatches(quotasOf),
+        ...usage.watches,
         // a namespace may come under a quota, or leave it, by its labels
         watchOf(NamespaceKind, () => quotas.list().map(keyOf), specOrMetaChanged),
       ],
-      run: async (queue) => {
-        enqueue = (object) => {
-          for (const key of quotasOf(object)) queue.add(key);
-        };
-      },
+      run: usage.run,
       reconciler: {
         async reconcile(key, signal) {
           const quota = quotas.get(key);

@@ -2,7 +2,7 @@ import { ResourceQuotaKind } from '@slipway/api';
 import { type KubeObject, keyOf } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, quotaStatus } from '@slipway/runtime';
 import { writeStatus } from '../workload/write-status.ts';
-import { namespaceUsage, usageWatches } from './namespace-usage.ts';
+import { namespaceUsage } from './namespace-usage.ts';
 
 export { clusterResourceQuotaController } from './cluster-resource-quota.ts';
 
@@ -14,16 +14,11 @@ export const resourceQuotaController: ControllerRegistration = {
     const { client, informers } = deps;
     const quotas = informers.lister(ResourceQuotaKind);
     const quotasOf = ({ metadata }: KubeObject) => quotas.list(metadata.namespace).map(keyOf);
-    let enqueue = (_object: KubeObject): void => {};
-    const usage = namespaceUsage(deps, (object) => enqueue(object));
+    const usage = namespaceUsage(deps, quotasOf);
     return {
       kind: ResourceQuotaKind,
-      watches: usageWatches(quotasOf),
-      run: async (queue) => {
-        enqueue = (object) => {
-          for (const key of quotasOf(object)) queue.add(key);
-        };
-      },
+      watches: usage.watches,
+      run: usage.run,
       reconciler: {
         async reconcile(key, signal) {
           const quota = quotas.get(key);

@@ -10,6 +10,7 @@ import type { KubeObject, ObjectKey, ResourceKind } from '@slipway/apimachinery'
 import { discoverKinds } from '@slipway/client';
 import {
   claimUsage,
+  type Controller,
   type ControllerDeps,
   countUsage,
   type Informer,
@@ -26,18 +27,31 @@ import {
 } from '@slipway/runtime';
 import { isFinished } from '../workload/pod-state.ts';
 
-/** What is in use in a namespace, as far as a quota asks. */
+type QuotasOf = (object: KubeObject) => readonly ObjectKey[];
+
+/** What is in use in a namespace, as far as a quota asks, and when that changes. */
 export interface NamespaceUsage {
   of(quota: ResourceQuota, namespace: string, signal: AbortSignal): Promise<Usage>;
+  /** Watches of what every quota may count. */
+  readonly watches: readonly Watch[];
+  /** Hears of objects of kinds that only some quota makes worth watching. */
+  readonly run: NonNullable<Controller['run']>;
 }
 
-/** Counts from the shared caches; `onChange` hears of objects of kinds that only some quota makes worth watching. */
-export function namespaceUsage(deps: ControllerDeps, onChange: (object: KubeObject) => void): NamespaceUsage {
+/** Counts from the shared caches; `quotasOf` names the quotas that an object counts for. */
+export function namespaceUsage(deps: ControllerDeps, quotasOf: QuotasOf): NamespaceUsage {
   const pods = deps.informers.lister(PodKind);
   const claims = deps.informers.lister(PersistentVolumeClaimKind);
   const services = deps.informers.lister(ServiceKind);
-  const counted = new CountedKinds(deps, onChange);
+  let add = (_key: ObjectKey): void => {};
+  const counted = new CountedKinds(deps, (object) => {
+    for (const key of quotasOf(object)) add(key);
+  });
   return {
+    watches: usageWatches(quotasOf),
+    async run(queue) {
+      add = (key) => queue.add(key);
+    },
     async of(quota, namespace, signal) {
       const names = Object.keys(quota.spec?.hard ?? {});
       const types = new Set(names.map((name) => quotaNameOf(name).type));
@@ -60,8 +74,7 @@ export function namespaceUsage(deps: ControllerDeps, onChange: (object: KubeObje
   };
 }
 
-/** Watches of what every quota may count. */
-export const usageWatches = (quotasOf: (object: KubeObject) => readonly ObjectKey[]): readonly Watch[] => [
+const usageWatches = (quotasOf: QuotasOf): readonly Watch[] => [
   watchOf(PodKind, quotasOf, changesPodUsage),
   watchOf(PersistentVolumeClaimKind, quotasOf, changesClaimUsage),
   watchOf(
