@@ -8,11 +8,10 @@ import {
   VirtualMachineInstanceKind,
   VirtualMachineKind,
 } from '@slipway/api';
-import type { UserInfo } from '@slipway/runtime';
 import { built, pod, simulatedNode, type TestWorld, testWorld, vm } from '@slipway/testkit';
-import { clusterConfig, SLIPWAY_PROFILE } from '@slipway/virt';
+import { SLIPWAY_PROFILE } from '@slipway/virt';
 import { afterEach, describe, expect, it } from 'vitest';
-import { isPlatformUser, virtAdmissionHandlers } from '../admission/index.ts';
+import { isPlatformOrTest, virtAdmission } from '../admission/testing/virt-admission.ts';
 import { kubeVirtControllers } from '../virtual-machine/kubevirt-controllers.ts';
 import { isGated, isNamespaceGated, withoutGate } from './gate.ts';
 import { applicationAwareQuotaController, quotaGateAdmission } from './index.ts';
@@ -24,7 +23,6 @@ const AAQ = built(AaqKind, 'aaq-kubevirt-hyperconverged', {
   spec: { configuration: { allowApplicationAwareClusterResourceQuota: true } },
 });
 const ENABLED = { 'application-aware-quota/enable-gating': '' };
-const isPlatform = (user: UserInfo): boolean => user.username === 'tests' || isPlatformUser({ ...user, groups: [] });
 
 /** Namespaces a and b wait for quotas, c does not. */
 async function start(): Promise<void> {
@@ -32,11 +30,8 @@ async function start(): Promise<void> {
     api: 'server',
     controllers: [...kubeVirtControllers(SLIPWAY_PROFILE), applicationAwareQuotaController, simulatedNode().registration],
     admission: (client) => [
-      ...virtAdmissionHandlers({
-        ...{ client, config: () => clusterConfig(), now: () => new Date(0), isPlatform },
-        newUuid: () => '00000000-0000-4000-8000-000000000001',
-      }),
-      quotaGateAdmission({ isGating: (namespace) => namespace !== 'c', isPlatform }),
+      ...virtAdmission(client),
+      quotaGateAdmission({ isGating: (namespace) => namespace !== 'c', isPlatform: isPlatformOrTest }),
     ],
   });
   const namespace = (name: string) => built(NamespaceKind, name, { metadata: { name, labels: { team: 'red', ...ENABLED } } });

@@ -8,9 +8,9 @@ import {
   VirtualMachineInstanceMigrationKind,
 } from '@slipway/api';
 import { node, simulatedNode, type TestWorld, testWorld, vmi } from '@slipway/testkit';
-import { clusterConfig, SLIPWAY_PROFILE } from '@slipway/virt';
+import { SLIPWAY_PROFILE } from '@slipway/virt';
 import { afterEach, describe, expect, it } from 'vitest';
-import { isPlatformUser, virtAdmissionHandlers } from '../admission/index.ts';
+import { virtAdmission } from '../admission/testing/virt-admission.ts';
 import { kubeVirtControllers } from '../virtual-machine/kubevirt-controllers.ts';
 import { evacuationController } from './index.ts';
 
@@ -24,15 +24,7 @@ async function start(guests: Readonly<Record<string, string>>): Promise<void> {
   world = testWorld({
     api: 'server',
     controllers: [...kubeVirtControllers(SLIPWAY_PROFILE), evacuationController, agents.registration],
-    admission: (client) =>
-      virtAdmissionHandlers({
-        client,
-        config: () => clusterConfig(),
-        now: () => new Date(0),
-        newUuid: () => '00000000-0000-4000-8000-000000000001',
-        // the agents, which the test plays, and the controllers
-        isPlatform: ({ username }) => username === 'tests' || isPlatformUser({ username, groups: [] }),
-      }),
+    admission: virtAdmission,
   });
   await world.with(node('node-a'), node('node-b'));
   for (const [name, evictionStrategy] of Object.entries(guests))

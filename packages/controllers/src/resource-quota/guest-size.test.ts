@@ -7,9 +7,9 @@ import {
   VirtualMachineKind,
 } from '@slipway/api';
 import { built, simulatedNode, type TestWorld, testWorld, vm } from '@slipway/testkit';
-import { clusterConfig, SLIPWAY_PROFILE } from '@slipway/virt';
+import { SLIPWAY_PROFILE } from '@slipway/virt';
 import { afterEach, describe, expect, it } from 'vitest';
-import { isPlatformUser, virtAdmissionHandlers } from '../admission/index.ts';
+import { virtAdmission } from '../admission/testing/virt-admission.ts';
 import { kubeVirtControllers } from '../virtual-machine/kubevirt-controllers.ts';
 import { clusterResourceQuotaController, resourceQuotaController } from './index.ts';
 
@@ -28,14 +28,7 @@ async function start(): Promise<void> {
       clusterResourceQuotaController,
       simulatedNode().registration,
     ],
-    admission: (client) =>
-      virtAdmissionHandlers({
-        client,
-        config: () => clusterConfig(),
-        now: () => new Date(0),
-        newUuid: () => '00000000-0000-4000-8000-000000000001',
-        isPlatform: ({ username }) => username === 'tests' || isPlatformUser({ username, groups: [] }),
-      }),
+    admission: virtAdmission,
   });
   await world.settle();
 }
