@@ -1,5 +1,6 @@
 import { conflict, controllerReference, keyString, type ObjectKey, TerminalError } from '@slipway/apimachinery';
 import { ConfigMapKind, PodKind } from '@slipway/api';
+import type { Client } from '@slipway/client';
 import { built, pod, type TestWorld, testWorld } from '@slipway/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Controller, ControllerDeps, ControllerRegistration } from './controller.ts';
@@ -19,6 +20,22 @@ function controller(reconcile: Reconcile, more: Partial<Controller> = {}): Contr
     name: 'test-controller',
     create: (deps) => ({ kind: ConfigMapKind, ...more, reconciler: { reconcile: async (key) => reconcile(key, deps) } }),
   };
+}
+
+function managerWith(client: Client): ControllerManager {
+  const unreachable = async (): Promise<never> => {
+    throw new Error('no node is asked here');
+  };
+  return new ControllerManager({
+    clientFor: () => client,
+    clock: systemClock,
+    log: silentLogger,
+    random: Math.random,
+    uid: () => 'uid',
+    nodes: { call: unreachable, open: unreachable },
+    settings: { installNamespace: '', osImagesNamespace: '', caBundle: '', version: '' },
+    host: 'node1',
+  });
 }
 
 describe('ControllerManager', () => {
@@ -81,29 +98,42 @@ describe('ControllerManager', () => {
     expect(count).toBe(2);
   });
 
+  it('makes first objects until it succeeds, and only then says that they are there', async () => {
+    world = testWorld({ controllers: [] });
+    const stop = new AbortController();
+    let attempts = 0;
+    const manager = managerWith(world.client);
+    manager.register({
+      name: 'installer',
+      create: ({ client }) => ({
+        async install(signal) {
+          if (++attempts === 1) throw new Error('not yet');
+          await client.create(ConfigMapKind, built(ConfigMapKind, 'a/first').object, { signal });
+        },
+      }),
+    });
+    manager.start(stop.signal);
+    try {
+      await manager.installed();
+      expect(attempts).toBe(2);
+      expect(await world.exists(ConfigMapKind, 'a/first')).toBe(true);
+    } finally {
+      stop.abort();
+      await manager.stopped();
+    }
+  });
+
   it('names the node that its controllers act for as the source of events', async () => {
     world = await testWorld({ controllers: [] }).with(built(ConfigMapKind, 'a/one'));
     const about = await world.get(ConfigMapKind, 'a/one');
     const { client } = world;
-    const unreachable = async (): Promise<never> => {
-      throw new Error('no node is asked here');
-    };
     const event = await new Promise((resolve) => {
-      const manager = new ControllerManager({
-        clientFor: () => ({
-          ...client,
-          async create(_kind, object) {
-            resolve(object);
-            return object;
-          },
-        }),
-        clock: systemClock,
-        log: silentLogger,
-        random: Math.random,
-        uid: () => 'uid',
-        nodes: { call: unreachable, open: unreachable },
-        settings: { installNamespace: '', osImagesNamespace: '', caBundle: '', version: '' },
-        host: 'node1',
+      const manager = managerWith({
+        ...client,
+        async create(_kind, object) {
+          resolve(object);
+          return object;
+        },
       });
       manager.register({
         name: 'talker',

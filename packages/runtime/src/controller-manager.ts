@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { isConflict, keyOf, keyString, type KubeObject, type ObjectKey, TerminalError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
-import type { TimerClock } from './clock.ts';
+import { sleep, type TimerClock } from './clock.ts';
 import type { Controller, ControllerDeps, ControllerRegistration, PlatformSettings, Predicate } from './controller.ts';
 import { withCorrelation } from './correlation.ts';
 import { CoreEventRecorder } from './event-recorder.ts';
@@ -47,6 +47,8 @@ export interface ControllerMetrics {
   failures: number;
 }
 
+const INSTALL_RETRY_MS = 250;
+
 /** A retry that failed more often than this is a lasting failure: `settle` does not wait for it. */
 const SETTLE_MAX_FAILURES = 4;
 
@@ -59,6 +61,8 @@ export class ControllerManager {
   private readonly waiting = new Set<() => void>();
   private activity = 0;
   private turn: Promise<void> = Promise.resolve();
+  private installing: Promise<void> = Promise.resolve();
+  private isInstalled = false;
   private workers: Promise<void>[] = [];
 
   private readonly deps: ControllerManagerDeps;
@@ -93,6 +97,10 @@ export class ControllerManager {
     // one listener per worker and request is no leak
     setMaxListeners(0, signal);
     this.informers.start(signal, this.deps.nextTurn && (() => this.takeTurn()));
+    this.installing = Promise.all(this.hosted.map((hosted) => this.install(hosted, signal))).then(() => {
+      this.isInstalled = true;
+      this.onActivity();
+    });
     for (const hosted of this.hosted) this.workers.push(this.host(hosted, signal));
     signal.addEventListener(
       'abort',
@@ -103,9 +111,14 @@ export class ControllerManager {
     );
   }
 
+  /** Resolves when the objects exist that controllers start with, or after an abort. */
+  installed(): Promise<void> {
+    return this.installing;
+  }
+
   /** Resolves when everything has ended after an abort. */
   async stopped(): Promise<void> {
-    await Promise.all([...this.workers, this.informers.stopped()]);
+    await Promise.all([...this.workers, this.installing, this.informers.stopped()]);
   }
 
   metrics(): readonly ControllerMetrics[] {
@@ -150,6 +163,7 @@ export class ControllerManager {
   }
 
   private isIdle(): boolean {
+    if (!this.isInstalled) return false;
     return this.hosted.every(({ controller, queue, events }) => queue.isIdle && events.isIdle && (controller.isIdle?.() ?? true));
   }
 
@@ -177,6 +191,18 @@ export class ControllerManager {
 
   private takeTurn(): Promise<void> {
     return (this.turn = this.turn.then(this.deps.nextTurn));
+  }
+
+  private async install({ controller, log }: Hosted, signal: AbortSignal): Promise<void> {
+    while (controller.install && !signal.aborted) {
+      try {
+        return await controller.install(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn({ error: describe(error) }, 'cannot make its first objects yet');
+        await sleep(this.deps.clock, INSTALL_RETRY_MS, signal).catch(() => {});
+      }
+    }
   }
 
   private async host(hosted: Hosted, signal: AbortSignal): Promise<void> {

@@ -21,7 +21,7 @@ export interface Watch {
   readonly predicate?: Predicate<KubeObject>;
 }
 
-/** What a controller consists of. At least one of `reconciler` (with `kind` or `watches`) and `run` is needed. */
+/** What a controller consists of. At least one of `reconciler` (with `kind` or `watches`), `install` and `run` is needed. */
 export interface Controller {
   /** Its objects are reconciled by their own key. */
   readonly kind?: ResourceKind<KubeObject>;
@@ -30,6 +30,11 @@ export interface Controller {
   /** Keys that are reconciled at once; default 2. */
   readonly concurrency?: number;
   readonly reconciler?: Reconciler;
+  /**
+   * Makes the objects that it starts with and that people expect as soon as the platform says that it is ready. Waits for no
+   * cache; tried again until it succeeds, so it must not mind what is there already.
+   */
+  readonly install?: (signal: AbortSignal) => Promise<void>;
   /** Work beside the queue, which it may fill; starts when the caches are filled and ends when aborted. */
   readonly run?: (queue: { add(key: ObjectKey): void }, signal: AbortSignal) => Promise<void>;
   /** What `GET /metrics` of the server shows for it, computed when it is asked for; more than is wanted does no harm. */

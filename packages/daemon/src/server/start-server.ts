@@ -125,7 +125,7 @@ const OS_IMAGES_NAMESPACE = 'openshift-virtualization-os-images';
 
 const REGISTRATIONS = [...controllers, ...cdiControllers, ...operators];
 
-/** Opens the store, starts the API and then the controllers. Resolves when the API answers with every kind. */
+/** Opens the store, starts the API and then the controllers. Resolves when the API answers with every kind and first object. */
 export async function startServer(input: ServerInput, signal: AbortSignal): Promise<RunningServer> {
   const { config, paths, tls } = input;
   const log = loggerOf(input.log);
@@ -163,6 +163,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   );
   late.manager = manager;
   manager.start(signal);
+  await manager.installed();
   return {
     renewTls(renewed) {
       listener.renew(renewed);

@@ -1,13 +1,11 @@
 import type { ObjectKey } from '@slipway/apimachinery';
 import { NamespaceKind, NodeKind } from '@slipway/api';
-import { allow, type ControllerRegistration, sleep, watchFor } from '@slipway/runtime';
+import { allow, type ControllerRegistration, watchFor } from '@slipway/runtime';
 import { HCO_NAME, HyperConvergedKind } from '../kinds.ts';
 import { makeFirstObjects } from './first-objects.ts';
 import { HyperConvergedReconciler } from './hyperconverged-reconciler.ts';
 import { hyperConvergedMetrics } from './metrics.ts';
 import { OPERANDS } from './operands.ts';
-
-const RETRY_MS = 250;
 
 /** Installs the platform from one object, which it creates itself when it starts for the first time. */
 export const hyperConvergedController: ControllerRegistration = {
@@ -21,7 +19,6 @@ export const hyperConvergedController: ControllerRegistration = {
     const { client, events, clock, informers, settings } = deps;
     const key: ObjectKey = { namespace: settings.installNamespace, name: HCO_NAME };
     const hcos = informers.lister(HyperConvergedKind);
-    let isBootstrapped = false;
     const reconciler = new HyperConvergedReconciler({
       ...{ client, events, clock, settings, hcos },
       nodes: informers.lister(NodeKind),
@@ -42,20 +39,8 @@ export const hyperConvergedController: ControllerRegistration = {
       concurrency: 1,
       reconciler,
       metrics: () => hyperConvergedMetrics(hcos.get(key), reconciler.writer.overwritten),
-      isIdle: () => isBootstrapped,
-      async run(queue, signal) {
-        while (!signal.aborted && !isBootstrapped) {
-          try {
-            await makeFirstObjects(client, settings, signal);
-            isBootstrapped = true;
-          } catch (error) {
-            if (signal.aborted) return;
-            deps.log.warn({ error: String(error) }, 'cannot create the platform objects yet');
-            await sleep(clock, RETRY_MS, signal).catch(() => {});
-          }
-        }
-        queue.add(key);
-      },
+      install: (signal) => makeFirstObjects(client, settings, signal),
+      run: async (queue) => queue.add(key),
     };
   },
 };

@@ -1,4 +1,4 @@
-import { deepEqual, isAlreadyExists } from '@slipway/apimachinery';
+import { deepEqual, isAlreadyExists, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
 import {
   type cdi,
   isLocalProvisioner,
@@ -11,19 +11,11 @@ import {
   type VolumeSnapshotClass,
   VolumeSnapshotClassKind,
 } from '@slipway/api';
-import {
-  allow,
-  type ControllerDeps,
-  type ControllerRegistration,
-  done,
-  type PlatformSettings,
-  sleep,
-  watchFor,
-} from '@slipway/runtime';
+import type { Client } from '@slipway/client';
+import { allow, type ControllerRegistration, done, type PlatformSettings, watchFor } from '@slipway/runtime';
 import { activeCdi, CONFIG_AUTHORITY } from '../cdi/active-cdi.ts';
 import { CDIConfigKind } from '../kinds.ts';
 
-const RETRY_MS = 250;
 const CONFIG_KEY = { namespace: '', name: 'config' };
 /** Share of a file system volume that is kept back for the file system itself. */
 const FILESYSTEM_OVERHEAD = '0.06';
@@ -137,33 +129,15 @@ const SNAPSHOT_CLASS: VolumeSnapshotClass = {
 export const storageClassController: ControllerRegistration = {
   name: 'storage-class-installer',
   rules: [...allow('create', StorageClassKind, VolumeSnapshotClassKind)],
-  create(deps) {
-    let isInstalled = false;
-    return {
-      isIdle: () => isInstalled,
-      async run(_, signal) {
-        while (!signal.aborted && !isInstalled) {
-          isInstalled = await install(deps, signal);
-          if (!isInstalled) await sleep(deps.clock, RETRY_MS, signal).catch(() => {});
-        }
-      },
-    };
-  },
+  create: ({ client }) => ({ install: (signal) => makeClasses(client, signal) }),
 };
 
-async function install({ client, log }: ControllerDeps, signal: AbortSignal): Promise<boolean> {
-  try {
-    for (const storageClass of CLASSES) {
-      await client.create(StorageClassKind, storageClass, { signal }).catch((error: unknown) => {
-        if (!isAlreadyExists(error)) throw error;
-      });
-    }
-    await client.create(VolumeSnapshotClassKind, SNAPSHOT_CLASS, { signal }).catch((error: unknown) => {
+async function makeClasses(client: Client, signal: AbortSignal): Promise<void> {
+  const create = async <T extends KubeObject>(kind: ResourceKind<T>, object: T): Promise<void> => {
+    await client.create(kind, object, { signal }).catch((error: unknown) => {
       if (!isAlreadyExists(error)) throw error;
     });
-    return true;
-  } catch (error) {
-    if (!signal.aborted) log.warn({ error: String(error) }, 'cannot create the storage classes yet');
-    return false;
-  }
+  };
+  for (const storageClass of CLASSES) await create(StorageClassKind, storageClass);
+  await create(VolumeSnapshotClassKind, SNAPSHOT_CLASS);
 }
