@@ -102,8 +102,8 @@ export interface ApiServerOptions {
   /** Told why a bearer token was refused, now and then for one that is repeated. */
   readonly logRefusal?: RefusalLog;
   /**
-   * PEM of the RSA key that signs service account tokens, asked for when it is needed first: making one takes up to a second
-   * of a processor. Absent: a new one, so that tokens end with the process.
+   * PEM of the RSA key that signs service account tokens, asked for when it is needed first and not again unless that failed:
+   * making one takes up to a second of a processor. Absent: a new one, so that tokens end with the process.
    */
   readonly serviceAccountKey?: () => Promise<string>;
   /** What is recorded of a request; absent: who did what, of all that changes something or is refused. */
@@ -129,6 +129,8 @@ export interface ApiServer {
   /** Counts of the requests so far. */
   requestMetrics(wanted?: MetricFilter): readonly MetricFamily[];
   readonly registry: Registry;
+  /** Asks for the key of service account tokens now, so that the first who needs a token does not wait for it. */
+  prepareTokens(): Promise<void>;
   /** Resolves when CustomResourceDefinitions written so far are served. */
   settled(): Promise<void>;
   /** Ends watches and listeners. The store stays open. */
@@ -254,6 +256,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
     client: (user, name = 'slipway') => directClient(context, user, name),
     handle: (request) => handleRequest(context, request),
     requestMetrics: (wanted) => requests.families(wanted),
+    prepareTokens: () => accounts.prepare(),
     async listen(listenOptions) {
       const listener = await listen(context, listenOptions);
       listeners.push(listener);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ensureFrontProxy, ensureServing, pkiFiles, serviceAccountKey } from './instance/credentials.ts';
+import { ensureFrontProxy, ensureServiceAccountKey, ensureServing, pkiFiles } from './instance/credentials.ts';
 import { requireInstance } from './instance/instance-store.ts';
 import { createLog } from './logging.ts';
 import { announceReady, terminationSignal } from './ready.ts';
@@ -41,7 +41,6 @@ export async function main([dataDir = '']: readonly string[]): Promise<void> {
   });
 
   const stop = terminationSignal();
-  const tokenSigner = serviceAccountKey(config, files);
   const server = await startServer(
     {
       config,
@@ -51,7 +50,7 @@ export async function main([dataDir = '']: readonly string[]): Promise<void> {
       frontProxy,
       signingAuthority: { cert: readFileSync(files.authority, 'utf8'), key: readFileSync(files.authorityKey, 'utf8') },
       tokenKey: readFileSync(files.tokenKey, 'utf8'),
-      serviceAccountKey: tokenSigner,
+      serviceAccountKey: () => ensureServiceAccountKey(config, files),
     },
     stop,
   );
@@ -68,7 +67,9 @@ export async function main([dataDir = '']: readonly string[]): Promise<void> {
   announceReady();
   log.info({ port: config.listenPort }, 'server ready');
   setTimeout(() => {
-    tokenSigner().catch((error: unknown) => log.error({ error: String(error) }, 'cannot keep the key of service account tokens'));
+    server
+      .prepareTokens()
+      .catch((error: unknown) => log.error({ error: String(error) }, 'cannot keep the key of service account tokens'));
   }, KEY_AFTER_MS);
   stop.addEventListener('abort', () => {
     clearInterval(renewal);

@@ -19,7 +19,7 @@ const DEFAULT_SECONDS = 3600;
 const MAX_SECONDS = 2 ** 32;
 
 export interface ServiceAccountTokensOptions {
-  /** PEM of an RSA private key (PKCS #8); asked for when the first token is signed or checked. */
+  /** PEM of an RSA private key (PKCS #8); asked for once, when the first token is signed or checked. */
   readonly privateKey: () => Promise<string>;
   readonly issuer?: string;
   readonly nowMs: () => number;
@@ -53,6 +53,8 @@ export interface ServiceAccountTokens {
   /** Documents of OpenID discovery. */
   openIdConfiguration(): unknown;
   jwks(): Promise<unknown>;
+  /** Asks for the key now. */
+  prepare(): Promise<void>;
 }
 
 interface Keys {
@@ -132,6 +134,9 @@ export function serviceAccountTokens(options: ServiceAccountTokensOptions): Serv
     async jwks() {
       const { verify, kid } = await keys();
       return { keys: [{ ...(await exportJWK(verify)), use: 'sig', alg: 'RS256', kid }] };
+    },
+    async prepare() {
+      await keys();
     },
   };
 }

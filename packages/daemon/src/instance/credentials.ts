@@ -80,20 +80,12 @@ export async function ensureCredentials(config: InstanceConfig, paths: InstanceP
 }
 
 /**
- * The key that signs service account tokens, made by the server when it is asked for first: finding primes takes longer than
- * everything above, and no start has to wait for it.
+ * The key that signs service account tokens, made when there is none: finding primes takes longer than everything above, and
+ * no start has to wait for it. For the API server alone, which asks once and keeps what it was told.
  */
-export function serviceAccountKey(config: InstanceConfig, { serviceAccountKey: file }: PkiFiles): () => Promise<string> {
-  const ensure = async (): Promise<string> => {
-    if (!existsSync(file)) writeOwned(file, await generateServiceAccountKey(), 0o600, config.serverUid);
-    return readFileSync(file, 'utf8');
-  };
-  let key: Promise<string> | undefined;
-  return () =>
-    (key ??= ensure().catch((error: unknown) => {
-      key = undefined;
-      throw error;
-    }));
+export async function ensureServiceAccountKey(config: InstanceConfig, { serviceAccountKey: file }: PkiFiles): Promise<string> {
+  if (!existsSync(file)) writeOwned(file, await generateServiceAccountKey(), 0o600, config.serverUid);
+  return readFileSync(file, 'utf8');
 }
 
 const ensureAuthority = (config: InstanceConfig, files: PkiFiles): Promise<KeyPair> =>

@@ -100,6 +100,8 @@ export interface ServerInput {
 }
 
 export interface RunningServer {
+  /** Has the key of service account tokens made, unless somebody needed it before. */
+  prepareTokens(): Promise<void>;
   renewTls(tls: ListenOptions['tls']): void;
   close(): Promise<void>;
 }
@@ -165,6 +167,7 @@ export async function startServer(input: ServerInput, signal: AbortSignal): Prom
   manager.start(signal);
   await manager.installed();
   return {
+    prepareTokens: () => api.prepareTokens(),
     renewTls(renewed) {
       listener.renew(renewed);
       linkListener?.renewTls(renewed);
