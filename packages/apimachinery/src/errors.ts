@@ -144,6 +144,18 @@ export const isConflict = (error: unknown): boolean => isStatus(error, 'Conflict
 export const isAlreadyExists = (error: unknown): boolean => isStatus(error, 'AlreadyExists');
 export const isInvalid = (error: unknown): boolean => isStatus(error, 'Invalid');
 
+/** For `get(…).catch(…)` and the like: undefined instead of a refusal because the object is gone. */
+export const ignoreNotFound = (error: unknown): undefined => {
+  if (isNotFound(error)) return undefined;
+  throw error;
+};
+
+/** For `create(…).catch(…)`: the object is made unless there is one of its name already. */
+export const ignoreAlreadyExists = (error: unknown): undefined => {
+  if (isAlreadyExists(error)) return undefined;
+  throw error;
+};
+
 /** For `default:` branches of exhaustive switches. */
 export function assertNever(value: never): never {
   throw new Error(`Unexpected value: ${JSON.stringify(value)}`);

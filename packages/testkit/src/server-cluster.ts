@@ -1,4 +1,4 @@
-import { isAlreadyExists, type KubeObject } from '@slipway/apimachinery';
+import { ignoreAlreadyExists, type KubeObject } from '@slipway/apimachinery';
 import { bundledCustomResourceDefinitions, NamespaceKind } from '@slipway/api';
 import {
   type ApiServer,
@@ -85,9 +85,7 @@ export function serverCluster(
       for (const { kind, metadata } of objects) if (kind === 'Namespace') names.delete(metadata.name ?? '');
       for (const name of names) {
         const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
-        await (await client).create(NamespaceKind, namespace).catch((error: unknown) => {
-          if (!isAlreadyExists(error)) throw error;
-        });
+        await (await client).create(NamespaceKind, namespace).catch(ignoreAlreadyExists);
       }
     },
     async close() {

@@ -1,6 +1,6 @@
 import type { Pod, VirtualMachineInstance } from '@slipway/api';
 import { PodKind, VirtualMachineInstanceKind } from '@slipway/api';
-import { isNotFound, type KubeObject, keyOf } from '@slipway/apimachinery';
+import { ignoreNotFound, keyOf, type KubeObject } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type ControllerRegistration, done, owned } from '@slipway/runtime';
 import { type MigrationFate, playMigration } from './simulated-migration.ts';
@@ -131,7 +131,3 @@ export async function setPhase(client: Client, vmi: VirtualMachineInstance, phas
 }
 
 const isActive = ({ status }: VirtualMachineInstance): boolean => status?.phase === 'Scheduled' || status?.phase === 'Running';
-
-function ignoreNotFound(error: unknown): void {
-  if (!isNotFound(error)) throw error;
-}

@@ -10,7 +10,14 @@ import {
   type VolumeSnapshot,
   VolumeSnapshotKind,
 } from '@slipway/api';
-import { isAlreadyExists, isNotFound, type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
+import {
+  ignoreAlreadyExists,
+  ignoreNotFound,
+  keyOf,
+  type KubeObject,
+  type ObjectKey,
+  type ResourceKind,
+} from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { allow, type ControllerRegistration, done, type EventRecorder, type Lister, watchOf } from '@slipway/runtime';
 import { Annotation, LABELS } from '../constants.ts';
@@ -126,9 +133,7 @@ async function takeSnapshot(deps: Deps, claim: PersistentVolumeClaim, key: Objec
       ...(volumeSnapshotClassName && { volumeSnapshotClassName }),
     },
   };
-  await client.create(VolumeSnapshotKind, snapshot, { signal }).catch((error: unknown) => {
-    if (!isAlreadyExists(error)) throw error;
-  });
+  await client.create(VolumeSnapshotKind, snapshot, { signal }).catch(ignoreAlreadyExists);
   if (volumeSnapshotClassName)
     deps.events.normal(claim, 'VolumeSnapshotClassSelected', `VolumeSnapshotClass selected is ${volumeSnapshotClassName}`);
 }
@@ -140,9 +145,7 @@ async function cleanUp({ client, grants, snapshots }: Deps, target: string, uid:
   const remove = async <T extends KubeObject>(kind: ResourceKind<T>, objects: readonly T[]): Promise<void> => {
     for (const object of objects.filter(isOf)) {
       if (uid !== undefined && !object.metadata.name?.endsWith(uid)) continue;
-      await client.delete(kind, keyOf(object), { signal }).catch((error: unknown) => {
-        if (!isNotFound(error)) throw error;
-      });
+      await client.delete(kind, keyOf(object), { signal }).catch(ignoreNotFound);
     }
   };
   await remove(VolumeCloneSourceKind, grants.list());

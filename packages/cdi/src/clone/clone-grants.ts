@@ -1,5 +1,5 @@
 import { type PersistentVolumeClaim, SNAPSHOT_GROUP, type VolumeCloneSource, VolumeCloneSourceKind } from '@slipway/api';
-import { isAlreadyExists, type ObjectKey } from '@slipway/apimachinery';
+import { ignoreAlreadyExists, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { Annotation, LABELS } from '../constants.ts';
 import type { CloneReference } from '../data-volume/clone-authorization.ts';
@@ -44,7 +44,5 @@ export async function grantClone(
     metadata: { ...grantKey(claim, source), labels: { ...LABELS }, annotations: { [CLONE_TARGET]: cloneTarget(claim) } },
     spec: { source: grantedSource(source) },
   };
-  await client.create(VolumeCloneSourceKind, grant, { signal }).catch((error: unknown) => {
-    if (!isAlreadyExists(error)) throw error;
-  });
+  await client.create(VolumeCloneSourceKind, grant, { signal }).catch(ignoreAlreadyExists);
 }

@@ -9,7 +9,7 @@ import {
   type VolumeSnapshot,
   type VolumeSnapshotContent,
 } from '@slipway/api';
-import { isNotFound, type ObjectKey } from '@slipway/apimachinery';
+import { ignoreNotFound, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Lister, serviceAccountUser } from '@slipway/runtime';
 import { dataSourceFacts, resolveDataSource } from '../data-source/data-source-controller.ts';
@@ -148,10 +148,7 @@ export class CloneSources {
 
   /** Of a VM that is gone, the account that every pod has. */
   private async serviceAccountOf(key: ObjectKey, signal: AbortSignal): Promise<string> {
-    const vm = await this.deps.client.get(VirtualMachineKind, key, { signal }).catch((error: unknown) => {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    });
+    const vm = await this.deps.client.get(VirtualMachineKind, key, { signal }).catch(ignoreNotFound);
     const volume = vm?.spec.template.spec?.volumes?.find(
       ({ serviceAccount }) => serviceAccount?.serviceAccountName !== undefined,
     );

@@ -16,10 +16,10 @@ import {
 } from '@slipway/api';
 import {
   formatTime,
-  isAlreadyExists,
-  isNotFound,
-  type KubeObject,
+  ignoreAlreadyExists,
+  ignoreNotFound,
   keyOf,
+  type KubeObject,
   type ObjectKey,
   type ResourceKind,
 } from '@slipway/apimachinery';
@@ -123,7 +123,7 @@ export class DataImportCronReconciler implements Reconciler {
         metadata,
         spec: { source: {} },
       };
-      await ignoring(isAlreadyExists, client.create(DataSourceKind, dataSource, { signal }));
+      await client.create(DataSourceKind, dataSource, { signal }).catch(ignoreAlreadyExists);
     } else if (owner === undefined)
       await client.patch(DataSourceKind, key, { metadata: { labels: ownLabels(cron) } }, { type: 'merge', signal });
     return true;
@@ -146,7 +146,7 @@ export class DataImportCronReconciler implements Reconciler {
     }
     const pod = this.deps.pods.get({ namespace: cron.metadata.namespace ?? '', name: pollerName(cron) });
     if (pod === undefined) {
-      if (plan.isDue) await ignoring(isAlreadyExists, this.deps.client.create(PodKind, pollerPod(cron), { signal }));
+      if (plan.isDue) await this.deps.client.create(PodKind, pollerPod(cron), { signal }).catch(ignoreAlreadyExists);
       return { ...rest, annotations: before };
     }
     const { digest, error } = pollAnswer(pod);
@@ -156,7 +156,7 @@ export class DataImportCronReconciler implements Reconciler {
     const next = pollPlan({ ...cron, metadata: { ...cron.metadata, annotations } }, now).nextMs;
     // the answer is kept before the pod that gave it goes
     await this.deps.client.patch(DataImportCronKind, keyOf(cron), { metadata: { annotations } }, { type: 'merge', signal });
-    await ignoring(isNotFound, this.deps.client.delete(PodKind, keyOf(pod), { signal }));
+    await this.deps.client.delete(PodKind, keyOf(pod), { signal }).catch(ignoreNotFound);
     return { isAuthorized, annotations, ...(next !== undefined && { nextMs: next }) };
   }
 
@@ -205,7 +205,7 @@ export class DataImportCronReconciler implements Reconciler {
     if (snapshot?.status?.readyToUse === true) return 'Succeeded';
     if (claim?.metadata.ownerReferences?.some(({ kind }) => kind === 'DataVolume')) return '';
     if (claim?.status?.phase === 'Bound') return 'Succeeded';
-    await ignoring(isAlreadyExists, client.create(DataVolumeKind, wanted, { signal }));
+    await client.create(DataVolumeKind, wanted, { signal }).catch(ignoreAlreadyExists);
     return '';
   }
 
@@ -235,7 +235,7 @@ export class DataImportCronReconciler implements Reconciler {
       await client.patch(DataSourceKind, key, { spec: { source } }, { type: 'merge', signal });
     }
     // a snapshot holds everything that the claim held
-    if (isSnapshot) await ignoring(isNotFound, client.delete(DataVolumeKind, { namespace, name }, { signal }));
+    if (isSnapshot) await client.delete(DataVolumeKind, { namespace, name }, { signal }).catch(ignoreNotFound);
     return true;
   }
 
@@ -248,7 +248,7 @@ export class DataImportCronReconciler implements Reconciler {
       profile: this.profileOf(cron),
       now: formatTime(clock.now()),
     });
-    await ignoring(isAlreadyExists, client.create(VolumeSnapshotKind, snapshot, { signal }));
+    await client.create(VolumeSnapshotKind, snapshot, { signal }).catch(ignoreAlreadyExists);
     return false;
   }
 
@@ -312,7 +312,7 @@ export class DataImportCronReconciler implements Reconciler {
 
   private async remove(kind: ResourceKind<KubeObject>, object: KubeObject, signal: AbortSignal): Promise<void> {
     if (object.metadata.deletionTimestamp === undefined)
-      await ignoring(isNotFound, this.deps.client.delete(kind, keyOf(object), { signal }));
+      await this.deps.client.delete(kind, keyOf(object), { signal }).catch(ignoreNotFound);
   }
 }
 
@@ -324,10 +324,4 @@ const namedClass = ({ spec: { template } }: DataImportCron): string | undefined 
 function cronAnnotations({ metadata: { annotations = {} } }: DataImportCron): Annotations {
   const names = [Annotation.lastCronTime, Annotation.desiredDigest, Annotation.cronStorageClass];
   return Object.fromEntries(names.flatMap((name) => (annotations[name] === undefined ? [] : [[name, annotations[name]]])));
-}
-
-async function ignoring(isExpected: (error: unknown) => boolean, request: Promise<unknown>): Promise<void> {
-  await request.catch((error: unknown) => {
-    if (!isExpected(error)) throw error;
-  });
 }

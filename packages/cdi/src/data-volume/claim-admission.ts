@@ -7,7 +7,7 @@ import {
   type StorageProfile,
   StorageProfileKind,
 } from '@slipway/api';
-import { isNotFound, StatusError, type UnstructuredObject } from '@slipway/apimachinery';
+import { ignoreNotFound, StatusError, type UnstructuredObject } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { AdmissionHandler } from '@slipway/runtime';
 import { Annotation } from '../constants.ts';
@@ -65,8 +65,5 @@ const isRestored = ({ spec }: PersistentVolumeClaim): boolean =>
 const AS_LARGE_AS_ASKED: CloneFacts = { kind: 'VolumeSnapshot', namespace: '', name: '', capacityBytes: 0, keepsRequest: true };
 
 async function readConfig(client: Client): Promise<cdi.CDIConfig | undefined> {
-  return client.get(CDIConfigKind, { namespace: '', name: 'config' }).catch((error: unknown) => {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  });
+  return client.get(CDIConfigKind, { namespace: '', name: 'config' }).catch(ignoreNotFound);
 }

@@ -1,5 +1,5 @@
 import { type DataSource, DataSourceKind, type DataVolume } from '@slipway/api';
-import { isNotFound, type ObjectKey } from '@slipway/apimachinery';
+import { ignoreNotFound, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type AccessQuestion, isAllowed, type UserInfo } from '@slipway/runtime';
 import { Annotation } from '../constants.ts';
@@ -56,8 +56,5 @@ export async function requestedSource({ spec, metadata }: DataVolume, client: Cl
 }
 
 async function find(client: Client, key: ObjectKey): Promise<DataSource | undefined> {
-  return client.get(DataSourceKind, key).catch((error: unknown) => {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  });
+  return client.get(DataSourceKind, key).catch(ignoreNotFound);
 }

@@ -12,10 +12,10 @@ import {
   controllerReference,
   deepEqual,
   formatTime,
-  isAlreadyExists,
-  isNotFound,
-  type KubeObject,
+  ignoreAlreadyExists,
+  ignoreNotFound,
   keyOf,
+  type KubeObject,
   type ObjectKey,
   type ResourceKind,
   setCondition,
@@ -156,9 +156,7 @@ export class TransferReconciler implements Reconciler {
   }
 
   private async create<T extends KubeObject>(kind: ResourceKind<T>, object: T, signal: AbortSignal): Promise<void> {
-    await this.deps.client.create(kind, object, { signal }).catch((error: unknown) => {
-      if (!isAlreadyExists(error)) throw error;
-    });
+    await this.deps.client.create(kind, object, { signal }).catch(ignoreAlreadyExists);
   }
 
   private async remove(kind: ResourceKind<KubeObject>, key: ObjectKey, signal: AbortSignal): Promise<void> {
@@ -237,7 +235,3 @@ const childOf = (transfer: ObjectTransfer): ObjectTransfer => ({
     parentName: transfer.metadata.name ?? '',
   },
 });
-
-function ignoreNotFound(error: unknown): undefined {
-  if (!isNotFound(error)) throw error;
-}

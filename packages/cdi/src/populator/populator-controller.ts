@@ -11,7 +11,7 @@ import {
   VolumeSnapshotKind,
   VolumeUploadSourceKind,
 } from '@slipway/api';
-import { isNotFound, type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
+import { ignoreNotFound, keyOf, type KubeObject, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
 import { cloneAnnotations, ClonePlanner, plannerDeps } from '../clone/clone-planner.ts';
 import { CloneSources } from '../clone/clone-sources.ts';
@@ -43,10 +43,7 @@ export const populatorController: ControllerRegistration = {
           .map(keyOf),
       );
     const find = async <T extends KubeObject>(kind: ResourceKind<T>, namespace: string, name: string, signal: AbortSignal) =>
-      client.get(kind, { namespace, name }, { signal }).catch((error: unknown) => {
-        if (isNotFound(error)) return undefined;
-        throw error;
-      });
+      client.get(kind, { namespace, name }, { signal }).catch(ignoreNotFound);
     const sourceOf = async (
       { kind, name }: { readonly kind: string; readonly name: string },
       namespace: string,

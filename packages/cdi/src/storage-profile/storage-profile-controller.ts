@@ -6,7 +6,15 @@ import {
   StorageProfileKind,
   VolumeSnapshotClassKind,
 } from '@slipway/api';
-import { deepEqual, formatTime, isNotFound, type KubeObject, keyOf, type ObjectKey, setCondition } from '@slipway/apimachinery';
+import {
+  deepEqual,
+  formatTime,
+  ignoreNotFound,
+  keyOf,
+  type KubeObject,
+  type ObjectKey,
+  setCondition,
+} from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, watchOf, watchSameKey } from '@slipway/runtime';
 import { planProfile } from './profile-status.ts';
 
@@ -74,7 +82,3 @@ const newProfile = (name: string, annotations: Readonly<Record<string, string>>)
   },
   spec: {},
 });
-
-const ignoreNotFound = (error: unknown): void => {
-  if (!isNotFound(error)) throw error;
-};

@@ -1,7 +1,7 @@
 import { generateKeyPair } from 'node:crypto';
 import { promisify } from 'node:util';
 import { SecretKind } from '@slipway/api';
-import { isAlreadyExists, isNotFound } from '@slipway/apimachinery';
+import { ignoreNotFound, isAlreadyExists } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type UploadTokens, uploadTokens } from './upload-token.ts';
 
@@ -46,10 +46,7 @@ async function signingKey(client: Client, key: { readonly namespace: string; rea
 const encoded = (text: string): string => Buffer.from(text).toString('base64');
 
 async function readKey(client: Client, key: { readonly namespace: string; readonly name: string }): Promise<string | undefined> {
-  const secret = await client.get(SecretKind, key).catch((error: unknown) => {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  });
+  const secret = await client.get(SecretKind, key).catch(ignoreNotFound);
   const value = secret?.data?.[PRIVATE_KEY];
   return value === undefined ? undefined : Buffer.from(value, 'base64').toString('utf8');
 }

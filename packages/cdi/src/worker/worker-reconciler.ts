@@ -9,7 +9,7 @@ import {
   type StorageClass,
   StorageClassKind,
 } from '@slipway/api';
-import { isAlreadyExists, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { ignoreAlreadyExists, ignoreNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
   allow,
@@ -115,9 +115,7 @@ class WorkerReconciler implements Reconciler {
     if (!this.mayStart(claim)) return;
     await this.removeEarlier(claim, signal);
     const pod = withSettings(this.work.podFor(claim), this.deps.settings());
-    await this.deps.client.create(PodKind, pod, { signal }).catch((error: unknown) => {
-      if (!isAlreadyExists(error)) throw error;
-    });
+    await this.deps.client.create(PodKind, pod, { signal }).catch(ignoreAlreadyExists);
     const name = pod.metadata.name ?? '';
     await this.annotate(claim, { [this.work.nameAnnotation]: name, [Annotation.podPhase]: 'Pending' }, signal);
   }
@@ -154,9 +152,7 @@ class WorkerReconciler implements Reconciler {
 
   private async removePod(pod: Pod | undefined, signal: AbortSignal): Promise<void> {
     if (pod === undefined || pod.metadata.deletionTimestamp !== undefined) return;
-    await this.deps.client.delete(PodKind, keyOf(pod), { signal }).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
+    await this.deps.client.delete(PodKind, keyOf(pod), { signal }).catch(ignoreNotFound);
   }
 
   private async annotate(

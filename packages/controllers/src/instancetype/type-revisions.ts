@@ -5,7 +5,7 @@ import {
   type VirtualMachine,
   VirtualMachineInstancetypeKind,
 } from '@slipway/api';
-import { isAlreadyExists, isNotFound, keyOf } from '@slipway/apimachinery';
+import { ignoreAlreadyExists, isNotFound, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { Lister } from '@slipway/runtime';
 import { type MatcherName, withInferredTypes } from './infer-types.ts';
@@ -132,12 +132,8 @@ async function drop(
 }
 
 async function keep({ client }: TypeRevisionDeps, revision: ControllerRevision, signal: AbortSignal): Promise<void> {
-  try {
-    await client.create(ControllerRevisionKind, revision, { signal });
-  } catch (error) {
-    // the name holds the object's uid and generation, so an existing one has the same content
-    if (!isAlreadyExists(error)) throw error;
-  }
+  // the name holds the object's uid and generation, so an existing one has the same content
+  await client.create(ControllerRevisionKind, revision, { signal }).catch(ignoreAlreadyExists);
 }
 
 /** The record of an instance type or preference as one VM uses it. */

@@ -1,7 +1,6 @@
-import { isAlreadyExists, isNotFound, keyOf, ownerReference } from '@slipway/apimachinery';
+import { ignoreAlreadyExists, isNotFound, keyOf, ownerReference } from '@slipway/apimachinery';
 import {
   ControllerRevisionKind,
-  type PersistentVolumeClaim,
   PersistentVolumeClaimKind,
   type Pod,
   PodKind,
@@ -91,7 +90,10 @@ async function act(
 ) {
   const fresh: Pod[] = [];
   for (const { ordinal, revision } of plan.create) {
-    for (const claim of claimsOf(set, ordinal)) await createClaim(client, claim, signal);
+    for (const claim of claimsOf(set, ordinal)) {
+      // one that is there was kept from an earlier pod of this number
+      await client.create(PersistentVolumeClaimKind, claim, { signal }).catch(ignoreAlreadyExists);
+    }
     const source = revisions.all.find(({ metadata }) => metadata.name === revision) ?? revisions.update;
     fresh.push(statefulPod(set, source, ordinal));
   }
@@ -106,14 +108,6 @@ function isCondemned(set: StatefulSet, pod: Pod): boolean {
   const ordinal = ordinalOf(set, pod) ?? 0;
   const start = set.spec?.ordinals?.start ?? 0;
   return ordinal < start || ordinal >= start + (set.spec?.replicas ?? 1);
-}
-
-async function createClaim(client: ControllerDeps['client'], claim: PersistentVolumeClaim, signal: AbortSignal): Promise<void> {
-  try {
-    await client.create(PersistentVolumeClaimKind, claim, { signal });
-  } catch (error) {
-    if (!isAlreadyExists(error)) throw error; // kept from an earlier pod of this number
-  }
 }
 
 /** Makes the claims of a pod that scaling removes go with it. */

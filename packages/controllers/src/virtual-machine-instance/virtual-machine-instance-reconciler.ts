@@ -8,7 +8,15 @@ import {
   VmiCondition,
   VmiPhase,
 } from '@slipway/api';
-import { controllerOf, formatTime, isAlreadyExists, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import {
+  controllerOf,
+  formatTime,
+  ignoreAlreadyExists,
+  isAlreadyExists,
+  isNotFound,
+  keyOf,
+  type ObjectKey,
+} from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { claimedVolumes, type ExistingStorage } from './claims.ts';
@@ -131,9 +139,7 @@ export class VirtualMachineInstanceReconciler implements Reconciler {
     if (known !== undefined) return known.metadata.name;
     const claim = stateClaim(vmi, stateStorage());
     if (claims.get(keyOf(claim)) === undefined)
-      await client.create(PersistentVolumeClaimKind, claim, { signal }).catch((error: unknown) => {
-        if (!isAlreadyExists(error)) throw error;
-      });
+      await client.create(PersistentVolumeClaimKind, claim, { signal }).catch(ignoreAlreadyExists);
     return claim.metadata.name;
   }
 

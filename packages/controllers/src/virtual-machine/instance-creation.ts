@@ -1,6 +1,14 @@
 import type { ControllerRevision, kubevirt, VirtualMachine, VirtualMachineInstance } from '@slipway/api';
 import { Annotation, ControllerRevisionKind, Finalizer, Reason, VirtualMachineInstanceKind } from '@slipway/api';
-import { controllerOf, isAlreadyExists, isNotFound, keyOf, TerminalError } from '@slipway/apimachinery';
+import {
+  controllerOf,
+  ignoreAlreadyExists,
+  ignoreNotFound,
+  isAlreadyExists,
+  isNotFound,
+  keyOf,
+  TerminalError,
+} from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type EventRecorder, type Lister } from '@slipway/runtime';
 import { wishesOf } from '../virtual-machine-instance/dynamic-metadata.ts';
@@ -101,19 +109,11 @@ async function recordStart({ client, revisions }: InstanceCreationDeps, vm: Virt
   const name = startRevisionName(vm);
   const known = revisions.ownedBy(vm.metadata.uid ?? '').filter(isStartRevision);
   if (!known.some((revision) => revision.metadata.name === name)) {
-    try {
-      await client.create(ControllerRevisionKind, startRevision(vm), { signal });
-    } catch (error) {
-      if (!isAlreadyExists(error)) throw error;
-    }
+    await client.create(ControllerRevisionKind, startRevision(vm), { signal }).catch(ignoreAlreadyExists);
   }
   await Promise.all(
     known
       .filter((revision) => revision.metadata.name !== name)
-      .map((revision) =>
-        client.delete(ControllerRevisionKind, keyOf(revision), { signal }).catch((error: unknown) => {
-          if (!isNotFound(error)) throw error;
-        }),
-      ),
+      .map((revision) => client.delete(ControllerRevisionKind, keyOf(revision), { signal }).catch(ignoreNotFound)),
   );
 }

@@ -6,12 +6,20 @@ import {
   VirtualMachineRestoreKind,
   VirtualMachineSnapshotKind,
 } from '@slipway/api';
-import { controllerReference, formatTime, isAlreadyExists, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import {
+  controllerReference,
+  formatTime,
+  ignoreAlreadyExists,
+  ignoreNotFound,
+  isAlreadyExists,
+  keyOf,
+  type ObjectKey,
+} from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { hasFailed, isComplete } from '../vm-restore/restore-state.ts';
 import type { VmRestore } from '../vm-restore/restore-plan.ts';
-import { condition, ignoreNotFound, statusPatch, withConditions } from '../vm-snapshot/objects.ts';
+import { condition, statusPatch, withConditions } from '../vm-snapshot/objects.ts';
 import type { VmSnapshot, VmSnapshotContent } from '../vm-snapshot/snapshot-state.ts';
 import { clonePatches, targetName, temporaryRestoreName, temporarySnapshotName, type VmClone } from './clone-plan.ts';
 
@@ -167,9 +175,7 @@ export class VmCloneReconciler implements Reconciler {
         patches: clonePatches(clone, source),
       },
     };
-    await client.create(VirtualMachineRestoreKind, restore, { signal }).catch((error: unknown) => {
-      if (!isAlreadyExists(error)) throw error;
-    });
+    await client.create(VirtualMachineRestoreKind, restore, { signal }).catch(ignoreAlreadyExists);
     events.normal(clone, 'RestoreCreated', `created restore ${name} for clone ${clone.metadata.name}`);
   }
 

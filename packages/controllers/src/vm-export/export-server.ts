@@ -12,10 +12,9 @@ import {
   VirtualMachineSnapshotContentKind,
   VirtualMachineSnapshotKind,
 } from '@slipway/api';
-import { isObject, type ObjectKey } from '@slipway/apimachinery';
+import { ignoreNotFound, isObject, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { NodeConnector, OpenRequest, OpenResponse, OpenRoute } from '@slipway/runtime';
-import { ignoreNotFound } from '../vm-snapshot/objects.ts';
 import { parseRange } from './byte-range.ts';
 import { headerSecret, manifestList } from './export-manifests.ts';
 import { EXPORT_PREFIX, podName, secretName, TOKEN_HEADER, TOKEN_KEY, type VmExport } from './export-plan.ts';

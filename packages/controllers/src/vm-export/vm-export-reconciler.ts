@@ -1,7 +1,7 @@
 import { type Pod, PodKind, SecretKind, ServiceKind, VirtualMachineExportKind } from '@slipway/api';
-import { formatTime, isAlreadyExists, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { formatTime, ignoreNotFound, isAlreadyExists, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
-import { ignoreNotFound, statusPatch } from '../vm-snapshot/objects.ts';
+import { statusPatch } from '../vm-snapshot/objects.ts';
 import {
   expiryOf,
   exporterPod,

@@ -14,6 +14,7 @@ import {
   controllerOf,
   controllerReference,
   formatTime,
+  ignoreNotFound,
   isAlreadyExists,
   keyOf,
   type ObjectKey,
@@ -23,7 +24,7 @@ import {
 import type { Client } from '@slipway/client';
 import { after, type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { isDeleting } from '../virtual-machine-instance/instance-state.ts';
-import { addFinalizer, ignoreNotFound, removeFinalizer, statusPatch } from '../vm-snapshot/objects.ts';
+import { addFinalizer, removeFinalizer, statusPatch } from '../vm-snapshot/objects.ts';
 import type { VmSnapshot, VmSnapshotContent } from '../vm-snapshot/snapshot-state.ts';
 import { isStateClaim } from '../vm-snapshot/source-volumes.ts';
 import {

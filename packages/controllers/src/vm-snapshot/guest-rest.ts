@@ -1,8 +1,7 @@
 import { NodeVerb, type VirtualMachineInstance, VirtualMachineInstanceKind, VirtualMachineSnapshotKind } from '@slipway/api';
-import { keyOf } from '@slipway/apimachinery';
+import { ignoreNotFound, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { Clock, EventRecorder, NodeConnector } from '@slipway/runtime';
-import { ignoreNotFound } from './objects.ts';
 import { deadlineOf, Indication, isRunning, type VmSnapshot, withIndications } from './snapshot-state.ts';
 
 export interface GuestRestDeps {

@@ -1,3 +1,4 @@
+import { ignoreNotFound } from '@slipway/apimachinery';
 import {
   ControllerRevisionKind,
   DataVolumeKind,
@@ -17,7 +18,7 @@ import type { KubeObject } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, type Informers, watchOf } from '@slipway/runtime';
 import { claimNames } from '../scheduler/pod-volumes.ts';
 import { isFinished as isPodFinished } from '../scheduler/resources.ts';
-import { ignoreNotFound, removeFinalizer, waitingFor } from './objects.ts';
+import { removeFinalizer, waitingFor } from './objects.ts';
 import { isFinished, VmSnapshotFinalizer } from './snapshot-state.ts';
 import type { StorageFacts } from './source-volumes.ts';
 import { VmSnapshotReconciler } from './vm-snapshot-reconciler.ts';

@@ -1,13 +1,7 @@
 import type { kubevirt } from '@slipway/api';
-import { isNotFound, keyOf, type KubeObject, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
+import { ignoreNotFound, keyOf, type KubeObject, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { Lister } from '@slipway/runtime';
-
-/** Undefined instead of a refusal because the object is gone. */
-export const ignoreNotFound = (error: unknown): undefined => {
-  if (isNotFound(error)) return undefined;
-  throw error;
-};
 
 /**
  * Who wants to hear of an object: those that an index finds under its namespace and name, unless they are finished.

@@ -14,7 +14,15 @@ import {
   type VolumeSnapshot,
   VolumeSnapshotKind,
 } from '@slipway/api';
-import { formatTime, hasFinalizer, isAlreadyExists, keyOf, type ObjectKey, parseTime } from '@slipway/apimachinery';
+import {
+  formatTime,
+  hasFinalizer,
+  ignoreAlreadyExists,
+  ignoreNotFound,
+  keyOf,
+  type ObjectKey,
+  parseTime,
+} from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
   after,
@@ -27,7 +35,7 @@ import {
   type Result,
 } from '@slipway/runtime';
 import { GuestRest } from './guest-rest.ts';
-import { addFinalizer, ignoreNotFound, removeFinalizer, statusPatch } from './objects.ts';
+import { addFinalizer, removeFinalizer, statusPatch } from './objects.ts';
 import { contentNameOf, contentStatus, renderContent, renderVolumeSnapshot } from './render-content.ts';
 import {
   begun,
@@ -130,9 +138,7 @@ export class VmSnapshotReconciler implements Reconciler {
       await this.write(snapshot, begun(snapshot, { vm, vmi, volumes }, this.now()), signal);
     const startRevision = await this.startRevision(vmi, signal);
     const content = renderContent(snapshot, { vm, vmi, startRevision, volumes });
-    await client.create(VirtualMachineSnapshotContentKind, content, { signal }).catch((error: unknown) => {
-      if (!isAlreadyExists(error)) throw error;
-    });
+    await client.create(VirtualMachineSnapshotContentKind, content, { signal }).catch(ignoreAlreadyExists);
     const message = `Successfully created VirtualMachineSnapshotContent ${content.metadata.name}`;
     events.normal(snapshot, 'SuccessfulVirtualMachineSnapshotContentCreate', message);
     return done;
@@ -224,9 +230,7 @@ export class VmSnapshotReconciler implements Reconciler {
         backup,
         this.classOf(snapshot, backup.persistentVolumeClaim.metadata?.name),
       );
-      await client.create(VolumeSnapshotKind, volumeSnapshot, { signal }).catch((error: unknown) => {
-        if (!isAlreadyExists(error)) throw error;
-      });
+      await client.create(VolumeSnapshotKind, volumeSnapshot, { signal }).catch(ignoreAlreadyExists);
       const message = `Successfully created VolumeSnapshot ${volumeSnapshot.metadata.name}`;
       events.normal(snapshot, 'SuccessfulVolumeSnapshotCreate', message);
     }

@@ -9,7 +9,16 @@ import {
   VirtualMachineKind,
   VmCondition,
 } from '@slipway/api';
-import { assertNever, formatTime, isAlreadyExists, isConflict, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import {
+  assertNever,
+  formatTime,
+  ignoreNotFound,
+  isAlreadyExists,
+  isConflict,
+  isNotFound,
+  keyOf,
+  type ObjectKey,
+} from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
   after,
@@ -24,7 +33,6 @@ import {
 import { claimedVolumes } from '../virtual-machine-instance/claims.ts';
 import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
 import { conditionOf, transition } from '../virtual-machine-instance/instance-state.ts';
-import { ignoreNotFound } from '../vm-snapshot/objects.ts';
 import { isForeign, memoryClaim, memoryClaimName, renderMemoryClaim } from './memory-state.ts';
 import { planSuspend, SAVE_FAILED, SAVED, type SuspendReport, type SuspendStep } from './suspend-plan.ts';
 

@@ -15,7 +15,15 @@ import {
   VirtualMachineKind,
   VmCondition,
 } from '@slipway/api';
-import { assertNever, deepEqual, formatTime, isAlreadyExists, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import {
+  assertNever,
+  deepEqual,
+  formatTime,
+  ignoreAlreadyExists,
+  ignoreNotFound,
+  keyOf,
+  type ObjectKey,
+} from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Clock, done, type EventRecorder, type Lister, type Reconciler, type Result } from '@slipway/runtime';
 import { SELECTED_NODE } from '../persistent-volume/claim-annotations.ts';
@@ -256,9 +264,7 @@ export class VolumeMigrationReconciler implements Reconciler {
       case 'remove':
         return this.remove(plan, signal);
       case 'create':
-        await client.create(DataVolumeKind, plan.dataVolume, { signal }).catch((error: unknown) => {
-          if (!isAlreadyExists(error)) throw error;
-        });
+        await client.create(DataVolumeKind, plan.dataVolume, { signal }).catch(ignoreAlreadyExists);
         events.normal(vm, 'VolumeMigrationStarted', `Volume ${volume} moves from claim ${from} to ${to}`);
         return;
       case 'place':
@@ -381,7 +387,3 @@ const listed = (volumes: readonly MigratedVolume[]): string =>
 
 const claimsNamed = ({ dataVolume, persistentVolumeClaim }: kubevirt.Volume): readonly string[] =>
   [dataVolume?.name, persistentVolumeClaim?.claimName].filter((name) => name !== undefined);
-
-const ignoreNotFound = (error: unknown): void => {
-  if (!isNotFound(error)) throw error;
-};

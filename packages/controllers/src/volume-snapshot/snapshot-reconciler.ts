@@ -15,10 +15,10 @@ import {
   deepEqual,
   formatTime,
   hasFinalizer,
-  isAlreadyExists,
-  isNotFound,
-  type KubeObject,
+  ignoreAlreadyExists,
+  ignoreNotFound,
   keyOf,
+  type KubeObject,
   type ObjectKey,
   type ResourceKind,
 } from '@slipway/apimachinery';
@@ -98,9 +98,7 @@ export class VolumeSnapshotReconciler implements Reconciler {
       const patch = { spec: { volumeSnapshotClassName: className } };
       await client.patch(VolumeSnapshotKind, keyOf(snapshot), patch, { type: 'merge', signal });
     }
-    await client.create(VolumeSnapshotContentKind, content, { signal }).catch((error: unknown) => {
-      if (!isAlreadyExists(error)) throw error;
-    });
+    await client.create(VolumeSnapshotContentKind, content, { signal }).catch(ignoreAlreadyExists);
     const { namespace, name } = snapshot.metadata;
     events.normal(snapshot, 'CreatingSnapshot', `Waiting for a snapshot ${namespace}/${name} to be created by the CSI driver.`);
     const status = { boundVolumeSnapshotContentName: content.metadata.name ?? '', readyToUse: false };
@@ -233,8 +231,3 @@ export function sourceSnapshots({ metadata, spec }: PersistentVolumeClaim): read
   const requested = metadata.annotations?.['slipway.dev/snapshot-request'];
   return [...(isSnapshot ? [`${metadata.namespace}/${source.name}`] : []), ...(requested === undefined ? [] : [requested])];
 }
-
-const ignoreNotFound = (error: unknown): undefined => {
-  if (isNotFound(error)) return undefined;
-  throw error;
-};

@@ -1,4 +1,4 @@
-import { isNotFound } from '@slipway/apimachinery';
+import { ignoreNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Application, ApplicationKind, GITOPS_NAMESPACES } from '@slipway/gitops';
 import { type ClusterOptions, connectCluster } from '../access/cluster-client.ts';
@@ -25,10 +25,7 @@ export async function findApp(client: Client, name: string, { namespace }: AppOp
   const places = own !== undefined ? [own] : namespace !== undefined ? [namespace] : [...GITOPS_NAMESPACES];
   const found: Application[] = [];
   for (const place of places) {
-    const app = await client.get(ApplicationKind, { namespace: place, name: plain }).catch((error: unknown) => {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    });
+    const app = await client.get(ApplicationKind, { namespace: place, name: plain }).catch(ignoreNotFound);
     if (app) found.push(app);
   }
   const [app] = found;

@@ -1,5 +1,5 @@
 import { NamespaceKind, type VirtualMachine } from '@slipway/api';
-import { isAlreadyExists, isObject, type KubeObject, type ResourceKind, StatusError } from '@slipway/apimachinery';
+import { ignoreAlreadyExists, isObject, type KubeObject, type ResourceKind, StatusError } from '@slipway/apimachinery';
 import { type Client, discoverKinds } from '@slipway/client';
 import { expandVm, resolveTypes } from '@slipway/controllers';
 import { clusterConfig } from '@slipway/virt';
@@ -130,9 +130,7 @@ function complaintsOf(located: LocatedObject, error: StatusError): Finding[] {
 async function ensureNamespace(client: Client, name: string, signal: AbortSignal): Promise<void> {
   await client
     .create(NamespaceKind, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, { signal })
-    .catch((error: unknown) => {
-      if (!isAlreadyExists(error)) throw error;
-    });
+    .catch(ignoreAlreadyExists);
 }
 
 /** With the sizes of its instance type; as it is when that is nowhere. */

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DataVolumeKind, VirtualMachineInstanceKind } from '@slipway/api';
-import { isNotFound } from '@slipway/apimachinery';
+import { ignoreNotFound } from '@slipway/apimachinery';
 import { type Client, createHttpClient, loadKubeconfigs, resolveKubeconfig } from '@slipway/client';
 import { runAttached } from '@slipway/hostapi';
 import { ensureHostPackages, GUEST_PACKAGES, KUBECTL_PACKAGE, RUN_PACKAGES } from '../host-packages.ts';
@@ -114,11 +114,7 @@ async function showConsole(client: Client, kind: GuestKind, progress: Progress):
   }
 }
 
-const orUndefined = async <T>(promise: Promise<T>): Promise<T | undefined> =>
-  promise.catch((error: unknown) => {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  });
+const orUndefined = async <T>(promise: Promise<T>): Promise<T | undefined> => promise.catch(ignoreNotFound);
 
 const goOn = (paths: InstancePaths): string => `
   export KUBECONFIG=${paths.adminKubeconfig}

@@ -1,4 +1,13 @@
-import { deepEqual, isConflict, isNotFound, keyOf, type KubeObject, type ResourceKind, StatusError } from '@slipway/apimachinery';
+import {
+  deepEqual,
+  ignoreNotFound,
+  isConflict,
+  isNotFound,
+  keyOf,
+  type KubeObject,
+  type ResourceKind,
+  StatusError,
+} from '@slipway/apimachinery';
 import { type Node, NodeKind, PodKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { UserError } from '../report-failure.ts';
@@ -67,10 +76,7 @@ async function applyObject({ kind, object }: LayerObject, deps: ApplyDeps): Prom
   const title = `${kind.kind}/${object.metadata.name}`;
   const other = await rivalOf(kind, object, deps.client);
   if (other !== undefined) return deps.say(`${title} not needed: ${NAMESPACE} has ${other}`);
-  const before = await deps.client.get(kind, keyOf(object)).catch((error: unknown) => {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  });
+  const before = await deps.client.get(kind, keyOf(object)).catch(ignoreNotFound);
   const after = await apply(kind, object, deps);
   deps.say(`${title} ${before === undefined ? 'created' : isSame(before, after) ? 'unchanged' : 'configured'}`);
 }
@@ -107,11 +113,7 @@ async function apply<T extends KubeObject>(kind: ResourceKind<T>, object: KubeOb
 
 /** What `check` and the wait look at. */
 export async function readLayerFacts(client: Client): Promise<LayerFacts> {
-  const orMissing = async <T>(read: Promise<T>): Promise<T | undefined> =>
-    read.catch((error: unknown) => {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    });
+  const orMissing = async <T>(read: Promise<T>): Promise<T | undefined> => read.catch(ignoreNotFound);
   const [nodes, pods, hco, subscriptions, versions] = await Promise.all([
     client.list(NodeKind),
     client.list(PodKind),

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { LeaseKind, NodeKind } from '@slipway/api';
-import { isNotFound, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
+import { ignoreNotFound, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
 import { type Client, createHttpClient, loadKubeconfigs, resolveKubeconfig } from '@slipway/client';
 import { hostRunner } from '@slipway/hostapi';
 import { destroyNode, listGuests, removeLinkedNode, runnerOfNode } from '@slipway/node';
@@ -62,9 +62,7 @@ export async function removeLeavingNodes({ config, paths }: Installation, progre
   const { client: connection } = await resolveKubeconfig(await loadKubeconfigs([paths.adminKubeconfig]));
   const client = createHttpClient(connection);
   const remove = async <T extends KubeObject>(kind: ResourceKind<T>, namespace: string, name: string): Promise<void> => {
-    await client.delete(kind, { namespace, name }).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
+    await client.delete(kind, { namespace, name }).catch(ignoreNotFound);
   };
   try {
     for (const node of leaving) {
@@ -88,7 +86,5 @@ export async function removeLeavingNodes({ config, paths }: Installation, progre
 /** From now on nothing new comes to the node. */
 async function cordon(client: Client, name: string): Promise<void> {
   const patch = { spec: { unschedulable: true } };
-  await client.patch(NodeKind, { namespace: '', name }, patch, { type: 'merge' }).catch((error: unknown) => {
-    if (!isNotFound(error)) throw error;
-  });
+  await client.patch(NodeKind, { namespace: '', name }, patch, { type: 'merge' }).catch(ignoreNotFound);
 }

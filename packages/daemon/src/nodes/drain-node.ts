@@ -6,7 +6,7 @@ import {
   type VirtualMachineInstance,
   VirtualMachineInstanceKind,
 } from '@slipway/api';
-import { isNotFound, type KubeObject, StatusError } from '@slipway/apimachinery';
+import { ignoreNotFound, isNotFound, type KubeObject, StatusError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Leaving, planDrain } from './plan-drain.ts';
 
@@ -109,7 +109,5 @@ export async function cancelEvacuations(client: Client, nodeName: string): Promi
 
 async function cancelEvacuation(client: Client, { metadata }: VirtualMachineInstance): Promise<void> {
   const path = `/apis/subresources.kubevirt.io/v1/namespaces/${metadata.namespace}/virtualmachineinstances/${metadata.name}/evacuate/cancel`;
-  await client.raw({ method: 'PUT', path, body: {} }).catch((error: unknown) => {
-    if (!isNotFound(error)) throw error;
-  });
+  await client.raw({ method: 'PUT', path, body: {} }).catch(ignoreNotFound);
 }

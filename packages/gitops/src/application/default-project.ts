@@ -1,4 +1,4 @@
-import { isConflict, isNotFound, StatusError } from '@slipway/apimachinery';
+import { ignoreNotFound, isConflict, StatusError } from '@slipway/apimachinery';
 import { NamespaceKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { type ControllerRegistration, done, watchSameKey } from '@slipway/runtime';
@@ -29,10 +29,7 @@ export const defaultProjectController: ControllerRegistration = {
 };
 
 async function ensureDefaultProject(client: Client, name: string, signal: AbortSignal): Promise<void> {
-  const namespace = await client.get(NamespaceKind, { namespace: '', name }, { signal }).catch((error: unknown) => {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  });
+  const namespace = await client.get(NamespaceKind, { namespace: '', name }, { signal }).catch(ignoreNotFound);
   if (namespace === undefined || namespace.metadata.deletionTimestamp !== undefined) return;
   if (namespace.metadata.annotations?.[DEFAULT_PROJECT_ANNOTATION] !== undefined) return;
   const spec = {

@@ -1,4 +1,4 @@
-import { isNotFound } from '@slipway/apimachinery';
+import { ignoreNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { Compared } from '../compare/resources.ts';
 import { type Application, CASCADE_FINALIZERS, DeletionHookFinalizer } from '../kinds.ts';
@@ -35,9 +35,7 @@ async function cascade({ client, app, left }: Deletion, signal: AbortSignal): Pr
   for (const { kind, namespace, name, live } of await left(signal)) {
     if (live?.metadata.deletionTimestamp !== undefined) continue;
     const propagationPolicy = isBackground ? 'Background' : 'Foreground';
-    await client.delete(kind, { namespace, name }, { signal, propagationPolicy }).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
+    await client.delete(kind, { namespace, name }, { signal, propagationPolicy }).catch(ignoreNotFound);
   }
   return (await left(signal)).length === 0;
 }

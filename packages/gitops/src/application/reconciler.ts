@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
+  ignoreNotFound,
   isConflict,
-  isNotFound,
   type JsonObject,
   type KubeObject,
   type ObjectKey,
@@ -107,10 +107,7 @@ export class ApplicationReconciler implements Reconciler {
 
   private async read(key: ObjectKey, signal: AbortSignal): Promise<Application | undefined> {
     // read anew: the cache may be older than what the last reconcile wrote
-    return this.deps.client.get(ApplicationKind, key, { signal }).catch((error: unknown) => {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    });
+    return this.deps.client.get(ApplicationKind, key, { signal }).catch(ignoreNotFound);
   }
 
   private async isElsewhere(signal: AbortSignal): Promise<boolean> {
@@ -122,10 +119,7 @@ export class ApplicationReconciler implements Reconciler {
 
   private async project(app: Application, signal: AbortSignal): Promise<AppProject | undefined> {
     const key = { namespace: app.metadata.namespace ?? '', name: app.spec.project || 'default' };
-    return this.deps.client.get(AppProjectKind, key, { signal }).catch((error: unknown) => {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    });
+    return this.deps.client.get(AppProjectKind, key, { signal }).catch(ignoreNotFound);
   }
 
   /** Asks for the revision again when somebody wants that or when the last answer is old. */

@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import { isNotFound, isObject } from '@slipway/apimachinery';
+import { ignoreNotFound, isObject } from '@slipway/apimachinery';
 import { SecretKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import type { OpenRequest, OpenResponse, OpenRoute } from '@slipway/runtime';
@@ -66,12 +66,7 @@ async function bodyOf(incoming: Readable): Promise<Buffer | undefined> {
 async function namespacesOf(client: Client, request: OpenRequest, body: Buffer): Promise<string[]> {
   const found: string[] = [];
   for (const namespace of GITOPS_NAMESPACES) {
-    const secret = await client
-      .get(SecretKind, { namespace, name: SECRET }, { signal: request.signal })
-      .catch((error: unknown) => {
-        if (isNotFound(error)) return undefined;
-        throw error;
-      });
+    const secret = await client.get(SecretKind, { namespace, name: SECRET }, { signal: request.signal }).catch(ignoreNotFound);
     if (secret !== undefined && isSigned(request.headers, body, secret.data ?? {})) found.push(namespace);
   }
   return found;
@@ -143,9 +138,7 @@ async function refreshAll(client: Client, namespace: string, push: Push, signal:
     const patch = { metadata: { annotations: { [Annotation.refresh]: 'normal' } } };
     await client
       .patch(ApplicationKind, { namespace, name: metadata.name ?? '' }, patch, { type: 'merge', signal })
-      .catch((error: unknown) => {
-        if (!isNotFound(error)) throw error;
-      });
+      .catch(ignoreNotFound);
   }
   return concerned.length;
 }

@@ -1,4 +1,4 @@
-import { isNotFound } from '@slipway/apimachinery';
+import { ignoreNotFound } from '@slipway/apimachinery';
 import { ConfigMapKind, SecretKind } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { type Application, DEFAULT_PROJECT } from '../kinds.ts';
@@ -93,10 +93,7 @@ async function certificateFor(
   const full = url.includes('://') ? url : `https://${url}`;
   if (!URL.canParse(full)) return undefined;
   const key = { namespace: metadata.namespace ?? '', name: TLS_CERTIFICATES };
-  const found = await client.get(ConfigMapKind, key, { signal }).catch((error: unknown) => {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  });
+  const found = await client.get(ConfigMapKind, key, { signal }).catch(ignoreNotFound);
   return found?.data?.[new URL(full).hostname];
 }
 

@@ -1,5 +1,5 @@
 import { LeaseKind, NodeKind } from '@slipway/api';
-import { isAlreadyExists, isConflict, isNotFound } from '@slipway/apimachinery';
+import { ignoreAlreadyExists, isConflict, isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { NodeSettings } from '@slipway/virt';
 import { type Logger, sleep, type TimerClock } from '@slipway/runtime';
@@ -95,9 +95,7 @@ async function renewLease({ client, identity, clock, leaseSeconds }: NodeRegistr
   } catch (error) {
     if (!isNotFound(error)) throw error;
     const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: key, spec };
-    await client.create(LeaseKind, lease, { signal }).catch((failure: unknown) => {
-      if (!isAlreadyExists(failure)) throw failure;
-    });
+    await client.create(LeaseKind, lease, { signal }).catch(ignoreAlreadyExists);
   }
 }
 

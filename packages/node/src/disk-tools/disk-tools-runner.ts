@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { type Pod, PodKind } from '@slipway/api';
-import { conflict, isNotFound, keyOf } from '@slipway/apimachinery';
+import { conflict, ignoreNotFound, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import type { PodRunner } from '../contracts.ts';
@@ -107,8 +107,3 @@ export class DiskToolsRunner implements PodRunner {
 }
 
 const record = (clock: TimerClock) => ({ uid: 0, restarts: 0, startedAtMs: clock.now() });
-
-const ignoreNotFound = (error: unknown): undefined => {
-  if (isNotFound(error)) return undefined;
-  throw error;
-};

@@ -1,6 +1,6 @@
 import { PassThrough, pipeline, type Duplex, type Readable } from 'node:stream';
 import { ExportVerb, type Pod, PodKind } from '@slipway/api';
-import { isNotFound, keyOf, notFound, StatusError } from '@slipway/apimachinery';
+import { ignoreNotFound, keyOf, notFound, StatusError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Logger, type NodeHandlers, sleep, type TimerClock } from '@slipway/runtime';
 import type { PodRunner } from '../contracts.ts';
@@ -143,8 +143,3 @@ function oneWay(source: Readable): Duplex {
   pipeline(source, out, () => {});
   return out;
 }
-
-const ignoreNotFound = (error: unknown): undefined => {
-  if (isNotFound(error)) return undefined;
-  throw error;
-};

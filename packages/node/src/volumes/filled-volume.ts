@@ -1,8 +1,8 @@
+import { ignoreNotFound } from '@slipway/apimachinery';
 import { DataVolumeKind, type PersistentVolumeClaim } from '@slipway/api';
 import type { Client } from '@slipway/client';
 import { volumeUidOf } from './local-volume.ts';
 import { boundVolume } from './mover-pod-runner.ts';
-import { ignoreNotFound } from './object-writes.ts';
 import { VolumeError } from './volume-error.ts';
 import type { VolumeRecord } from './volume-record.ts';
 import type { VolumeStore } from './volume-store.ts';

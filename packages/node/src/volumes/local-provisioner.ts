@@ -13,7 +13,7 @@ import {
   VolumeSnapshotContentKind,
   VolumeSnapshotKind,
 } from '@slipway/api';
-import { isAlreadyExists, type ObjectKey, parseTime } from '@slipway/apimachinery';
+import { ignoreAlreadyExists, ignoreNotFound, type ObjectKey, parseTime } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
   type Clock,
@@ -26,7 +26,6 @@ import {
   watchOf,
 } from '@slipway/runtime';
 import { isMine, isOnAllNodes, volumeUidOf } from './local-volume.ts';
-import { ignoreNotFound } from './object-writes.ts';
 import { type DeclaredPools, nodePools } from './pools/node-pools.ts';
 import { PoolRoom } from './pools/pool-room.ts';
 import { type CloneSource, planProvision, type ProvisionPlan, volumeFor, type VolumePlan } from './provision-plan.ts';
@@ -150,9 +149,8 @@ class ProvisionReconciler implements Reconciler {
     const how = plan.clone && (await this.clone(plan.clone, claim, { uid, sizeBytes: plan.sizeBytes }, signal));
     if (how === undefined) await store.create(uid, plan.sizeBytes);
     const volume = volumeFor(claim, { ...plan, nodeName, directory: store.directory(uid) });
-    await client.create(PersistentVolumeKind, volume, { signal }).catch((error: unknown) => {
-      if (!isAlreadyExists(error)) throw error; // made by an attempt that did not see its answer
-    });
+    // there already: made by an attempt that did not see its answer
+    await client.create(PersistentVolumeKind, volume, { signal }).catch(ignoreAlreadyExists);
     const source = how === undefined ? '' : ` as a clone of ${plan.clone?.namespace}/${plan.clone?.name} (${how})`;
     events.normal(claim, 'ProvisioningSucceeded', `Successfully provisioned volume ${volume.metadata.name}${source}`);
   }

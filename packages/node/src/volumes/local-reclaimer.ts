@@ -1,10 +1,10 @@
 import { isLocalProvisioner, MOVED_TO, type PersistentVolume, PersistentVolumeKind } from '@slipway/api';
-import { keyOf } from '@slipway/apimachinery';
+import { ignoreNotFound, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type ControllerRegistration, done, type EventRecorder } from '@slipway/runtime';
 import { isMine, isOnAllNodes, volumeUidOf } from './local-volume.ts';
 import { removeGiven } from './moving/moving-records.ts';
-import { dropFinalizer, ignoreNotFound } from './object-writes.ts';
+import { dropFinalizer } from './object-writes.ts';
 import { PROVISIONED_BY, PROVISIONER_FINALIZER } from './provision-plan.ts';
 import { VolumeError } from './volume-error.ts';
 import { isUid, type VolumeRecord } from './volume-record.ts';

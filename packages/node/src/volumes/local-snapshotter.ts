@@ -6,10 +6,10 @@ import {
   type VolumeSnapshotContent,
   VolumeSnapshotContentKind,
 } from '@slipway/api';
-import { formatTime, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { formatTime, ignoreNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Clock, type ControllerRegistration, done, type Lister, type Reconciler, type Result } from '@slipway/runtime';
-import { dropFinalizer, ignoreNotFound } from './object-writes.ts';
+import { dropFinalizer } from './object-writes.ts';
 import type { LiveDisks } from './snapshot-volume.ts';
 import type { VolumeStore } from './volume-store.ts';
 

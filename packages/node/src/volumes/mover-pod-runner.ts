@@ -8,7 +8,7 @@ import {
   type Pod,
   PodKind,
 } from '@slipway/api';
-import { isNotFound, keyOf } from '@slipway/apimachinery';
+import { ignoreNotFound, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { backOffDelay, type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import type { PodRunner } from '../contracts.ts';
@@ -256,8 +256,3 @@ export async function boundVolume(
     );
   return { claim, volume };
 }
-
-const ignoreNotFound = (error: unknown): undefined => {
-  if (isNotFound(error)) return undefined;
-  throw error;
-};

@@ -1,11 +1,5 @@
-import { isNotFound, type KubeObject, keyOf, type ResourceKind } from '@slipway/apimachinery';
+import { ignoreNotFound, keyOf, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
-
-/** Undefined instead of a refusal because the object is gone. */
-export const ignoreNotFound = (error: unknown): undefined => {
-  if (isNotFound(error)) return undefined;
-  throw error;
-};
 
 /** Lets an object go that is being deleted; does nothing when its finalizer is gone. */
 export async function dropFinalizer<T extends KubeObject>(

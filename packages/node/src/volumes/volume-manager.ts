@@ -1,3 +1,4 @@
+import { ignoreNotFound } from '@slipway/apimachinery';
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,7 +35,6 @@ import { LocalMovingVolumes } from './moving/moving-volumes.ts';
 import type { PoolRoom } from './pools/pool-room.ts';
 import { poolReporter } from './pools/pool-reporter.ts';
 import { PoolSet } from './pools/pool-set.ts';
-import { ignoreNotFound } from './object-writes.ts';
 import { prepareDisk } from './prepare-disk.ts';
 import { hostQemuImg } from './qemu-img.ts';
 import type { GrowingDisks, LiveDisks } from './snapshot-volume.ts';

@@ -5,9 +5,9 @@ import {
   deepEqual,
   formatTime,
   hasFinalizer,
-  isNotFound,
-  type KubeObject,
+  ignoreNotFound,
   keyOf,
+  type KubeObject,
   type ObjectKey,
   type ResourceKind,
   setCondition,
@@ -163,7 +163,3 @@ function deleting(phase: 'Deleting' | 'Deleted', workloads: number): Verdict {
     ],
   };
 }
-
-const ignoreNotFound = (error: unknown): void => {
-  if (!isNotFound(error)) throw error;
-};

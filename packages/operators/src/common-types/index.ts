@@ -1,5 +1,5 @@
 import { KubeVirtKind, VirtualMachineClusterInstancetypeKind, VirtualMachineClusterPreferenceKind } from '@slipway/api';
-import { isNotFound, type KubeObject, keyOf, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
+import { ignoreNotFound, keyOf, type KubeObject, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, sleep, watchOf } from '@slipway/runtime';
 import { ensureObject } from '../monitoring/ensure-object.ts';
 import { type CommonType, instanceTypes } from './instance-types.ts';
@@ -53,9 +53,7 @@ export const commonTypesController: ControllerRegistration = {
                 await ensureObject(client, kind, object as KubeObject, lister?.get(keyOf(object as KubeObject)), signal);
             else
               for (const object of lister?.list().filter(isOurs) ?? [])
-                await client.delete(kind, keyOf(object), { signal }).catch((error: unknown) => {
-                  if (!isNotFound(error)) throw error;
-                });
+                await client.delete(kind, keyOf(object), { signal }).catch(ignoreNotFound);
           }
           return done;
         },

@@ -1,4 +1,4 @@
-import { isAlreadyExists, isNotFound, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
+import { ignoreAlreadyExists, isNotFound, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 
 /** Creates an object unless it exists; reading first keeps refusals out of the audit log. */
@@ -13,8 +13,6 @@ export async function createOnce<T extends KubeObject>(
     await client.get(kind, { namespace, name }, { signal });
   } catch (error) {
     if (!isNotFound(error)) throw error;
-    await client.create(kind, object, { signal }).catch((refusal: unknown) => {
-      if (!isAlreadyExists(refusal)) throw refusal;
-    });
+    await client.create(kind, object, { signal }).catch(ignoreAlreadyExists);
   }
 }

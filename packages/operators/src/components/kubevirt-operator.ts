@@ -14,7 +14,7 @@ import {
   deepEqual,
   formatTime,
   hasFinalizer,
-  isNotFound,
+  ignoreNotFound,
   keyOf,
   type KubeObject,
   type ObjectKey,
@@ -165,10 +165,6 @@ export class KubeVirtReconciler implements Reconciler {
     return this.deps.client.update(KubeVirtKind, { ...kubevirt, status }, { subresource: 'status', signal });
   }
 }
-
-const ignoreNotFound = (error: unknown): void => {
-  if (!isNotFound(error)) throw error;
-};
 
 function deleting(workloads: number): ComponentStatus {
   const reason = 'DeletionInProgress';

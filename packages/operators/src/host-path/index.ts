@@ -1,5 +1,13 @@
 import { CSIDriverKind, HOSTPATH_PROVISIONERS, HostPathProvisionerKind, NodeKind, STORAGE_POOLS_ANNOTATION } from '@slipway/api';
-import { type Condition, deepEqual, formatTime, isNotFound, keyOf, type KubeObject, setCondition } from '@slipway/apimachinery';
+import {
+  type Condition,
+  deepEqual,
+  formatTime,
+  ignoreNotFound,
+  keyOf,
+  type KubeObject,
+  setCondition,
+} from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
 import { createOnce } from '../components/create-once.ts';
 import { planHostPathStatus } from './plan-status.ts';
@@ -80,9 +88,4 @@ export const hostPathOperator: ControllerRegistration = {
       },
     };
   },
-};
-
-const ignoreNotFound = (error: unknown): undefined => {
-  if (isNotFound(error)) return undefined;
-  throw error;
 };

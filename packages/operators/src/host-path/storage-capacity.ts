@@ -5,7 +5,7 @@ import {
   STORAGE_POOLS_ANNOTATION,
   StorageClassKind,
 } from '@slipway/api';
-import { deepEqual, isNotFound, keyOf } from '@slipway/apimachinery';
+import { deepEqual, ignoreNotFound, keyOf } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, watchOf } from '@slipway/runtime';
 import { MANAGED_BY_LABEL, MANAGER, planCapacities } from './plan-capacity.ts';
 
@@ -49,10 +49,7 @@ export const storageCapacityController: ControllerRegistration = {
               );
           }
           const gone = found.filter(({ metadata }) => !wanted.some((object) => object.metadata.name === metadata.name));
-          for (const object of gone)
-            await client.delete(CSIStorageCapacityKind, keyOf(object), { signal }).catch((error: unknown) => {
-              if (!isNotFound(error)) throw error;
-            });
+          for (const object of gone) await client.delete(CSIStorageCapacityKind, keyOf(object), { signal }).catch(ignoreNotFound);
           return done;
         },
       },

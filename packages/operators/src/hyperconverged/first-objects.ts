@@ -1,5 +1,5 @@
 import { type cdi, CDIKind, type KubeVirt, KubeVirtKind, NamespaceKind } from '@slipway/api';
-import { isAlreadyExists, type KubeObject, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
+import { ignoreAlreadyExists, type KubeObject, type ObjectKey, type ResourceKind } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import type { PlatformSettings } from '@slipway/runtime';
 import { HCO_FINALIZER, HCO_NAME, type HyperConverged, HyperConvergedKind } from '../kinds.ts';
@@ -45,9 +45,7 @@ const dataImporter = (name: string): cdi.CDI => ({
 export async function makeFirstObjects(client: Client, settings: PlatformSettings, signal: AbortSignal): Promise<void> {
   const { installNamespace, withHyperConverged = true } = settings;
   const create = async <T extends KubeObject>(kind: ResourceKind<T>, object: T): Promise<void> => {
-    await client.create(kind, object, { signal }).catch((error: unknown) => {
-      if (!isAlreadyExists(error)) throw error;
-    });
+    await client.create(kind, object, { signal }).catch(ignoreAlreadyExists);
   };
   const namespace = (name: string) => create(NamespaceKind, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
   const home = { namespace: '', name: installNamespace };

@@ -3,8 +3,8 @@ import {
   deepEqual,
   formatTime,
   hasFinalizer,
+  ignoreNotFound,
   isConflict,
-  isNotFound,
   isTerminating,
   type KubeObject,
   type ObjectKey,
@@ -170,9 +170,7 @@ export class HyperConvergedReconciler implements Reconciler {
     const object = listerOf(operand).get(key);
     if (object === undefined) return false;
     if (isTerminating(object)) return true;
-    await client.delete(operand.kind, key, { signal }).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
+    await client.delete(operand.kind, key, { signal }).catch(ignoreNotFound);
     events.normal(hco, 'Killing', `Removed ${operand.component} ${operand.name}`);
     return true;
   }

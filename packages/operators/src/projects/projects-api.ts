@@ -1,5 +1,5 @@
 import { type Namespace, NamespaceKind, type NetworkPolicy, NetworkPolicyKind, RoleBindingKind } from '@slipway/api';
-import { badRequest, isAlreadyExists, isNotFound, isObject, StatusError } from '@slipway/apimachinery';
+import { badRequest, ignoreNotFound, isAlreadyExists, isObject, StatusError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import {
   type AccessQuestion,
@@ -153,9 +153,7 @@ async function create(client: Client, { user, body }: RouteRequest): Promise<Rou
     });
     if (isIsolated) await client.create(NetworkPolicyKind, isolation(name));
   } catch (error) {
-    await client.delete(NamespaceKind, { namespace: '', name }).catch((failure: unknown) => {
-      if (!isNotFound(failure)) throw failure;
-    });
+    await client.delete(NamespaceKind, { namespace: '', name }).catch(ignoreNotFound);
     throw error;
   }
   return { status: 201, body: asProject(namespace) };

@@ -1,4 +1,4 @@
-import { deepEqual, isAlreadyExists, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
+import { deepEqual, ignoreAlreadyExists } from '@slipway/apimachinery';
 import {
   type cdi,
   isLocalProvisioner,
@@ -133,11 +133,6 @@ export const storageClassController: ControllerRegistration = {
 };
 
 async function makeClasses(client: Client, signal: AbortSignal): Promise<void> {
-  const create = async <T extends KubeObject>(kind: ResourceKind<T>, object: T): Promise<void> => {
-    await client.create(kind, object, { signal }).catch((error: unknown) => {
-      if (!isAlreadyExists(error)) throw error;
-    });
-  };
-  for (const storageClass of CLASSES) await create(StorageClassKind, storageClass);
-  await create(VolumeSnapshotClassKind, SNAPSHOT_CLASS);
+  for (const storageClass of CLASSES) await client.create(StorageClassKind, storageClass, { signal }).catch(ignoreAlreadyExists);
+  await client.create(VolumeSnapshotClassKind, SNAPSHOT_CLASS, { signal }).catch(ignoreAlreadyExists);
 }

@@ -12,9 +12,9 @@ import {
   VolumeSnapshotClassKind,
   VolumeSnapshotContentKind,
 } from '@slipway/api';
-import { apiVersionOf, formatTime, type KubeObject, keyOf, type ResourceKind } from '@slipway/apimachinery';
+import { apiVersionOf, formatTime, ignoreNotFound, keyOf, type KubeObject, type ResourceKind } from '@slipway/apimachinery';
 import { type ControllerRegistration, done } from '@slipway/runtime';
-import { ignoreNotFound, removeFinalizer } from '../objects.ts';
+import { removeFinalizer } from '../objects.ts';
 
 interface Built<T extends KubeObject = KubeObject> {
   readonly kind: ResourceKind<T>;

@@ -1,3 +1,4 @@
+import { ignoreNotFound } from '@slipway/apimachinery';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -12,7 +13,6 @@ import { claimAccess } from '../claim-access.ts';
 import { claimFacts, directoryNear, type DiskDeps, prepareDisk } from '../prepare-disk.ts';
 import { poolOfClass } from '../pools/pool.ts';
 import type { PoolRoom } from '../pools/pool-room.ts';
-import { ignoreNotFound } from '../object-writes.ts';
 import { volumeUidOf } from '../local-volume.ts';
 import { boundVolume } from '../mover-pod-runner.ts';
 import { VolumeError } from '../volume-error.ts';

@@ -8,11 +8,10 @@ import {
   parsePoolReports,
   type StoragePoolReport,
 } from '@slipway/api';
-import { formatQuantity, keyOf, quantityOf } from '@slipway/apimachinery';
+import { formatQuantity, ignoreNotFound, keyOf, quantityOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { after, type ControllerRegistration, watchFor } from '@slipway/runtime';
 import { isMine, volumeUidOf } from '../local-volume.ts';
-import { ignoreNotFound } from '../object-writes.ts';
 import { bytesOf } from '../provision-plan.ts';
 import type { PoolSet } from './pool-set.ts';
 import { nodePools } from './node-pools.ts';

@@ -1,5 +1,5 @@
 import { type ConfigMap, ConfigMapKind, NamespaceKind } from '@slipway/api';
-import { isNotFound, type KubeObject, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { ignoreNotFound, keyOf, type KubeObject, type ObjectKey } from '@slipway/apimachinery';
 import { allow, type ControllerRegistration, done, sleep, watchFor, watchOf } from '@slipway/runtime';
 import { createOnce } from '../../components/create-once.ts';
 import { HCO_NAME, HyperConvergedKind } from '../../kinds.ts';
@@ -91,9 +91,7 @@ export const dashboardsController: ControllerRegistration = {
           const hco = hcos.get(key);
           if (hco === undefined || hco.metadata.deletionTimestamp) {
             for (const object of configMaps.list().filter(isOurs))
-              await client.delete(ConfigMapKind, keyOf(object), { signal }).catch((error: unknown) => {
-                if (!isNotFound(error)) throw error;
-              });
+              await client.delete(ConfigMapKind, keyOf(object), { signal }).catch(ignoreNotFound);
             return done;
           }
           await createOnce(client, NamespaceKind, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } }, signal);
