@@ -10,6 +10,8 @@ export {
   parseListen,
   parseAllDocuments,
   parseYaml,
+  withOutput,
+  withTextOrJson,
   type YamlDocument,
 } from './program.ts';
 export { type ClientVersion, runVirtctl, virtctlProgram, type VirtctlIo } from './virtctl/index.ts';

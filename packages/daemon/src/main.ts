@@ -1,4 +1,4 @@
-import { Command, createProgram, parseCount, parseListen } from '@slipway/cli';
+import { Command, createProgram, parseCount, parseListen, withOutput, withTextOrJson } from '@slipway/cli';
 import { DEFAULT_DATA_DIR, DEFAULT_LISTEN } from './instance/defaults.ts';
 import { withLongOptions } from './layer/long-options.ts';
 import { reportFailure } from './report-failure.ts';
@@ -61,9 +61,8 @@ function addLifecycleCommands(program: Command): void {
     .description('stop the platform; guests keep running')
     .option('--guests', 'shut the guests down first')
     .action(async (options) => (await import('./lifecycle/down.ts')).down(options));
-  withDataDir(program.command('status'))
+  withTextOrJson(withDataDir(program.command('status')))
     .description('what runs, since when, with how much memory')
-    .option('-o, --output <format>', 'text or json', 'text')
     .action(async (options) => (await import('./lifecycle/status.ts')).status(options));
   withDataDir(program.command('reset'))
     .description('remove everything: guests, disks, networks, data')
@@ -75,9 +74,8 @@ function addLifecycleCommands(program: Command): void {
     .option('-f, --follow', 'go on as lines are written')
     .option('--tail <lines>', 'last lines of each log', parseCount, 50)
     .action(async (component, options) => (await import('./lifecycle/logs.ts')).logs(component, options));
-  withDataDir(program.command('doctor'))
+  withTextOrJson(withDataDir(program.command('doctor')))
     .description('check this host, with a remedy for each finding')
-    .option('-o, --output <format>', 'text or json', 'text')
     .action(async (options) => (await import('./doctor/doctor.ts')).doctor(options));
 }
 
@@ -106,9 +104,8 @@ const withKubeconfig = (command: Command): Command =>
   withDataDir(command).option('--kubeconfig <file>', "the cluster and who you are (default: the installation's administrator)");
 
 function addClusterCommands(program: Command): void {
-  withKubeconfig(program.command('alerts'))
+  withTextOrJson(withKubeconfig(program.command('alerts')))
     .description('alerts of the platform that hold now; exit status 1 when one fires')
-    .option('-o, --output <format>', 'text or json', 'text')
     .action(async (options) => (await import('./alerts/alerts.ts')).alerts(options));
   program
     .command('dashboards')
@@ -116,17 +113,15 @@ function addClusterCommands(program: Command): void {
     .argument('[name]', 'print this one')
     .option('--out <dir>', 'write all of them there as files')
     .action(async (name, options) => (await import('./alerts/dashboards.ts')).dashboards(name, options));
-  withKubeconfig(program.command('why'))
+  withTextOrJson(withKubeconfig(program.command('why')))
     .description('say why a VM, an instance or a pod does not run, node by node, and why a guest cannot move')
     .argument('<what...>', 'NAME, TYPE/NAME or TYPE NAME; types are vm, vmi and pod')
     .option('-n, --namespace <namespace>', 'its namespace')
-    .option('-o, --output <format>', 'text or json', 'text')
     .addHelpText('after', '\nExit status: 0 it runs, or is stopped as it shall be; 3 it waits; 1 it is not there.')
     .action(async (what: string[], options) => (await import('./why/why.ts')).why(what, options));
   const node = program.command('node').description('nodes: what they carry, and maintenance');
-  withKubeconfig(node.command('list'))
+  withTextOrJson(withKubeconfig(node.command('list')))
     .description('nodes with their guests, room and taints')
-    .option('-o, --output <format>', 'text or json', 'text')
     .action(async (options) => (await import('./nodes/node-commands.ts')).listNodes(options));
   withKubeconfig(node.command('cordon'))
     .description('let nothing new come to a node')
@@ -158,9 +153,8 @@ function addLayerCommands(program: Command): void {
     .option('--no-wait', 'return when it is stored')
     .option('--force-conflicts', 'take over fields that others have set')
     .action(async (options) => (await import('./layer/layer-commands.ts')).apply(options));
-  withVarFile(layer.command('check'))
+  withTextOrJson(withVarFile(layer.command('check')))
     .description('say which pods are where, and what is not as the variables say')
-    .option('-o, --output <format>', 'text or json', 'text')
     .addHelpText('after', '\nExit status: 0 all is well; 3 something is not; 2 the variables are wrong; 1 the check failed.')
     .action(async (options) => (await import('./layer/layer-commands.ts')).check(options));
 }
@@ -194,11 +188,9 @@ function addChartCommands(program: Command): void {
 }
 
 function addCheckCommand(program: Command): void {
-  program
-    .command('check')
+  withTextOrJson(program.command('check'))
     .description('say what a platform would object to in manifests: schema, admission, cloud-init, room; needs no cluster')
     .argument('<files...>', 'files, directories, or - for what comes in')
-    .option('-o, --output <format>', 'text or json', 'text')
     .option('--strict', 'warnings count as errors')
     .option('--nodes <count>', 'nodes that there would be', parseCount, 1)
     .option('--node-memory <size>', 'memory of one, for example 64Gi (default: that of this machine)')
@@ -213,12 +205,11 @@ function addAppCommands(program: Command): void {
   const app = program.command('app').description('Applications: compare with git, sync, go back');
   const withApp = (command: Command): Command =>
     withKubeconfig(command).option('-n, --namespace <namespace>', 'of the Application (default: wherever Applications may be)');
-  const withOutput = (command: Command): Command =>
-    withApp(command).option('-o, --output <format>', 'text, json, yaml or name', 'text');
-  withOutput(app.command('list'))
+  const withFormat = (command: Command): Command => withOutput(withApp(command), ['text', 'json', 'yaml', 'name']);
+  withFormat(app.command('list'))
     .description('all of them, with what git and their objects say')
     .action(async (options) => (await import('./apps/app-commands.ts')).listApps(options));
-  withOutput(app.command('get'))
+  withFormat(app.command('get'))
     .description('one, with its objects')
     .argument('<name>')
     .option('--refresh', 'compare with git first')
@@ -230,7 +221,7 @@ function addAppCommands(program: Command): void {
     .option('--revision <revision>', 'compare with this revision')
     .option('--no-exit-code', 'exit status 0 also when something differs')
     .action(async (name: string, options) => (await import('./apps/app-commands.ts')).diffApp(name, options));
-  withOutput(app.command('history'))
+  withFormat(app.command('history'))
     .description('what was deployed when')
     .argument('<name>')
     .action(async (name: string, options) => (await import('./apps/app-commands.ts')).appHistory(name, options));
@@ -260,9 +251,8 @@ function addAppCommands(program: Command): void {
 
 function addStoreCommands(program: Command): void {
   const store = program.command('store').description('the store of all API objects: check, back up, restore');
-  withDataDir(store.command('check'))
+  withTextOrJson(withDataDir(store.command('check')))
     .description('read every byte and say what is wrong')
-    .option('-o, --output <format>', 'text or json', 'text')
     .action(async (options) => (await import('./store-commands.ts')).checkStoreFiles(options));
   withDataDir(store.command('backup'))
     .description('copy it into a new directory; the platform may run')

@@ -3,6 +3,7 @@ import { access } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { createHttpClient, kubeconfigPaths, loadKubeconfigs, resolveKubeconfig } from '@slipway/client';
 import { instancePaths } from '../instance/paths.ts';
+import { UserError } from '../report-failure.ts';
 
 export interface ClusterOptions {
   readonly dataDir: string;
@@ -25,7 +26,15 @@ export async function connectCluster({ dataDir, kubeconfig }: ClusterOptions): P
   const variable = process.env['KUBECONFIG'];
   const own = kubeconfigPaths({ home: homedir(), ...(variable && { variable }) });
   const paths = kubeconfig === undefined ? (isAdmin ? [adminKubeconfig] : own) : [kubeconfig];
-  const { client, namespace } = await resolveKubeconfig(await loadKubeconfigs(paths));
+  if (kubeconfig !== undefined && !(await isReadable(kubeconfig)))
+    throw new UserError(`--kubeconfig: ${kubeconfig} is not there, or may not be read`, 2);
+  const config = await loadKubeconfigs(paths);
+  if (config['current-context'] === '')
+    throw new UserError(
+      `No cluster is named in ${paths.join(', ')}: start one with \`slipway up\`, or give --data-dir or --kubeconfig`,
+      2,
+    );
+  const { client, namespace } = await resolveKubeconfig(config);
   return { client: createHttpClient(client), namespace };
 }
 

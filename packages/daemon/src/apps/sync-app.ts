@@ -131,6 +131,6 @@ const healthText = ({ status }: Application): string | undefined => {
 function timeoutOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const ms = parseDuration(/^\d+$/.test(text) ? `${text}s` : text);
-  if (ms === undefined || ms < 0) throw new UserError(`Not a time: ${text}; for example 90s or 5m`, 2);
+  if (ms === undefined || ms < 0) throw new UserError(`--timeout: not a time: ${text}; for example 90s or 5m`, 2);
   return ms === 0 ? undefined : ms;
 }

@@ -56,6 +56,8 @@ jwt:
     [{ ...flags, oidcRequiredClaim: ['hd'] }, /name=value/],
     [{ ...flags, oidcSigningAlgs: 'RS256,HS256' }, /HS256/],
     [{ ...flags, oidcCaFile: '/nonexistent/ca' }, /Cannot read/],
+    [{ allowGitAddress: ['10.0.0.5/32', '300.0.0.1/32'] }, /--allow-git-address: "300.0.0.1\/32"/],
+    [{ allowGitAddress: ['10.0.0.5/33'] }, /a CIDR such as/],
   ])('refuses %j', (given, reason) => {
     expect(() => withServerFlags({}, given)).toThrow(reason);
   });

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { issuerOf, issuersOfConfiguration, type OidcIssuer, type OidcOptions } from '@slipway/apiserver';
+import { addressGuard } from '@slipway/runtime';
 import { UserError } from '../report-failure.ts';
 import { type AuditFlags, type AuditOptions, withAuditFlags } from './audit-options.ts';
 import { optional, textOfFile, yamlOfFile } from './option-files.ts';
@@ -46,7 +47,7 @@ export function withServerFlags(remembered: ServerOptions, flags: ServerFlags): 
     ...optional('withHyperConverged', remembered.withHyperConverged),
     ...optional('nodeMonitorGraceSeconds', flags.nodeMonitorGracePeriod ?? remembered.nodeMonitorGraceSeconds),
     ...optional('gitPaths', allowed(flags.allowGitPath?.map(absolute), remembered.gitPaths)),
-    ...optional('gitAddresses', allowed(flags.allowGitAddress, remembered.gitAddresses)),
+    ...optional('gitAddresses', allowed(flags.allowGitAddress && addresses(flags.allowGitAddress), remembered.gitAddresses)),
     ...optional('oidc', flags.oidcIssuerUrl === undefined ? remembered.oidc : oidcOf(flags)),
     ...optional(
       'authenticationConfiguration',
@@ -63,6 +64,14 @@ export function withServerFlags(remembered: ServerOptions, flags: ServerFlags): 
 function allowed(given: readonly string[] | undefined, remembered: readonly string[] | undefined): readonly string[] | undefined {
   const next = given === undefined ? remembered : given.filter((text) => text !== '');
   return next?.length === 0 ? undefined : next;
+}
+
+/** The server would not start with others. */
+function addresses(given: readonly string[]): readonly string[] {
+  const invalid = (text: string): UserError =>
+    new UserError(`--allow-git-address: "${text}" is neither an address, a CIDR such as 10.0.0.5/32, nor a host name`);
+  addressGuard(given, { invalid, refused: invalid });
+  return given;
 }
 
 const absolute = (path: string): string => (path === '' ? '' : resolve(path));

@@ -1,7 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { hostname } from 'node:os';
 import { once } from 'node:events';
-import { deepEqual } from '@slipway/apimachinery';
 import { hostRunner } from '@slipway/hostapi';
 import { ensureInstanceLink } from '@slipway/node';
 import { checkoutRoot } from '../checkout.ts';
@@ -20,6 +20,7 @@ import { nodeSpec, SERVER, serverSpec, watchdogSpec } from './component-specs.ts
 import { removeLeavingNodes, requireEmptyNodes } from './leaving-nodes.ts';
 import { stopNode } from './stop-node.ts';
 import { installProgramFiles } from './program-files.ts';
+import { type Restarts, restartsFor } from './restarts.ts';
 import { type PlatformSpecs, renewPrograms, type StartSpec } from './renew-programs.ts';
 
 export interface UpOptions extends ServerFlags {
@@ -52,13 +53,12 @@ export async function startPlatform(
 ): Promise<{ config: InstanceConfig; paths: InstancePaths }> {
   if (process.getuid?.() !== 0) throw new UserError('Guests need namespaces, taps and nftables; run it with sudo');
   await ensureHostPackages(RUN_PACKAGES, { yes: options.yes ?? false, progress });
-  const { config, paths, hasNewServerOptions, hasNewAgentOptions } = await loadOrPlan(options);
+  const { config, paths, running, restarts } = await loadOrPlan(options);
   const leaving = config.leaving ?? [];
   await requireEmptyNodes(leaving, { config, paths });
-  if (hasNewServerOptions && (await stopComponent(paths, SERVER))) progress.step('restarting the server with its new options');
-  // one that has been alone looks for other nodes from now on; leases may be shorter
-  if (hasNewAgentOptions) for (const node of config.nodes) await stopComponent(paths, node.name);
-  if (findComponent(paths, SERVER) === undefined) await requireFreePort(config);
+  await requireFreePort(config, findComponent(paths, SERVER) && running?.listenPort);
+  if (restarts.server && (await stopComponent(paths, SERVER))) progress.step('restarting the server with its new options');
+  if (restarts.agents) for (const node of config.nodes) await stopComponent(paths, node.name);
   saveInstance(config, paths);
   if (config.link !== undefined) {
     progress.step('joining the nodes');
@@ -103,21 +103,16 @@ async function startTogether(paths: InstancePaths, components: readonly StartSpe
 interface Plan {
   readonly config: InstanceConfig;
   readonly paths: InstancePaths;
-  /** The server must be started again to learn of them. */
-  readonly hasNewServerOptions: boolean;
-  /** And so must the agents. */
-  readonly hasNewAgentOptions: boolean;
+  /** What it was before; absent at the first start. */
+  readonly running?: InstanceConfig;
+  readonly restarts: Restarts;
 }
 
 async function loadOrPlan(options: UpOptions): Promise<Plan> {
   const existing = loadInstance(options.dataDir);
   if (existing !== undefined) {
     const config = await adjusted(existing.config, existing.paths, options);
-    const isJoined = config.link !== undefined && existing.config.link === undefined;
-    const grace = ({ server }: InstanceConfig): number | undefined => server?.nodeMonitorGraceSeconds;
-    const hasNewAgentOptions = isJoined || grace(config) !== grace(existing.config);
-    const hasNewServerOptions = isJoined || !deepEqual(config.server ?? {}, existing.config.server ?? {});
-    return { ...existing, config, hasNewServerOptions, hasNewAgentOptions };
+    return { ...existing, config, running: existing.config, restarts: restartsFor(existing.config, config) };
   }
   const remembered = options.hyperconverged === false ? { withHyperConverged: false } : {};
   const server = withServerFlags(remembered, serverFlags(options));
@@ -134,8 +129,7 @@ async function loadOrPlan(options: UpOptions): Promise<Plan> {
   return {
     config: { ...config, ...(Object.keys(server).length > 0 && { server }) },
     paths: instancePaths(dataDir),
-    hasNewServerOptions: false,
-    hasNewAgentOptions: false,
+    restarts: { server: false, agents: false },
   };
 }
 
@@ -163,10 +157,14 @@ async function adjusted(config: InstanceConfig, { dataDir }: InstancePaths, opti
   return resizeInstance(next, { dataDir, hostname: hostname().toLowerCase(), nodeCount, routedNetworks: await routedNetworks() });
 }
 
-async function requireFreePort({ listenHost, listenPort }: InstanceConfig): Promise<void> {
+/** Looks before anything is stopped: at the address alone when a server of this installation has the port. */
+async function requireFreePort({ listenHost, listenPort }: InstanceConfig, ownPort: number | undefined): Promise<void> {
+  const lowest = Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8'));
+  if (listenPort < lowest)
+    throw new UserError(`The server does not run as root and cannot have port ${listenPort}; choose one from ${lowest} with --listen`);
   const probe = createServer();
   try {
-    probe.listen(listenPort, listenHost);
+    probe.listen(listenPort === ownPort ? 0 : listenPort, listenHost);
     await once(probe, 'listening');
   } catch (error) {
     if (!(error instanceof Error) || !('code' in error)) throw error;

@@ -96,7 +96,7 @@ async function drainUntil(
 function timeoutOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const ms = parseDuration(text);
-  if (ms === undefined || ms < 0) throw new UserError(`Not a time: ${text}; for example 90s or 5m`, 2);
+  if (ms === undefined || ms < 0) throw new UserError(`--timeout: not a time: ${text}; for example 90s or 5m`, 2);
   return ms === 0 ? undefined : ms;
 }
 
