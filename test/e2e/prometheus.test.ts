@@ -17,6 +17,8 @@ const PATHS = {
   federate: '/federate',
 } as const;
 const byText = (a: string, b: string): number => a.localeCompare(b);
+/** Objects with rules: one of each component, and that of the cluster. */
+const RULES = 5;
 const DASHBOARD = 'console.openshift.io/dashboard=true';
 const WAIT = { timeout: 120_000, interval: 250 };
 
@@ -52,9 +54,10 @@ describe.skipIf(!hasPrometheus)('a Prometheus', () => {
     platform = await startPlatform();
     const token = await platform.slipway('token', '--admin');
     writeFileSync(join(scratch, 'token'), token.stdout.trim());
-    const rules = JSON.parse(await platform.kubectl('get', 'prometheusrules', '-n', 'openshift-cnv', '-o', 'json')) as {
-      items: { metadata: { name: string }; spec: object }[];
-    };
+    const rules = await platform.until<{ items: { metadata: { name: string }; spec: object }[] }>(
+      'prometheusrules -n openshift-cnv',
+      ({ items }) => items.length === RULES,
+    );
     for (const { metadata, spec } of rules.items) writeFileSync(join(scratch, `${metadata.name}.json`), JSON.stringify(spec));
     writeFileSync(join(scratch, 'prometheus.yml'), JSON.stringify(configuration(platform.port, scratch)));
     const port = await freePort();
