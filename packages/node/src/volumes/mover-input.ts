@@ -3,7 +3,7 @@ import { join, parse } from 'node:path';
 import { type ConfigMap, ConfigMapKind, type core, type Pod, type Secret, SecretKind } from '@slipway/api';
 import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
-import { makeDirectory } from './volume-store.ts';
+import { makeDirectory } from './volume-files.ts';
 import { VolumeError } from './volume-error.ts';
 
 /** Variables that a pod may set for a data mover: CDI's contract and nothing that steers the runtime. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { isSameProcess, type ProcessRecord, signalProcess, startDetached } from '@slipway/hostapi';
 import { sleep, type TimerClock } from '@slipway/runtime';
 import { codeOf } from './error-code.ts';
-import { makeDirectory, writeDurably } from './volume-store.ts';
+import { makeDirectory, writeDurably } from './volume-files.ts';
 
 /** How a data mover ended; written by it as one line of JSON. */
 export interface MoverOutcome {

@@ -12,6 +12,7 @@ import { ignoreNotFound, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { backOffDelay, type Logger, sleep, type TimerClock } from '@slipway/runtime';
 import type { PodRunner } from '../contracts.ts';
+import { importDirectory, removeImportDirectory } from './import-directory.ts';
 import { moverEnvironment } from './mover-input.ts';
 import type { MoverLauncher, MoverOutcome, MoverRecord } from './mover-launcher.ts';
 import { moverPodStatus, type MoverState } from './mover-status.ts';
@@ -153,7 +154,7 @@ export class MoverPodRunner implements PodRunner {
     const attachment = { podUid: id, uid, holder: `pod ${pod.metadata.namespace}/${pod.metadata.name}` };
     const { virtualSizeBytes } = await store.attach(volumeUid, attachment, this.deps.isPodGone, signal);
     await store.update(volumeUid, (record) => ({ ...record, state: 'filling' }));
-    const work = await store.importDirectory(volumeUid, uid);
+    const work = await importDirectory(store.directory(volumeUid), uid);
     const args = ['--target', store.diskPath(volumeUid), '--work', work, '--size', String(virtualSizeBytes)];
     // the files of an archive come in place of a disk
     if (env['IMPORTER_CONTENTTYPE'] === 'archive') args.push('--files', await store.filesDirectory(volumeUid, attachment));
@@ -178,7 +179,7 @@ export class MoverPodRunner implements PodRunner {
     if (result === undefined) return;
     for (const volumeUid of await this.volumesOf(podUid)) {
       // first, so that no later transfer goes on with the journal of this one; a killed mover could not do it itself
-      await this.deps.store.removeImportDirectory(volumeUid);
+      await removeImportDirectory(this.deps.store.directory(volumeUid));
       await this.deps.store.update(volumeUid, (record) => ({ ...record, state: 'ready', format: 'raw', chain: [] }));
     }
   }

@@ -11,7 +11,7 @@ import type { ImageStore } from './image-store.ts';
 import { claimInPlace, receivedDisk } from './moving/received-disk.ts';
 import { bytesOf } from './provision-plan.ts';
 import { VolumeError } from './volume-error.ts';
-import { exists, sandboxDirectory } from './volume-files.ts';
+import { exists, makeHole, sandboxDirectory } from './volume-files.ts';
 import { DISK_NAME } from './volume-record.ts';
 import type { VolumeStore } from './volume-store.ts';
 
@@ -172,7 +172,7 @@ async function imageDisk(
 async function blankDisk(deps: DiskDeps, sizeBytes: number, place: DiskPlace): Promise<PreparedDisk> {
   if (sizeBytes <= 0) throw new VolumeError('FailedMount', 'An emptyDisk needs a capacity above zero');
   const path = join(place.directory, DISK_NAME);
-  if (!(await exists(path))) await deps.store.makeBlankFile(path, sizeBytes);
+  if (!(await exists(path))) await makeHole(path, sizeBytes);
   await give(path, place.sandbox);
   return { path, format: 'raw', readOnly: false, sizeBytes };
 }
@@ -180,7 +180,7 @@ async function blankDisk(deps: DiskDeps, sizeBytes: number, place: DiskPlace): P
 /** A disk that the agent writes and the guest reads. */
 async function metricsDisk(deps: DiskDeps, { directory, sandbox }: DiskPlace): Promise<PreparedDisk> {
   const path = join(directory, DISK_NAME);
-  if (!(await exists(path))) await deps.store.makeBlankFile(path, METRICS_DISK_BYTES);
+  if (!(await exists(path))) await makeHole(path, METRICS_DISK_BYTES);
   await chown(path, 0, sandbox.uid);
   await chmod(path, 0o640);
   return { path, format: 'raw', readOnly: true, sizeBytes: METRICS_DISK_BYTES };

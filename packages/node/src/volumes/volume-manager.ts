@@ -41,8 +41,8 @@ import type { GrowingDisks, LiveDisks } from './snapshot-volume.ts';
 import { UploadIntakes } from './upload-intake.ts';
 import { VolumeError } from './volume-error.ts';
 import { checkedUid, DISK_NAME } from './volume-record.ts';
-import { sandboxDirectory } from './volume-files.ts';
-import { makeDirectory, VolumeStore } from './volume-store.ts';
+import { makeDirectory, sandboxDirectory } from './volume-files.ts';
+import { VolumeStore } from './volume-store.ts';
 
 export interface VolumeManagerDeps extends ConfigDiskDeps {
   readonly config: NodeConfig;

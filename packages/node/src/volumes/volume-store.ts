@@ -1,32 +1,31 @@
-import { chmod, chown, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSharedVolumeUid } from '@slipway/api';
+import { giveDisk } from './disk-owner.ts';
 import { codeOf } from './error-code.ts';
-import { checkNothingLeft } from './left-writers.ts';
+import type { LayeredVolume } from './layer-store.ts';
 import { type PoolLayers, poolLayers } from './pools/pool-layers.ts';
 import { PoolSet } from './pools/pool-set.ts';
-import { runExclusively } from './pools/shared-lock.ts';
 import type { QemuImg } from './qemu-img.ts';
-import { settleVolume } from './settle-volume.ts';
-import { VolumeError } from './volume-error.ts';
+import { ReleaseNotice } from './release-notice.ts';
 import type { GrowingDisks, LiveDisks } from './snapshot-volume.ts';
+import { VolumeAttachments } from './volume-attachments.ts';
 import { type CloneMethod, VolumeCopies } from './volume-copies.ts';
-import { otherWriters, withoutWriter, withWriter, writersOf } from './writers.ts';
-import { makeDirectory, makeHole, ownDirectory, ownFile, relink, resizeRaw, writeDurably } from './volume-files.ts';
+import { VolumeError } from './volume-error.ts';
+import { makeDirectory, makeHole, ownDirectory, relink, resizeRaw, writeDurably } from './volume-files.ts';
 import {
   activeName,
   type Attachment,
   checkedUid,
   DISK_NAME,
   filesName,
-  IMPORT_DIRECTORY,
   type Layer,
   parseRecord,
   RECORD_NAME,
   type VolumeRecord,
 } from './volume-record.ts';
-
-export { makeDirectory, writeDurably } from './volume-files.ts';
+import { VolumeTurns } from './volume-turns.ts';
+import { writersOf } from './writers.ts';
 
 export interface VolumeStoreDeps {
   /** Root of the agent's state. */
@@ -62,18 +61,23 @@ export class VolumeStore {
   private readonly layersIn: (root: string) => PoolLayers;
   private readonly copies: VolumeCopies;
   private readonly deps: VolumeStoreDeps;
-  /** Writes of one volume's record and files happen one after another. */
-  private readonly locks = new Map<string, Promise<unknown>>();
-  /** Who has or waits for the lock of a volume, and the merges that make way for them. */
-  private readonly waiting = new Map<string, number>();
-  private readonly merges = new Map<string, AbortController>();
-  private hasReleased = true;
-  private onRelease = (): void => {};
+  private readonly turns: VolumeTurns;
+  private readonly attachments: VolumeAttachments;
+  private readonly releases = new ReleaseNotice();
 
   constructor(deps: VolumeStoreDeps) {
     this.deps = deps;
     this.pools = deps.pools ?? new PoolSet({ ...deps, hostPrefix: '' });
     this.layersIn = poolLayers(deps);
+    this.turns = new VolumeTurns(this.pools);
+    this.attachments = new VolumeAttachments({
+      ...{ nodeName: deps.nodeName, podsElsewhere: deps.podsElsewhere, turns: this.turns },
+      layers: (volumeUid) => this.layersOf(volumeUid).layers,
+      read: (volumeUid) => this.read(volumeUid),
+      get: (volumeUid) => this.get(volumeUid),
+      volume: (volumeUid, record) => this.volume(volumeUid, record),
+      onRelease: () => this.releases.give(),
+    });
     this.copies = new VolumeCopies({
       pools: this.pools,
       layers: (volumeUid) => this.layersOf(volumeUid).layers,
@@ -84,7 +88,7 @@ export class VolumeStore {
       read: (volumeUid) => this.read(volumeUid),
       get: (volumeUid) => this.get(volumeUid),
       write: (volumeUid, record) => this.write(volumeUid, record),
-      locked: (first, second, action) => this.locked(first, () => this.locked(second, action)),
+      locked: (first, second, action) => this.turns.exclusively(first, () => this.turns.exclusively(second, action)),
     });
   }
 
@@ -158,19 +162,19 @@ export class VolumeStore {
 
   /** Work on a volume whatever it counts for, while nobody else changes it on any node. */
   exclusively<T>(volumeUid: string, action: (volume: HeldVolume) => Promise<T>): Promise<T> {
-    return this.locked(volumeUid, async () =>
+    return this.turns.exclusively(volumeUid, async () =>
       action({
         directory: this.directory(volumeUid),
         record: await this.read(volumeUid),
         write: (record) => this.write(volumeUid, record),
-        giveTo: (record, uid) => this.giveTo(volumeUid, record, uid),
+        giveTo: (record, uid) => giveDisk(this.directory(volumeUid), record, uid),
       }),
     );
   }
 
   /** Makes a blank disk of one hole; does nothing when the volume exists. */
   async create(volumeUid: string, sizeBytes: number): Promise<void> {
-    await this.locked(volumeUid, async () => {
+    await this.turns.exclusively(volumeUid, async () => {
       if ((await this.read(volumeUid)) !== undefined) return;
       const directory = this.directory(volumeUid);
       await makeDirectory(directory, 0o700);
@@ -194,47 +198,14 @@ export class VolumeStore {
     return this.copies.snapshot(volumeUid, snapshotUid, live, signal);
   }
 
-  /**
-   * Lets a pod write: one alone, or several that share the disk. Throws `VolumeInUse` when another has it; `isGone` says
-   * whether that pod still exists.
-   */
-  async attach(
-    volumeUid: string,
-    wanted: Attachment,
-    isGone: (podUid: string) => boolean,
-    signal: AbortSignal,
-  ): Promise<VolumeRecord> {
-    const { nodeName } = this.deps;
-    const attachment = isSharedVolumeUid(volumeUid) && nodeName !== undefined ? { ...wanted, node: nodeName } : wanted;
-    return this.locked(volumeUid, async () => {
-      const found = await this.get(volumeUid);
-      const isGoneAnywhere = await this.goneAnywhere(found, isGone, signal);
-      const others = otherWriters(found, attachment, isGoneAnywhere);
-      await checkNothingLeft({ directory: this.directory(volumeUid), record: found, attachment, others });
-      const isInUse = others.length > 0 || writersOf(found).some(({ podUid }) => podUid === attachment.podUid);
-      // a guest may be running: then the names that its QEMU knows stay
-      const record = isInUse ? found : await settleVolume(this.volume(volumeUid, found));
-      const writable = record.isFrozen
-        ? await this.layersOf(volumeUid).layers.thaw(this.volume(volumeUid, record), signal)
-        : record;
-      const attached = withWriter(writable, attachment, others);
-      await this.write(volumeUid, attached);
-      await (attachment.isShared ? this.share(volumeUid, attached) : this.giveTo(volumeUid, attached, attachment.uid));
-      return attached;
-    });
+  /** See VolumeAttachments. */
+  attach(volumeUid: string, wanted: Attachment, isGone: (podUid: string) => boolean, signal: AbortSignal): Promise<VolumeRecord> {
+    return this.attachments.attach(volumeUid, wanted, isGone, signal);
   }
 
-  /** The object of a pod of another node goes when the pod has ended there, or has been fenced. */
-  private async goneAnywhere(
-    record: VolumeRecord,
-    isGone: (podUid: string) => boolean,
-    signal: AbortSignal,
-  ): Promise<(writer: Attachment) => boolean> {
-    const { nodeName, podsElsewhere } = this.deps;
-    const isForeign = ({ node }: Attachment): boolean => node !== undefined && node !== nodeName;
-    const concerned = [...writersOf(record), ...(record.heir ? [record.heir] : [])];
-    const present = concerned.some(isForeign) ? await podsElsewhere?.(signal) : undefined;
-    return (writer) => (isForeign(writer) ? present !== undefined && !present.has(writer.podUid) : isGone(writer.podUid));
+  /** See VolumeAttachments. */
+  detach(volumeUid: string, podUid: string): Promise<void> {
+    return this.attachments.detach(volumeUid, podUid);
   }
 
   /**
@@ -242,7 +213,7 @@ export class VolumeStore {
    * tree gets the pod's user as its owner.
    */
   async filesDirectory(volumeUid: string, { podUid, uid }: Attachment): Promise<string> {
-    return this.locked(volumeUid, async () => {
+    return this.turns.exclusively(volumeUid, async () => {
       const record = await this.get(volumeUid);
       if (!writersOf(record).some((writer) => writer.podUid === podUid))
         throw new VolumeError('VolumeInUse', 'The volume is not attached to this pod');
@@ -250,35 +221,13 @@ export class VolumeStore {
     });
   }
 
-  /** Takes the disk away from the pod; nothing happens when it has it no more. */
-  async detach(volumeUid: string, podUid: string): Promise<void> {
-    const isHeld = async (): Promise<boolean> => {
-      const record = await this.read(volumeUid);
-      if (record === undefined || record.incoming !== undefined) return false;
-      return writersOf(record).some((writer) => writer.podUid === podUid);
-    };
-    await this.inTurn(volumeUid, async () => {
-      // the lock among nodes is dear, and a pod that ends asks for every volume
-      if (await isHeld()) await runExclusively(this.pools.lockOf(volumeUid), () => this.takeBack(volumeUid, podUid));
-    });
-  }
-
-  private async takeBack(volumeUid: string, podUid: string): Promise<void> {
-    const left = withoutWriter(await this.get(volumeUid), podUid);
-    if (left.writer !== undefined) return this.write(volumeUid, left);
-    const free = await settleVolume(this.volume(volumeUid, left));
-    await this.giveTo(volumeUid, free, 0);
-    await this.write(volumeUid, free);
-    this.noteRelease();
-  }
-
   async update(volumeUid: string, change: (record: VolumeRecord) => VolumeRecord): Promise<void> {
-    await this.locked(volumeUid, async () => this.write(volumeUid, change(await this.get(volumeUid))));
+    await this.turns.exclusively(volumeUid, async () => this.write(volumeUid, change(await this.get(volumeUid))));
   }
 
   /** Grows the disk, and tells the guest that writes it; a smaller or equal size changes nothing. */
   async expand(volumeUid: string, sizeBytes: number, live: GrowingDisks, signal: AbortSignal): Promise<void> {
-    await this.locked(volumeUid, async () => {
+    await this.turns.exclusively(volumeUid, async () => {
       const record = await this.get(volumeUid);
       if (sizeBytes <= record.virtualSizeBytes) return;
       if (record.state === 'filling') throw new VolumeError('VolumeInUse', 'The disk is being filled; it grows afterwards');
@@ -310,13 +259,13 @@ export class VolumeStore {
 
   /** Removes the volume and layers that nobody needs any more. */
   async remove(volumeUid: string): Promise<void> {
-    await this.locked(volumeUid, async () => {
+    await this.turns.exclusively(volumeUid, async () => {
       // no process of the mover's user is left by now, and rm does not follow links
       await rm(this.directory(volumeUid), { recursive: true, force: true });
     });
     await this.layersOf(volumeUid).layers.collect();
     await this.pools.forget(volumeUid);
-    this.noteRelease();
+    this.releases.give();
   }
 
   /** Frees the space of layers that nobody needs any more, in each pool that can be used now. */
@@ -326,7 +275,7 @@ export class VolumeStore {
 
   /** Makes the disk readable for a pod that may not write it, by links in a directory of the pod. */
   async linkReadOnly(volumeUid: string, directory: string): Promise<VolumeRecord> {
-    return this.locked(volumeUid, async () => {
+    return this.turns.exclusively(volumeUid, async () => {
       const record = await this.get(volumeUid);
       const source = this.directory(volumeUid);
       await relink(this.activePath(volumeUid, record), join(directory, DISK_NAME));
@@ -347,7 +296,7 @@ export class VolumeStore {
 
   /** A throw-away overlay above a volume that nobody may write meanwhile. */
   async overlayOnVolume(volumeUid: string, directory: string, signal: AbortSignal): Promise<void> {
-    await this.locked(volumeUid, async () => {
+    await this.turns.exclusively(volumeUid, async () => {
       const record = await this.get(volumeUid);
       const source = this.directory(volumeUid);
       const name = `layer-${checkedUid(volumeUid)}.img`;
@@ -362,28 +311,9 @@ export class VolumeStore {
     });
   }
 
-  async makeBlankFile(path: string, sizeBytes: number): Promise<void> {
-    await makeHole(path, sizeBytes);
-  }
-
   /** Resolves when a disk or a volume has been let go since the last call; at first at once. */
-  async released(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    if (!this.hasReleased)
-      await new Promise<void>((resolve, reject) => {
-        const stop = (): void => reject(signal.reason);
-        this.onRelease = () => {
-          signal.removeEventListener('abort', stop);
-          resolve();
-        };
-        signal.addEventListener('abort', stop, { once: true });
-      });
-    this.hasReleased = false;
-  }
-
-  private noteRelease(): void {
-    this.hasReleased = true;
-    this.onRelease();
+  released(signal: AbortSignal): Promise<void> {
+    return this.releases.taken(signal);
   }
 
   /**
@@ -393,22 +323,13 @@ export class VolumeStore {
   async flatten(volumeUid: string, signal: AbortSignal): Promise<void> {
     if (isSharedVolumeUid(volumeUid)) return; // the other nodes would have to wait until it is done
     for (let isShorter = true; isShorter; ) {
-      isShorter = await this.locked(volumeUid, async () => {
+      isShorter = await this.turns.exclusively(volumeUid, async () => {
         const record = await this.read(volumeUid);
         const { merger } = this.layersOf(volumeUid);
-        if (merger === undefined || record === undefined || (this.waiting.get(volumeUid) ?? 0) > 1) return false;
+        if (merger === undefined || record === undefined) return false;
         if (record.incoming !== undefined || record.given !== undefined) return false;
-        const stop = new AbortController();
-        this.merges.set(volumeUid, stop);
-        try {
-          const merged = await merger.mergeOnce(this.volume(volumeUid, record), AbortSignal.any([signal, stop.signal]));
-          return merged !== undefined;
-        } catch (error) {
-          if (stop.signal.aborted) return false;
-          throw error;
-        } finally {
-          this.merges.delete(volumeUid);
-        }
+        const merge = (stop: AbortSignal) => merger.mergeOnce(this.volume(volumeUid, record), stop);
+        return (await this.turns.untilWanted(volumeUid, merge, signal)) !== undefined;
       });
     }
     await this.layersOf(volumeUid).layers.collect();
@@ -416,13 +337,13 @@ export class VolumeStore {
 
   private async finishMerge(volumeUid: string): Promise<void> {
     if (isSharedVolumeUid(volumeUid)) return;
-    await this.locked(volumeUid, async () => {
+    await this.turns.exclusively(volumeUid, async () => {
       const record = await this.read(volumeUid);
       if (record?.merging !== undefined) await this.layersOf(volumeUid).merger?.finish(this.volume(volumeUid, record));
     });
   }
 
-  private volume(volumeUid: string, record: VolumeRecord) {
+  private volume(volumeUid: string, record: VolumeRecord): LayeredVolume {
     const write = (next: VolumeRecord): Promise<void> => this.write(volumeUid, next);
     return { directory: this.directory(volumeUid), record, write };
   }
@@ -433,72 +354,12 @@ export class VolumeStore {
     await writeDurably(path, JSON.stringify(record));
   }
 
-  private async giveTo(volumeUid: string, record: VolumeRecord, uid: number): Promise<void> {
-    const directory = this.directory(volumeUid);
-    const disk = this.activePath(volumeUid, record);
-    const { heir } = record;
-    // the guest's next QEMU opens the disk before it may write
-    await chown(disk, uid, heir?.uid ?? uid);
-    await chmod(disk, heir === undefined ? 0o644 : 0o640);
-    await chown(directory, 0, uid);
-    await chmod(directory, heir === undefined ? (uid === 0 ? 0o700 : 0o710) : 0o711);
-  }
-
-  /** Everybody may write the file, and nobody finds it but through the links in directories of the pods that share it. */
-  private async share(volumeUid: string, record: VolumeRecord): Promise<void> {
-    await this.giveTo(volumeUid, record, 0);
-    await chmod(this.activePath(volumeUid, record), 0o666);
-  }
-
   /** Makes a disk that is shared reachable for one of its pods. */
   async linkShared(volumeUid: string, directory: string): Promise<string> {
-    return this.locked(volumeUid, async () => {
+    return this.turns.exclusively(volumeUid, async () => {
       const path = join(directory, DISK_NAME);
       await relink(this.activePath(volumeUid, await this.get(volumeUid)), path);
       return path;
     });
-  }
-
-  /** Directory for a data mover's scratch files, owned by it. */
-  async importDirectory(volumeUid: string, uid: number): Promise<string> {
-    const directory = join(this.directory(volumeUid), IMPORT_DIRECTORY);
-    await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
-      if (codeOf(error) !== 'EEXIST') throw error;
-    });
-    for (const name of await readdir(directory)) await ownFile(join(directory, name), uid);
-    await chown(directory, uid, uid);
-    return directory;
-  }
-
-  /** What a data mover left of its transfer, after which nothing of it is wanted. */
-  async removeImportDirectory(volumeUid: string): Promise<void> {
-    await rm(join(this.directory(volumeUid), IMPORT_DIRECTORY), { recursive: true, force: true });
-  }
-
-  /** Nobody else changes the volume meanwhile, on any node. */
-  private locked<T>(volumeUid: string, action: () => Promise<T>): Promise<T> {
-    return this.inTurn(volumeUid, () => runExclusively(this.pools.lockOf(volumeUid), action));
-  }
-
-  /** Nobody else of this agent changes the volume meanwhile. */
-  private async inTurn<T>(volumeUid: string, action: () => Promise<T>): Promise<T> {
-    this.merges.get(volumeUid)?.abort(new Error('The volume is wanted'));
-    this.waiting.set(volumeUid, (this.waiting.get(volumeUid) ?? 0) + 1);
-    const before = this.locks.get(volumeUid) ?? Promise.resolve();
-    const checked = async (): Promise<T> => {
-      await this.pools.check(this.pools.poolOf(volumeUid));
-      return action();
-    };
-    const run = before.then(checked, checked);
-    const settled = run.catch(() => {});
-    this.locks.set(volumeUid, settled);
-    try {
-      return await run;
-    } finally {
-      if (this.locks.get(volumeUid) === settled) this.locks.delete(volumeUid);
-      const left = (this.waiting.get(volumeUid) ?? 1) - 1;
-      if (left > 0) this.waiting.set(volumeUid, left);
-      else this.waiting.delete(volumeUid);
-    }
   }
 }
