@@ -3,7 +3,7 @@ import type { AggregatedApi, RouteRequest } from '@slipway/runtime';
 import { comparable } from '../compare/normalize.ts';
 import { type Compared, predictedOf } from '../compare/resources.ts';
 import { type Application, ApplicationKind, GITOPS_NAMESPACES } from '../kinds.ts';
-import { type Comparison, isSourceFault } from './reconciler.ts';
+import { type Comparison, isSourceFault } from './comparison.ts';
 
 /** One object of an application, as it is and as a sync would make it; what Secrets hold is not shown. */
 export interface ManagedResource {

@@ -13,7 +13,7 @@ import {
 } from '../kinds.ts';
 import { planSync } from '../sync/plan.ts';
 import { runSync } from '../sync/run.ts';
-import type { Comparison } from './reconciler.ts';
+import type { Comparison } from './comparison.ts';
 
 export interface WantedOperation {
   readonly operation: Operation;

@@ -1,28 +1,6 @@
-import { createHash } from 'node:crypto';
-import {
-  ignoreNotFound,
-  isConflict,
-  type JsonObject,
-  type KubeObject,
-  type ObjectKey,
-  type ResourceKind,
-  StatusError,
-} from '@slipway/apimachinery';
+import { ignoreNotFound, isConflict, type JsonObject, type ObjectKey, StatusError } from '@slipway/apimachinery';
 import { NamespaceKind } from '@slipway/api';
-import type { Client } from '@slipway/client';
-import { ChartError } from '@slipway/helm';
-import { after, type Clock, done, type EventRecorder, type Logger, type Reconciler, type Result } from '@slipway/runtime';
-import {
-  type Compared,
-  compareOne,
-  getLive,
-  isTrackedBy,
-  kindFinder,
-  prepareTarget,
-  resourceKey,
-  UnknownKind,
-} from '../compare/resources.ts';
-import { mergePatch } from '../compare/three-way.ts';
+import { after, done, type EventRecorder, type Logger, type Reconciler, type Result } from '@slipway/runtime';
 import {
   Annotation,
   type Application,
@@ -36,56 +14,38 @@ import {
   GITOPS_NAMESPACES,
   type Operation,
   type OperationState,
-  type ResourceStatus,
 } from '../kinds.ts';
 import { SourceError } from '../sources/source-error.ts';
-import { TreeError } from '../sources/read-tree.ts';
-import { hasOwnHooks, type Hook, hookPhases } from '../sync/plan.ts';
 import { maySync } from '../sync/windows.ts';
-import { clusterVersions, type Desired, type DesiredDeps, desiredState, hasArgoCd } from './desired.ts';
+import { Comparer, type ComparerDeps, type Comparison, isSourceFault } from './comparison.ts';
 import { type Deletion, DELETION_STEPS, deletionStep } from './deletion.ts';
+import { hasArgoCd } from './desired.ts';
 import { advanceOperation, type WantedOperation, wantedOperation } from './operation.ts';
-import { isPermitted, specComplaints } from './project.ts';
-import { comparedStatus, sharedWarnings } from './status.ts';
+import { specComplaints } from './project.ts';
+import { POLL_MS } from './resolved-revisions.ts';
+import { comparedStatus, sharedWarnings, statusPatch } from './status.ts';
 
-export interface ApplicationDeps extends DesiredDeps {
-  readonly client: Client;
-  readonly clock: Clock;
+export interface ApplicationDeps extends ComparerDeps {
   readonly log: Logger;
   readonly events: EventRecorder;
   readonly random: () => number;
-  readonly kinds: () => Promise<readonly ResourceKind<KubeObject>[]>;
 }
 
-const POLL_MS = 120_000;
 const JITTER_MS = 60_000;
 const BUSY_MS = 2_000;
 const ARGO_CHECK_MS = 60_000;
-const MAX_RESOLVED = 1000;
 
 /** A closed window is looked at again after this. */
 const WINDOW_MS = 30_000;
-/** Whether the application or its sources are to blame, and not the platform. */
-export const isSourceFault = (error: unknown): error is Error =>
-  error instanceof SourceError || error instanceof ChartError || error instanceof TreeError || error instanceof UnknownKind;
-
-/** A comparison with what it was made from. */
-export interface Comparison {
-  readonly desired: Desired;
-  readonly resources: readonly Compared[];
-  readonly hooks: readonly Hook[];
-}
-
 /** Keeps the objects of an Application as its sources say, in the way of Argo CD. */
 export class ApplicationReconciler implements Reconciler {
   private argo: { readonly at: number; readonly found: boolean } | undefined;
-  private readonly resolved = new Map<string, { readonly at: number; readonly commit: string }>();
-  private readonly find: ReturnType<typeof kindFinder>;
+  private readonly comparer: Comparer;
   private readonly deps: ApplicationDeps;
 
   constructor(deps: ApplicationDeps) {
     this.deps = deps;
-    this.find = kindFinder(deps.client, () => deps.clock.now());
+    this.comparer = new Comparer(deps);
   }
 
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<Result> {
@@ -120,24 +80,6 @@ export class ApplicationReconciler implements Reconciler {
   private async project(app: Application, signal: AbortSignal): Promise<AppProject | undefined> {
     const key = { namespace: app.metadata.namespace ?? '', name: app.spec.project || 'default' };
     return this.deps.client.get(AppProjectKind, key, { signal }).catch(ignoreNotFound);
-  }
-
-  /** Asks for the revision again when somebody wants that or when the last answer is old. */
-  private resolverFor(app: Application): ApplicationDeps['repositories']['resolve'] {
-    const isFresh = app.operation !== undefined || app.metadata.annotations?.[Annotation.refresh] !== undefined;
-    return async (source, revision, credentials, signal) => {
-      // whoever enters in another way learns nothing of what was found in this one
-      const key = createHash('sha256')
-        .update(JSON.stringify([source.repoURL, source.chart, revision, credentials]))
-        .digest('hex');
-      const now = this.deps.clock.now();
-      const known = this.resolved.get(key);
-      if (!isFresh && known && now - known.at < POLL_MS) return known.commit;
-      const commit = await this.deps.repositories.resolve(source, revision, credentials, signal);
-      if (this.resolved.size > MAX_RESOLVED) this.resolved.clear();
-      this.resolved.set(key, { at: now, commit });
-      return commit;
-    };
   }
 
   private timestamp(): string {
@@ -182,7 +124,7 @@ export class ApplicationReconciler implements Reconciler {
 
   /** Compares, and goes a step further with an operation when there is or should be one. */
   private async compareAndSync(app: Application, project: AppProject, signal: AbortSignal): Promise<Result> {
-    const first = await this.compare(app, project, [], signal);
+    const first = await this.comparer.compare(app, project, [], signal);
     await this.keepFinalizers(app, first, signal);
     const now = this.deps.clock.now();
     const operation = wantedOperation(app, first, now, maySync(project, app, false, now));
@@ -198,7 +140,7 @@ export class ApplicationReconciler implements Reconciler {
     const { subject, target } = await this.subjectOf(app, project, first, operation.operation, signal);
     await this.makeNamespace(app, target, signal);
     const step = await advanceOperation(this.deps.client, subject, target, operation, this.timestamp(), signal);
-    const second = await this.compare(app, project, [], signal);
+    const second = await this.comparer.compare(app, project, [], signal);
     const conditions: ApplicationCondition[] = [...sharedWarnings(app, second.resources), ...step.conditions];
     const status = comparedStatus(app, second.desired, second.resources, conditions);
     await this.write(
@@ -225,7 +167,7 @@ export class ApplicationReconciler implements Reconciler {
     if (complaints.length > 0) throw new SourceError(complaints.join('; '));
     const needsOther =
       subject !== app || pinned.some((revision, index) => revision !== undefined && revision !== first.desired.revisions[index]);
-    const target = needsOther ? await this.compare(subject, project, pinned, signal) : first;
+    const target = needsOther ? await this.comparer.compare(subject, project, pinned, signal) : first;
     return { subject, target };
   }
 
@@ -289,70 +231,8 @@ export class ApplicationReconciler implements Reconciler {
     const complaints = specComplaints(app.spec, project);
     if (project === undefined || complaints.length > 0) throw new SourceError(complaints.join('; '));
     // whoever asks wants what the repository says now
-    this.resolved.clear();
-    return this.compare(app, project, revisions, signal);
-  }
-
-  private async compare(
-    app: Application,
-    project: AppProject,
-    pinned: readonly (string | undefined)[],
-    signal: AbortSignal,
-  ): Promise<Comparison> {
-    const versions = await clusterVersions(this.deps.client, await this.deps.kinds(), signal);
-    const desired = await desiredState(this.deps, { app, project }, versions, pinned, this.resolverFor(app), signal);
-    const resources: Compared[] = [];
-    const hooks: Hook[] = [];
-    const ignoresHelm = hasOwnHooks(desired.objects);
-    const rules = app.spec.ignoreDifferences ?? [];
-    for (const object of desired.objects) {
-      const kind = await this.find(object.apiVersion ?? '', object.kind ?? '', signal);
-      const namespace = kind.namespaced ? (object.metadata.namespace ?? (app.spec.destination.namespace || 'default')) : '';
-      if (!isPermitted(project, { kind, namespace, name: object.metadata.name ?? '' }))
-        throw new SourceError(
-          `resource ${kind.group}:${kind.kind} in namespace '${namespace}' is not permitted in project ${project.metadata.name ?? ''}`,
-        );
-      const target = prepareTarget(app, kind, object, namespace);
-      const compared = await compareOne(this.deps.client, { kind, namespace, target }, rules, signal);
-      const phases = hookPhases(object, ignoresHelm);
-      if (phases) hooks.push({ compared, phases });
-      else resources.push(compared);
-    }
-    return {
-      desired,
-      hooks,
-      resources: [
-        ...resources,
-        ...(await this.extraneous(app, project, [...resources, ...hooks.map(({ compared }) => compared)], signal)),
-      ],
-    };
-  }
-
-  /** What the application had before and its sources do not have any more. */
-  private async extraneous(
-    app: Application,
-    project: AppProject,
-    wanted: readonly Compared[],
-    signal: AbortSignal,
-  ): Promise<Compared[]> {
-    const seen = new Set(
-      wanted.map(({ kind, namespace, name }) => resourceKey({ group: kind.group, kind: kind.kind, namespace, name })),
-    );
-    const extra: Compared[] = [];
-    for (const entry of remembered(app)) {
-      const key = resourceKey(entry);
-      if (seen.has(key)) continue;
-      seen.add(key);
-      const kind = await this.find(entry.group ? `${entry.group}/${entry.version}` : entry.version, entry.kind, signal).catch(
-        () => undefined,
-      );
-      // whoever may write an application may write its status: that names nothing beyond the project
-      if (kind === undefined || !isPermitted(project, { kind, namespace: entry.namespace ?? '', name: entry.name })) continue;
-      const live = await getLive(this.deps.client, kind, entry.namespace ?? '', entry.name, signal);
-      // only what still carries the application's mark is its own
-      if (live && isTrackedBy(app, live, kind)) extra.push({ kind, namespace: entry.namespace ?? '', name: entry.name, live });
-    }
-    return extra;
+    this.comparer.forgetRevisions();
+    return this.comparer.compare(app, project, revisions, signal);
   }
 
   /** Deletes what the application has made, when its finalizer asks for that, with the hooks before and after. */
@@ -377,8 +257,8 @@ export class ApplicationReconciler implements Reconciler {
     return {
       client: this.deps.client,
       app,
-      left: (signal) => this.extraneous(app, project, [], signal),
-      hooks: async (signal) => (await this.compare(app, project, [], signal)).hooks,
+      left: (signal) => this.comparer.extraneous(app, project, [], signal),
+      hooks: async (signal) => (await this.comparer.compare(app, project, [], signal)).hooks,
     };
   }
 
@@ -389,43 +269,11 @@ export class ApplicationReconciler implements Reconciler {
 
   /** Writes what changed; a request to refresh is answered by taking it away. */
   private async write(app: Application, status: ApplicationStatus, extra: JsonObject, signal: AbortSignal): Promise<void> {
-    const old = app.status ?? {};
-    const now = this.timestamp();
-    const dated = withTimes(status, old, now);
-    // a status is a JSON object
-    const changes = mergePatch(old as unknown as JsonObject, JSON.parse(JSON.stringify(dated)) as JsonObject);
-    const isAsked = app.metadata.annotations?.[Annotation.refresh] !== undefined;
-    const hasOperation = app.operation !== undefined && 'operation' in extra;
-    if (changes === undefined && !isAsked && !hasOperation) return;
-    const patch = {
-      status: { ...changes, reconciledAt: now },
-      ...(hasOperation && extra),
-      ...(isAsked && { metadata: { annotations: { [Annotation.refresh]: null } } }),
-    };
+    const patch = statusPatch(app, status, extra, this.timestamp());
+    if (patch === undefined) return;
     const key = { namespace: app.metadata.namespace ?? '', name: app.metadata.name ?? '' };
     await this.deps.client.patch(ApplicationKind, key, patch, { type: 'merge', signal });
   }
-}
-
-/** Everything that the status says the application had. */
-function remembered({
-  status,
-}: Application): readonly Pick<ResourceStatus, 'group' | 'version' | 'kind' | 'namespace' | 'name'>[] {
-  const applied = status?.operationState?.syncResult?.resources ?? [];
-  return [...(status?.resources ?? []), ...applied.filter((result) => !result.hookType && result.status !== 'Pruned')];
-}
-
-/** The status with the times of what is new in it. */
-function withTimes(status: ApplicationStatus, old: ApplicationStatus, now: string): ApplicationStatus {
-  const sameHealth = old.health?.status === status.health?.status ? old.health?.lastTransitionTime : undefined;
-  return {
-    ...status,
-    ...(status.health && { health: { ...status.health, lastTransitionTime: sameHealth ?? now } }),
-    conditions: (status.conditions ?? []).map((condition) => {
-      const same = old.conditions?.find(({ type, message }) => type === condition.type && message === condition.message);
-      return { ...condition, lastTransitionTime: same?.lastTransitionTime ?? now };
-    }),
-  };
 }
 
 /** The application as an operation wants it: a rollback names the sources of then. */

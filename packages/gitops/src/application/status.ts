@@ -1,5 +1,6 @@
-import type { Compared } from '../compare/resources.ts';
-import { isTrackedBy, waveOf } from '../compare/resources.ts';
+import type { JsonObject } from '@slipway/apimachinery';
+import { type Compared, isTrackedBy, waveOf } from '../compare/resources.ts';
+import { mergePatch } from '../compare/three-way.ts';
 import { annotationsOf } from '@slipway/helm';
 import { healthOf, worstOf } from '../health/health.ts';
 import {
@@ -82,5 +83,34 @@ export function comparedStatus(
     ...(isMulti ? { sourceTypes: desired.types } : { sourceType: desired.types[0] ?? 'Directory' }),
     summary: {},
     ...(app.metadata.namespace !== undefined && { controllerNamespace: app.metadata.namespace }),
+  };
+}
+
+/** What is to be written when the status becomes this one, `extra` with it when an operation was asked for. Pure. */
+export function statusPatch(app: Application, status: ApplicationStatus, extra: JsonObject, now: string): JsonObject | undefined {
+  const old = app.status ?? {};
+  const dated = withTimes(status, old, now);
+  // a status is a JSON object
+  const changes = mergePatch(old as unknown as JsonObject, JSON.parse(JSON.stringify(dated)) as JsonObject);
+  const isAsked = app.metadata.annotations?.[Annotation.refresh] !== undefined;
+  const hasOperation = app.operation !== undefined && 'operation' in extra;
+  if (changes === undefined && !isAsked && !hasOperation) return undefined;
+  return {
+    status: { ...changes, reconciledAt: now },
+    ...(hasOperation && extra),
+    ...(isAsked && { metadata: { annotations: { [Annotation.refresh]: null } } }),
+  };
+}
+
+/** The status with the times of what is new in it. */
+function withTimes(status: ApplicationStatus, old: ApplicationStatus, now: string): ApplicationStatus {
+  const sameHealth = old.health?.status === status.health?.status ? old.health?.lastTransitionTime : undefined;
+  return {
+    ...status,
+    ...(status.health && { health: { ...status.health, lastTransitionTime: sameHealth ?? now } }),
+    conditions: (status.conditions ?? []).map((condition) => {
+      const same = old.conditions?.find(({ type, message }) => type === condition.type && message === condition.message);
+      return { ...condition, lastTransitionTime: same?.lastTransitionTime ?? now };
+    }),
   };
 }
