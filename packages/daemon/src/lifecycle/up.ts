@@ -161,7 +161,9 @@ async function adjusted(config: InstanceConfig, { dataDir }: InstancePaths, opti
 async function requireFreePort({ listenHost, listenPort }: InstanceConfig, ownPort: number | undefined): Promise<void> {
   const lowest = Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8'));
   if (listenPort < lowest)
-    throw new UserError(`The server does not run as root and cannot have port ${listenPort}; choose one from ${lowest} with --listen`);
+    throw new UserError(
+      `The server does not run as root and cannot have port ${listenPort}; choose one from ${lowest} with --listen`,
+    );
   const probe = createServer();
   try {
     probe.listen(listenPort === ownPort ? 0 : listenPort, listenHost);
