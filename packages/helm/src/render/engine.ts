@@ -5,7 +5,8 @@ import { Budget, DEFAULT_LIMITS, LimitExceeded, type Limits } from '../template/
 import { executeTemplate, TemplateExecError } from '../template/execute.ts';
 import { FunctionError, type FunctionTable } from '../template/functions.ts';
 import type { Tree } from '../template/nodes.ts';
-import { isEmptyTree, parseTemplate, TemplateParseError } from '../template/parse.ts';
+import { isEmptyTree, parseTemplate } from '../template/parse.ts';
+import { TemplateParseError } from '../template/parse-error.ts';
 import { type GoMap, int, isMap, typed, type Value } from '../template/values.ts';
 import { helmFunctions, type Lookup, markedMessage } from './helm-functions.ts';
 import { type Capabilities, capabilitiesObject, chartObject, filesObject } from './objects.ts';
