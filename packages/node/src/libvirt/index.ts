@@ -1,5 +1,6 @@
 export type { DomainEvent, DomainRef } from './domain-event.ts';
 export * from './libvirt-connection.ts';
+export type { MigrateOptions } from './plan-migrate.ts';
 export {
   DOMAIN_STATE,
   ERROR_CODE,
