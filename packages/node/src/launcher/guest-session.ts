@@ -1,15 +1,7 @@
-import { connectBeneath, isSameProcess } from '@slipway/hostapi';
+import { isSameProcess } from '@slipway/hostapi';
 import { GuestTrouble } from '@slipway/api';
-import { backOffDelay, RateBudget, type RateLimit, sleep, type TimerClock } from '@slipway/runtime';
-import {
-  type ConsoleLog,
-  ConsoleHub,
-  FirmwareWatch,
-  openConsoleLog,
-  readConsoleLog,
-  UsbRedirections,
-  VncSessions,
-} from '../console/index.ts';
+import { backOffDelay, type RateLimit, sleep, type TimerClock } from '@slipway/runtime';
+import type { ConsoleHub, UsbRedirections, VncSessions } from '../console/index.ts';
 import {
   DOMAIN_STATE,
   type DomainEvent,
@@ -18,34 +10,25 @@ import {
   LIFECYCLE,
   type LibvirtConnection,
   LibvirtError,
-  SHUTOFF_MIGRATED,
-  STOPPED,
-  SUSPENDED,
   WATCHDOG_POWEROFF,
 } from '../libvirt/index.ts';
 import { connectLibvirt, type HostPrograms, type RunningSandbox } from '../sandbox/index.ts';
-import { SERIAL_SOCKET, USB_SOCKETS, VNC_SOCKET } from './domain-facts.ts';
 import { EventGate } from './event-gate.ts';
+import { GuestConsoles } from './guest-consoles.ts';
+import {
+  endByCrash,
+  endByStop,
+  endedBadly,
+  type EndEvent,
+  endUnwatched,
+  type GuestEvent,
+  powerAtSuspension,
+  type PowerEvent,
+  powerOf,
+} from './guest-event.ts';
+import { GuestTroubles } from './guest-troubles.ts';
 
-export type GuestEvent =
-  | {
-      readonly type: 'ended';
-      readonly phase: 'Succeeded' | 'Failed';
-      readonly reason: string;
-      /** For `status.reason`, when there is a word for it. */
-      readonly statusReason?: string;
-      /** libvirt says that it goes on elsewhere. */
-      readonly hasMoved?: boolean;
-    }
-  | { readonly type: 'paused'; readonly reason: 'PausedByUser' | 'PausedIOError' }
-  | { readonly type: 'resumed' }
-  | { readonly type: 'agent'; readonly connected: boolean }
-  | { readonly type: 'device'; readonly event: DomainEvent }
-  /** The guest goes beyond what a guest may do: for people. */
-  | { readonly type: 'trouble'; readonly reason: string; readonly message: string };
-
-/** Whether the processors run, as far as people are concerned. */
-export type PowerEvent = Extract<GuestEvent, { readonly type: 'paused' | 'resumed' }>;
+export type { GuestEvent, PowerEvent } from './guest-event.ts';
 
 export interface GuestSessionDeps {
   readonly sandbox: RunningSandbox;
@@ -61,24 +44,12 @@ export interface GuestSessionDeps {
   readonly isAlive?: () => boolean;
 }
 
-/** Domain shut-off reasons after which the guest counts as ended well. */
-const CLEAN_SHUTOFF: readonly number[] = [1, 5, 7]; // shutdown, saved, from snapshot
 const [REASON_UNKNOWN, REASON_FAILED_START] = [0, 6];
-/** QEMU stands still because it has sent everything, or is just sending. */
-const MOVING: readonly number[] = [SUSPENDED.migrated, SUSPENDED.postCopy, SUSPENDED.postCopyFailed];
-const [PAUSED_USER, PAUSED_IO_ERROR] = [1, 5];
 /**
  * A daemon that was started again believes for a while in a QEMU that is gone, and finds out without an event: it is
  * asked until it must have.
  */
 const DOUBT_MS = [200, 1_000, 5_000, 15_000, 60_000] as const;
-/** virDomainEventCrashedDetailType: the guest said so by its panic device. */
-const CRASHED_PANICKED = 0;
-/** `status.reason` of an instance whose guest has panicked. */
-const GUEST_PANICKED = 'GuestPanicked';
-/** `status.reason` of an instance that its watchdog has switched off. */
-const WATCHDOG_EXPIRED = 'GuestWatchdogExpired';
-const SCROLLBACK_BYTES = 64 * 1024;
 /** A daemon that does not live longer than this is connected to ever more seldom. */
 const SHORT_LIFE_MS = 10_000;
 const RECONNECT = { baseMs: 200, maxMs: 30_000, jitter: 0 };
@@ -90,37 +61,13 @@ const EVENT_LIMITS = {
   power: { burst: 20, perSecond: 0.5 },
   device: { burst: 64, perSecond: 2 },
 } as const;
-/** More than ten resets within five minutes. */
-const RESETS: RateLimit = { burst: 10, perSecond: 10 / 300 };
-const TELL_RESETS_MS = 10 * 60_000;
-
-const TROUBLE_TEXT = {
-  [GuestTrouble.consoleFlood]:
-    'The guest writes more to its serial console than anybody reads: it is slowed down, and its log keeps the last 2 MiB. Make it less talkative, for example by the kernel argument "quiet" or a lower log level of the service that writes',
-  [GuestTrouble.eventFlood]:
-    'The guest, or its QEMU, causes more events than are worth following: they are followed a few times a minute. Look at its devices and its agent inside the guest; restart it if nothing is found',
-  [GuestTrouble.resetLoop]:
-    'The guest was reset more than 10 times within 5 minutes. Look at its console for the reason (a panic with "panic=", a watchdog, a boot loop), and stop the VM meanwhile if it should not use the processor',
-} as const;
-
-/** Undefined in between: libvirt itself has stopped the processors for a moment, or the guest sleeps. */
-function powerOf(state: number, reason: number): PowerEvent | undefined {
-  if (state === DOMAIN_STATE.running || state === DOMAIN_STATE.blocked) return { type: 'resumed' };
-  if (state !== DOMAIN_STATE.paused) return undefined;
-  if (reason === PAUSED_IO_ERROR) return { type: 'paused', reason: 'PausedIOError' };
-  return reason === PAUSED_USER ? { type: 'paused', reason: 'PausedByUser' } : undefined;
-}
 
 /** The connection to one sandbox's libvirt and what hangs on the domain: consoles, events. Owns them until `close`. */
 export class GuestSession {
   private readonly deps: GuestSessionDeps;
   private connection: Promise<LibvirtConnection>;
   private domainName = '';
-  private readonly firmware: FirmwareWatch | undefined;
-  private log: ConsoleLog | undefined;
-  private hub: ConsoleHub | undefined;
-  private vncSessions: VncSessions | undefined;
-  private usbRedirections: UsbRedirections | undefined;
+  private consoles: GuestConsoles | undefined;
   private readonly closing = new AbortController();
   private hasEnded = false;
   /** The domain has been seen running: when it is off, it has ended. */
@@ -129,8 +76,7 @@ export class GuestSession {
   /** Started by us, not found: what libvirt says of it before it has run is about the start. */
   private isOurs = false;
   private readonly gates: Readonly<Record<keyof typeof EVENT_LIMITS, EventGate<GuestEvent>>>;
-  private readonly resets: RateBudget;
-  private toldResetsMs = Number.NEGATIVE_INFINITY;
+  private readonly troubles: GuestTroubles;
   /** Connections that ended soon, one after the other. */
   private shortLives = 0;
   /** Forced off by us; then the guest did not end by itself. */
@@ -140,12 +86,16 @@ export class GuestSession {
 
   constructor(deps: GuestSessionDeps) {
     this.deps = deps;
-    this.firmware = deps.hasSecureBoot ? new FirmwareWatch() : undefined;
+    this.troubles = new GuestTroubles(deps);
     const gate = (limit: RateLimit): EventGate<GuestEvent> =>
-      new EventGate({ limit, clock: deps.clock, deliver: deps.onEvent, onFlood: () => this.trouble(GuestTrouble.eventFlood) });
+      new EventGate({
+        limit,
+        clock: deps.clock,
+        deliver: deps.onEvent,
+        onFlood: () => this.troubles.tell(GuestTrouble.eventFlood),
+      });
     const { agent, power, device } = EVENT_LIMITS;
     this.gates = { agent: gate(agent), power: gate(power), device: gate(device) };
-    this.resets = new RateBudget(RESETS, deps.clock);
     this.connection = this.connect();
     this.connection.catch(() => this.noticeDeadSandbox()); // reported to whoever asks for it, too
   }
@@ -176,14 +126,11 @@ export class GuestSession {
       const power = powerOf(state, reason);
       if (!this.hasRun && power) this.lastPower = power.type;
       this.hasRun ||= isActive;
-      if (!isActive && this.isEnd(reason)) {
-        const hasMoved = reason === SHUTOFF_MIGRATED;
-        this.ended(hasMoved || CLEAN_SHUTOFF.includes(reason), 'while nobody watched', undefined, hasMoved);
-      }
+      if (!isActive && this.isEnd(reason)) this.ended(endUnwatched(reason));
       return { isActive, power };
     } catch (error) {
       if (!(error instanceof LibvirtError) || error.code !== ERROR_CODE.noDomain) throw error;
-      if (this.hasRun) this.ended(false, 'libvirt lost it');
+      if (this.hasRun) this.ended(endedBadly('libvirt lost it'));
       return undefined;
     }
   }
@@ -226,37 +173,24 @@ export class GuestSession {
 
   /** Serves the consoles of the running domain. May be repeated. */
   openConsoles(): void {
-    if (this.hub !== undefined) return;
     const { sandbox, consoleLog, clock } = this.deps;
-    this.log = openConsoleLog(consoleLog, { now: () => clock.now() });
-    const { log } = this;
-    this.hub = new ConsoleHub({
-      socketPath: SERIAL_SOCKET,
-      // the directory belongs to the guest's user
-      connect: () => connectBeneath(sandbox.dir, SERIAL_SOCKET),
-      earlier: readConsoleLog(consoleLog, SCROLLBACK_BYTES),
-      onOutput: (chunk) => {
-        log.append(chunk);
-        this.watchFirmware(chunk);
-      },
-      onFlood: () => this.trouble(GuestTrouble.consoleFlood),
-      clock,
+    this.consoles ??= new GuestConsoles({
+      ...{ sandbox, log: consoleLog, clock },
+      onOutput: (chunk) => this.troubles.watchConsole(chunk),
+      onFlood: () => this.troubles.tell(GuestTrouble.consoleFlood),
     });
-    this.hub.start();
-    this.vncSessions = new VncSessions(() => connectBeneath(sandbox.dir, VNC_SOCKET));
-    this.usbRedirections = new UsbRedirections((slot) => connectBeneath(sandbox.dir, `${USB_SOCKETS}${slot}`));
   }
 
   get console(): ConsoleHub | undefined {
-    return this.hub;
+    return this.consoles?.serial;
   }
 
   get vnc(): VncSessions | undefined {
-    return this.vncSessions;
+    return this.consoles?.vnc;
   }
 
   get usb(): UsbRedirections | undefined {
-    return this.usbRedirections;
+    return this.consoles?.usb;
   }
 
   /** Asks the guest to shut down. */
@@ -283,11 +217,7 @@ export class GuestSession {
   close(): void {
     this.closing.abort(new Error('The session was closed'));
     for (const gate of Object.values(this.gates)) gate.close();
-    this.hub?.close();
-    this.vncSessions?.close();
-    this.usbRedirections?.close();
-    this.log?.close();
-    this.log = undefined;
+    this.consoles?.close();
     this.connection.then((libvirt) => libvirt.close()).catch(() => {});
   }
 
@@ -332,7 +262,7 @@ export class GuestSession {
   }
 
   private noticeDeadSandbox(): void {
-    if (!this.closing.signal.aborted && !this.isAlive) this.ended(false, 'its sandbox was killed');
+    if (!this.closing.signal.aborted && !this.isAlive) this.ended(endedBadly('its sandbox was killed'));
   }
 
   /** Looks again and again whether the domain that this daemon took over is really there. */
@@ -354,59 +284,26 @@ export class GuestSession {
     const { agent, device } = this.gates;
     if (event.type === 'agent') agent.offer('agent', event);
     else if (event.type.startsWith('device-')) device.offer(deviceKey(event), { type: 'device', event });
-    else if (event.type === 'reboot') this.countReset();
+    else if (event.type === 'reboot') this.troubles.countReset();
     else if (event.type === 'watchdog') this.isWatchdogOff ||= event.action === WATCHDOG_POWEROFF;
     if (event.type !== 'lifecycle') return;
-    if (event.event === LIFECYCLE.stopped) this.stopped(event.detail);
-    else if (event.event === LIFECYCLE.crashed) this.crashed(event.detail);
+    const { isForced, isWatchdogOff } = this;
+    if (event.event === LIFECYCLE.stopped) this.ended(endByStop(event.detail, { isForced, isWatchdogOff }));
+    else if (event.event === LIFECYCLE.crashed) this.ended(endByCrash(event.detail));
     else if (event.event === LIFECYCLE.resumed) this.tellPower({ type: 'resumed' });
-    else if (event.event === LIFECYCLE.suspended && !MOVING.includes(event.detail))
-      this.tellPower({ type: 'paused', reason: event.detail === SUSPENDED.ioError ? 'PausedIOError' : 'PausedByUser' });
+    else if (event.event === LIFECYCLE.suspended) this.tellPower(powerAtSuspension(event.detail));
   }
 
-  private tellPower(event: PowerEvent): void {
+  private tellPower(event: PowerEvent | undefined): void {
+    if (event === undefined) return;
     this.lastPower = event.type;
     this.gates.power.offer('power', event);
   }
 
-  private countReset(): void {
-    const now = this.deps.clock.now();
-    if (this.resets.tryTake(1) === 0 || now - this.toldResetsMs < TELL_RESETS_MS) return;
-    this.toldResetsMs = now;
-    this.trouble(GuestTrouble.resetLoop);
-  }
-
-  private watchFirmware(chunk: Uint8Array): void {
-    const entry = this.firmware?.see(chunk);
-    if (entry === undefined) return;
-    const message = `Secure boot refused ${entry}: the boot loader is not signed by a key that the firmware trusts. Use an image with a signed loader, or set firmware.bootloader.efi.secureBoot to false`;
-    this.deps.onEvent({ type: 'trouble', reason: GuestTrouble.bootRefused, message });
-  }
-
-  private trouble(reason: keyof typeof TROUBLE_TEXT): void {
-    this.deps.onEvent({ type: 'trouble', reason, message: TROUBLE_TEXT[reason] });
-  }
-
-  private stopped(detail: number): void {
-    if (detail === STOPPED.migrated) this.ended(true, 'it moved', undefined, true);
-    else if (detail === STOPPED.shutdown || detail === STOPPED.saved || detail === STOPPED.fromSnapshot)
-      this.ended(true, 'it shut down');
-    else if (detail === STOPPED.destroyed) this.ended(false, this.isForced ? 'it was forced off' : 'it was destroyed');
-    else if (this.isWatchdogOff) this.ended(false, 'its watchdog expired and switched it off', WATCHDOG_EXPIRED);
-    else this.ended(false, 'QEMU ended unexpectedly');
-  }
-
-  private crashed(detail: number): void {
-    if (detail === CRASHED_PANICKED) this.ended(false, 'its kernel panicked', GUEST_PANICKED);
-    else this.ended(false, 'it crashed');
-  }
-
-  private ended(isClean: boolean, reason: string, statusReason?: string, hasMoved = false): void {
+  private ended(event: EndEvent): void {
     if (this.hasEnded) return;
     this.hasEnded = true;
-    const phase = isClean ? 'Succeeded' : 'Failed';
-    const more = { ...(statusReason !== undefined && { statusReason }), ...(hasMoved && { hasMoved }) };
-    this.deps.onEvent({ type: 'ended', phase, reason, ...more });
+    this.deps.onEvent(event);
   }
 }
 
