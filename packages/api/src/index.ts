@@ -7,7 +7,7 @@ export type * from './host-path-provisioner.ts';
 export * from './kinds.ts';
 export * from './kubevirt-constants.ts';
 export * from './local-provisioners.ts';
-export type * from './network-policies.ts';
+export * from './network-policies.ts';
 export * from './node-verbs.ts';
 export * from './storage-pool-reports.ts';
 export * from './volume-snapshots.ts';

@@ -4,7 +4,7 @@ import type { EndpointSlice } from './endpoint-slices.ts';
 import type * as cdi from './generated/cdi.ts';
 import type * as kubevirt from './generated/kubevirt.ts';
 import type { HostPathProvisioner } from './host-path-provisioner.ts';
-import type { NetworkPolicy } from './network-policies.ts';
+import type { MultiNetworkPolicy, NetworkPolicy } from './network-policies.ts';
 import type { VolumeSnapshot, VolumeSnapshotClass, VolumeSnapshotContent } from './volume-snapshots.ts';
 
 function kind<T extends KubeObject>(apiVersion: string, name: string, plural: string, namespaced = true): ResourceKind<T> {
@@ -110,6 +110,12 @@ export const NetworkAttachmentDefinitionKind = kind<NetworkAttachmentDefinition>
   'k8s.cni.cncf.io/v1',
   'NetworkAttachmentDefinition',
   'network-attachment-definitions',
+);
+
+export const MultiNetworkPolicyKind = kind<MultiNetworkPolicy>(
+  'k8s.cni.cncf.io/v1beta1',
+  'MultiNetworkPolicy',
+  'multi-networkpolicies',
 );
 
 export const VirtualMachineInstancePresetKind = kind<kubevirt.VirtualMachineInstancePreset>(

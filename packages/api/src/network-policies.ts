@@ -11,6 +11,12 @@ export interface NetworkPolicy extends KubeObject {
   };
 }
 
+/** Annotation of a MultiNetworkPolicy: the networks that it is for, `namespace/name` or names in its own namespace, by commas. */
+export const POLICY_FOR_ANNOTATION = 'k8s.v1.cni.cncf.io/policy-for';
+
+/** The same for networks that CNI attaches to pods; see `k8s.cni.cncf.io/v1beta1`. */
+export type MultiNetworkPolicy = NetworkPolicy;
+
 export interface NetworkPolicyPeer {
   podSelector?: LabelSelectorObject;
   namespaceSelector?: LabelSelectorObject;

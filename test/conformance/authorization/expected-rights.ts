@@ -141,7 +141,7 @@ const NODE_READS: readonly Rule[] = [
   rule('storage.k8s.io', 'storageclasses volumeattachments csidrivers csinodes', READ),
   rule('kubevirt.io', 'virtualmachineinstances kubevirts virtualmachineinstancemigrations', READ),
   rule('cdi.kubevirt.io', 'datavolumes storageprofiles cdiconfigs volumeclonesources', READ),
-  rule('k8s.cni.cncf.io', 'network-attachment-definitions', READ),
+  rule('k8s.cni.cncf.io', 'network-attachment-definitions multi-networkpolicies', READ),
   rule('snapshot.storage.k8s.io', 'volumesnapshots volumesnapshotcontents', READ),
   // Services, NetworkPolicies and storage pools are made on each node
   rule('discovery.k8s.io', 'endpointslices', READ),

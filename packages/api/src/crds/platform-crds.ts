@@ -101,6 +101,13 @@ const ROWS: readonly Row[] = [
     shortNames: 'net-attach-def',
   },
   {
+    kind: 'MultiNetworkPolicy',
+    group: 'k8s.cni.cncf.io',
+    plural: 'multi-networkpolicies',
+    versions: 'v1beta1* v1beta2',
+    shortNames: 'multi-policy',
+  },
+  {
     ...snapshotGroup,
     kind: 'VolumeSnapshot',
     plural: 'volumesnapshots',
@@ -154,6 +161,7 @@ const ROWS: readonly Row[] = [
 
 const SINGULARS: Readonly<Record<string, string>> = {
   NetworkAttachmentDefinition: 'network-attachment-definition',
+  MultiNetworkPolicy: 'multi-networkpolicy',
 };
 
 /** HyperConverged, SSP, network add-ons, networks, volume snapshots and GitOps kinds. */

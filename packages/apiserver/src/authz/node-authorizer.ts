@@ -90,7 +90,7 @@ const RULES: readonly NodeRule[] = [
   { group: 'certificates.k8s.io', resources: ['certificatesigningrequests'], verbs: ['create'], scope: 'any' },
   { group: 'certificates.k8s.io', resources: ['certificatesigningrequests'], verbs: READ, scope: 'own-request' },
   { group: 'hostpathprovisioner.kubevirt.io', resources: ['hostpathprovisioners'], verbs: READ, scope: 'any' },
-  { group: 'k8s.cni.cncf.io', resources: ['network-attachment-definitions'], verbs: READ, scope: 'any' },
+  { group: 'k8s.cni.cncf.io', resources: ['network-attachment-definitions', 'multi-networkpolicies'], verbs: READ, scope: 'any' },
   { group: 'node.slipway.dev', resources: ['nodes/tunnel', 'nodes/streams'], verbs: ['get', 'create'], scope: 'own-name' },
 ];
 

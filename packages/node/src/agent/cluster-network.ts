@@ -4,8 +4,8 @@ import { hostRunner, nftCommand } from '@slipway/hostapi';
 import { InformerFactory, type Logger, type TimerClock } from '@slipway/runtime';
 import type { NodeConfig } from '../contracts.ts';
 import { runDnsServer, upstreamServers } from '../dns/index.ts';
-import { gatewaysOf, hostNames, POD_NETWORKS } from '../network/index.ts';
-import { runPolicyFilter } from '../policies/index.ts';
+import { gatewaysOf, hostNames, POD_NETWORKS, policedFile, policedPods } from '../network/index.ts';
+import { runLinkFilter, runPolicyFilter } from '../policies/index.ts';
 import { runApiRelay, runServiceProxy } from '../services/index.ts';
 
 export interface ClusterNetworkDeps {
@@ -37,6 +37,7 @@ export async function runClusterNetwork(
     ),
     runApiRelay({ clock, log, addresses, port: API_RELAY_PORT, server }, signal),
     runPolicyFilter({ ...shared, table: policyTable, nameServers: addresses }, signal),
+    runLinkFilter({ ...shared, policedPods: () => policedPods(config.stateDir), file: policedFile(config.stateDir) }, signal),
     runDnsServer({ informers, clock, log, addresses, upstreams: upstreamServers(clock) }, signal),
   ];
   informers.start(signal);

@@ -20,7 +20,8 @@ import { planPodNetwork, type PodNetworkPlan } from './plan-pod-network.ts';
 import { PodLinks } from './pod-links.ts';
 import { gatewaysOf } from './pod-networks.ts';
 import { PodPlaces } from './pod-places.ts';
-import { type PodRecord, PodRecords } from './pod-records.ts';
+import { podRecords } from './policed-pods.ts';
+import type { PodRecord, PodRecords } from './pod-records.ts';
 import { madeTaps, secondGuests, SecondNetworks } from './second-networks.ts';
 import { uplinkMtu } from './uplink.ts';
 
@@ -80,7 +81,7 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     this.#links = new PodLinks({ ip: this.#ip, names: this.#names, log: deps.log });
     this.#guests = new GuestConfigurator({ log: deps.log, clock: deps.clock });
     this.#directory = join(deps.config.stateDir, 'network');
-    this.#records = new PodRecords(join(this.#directory, 'pods'));
+    this.#records = podRecords(deps.config.stateDir);
     const { peers } = deps;
     this.#places = new PodPlaces({
       ...{ ip: this.#ip, nft: this.#nft, names: this.#names, links: this.#links, records: this.#records, peers },

@@ -5,21 +5,32 @@ import type { RecordedAttachment } from './pod-records.ts';
 
 const STATUS_ANNOTATION = 'k8s.v1.cni.cncf.io/network-status';
 
-/** Definitions of the networks that a pod says it is attached to, by the name of the interface in it. */
-export function attachedNetworks({ metadata }: Pod): ReadonlyMap<string, string> {
+/** What a pod says of one of the networks that it is attached to. */
+export interface AttachedNetwork {
+  /** `namespace/name` of its definition. */
+  readonly name: string;
+  /** Name of the interface in the pod. */
+  readonly interface: string;
+  readonly ips: readonly string[];
+}
+
+/** The networks that a pod says it is attached to; what is of another shape is left out. */
+export function networkStatusOf({ metadata }: Pod): readonly AttachedNetwork[] {
   try {
     const list: unknown = JSON.parse(metadata.annotations?.[STATUS_ANNOTATION] ?? '[]');
-    const entries: unknown[] = Array.isArray(list) ? list : [];
-    return new Map(
-      entries.flatMap((entry) =>
-        typeof entry === 'object' && entry !== null && 'interface' in entry && 'name' in entry
-          ? [[String(entry.interface), String(entry.name)] as const]
-          : [],
-      ),
-    );
+    return (Array.isArray(list) ? list : []).flatMap((entry: unknown) => {
+      if (typeof entry !== 'object' || entry === null || !('interface' in entry) || !('name' in entry)) return [];
+      const ips: unknown[] = 'ips' in entry && Array.isArray(entry.ips) ? entry.ips : [];
+      return [{ name: String(entry.name), interface: String(entry.interface), ips: ips.map(String) }];
+    });
   } catch {
-    return new Map();
+    return [];
   }
+}
+
+/** Definitions of the networks that a pod says it is attached to, by the name of the interface in it. */
+export function attachedNetworks(pod: Pod): ReadonlyMap<string, string> {
+  return new Map(networkStatusOf(pod).map((entry) => [entry.interface, entry.name]));
 }
 
 const pciDevice = (address: string) => ({ type: 'pci', version: '1.1.0', pci: { 'pci-address': address } });

@@ -20,23 +20,33 @@ export interface PortRange {
   readonly last?: number;
 }
 
-/** What one pod of this node may receive and send; absent: anything. */
-export interface PodRules {
-  readonly uid: string;
-  readonly addresses: readonly string[];
+/** What may be received and sent; absent: anything. */
+export interface Restrictions {
   readonly ingress?: readonly Allowance[];
   readonly egress?: readonly Allowance[];
 }
 
-export interface PolicyInputs {
-  readonly policies: readonly NetworkPolicy[];
+/** What one pod of this node may receive and send on the pod network. */
+export interface PodRules extends Restrictions {
+  readonly uid: string;
+  readonly addresses: readonly string[];
+}
+
+/** Whom policies can name. */
+export interface PolicyPeers {
   /** Of the whole cluster. */
   readonly pods: readonly Pod[];
   /** Labels of namespaces by name. */
   readonly namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>;
-  readonly nodeName: string;
   /** Where this node serves names: who may ask some pods at port 53 may ask there. */
   readonly nameServers?: readonly string[];
+  /** Under which addresses a policy knows a pod. Default: those of the pod network. */
+  addressesOf?(pod: Pod, policy: NetworkPolicy): readonly string[];
+}
+
+export interface PolicyInputs extends PolicyPeers {
+  readonly policies: readonly NetworkPolicy[];
+  readonly nodeName: string;
 }
 
 /** The rules of every pod of this node that a policy selects. A pod may do what any of its policies allows. */
@@ -44,21 +54,23 @@ export function podRules(inputs: PolicyInputs): PodRules[] {
   const { policies, pods, nodeName } = inputs;
   const local = pods.filter((pod) => pod.spec?.nodeName === nodeName && addressesOf(pod).length > 0);
   return local.flatMap((pod) => {
-    const own = policies.filter(
-      ({ metadata, spec }) => metadata.namespace === pod.metadata.namespace && selects(spec?.podSelector, pod.metadata.labels),
-    );
-    const ingress = own.filter((policy) => typesOf(policy).includes('Ingress'));
-    const egress = own.filter((policy) => typesOf(policy).includes('Egress'));
-    if (ingress.length === 0 && egress.length === 0) return [];
-    return [
-      {
-        uid: pod.metadata.uid ?? '',
-        addresses: addressesOf(pod),
-        ...(ingress.length > 0 && { ingress: ingress.flatMap((policy) => ingressOf(policy, pod, inputs)) }),
-        ...(egress.length > 0 && { egress: egress.flatMap((policy) => egressOf(policy, inputs)) }),
-      },
-    ];
+    const restrictions = restrictionsOf(pod, policies, inputs);
+    return restrictions ? [{ uid: pod.metadata.uid ?? '', addresses: addressesOf(pod), ...restrictions }] : [];
   });
+}
+
+/** What those of the policies that select the pod let it receive and send; undefined when none does. */
+export function restrictionsOf(pod: Pod, policies: readonly NetworkPolicy[], inputs: PolicyPeers): Restrictions | undefined {
+  const own = policies.filter(
+    ({ metadata, spec }) => metadata.namespace === pod.metadata.namespace && selects(spec?.podSelector, pod.metadata.labels),
+  );
+  const ingress = own.filter((policy) => typesOf(policy).includes('Ingress'));
+  const egress = own.filter((policy) => typesOf(policy).includes('Egress'));
+  if (ingress.length === 0 && egress.length === 0) return undefined;
+  return {
+    ...(ingress.length > 0 && { ingress: ingress.flatMap((policy) => ingressOf(policy, pod, inputs)) }),
+    ...(egress.length > 0 && { egress: egress.flatMap((policy) => egressOf(policy, inputs)) }),
+  };
 }
 
 /** KubeVirt-compat: what the API server would have written, for policies that came without. */
@@ -67,32 +79,31 @@ function typesOf({ spec }: NetworkPolicy): readonly string[] {
   return spec?.egress !== undefined && spec.egress.length > 0 ? ['Ingress', 'Egress'] : ['Ingress'];
 }
 
-function ingressOf({ spec, metadata }: NetworkPolicy, pod: Pod, inputs: PolicyInputs): Allowance[] {
-  return (spec?.ingress ?? []).flatMap(({ from, ports }) => {
+function ingressOf(policy: NetworkPolicy, pod: Pod, inputs: PolicyPeers): Allowance[] {
+  return (policy.spec?.ingress ?? []).flatMap(({ from, ports }) => {
     const ranges = rangesOf(ports, pod);
     if (ranges?.length === 0) return []; // ports by names that the pod has not
-    return [allowance(peersOf(from, metadata.namespace ?? '', inputs), ranges)];
+    return [allowance(peersOf(from, policy, inputs), ranges)];
   });
 }
 
 /** A port that is named is a number of each destination's own, so that each of these has an allowance of its own. */
-function egressOf({ spec, metadata }: NetworkPolicy, inputs: PolicyInputs): Allowance[] {
-  const namespace = metadata.namespace ?? '';
-  return (spec?.egress ?? []).flatMap(({ to, ports }) => {
+function egressOf(policy: NetworkPolicy, inputs: PolicyPeers): Allowance[] {
+  return (policy.spec?.egress ?? []).flatMap(({ to, ports }) => {
     const named = (ports ?? []).filter(({ port }) => typeof port === 'string');
     const numbered = (ports ?? []).filter(({ port }) => typeof port !== 'string');
     const hasPorts = ports !== undefined && ports.length > 0;
-    const peers = withNames(peersOf(to, namespace, inputs), {
+    const peers = withNames(peersOf(to, policy, inputs), {
       to: to ?? [],
       ports: numbered,
       nameServers: inputs.nameServers ?? [],
     });
     const direct = hasPorts && numbered.length === 0 ? [] : [allowance(peers, rangesOf(numbered, undefined))];
     if (named.length === 0) return direct;
-    const destinations = to === undefined || to.length === 0 ? inputs.pods : podsOf(to, namespace, inputs);
+    const destinations = to === undefined || to.length === 0 ? inputs.pods : podsOf(to, policy, inputs);
     const byName = destinations.flatMap((pod) => {
       const ranges = rangesOf(named, pod) ?? [];
-      return ranges.length === 0 ? [] : [allowance({ addresses: addressesOf(pod), blocks: [] }, ranges)];
+      return ranges.length === 0 ? [] : [allowance({ addresses: knownAddresses(pod, policy, inputs), blocks: [] }, ranges)];
     });
     return [...direct, ...byName];
   });
@@ -116,21 +127,29 @@ function allowance(peers: Allowance['peers'], ports: readonly PortRange[] | unde
   return { ...(peers && { peers }), ...(ports && { ports }) };
 }
 
-function peersOf(peers: readonly NetworkPolicyPeer[] | undefined, namespace: string, inputs: PolicyInputs): Allowance['peers'] {
+function peersOf(
+  peers: readonly NetworkPolicyPeer[] | undefined,
+  policy: NetworkPolicy,
+  inputs: PolicyPeers,
+): Allowance['peers'] {
   if (peers === undefined || peers.length === 0) return undefined;
+  const addresses = podsOf(peers, policy, inputs).flatMap((pod) => knownAddresses(pod, policy, inputs));
   return {
-    addresses: [...new Set(podsOf(peers, namespace, inputs).flatMap(addressesOf))].sort(),
+    addresses: [...new Set(addresses)].sort(),
     blocks: peers.flatMap(({ ipBlock }) => (ipBlock ? [{ cidr: ipBlock.cidr, except: ipBlock.except ?? [] }] : [])),
   };
 }
 
-function podsOf(peers: readonly NetworkPolicyPeer[], namespace: string, { pods, namespaces }: PolicyInputs): readonly Pod[] {
+const knownAddresses = (pod: Pod, policy: NetworkPolicy, inputs: PolicyPeers): readonly string[] =>
+  inputs.addressesOf ? inputs.addressesOf(pod, policy) : addressesOf(pod);
+
+function podsOf(peers: readonly NetworkPolicyPeer[], policy: NetworkPolicy, { pods, namespaces }: PolicyPeers): readonly Pod[] {
   const selectors = peers.filter(({ ipBlock }) => ipBlock === undefined);
   return pods.filter(({ metadata }) =>
     selectors.some(({ podSelector, namespaceSelector }) => {
       const isInNamespace = namespaceSelector
         ? selects(namespaceSelector, namespaces.get(metadata.namespace ?? ''))
-        : metadata.namespace === namespace;
+        : metadata.namespace === policy.metadata.namespace;
       return isInNamespace && selects(podSelector, metadata.labels);
     }),
   );
@@ -157,7 +176,9 @@ function selects(selector: LabelSelectorObject | undefined, labels: Readonly<Rec
 }
 
 /** Of a pod that has its own network and lives. */
-export function addressesOf({ spec, status }: Pod): readonly string[] {
-  if (spec?.hostNetwork === true || status?.phase === 'Succeeded' || status?.phase === 'Failed') return [];
-  return (status?.podIPs ?? []).flatMap(({ ip }) => (ip ? [ip] : []));
+function addressesOf(pod: Pod): readonly string[] {
+  return isEnded(pod) || pod.spec?.hostNetwork === true ? [] : (pod.status?.podIPs ?? []).flatMap(({ ip }) => (ip ? [ip] : []));
 }
+
+/** Whether somebody else may have the pod's addresses by now. */
+export const isEnded = ({ status }: Pod): boolean => status?.phase === 'Succeeded' || status?.phase === 'Failed';

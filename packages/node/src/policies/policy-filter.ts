@@ -1,8 +1,9 @@
-import { NamespaceKind, NetworkPolicyKind, PodKind } from '@slipway/api';
+import { NetworkPolicyKind } from '@slipway/api';
 import type { NftCommand } from '@slipway/hostapi';
 import type { Informers, Logger, TimerClock } from '@slipway/runtime';
 import { Settler } from '../packet-filter/index.ts';
 import { podRules } from './pod-rules.ts';
+import { labelsByName, watchPeers } from './policy-peers.ts';
 import { policyRuleset } from './policy-ruleset.ts';
 
 export interface PolicyFilterDeps {
@@ -36,7 +37,7 @@ export async function runPolicyFilter(deps: PolicyFilterDeps, signal: AbortSigna
     const rules = podRules({
       policies: policies.lister.list(),
       pods: pods.lister.list(),
-      namespaces: new Map(namespaces.lister.list().map(({ metadata }) => [metadata.name ?? '', metadata.labels ?? {}])),
+      namespaces: labelsByName(namespaces.lister.list()),
       nodeName,
       nameServers,
     });
@@ -49,13 +50,4 @@ export async function runPolicyFilter(deps: PolicyFilterDeps, signal: AbortSigna
   policies.addHandler(changed);
   void policies.whenSynced().then(changed);
   await settler.run(signal);
-}
-
-function watchPeers(informers: Informers, changed: () => void) {
-  const pods = informers.for(PodKind);
-  const namespaces = informers.for(NamespaceKind);
-  pods.addHandler(changed);
-  namespaces.addHandler(changed);
-  void Promise.all([pods.whenSynced(), namespaces.whenSynced()]).then(changed);
-  return [pods, namespaces] as const;
 }

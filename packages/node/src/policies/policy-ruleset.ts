@@ -16,8 +16,8 @@ export interface PolicyRulesetInputs {
  */
 export function policyRuleset({ table, pods }: PolicyRulesetInputs): string {
   const chains = pods.flatMap((pod) => [
-    ...(pod.ingress ? [chain(`in_${nameHash(pod.uid)}`, 'saddr', [itself(pod), ...pod.ingress])] : []),
-    ...(pod.egress ? [chain(`out_${nameHash(pod.uid)}`, 'daddr', [itself(pod), ...pod.egress])] : []),
+    ...(pod.ingress ? [allowanceChain(`in_${nameHash(pod.uid)}`, 'saddr', [itself(pod), ...pod.ingress])] : []),
+    ...(pod.egress ? [allowanceChain(`out_${nameHash(pod.uid)}`, 'daddr', [itself(pod), ...pod.egress])] : []),
   ]);
   return `table inet ${table}
 delete table inet ${table}
@@ -62,8 +62,8 @@ function verdicts(direction: 'ingress' | 'egress', pods: readonly PodRules[], pr
     .join('');
 }
 
-/** Returns for what is allowed, drops the rest. */
-function chain(name: string, side: 'saddr' | 'daddr', allowances: readonly Allowance[]): string {
+/** A chain that returns for what is allowed and drops the rest. */
+export function allowanceChain(name: string, side: 'saddr' | 'daddr', allowances: readonly Allowance[]): string {
   const rules = allowances.flatMap((allowance) => {
     const ports = allowance.ports ? portMatches(allowance.ports) : [''];
     return peerMatches(side, allowance.peers).flatMap((peer) => ports.map((port) => `    ${peer}${port}return\n`));

@@ -61,14 +61,30 @@ const ASK = `const s = require("net").connect(Number(process.argv[2]), process.a
 s.setTimeout(Number(process.argv[3]), () => { console.log("silence"); process.exit(); });
 s.on("data", (d) => (t += d)); s.on("end", () => { console.log(t); process.exit(); }); s.on("error", (e) => { console.log(e.code); process.exit(); });`;
 
-async function connect(from: string, args: readonly (string | number)[]): Promise<string> {
-  const { stdout } = await hostRunner.run(
-    ['ip', 'netns', 'exec', from, process.execPath, '-e', ASK, ...args.map(String)],
-    {},
-    signal,
-  );
+async function connect(from: string | undefined, args: readonly (string | number)[]): Promise<string> {
+  const enter = from === undefined ? [] : ['ip', 'netns', 'exec', from];
+  const [program = '', ...rest] = [...enter, process.execPath, '-e', ASK, ...args.map(String)];
+  const { stdout } = await hostRunner.run([program, ...rest], {}, signal);
   return stdout.trim();
 }
+
+/** Asks from a namespace, or from this machine; on a machine with much to do an answer may take its time. */
+export const ask = (from: string | undefined, address: string, port: number): Promise<string> =>
+  connect(from, [address, port, 30_000]);
+
+/** The same when nothing is expected: `silence` after a moment. */
+export const askInVain = (from: string | undefined, address: string, port: number): Promise<string> =>
+  connect(from, [address, port, 1_500]);
+
+/** From now on connections to this port in the namespace are answered with the name and the client's address. */
+export async function answer(netns: string, name: string, port: number): Promise<void> {
+  await sh(`ip netns exec ${netns} ${process.execPath} -e '${SERVER}' ${name} ${port} > /dev/null 2>&1 &
+for i in $(seq 200); do ip netns exec ${netns} sh -c 'ss -ltn | grep -q :${port}' && exit 0; sleep 0.05; done; exit 1`);
+}
+
+/** Removes a namespace and ends what runs in it. */
+export const removeNamespace = (name: string): Promise<string> =>
+  sh(`for pid in $(ip netns pids ${name} 2>/dev/null); do kill -9 $pid; done; ip netns del ${name} 2>/dev/null || true`);
 
 /** Makes it; `prefix` is unique to the test file and short. */
 export async function packetWorld(prefix: string): Promise<PacketWorld> {
@@ -83,19 +99,12 @@ export async function packetWorld(prefix: string): Promise<PacketWorld> {
     [pod2, 'pod2'],
     [pod3, 'pod3'],
   ] as const)
-    for (const port of [8080, 9090])
-      await sh(`ip netns exec ${pod} ${process.execPath} -e '${SERVER}' ${name} ${port} > /dev/null 2>&1 &
-for i in $(seq 200); do ip netns exec ${pod} sh -c 'ss -ltn | grep -q :${port}' && exit 0; sleep 0.05; done; exit 1`);
+    for (const port of [8080, 9090]) await answer(pod, name, port);
   return {
     ...{ host, pod2, pod3, outside, nft: nftCommand(hostRunner, host) },
-    // on a machine with much to do an answer may take its time
-    ask: (from, address, port) => connect(from, [address, port, 30_000]),
-    askInVain: (from, address, port) => connect(from, [address, port, 1_500]),
+    ...{ ask, askInVain },
     async close() {
-      for (const name of [pod2, pod3, outside, host])
-        await sh(
-          `for pid in $(ip netns pids ${name} 2>/dev/null); do kill -9 $pid; done; ip netns del ${name} 2>/dev/null || true`,
-        );
+      for (const name of [pod2, pod3, outside, host]) await removeNamespace(name);
     },
   };
 }
