@@ -1,9 +1,9 @@
 import { badRequest, invalid, invalidValue, isObject } from '@slipway/apimachinery';
-import type { UserInfo } from '@slipway/runtime';
+import type { PolicyRule, UserInfo } from '@slipway/runtime';
 import type { Call, VirtualHandler } from '../pipeline/server-context.ts';
 import type { AuthorizationRequest } from './authorizer.ts';
 import { nodeNameOf } from './node-authorizer.ts';
-import { type PolicyRule, visitRules } from './rbac.ts';
+import { visitRules } from './rbac.ts';
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 

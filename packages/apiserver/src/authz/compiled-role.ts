@@ -1,5 +1,5 @@
+import type { PolicyRule } from '@slipway/runtime';
 import type { AuthorizationRequest } from './authorizer.ts';
-import type { PolicyRule } from './rbac.ts';
 
 /** Names a verb is granted for; `undefined`: all. */
 type Names = ReadonlySet<string> | undefined;

@@ -1,8 +1,8 @@
 import { type UnstructuredObject, StatusError, deepEqual, forbidden, isObject } from '@slipway/apimachinery';
-import type { AdmissionRequest, UserInfo } from '@slipway/runtime';
+import type { AdmissionRequest, PolicyRule, UserInfo } from '@slipway/runtime';
 import type { AdmissionPlugin } from '../admission/admission-chain.ts';
 import { type Authorizer, MASTERS_GROUP } from './authorizer.ts';
-import { type PolicyRule, RBAC_GROUP, visitRules } from './rbac.ts';
+import { RBAC_GROUP, visitRules } from './rbac.ts';
 import type { RbacIndex } from './rbac-index.ts';
 
 const covers = (list: readonly string[] = [], value: string): boolean => list.includes('*') || list.includes(value);

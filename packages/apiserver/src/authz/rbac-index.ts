@@ -1,8 +1,8 @@
 import { type UnstructuredObject, isObject } from '@slipway/apimachinery';
-import type { UserInfo } from '@slipway/runtime';
+import type { PolicyRule, UserInfo } from '@slipway/runtime';
 import type { Registry } from '../registry/registry.ts';
 import { CompiledRole } from './compiled-role.ts';
-import { type PolicyRule, RBAC_GROUP, type Subject } from './rbac.ts';
+import { RBAC_GROUP, type Subject } from './rbac.ts';
 
 /** A binding as it concerns one subject. */
 export interface Grant {

@@ -1,16 +1,7 @@
 import { type UnstructuredObject, isObject } from '@slipway/apimachinery';
-import type { UserInfo } from '@slipway/runtime';
+import type { PolicyRule, UserInfo } from '@slipway/runtime';
 import { type Authorizer, NO_OPINION } from './authorizer.ts';
 import type { Grant, RbacIndex } from './rbac-index.ts';
-
-/** `rbac.authorization.k8s.io` PolicyRule. */
-export interface PolicyRule {
-  readonly verbs: readonly string[];
-  readonly apiGroups?: readonly string[];
-  readonly resources?: readonly string[];
-  readonly resourceNames?: readonly string[];
-  readonly nonResourceURLs?: readonly string[];
-}
 
 /** Where roles and bindings are read from; answers come from the watch cache. */
 export interface RbacSource {

@@ -1,5 +1,6 @@
 import type { UnstructuredObject } from '@slipway/apimachinery';
-import { type PolicyRule, RBAC_GROUP } from '../authz/rbac.ts';
+import type { PolicyRule } from '@slipway/runtime';
+import { RBAC_GROUP } from '../authz/rbac.ts';
 import {
   CDI_CLONE_SOURCER,
   CDI_CONFIG_READER,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { PolicyRule } from '../authz/rbac.ts';
+import type { PolicyRule } from '@slipway/runtime';
 import {
   KUBEVIRT_ADMIN,
   KUBEVIRT_DEFAULT,

@@ -1,4 +1,4 @@
-import type { PolicyRule } from '../authz/rbac.ts';
+import type { PolicyRule } from '@slipway/runtime';
 
 const READ = ['get', 'list', 'watch'];
 const WRITE = ['create', 'delete', 'patch', 'update'];

@@ -6,18 +6,8 @@ import type {
   SubresourceDefinition,
   TableColumn,
 } from '../registry/resource-definition.ts';
+import { BUILT_IN_VERBS } from '../registry/simple-definition.ts';
 import { normalizeBuiltin } from './normalize.ts';
-
-export const ALL_VERBS: readonly ResourceVerb[] = [
-  'create',
-  'delete',
-  'deletecollection',
-  'get',
-  'list',
-  'patch',
-  'update',
-  'watch',
-];
 
 type Cell = TableColumn['cell'];
 
@@ -82,7 +72,7 @@ export function define(kind: BuiltinKind, schemas: SchemaLookup): ResourceDefini
     shortNames: kind.shortNames ?? [],
     categories: kind.categories ?? [],
     namespaced: kind.cluster !== true,
-    verbs: kind.verbs ?? ALL_VERBS,
+    verbs: kind.verbs ?? BUILT_IN_VERBS,
     subresources: {
       ...(kind.status && { status: true }),
       ...(kind.scale && { scale: true as const }),

@@ -1,5 +1,6 @@
 import type { ResourceDefinition, ResourceVerb } from './resource-definition.ts';
 
+/** What may be done with objects of a kind unless it says otherwise. */
 export const BUILT_IN_VERBS: readonly ResourceVerb[] = [
   'create',
   'delete',
