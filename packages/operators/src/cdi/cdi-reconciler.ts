@@ -6,7 +6,6 @@ import {
   formatTime,
   hasFinalizer,
   ignoreNotFound,
-  keyOf,
   type KubeObject,
   type ObjectKey,
   type ResourceKind,
@@ -24,6 +23,7 @@ import {
   type Result,
 } from '@slipway/runtime';
 import { healthy } from '../components/component-status.ts';
+import { removeWorkload } from '../components/remove-workload.ts';
 import { activeCdi, CDI_FINALIZER, CONFIG_AUTHORITY } from './active-cdi.ts';
 import { ensureUploadProxy } from './upload-proxy-service.ts';
 
@@ -98,7 +98,7 @@ export class CdiReconciler implements Reconciler {
     const remaining = active?.metadata.uid === cdi.metadata.uid ? this.remaining(cdi) : [];
     if (remaining.length > 0) {
       await this.write(cdi, deleting('Deleting', remaining.length), signal);
-      for (const { kind, object } of remaining) await this.remove(cdi, kind, object, signal);
+      for (const { kind, object } of remaining) await removeWorkload(this.deps, cdi, kind, object, signal);
       return after(RECHECK_MS);
     }
     const last = await this.write(cdi, deleting('Deleted', 0), signal);
@@ -116,13 +116,6 @@ export class CdiReconciler implements Reconciler {
         .filter(({ metadata }) => (metadata.creationTimestamp ?? '') <= deletionTimestamp)
         .map((object) => ({ kind, object })),
     );
-  }
-
-  private async remove(cdi: cdi.CDI, kind: ResourceKind<KubeObject>, object: KubeObject, signal: AbortSignal): Promise<void> {
-    if (object.metadata.deletionTimestamp) return;
-    const { namespace, name } = object.metadata;
-    await this.deps.client.delete(kind, keyOf(object), { signal }).catch(ignoreNotFound);
-    this.deps.events.normal(cdi, 'SuccessfulDelete', `Deleted ${kind.kind} ${namespace}/${name}`);
   }
 
   /** The kind has no status subresource: its status is a field like any other. */

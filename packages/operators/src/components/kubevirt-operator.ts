@@ -15,7 +15,6 @@ import {
   formatTime,
   hasFinalizer,
   ignoreNotFound,
-  keyOf,
   type KubeObject,
   type ObjectKey,
   type ResourceKind,
@@ -38,6 +37,7 @@ import { PriorityClassKind } from '../kinds.ts';
 import { type ComponentStatus, healthy } from './component-status.ts';
 import { createOnce } from './create-once.ts';
 import { ACCOUNT_RULES, createAccounts, deleteAccounts } from './kubevirt-accounts.ts';
+import { removeWorkload } from './remove-workload.ts';
 
 export const KUBEVIRT_FINALIZER = 'foregroundDeleteKubeVirt';
 
@@ -129,7 +129,7 @@ export class KubeVirtReconciler implements Reconciler {
     const remaining = this.deps.workloads.flatMap(({ kind, objects }) => objects.list().map((object) => ({ kind, object })));
     if (remaining.length > 0) {
       await this.write(kubevirt, deleting(remaining.length), signal);
-      for (const { kind, object } of remaining) await this.remove(kubevirt, kind, object, signal);
+      for (const { kind, object } of remaining) await removeWorkload(this.deps, kubevirt, kind, object, signal);
       return after(RECHECK_MS);
     }
     await deleteAccounts(this.deps.client, kubevirt.metadata.namespace ?? '', signal);
@@ -138,18 +138,6 @@ export class KubeVirtReconciler implements Reconciler {
     const metadata = { ...last.metadata, finalizers };
     await this.deps.client.update(KubeVirtKind, { ...last, metadata }, { signal }).catch(ignoreNotFound);
     return done;
-  }
-
-  private async remove(
-    kubevirt: KubeVirt,
-    kind: ResourceKind<KubeObject>,
-    object: KubeObject,
-    signal: AbortSignal,
-  ): Promise<void> {
-    if (object.metadata.deletionTimestamp) return;
-    const { namespace, name } = object.metadata;
-    await this.deps.client.delete(kind, keyOf(object), { signal }).catch(ignoreNotFound);
-    this.deps.events.normal(kubevirt, 'SuccessfulDelete', `Deleted ${kind.kind} ${namespace}/${name}`);
   }
 
   private async write(
