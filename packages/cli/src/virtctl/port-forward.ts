@@ -6,7 +6,7 @@ import { type ActionContext, addCommand, type CommandHost } from './context.ts';
 import { CommandFailure, warn } from './io.ts';
 import { pump, writeTo } from './pump.ts';
 import { parseTarget, pluralOf, type Target } from './target.ts';
-import { listen, writeSocket } from './vnc.ts';
+import { listen, writeSocket } from './local-client.ts';
 
 export interface ForwardedPort {
   readonly protocol: 'tcp' | 'udp';

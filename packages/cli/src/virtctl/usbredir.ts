@@ -1,9 +1,7 @@
-import { createServer } from 'node:net';
 import { dialWhenRunning } from './console.ts';
 import { type ActionContext, addCommand, type CommandHost } from './context.ts';
 import { CommandFailure, print } from './io.ts';
-import { pump } from './pump.ts';
-import { CLIENT_TIMEOUT_MS, clientTimeout, firstClient, listen, writeSocket } from './vnc.ts';
+import { bridgeClient, CLIENT_TIMEOUT_MS, clientTimeout, firstClient, listen } from './local-client.ts';
 
 interface UsbredirFlags {
   readonly launch: boolean;
@@ -37,21 +35,13 @@ async function redirect(
   if (launch && !(await io.hasProgram('usbredirect')))
     throw new CommandFailure('usbredirect is not installed: install the package usbredirect, or use --no-launch');
   const stream = await dialWhenRunning(context, name, 'usbredir', CLIENT_TIMEOUT_MS);
-  const server = createServer({ pauseOnConnect: true });
-  try {
+  await bridgeClient(stream, async (server) => {
     const address = `localhost:${await listen(server, 'localhost', 0)}`;
     const connected = firstClient(server);
     if (!launch) print(io, `User can connect usbredir client at: ${address}`);
     const program = launch ? io.runProgram(['usbredirect', '--device', first, '--to', address]) : undefined;
-    const socket = await Promise.race([connected, ended(program), clientTimeout(io, 'usbredir')]);
-    server.close();
-    socket.resume();
-    await pump(stream, { input: socket, write: (data) => writeSocket(socket, data) });
-    socket.destroy();
-  } finally {
-    stream.close(1000);
-    server.close();
-  }
+    return Promise.race([connected, ended(program), clientTimeout(io, 'usbredir')]);
+  });
 }
 
 /** Rejects when usbredirect ends before it has connected. */

@@ -1,10 +1,9 @@
-import { createServer, type Server, type Socket } from 'node:net';
 import { writeFile } from 'node:fs/promises';
 import { subresourcePath } from './connection.ts';
 import { dialWhenRunning, warnIfPaused } from './console.ts';
 import { type ActionContext, addCommand, type CommandHost } from './context.ts';
 import { CommandFailure, print, type VirtctlIo } from './io.ts';
-import { pump } from './pump.ts';
+import { bridgeClient, CLIENT_TIMEOUT_MS, clientTimeout, firstClient, listen } from './local-client.ts';
 
 interface VncFlags {
   readonly proxyOnly?: boolean;
@@ -31,9 +30,6 @@ const VIEWERS: readonly Viewer[] = [
   { type: 'real', program: 'vncviewer', args: (port) => [`127.0.0.1:${port}`, '-WarnUnencrypted=0', '-Shared=0'] },
   { type: 'chicken', program: 'Chicken', args: (port) => [`127.0.0.1:${port}`] },
 ];
-/** How long the one local client may take to connect, and a guest to run. */
-export const CLIENT_TIMEOUT_MS = 60_000;
-
 /** vnc and vnc screenshot. */
 export function addVncCommand(host: CommandHost): void {
   addCommand<VncFlags>(host, {
@@ -69,48 +65,13 @@ async function view(context: ActionContext, name: string, flags: VncFlags): Prom
   const query = flags.preserveSession === true ? { preserveSession: 'true' } : undefined;
   const stream = await dialWhenRunning(context, name, 'vnc', CLIENT_TIMEOUT_MS, query);
   await warnIfPaused(context, name);
-  const server = createServer({ pauseOnConnect: true });
-  try {
+  await bridgeClient(stream, async (server) => {
     const port = await listen(server, isProxy ? flags.address : '127.0.0.1', Number(flags.port));
     const connected = firstClient(server);
     const viewer = isProxy ? undefined : startViewer(io, flags, port);
     if (isProxy) print(io, JSON.stringify({ port }));
-    const socket = await Promise.race([connected, viewerFailure(viewer), clientTimeout(io, 'VNC')]);
-    server.close();
-    socket.resume();
-    await pump(stream, { input: socket, write: (data) => writeSocket(socket, data) });
-    socket.destroy();
-  } finally {
-    stream.close(1000);
-    server.close();
-  }
-}
-
-export function listen(server: Server, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      const address = server.address();
-      resolve(typeof address === 'object' && address !== null ? address.port : port);
-    });
+    return Promise.race([connected, viewerFailure(viewer), clientTimeout(io, 'VNC')]);
   });
-}
-
-export function writeSocket(socket: Socket, data: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.write(data, (error) => (error ? reject(error) : resolve()));
-  });
-}
-
-/** The first connection that a listening server gets. */
-export function firstClient(server: Server): Promise<Socket> {
-  return new Promise((resolve) => server.once('connection', resolve));
-}
-
-/** Fails when no client of this kind has come within a minute. */
-export async function clientTimeout({ sleep }: VirtctlIo, client: string): Promise<never> {
-  await sleep(CLIENT_TIMEOUT_MS);
-  throw new CommandFailure(`No ${client} client has connected within a minute`);
 }
 
 /** Fails when the viewer cannot be started; waits for ever otherwise. */

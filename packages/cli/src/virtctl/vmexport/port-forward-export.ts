@@ -5,7 +5,7 @@ import type { MessageStream } from '@slipway/client';
 import type { ActionContext } from '../context.ts';
 import { CommandFailure, warn } from '../io.ts';
 import { pump } from '../pump.ts';
-import { listen, writeSocket } from '../vnc.ts';
+import { listen, writeSocket } from '../local-client.ts';
 import { findExport, type Tell } from './export-object.ts';
 
 const POLL_MS = 2_000;
