@@ -11,8 +11,11 @@ async function main(argv: readonly string[]): Promise<void> {
   const jsonFile = jsonAt >= 0 ? argv[jsonAt + 1] : undefined;
   const names = argv.filter((word, index) => word !== '--json' && (jsonAt < 0 || index !== jsonAt + 1));
   const unknown = names.filter((name) => !(name in BENCHMARKS));
-  if (unknown.length > 0)
-    throw new Error(`Unknown benchmark ${unknown.join(', ')}; there are ${Object.keys(BENCHMARKS).join(', ')}`);
+  if (unknown.length > 0) {
+    console.error(`slipway: Unknown benchmark ${unknown.join(', ')}; there are ${Object.keys(BENCHMARKS).join(', ')}`);
+    process.exitCode = 2;
+    return;
+  }
   const chosen = Object.entries(BENCHMARKS).filter(([name]) => names.length === 0 || names.includes(name));
   const rows: Row[] = [];
   const report = (text: string) => process.stderr.write(`  ${text}\n`);

@@ -81,6 +81,10 @@ describe('slipway check', () => {
     expect(await check(`${vm('a', '', '16Gi')}---\n${vm('b', '', '16Gi')}`, { nodes: 2 })).toEqual([]);
   });
 
+  it('names the option whose size it cannot read', async () => {
+    await expect(check(vm('a'), { nodeMemory: '64GG' })).rejects.toThrow('--node-memory: not a size: 64GG; for example 64Gi');
+  });
+
   it('refuses the same name twice', { timeout: 60_000 }, async () => {
     expect(await check(`${vm('a')}---\n${vm('a')}`)).toEqual([expect.stringContaining('already exists')]);
   });

@@ -45,6 +45,16 @@ export async function check(files: readonly string[], options: CheckOptions): Pr
   if (errors > 0 || (options.strict && findings.length > 0)) process.exitCode = EXIT_FOUND;
 }
 
+/** Bytes of the node that `--node-memory` describes. */
+function nodeMemory({ nodeMemory: size }: Pick<CheckOptions, 'nodeMemory'>): number {
+  if (size === undefined) return totalmem();
+  try {
+    return bytesOf(size);
+  } catch {
+    throw new UserError(`--node-memory: not a size: ${size}; for example 64Gi`, EXIT_USAGE);
+  }
+}
+
 /** Schema, admission, cloud-init and room of objects, in a cluster that has nothing but them. */
 export async function findingsOf(
   objects: readonly LocatedObject[],
@@ -57,7 +67,7 @@ export async function findingsOf(
     const { findings, machines } = await checkObjects(server.client, objects, signal);
     const capacity = {
       nodes: options.nodes,
-      memoryBytes: options.nodeMemory === undefined ? totalmem() : bytesOf(options.nodeMemory),
+      memoryBytes: nodeMemory(options),
       cpus: options.nodeCpus ?? availableParallelism(),
       memoryOvercommit: options.memoryOvercommit,
     };
