@@ -1,6 +1,6 @@
 import type { kubevirt, Pod, VirtualMachineInstance } from '@slipway/api';
 import { PodKind, VirtualMachineInstanceKind } from '@slipway/api';
-import { isConflict, isNotFound, keyOf } from '@slipway/apimachinery';
+import { ignoreNotFound, isConflict, isNotFound, keyOf } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 
 type State = kubevirt.VirtualMachineInstanceMigrationState;
@@ -84,7 +84,5 @@ async function endSource(client: Client, { sourcePod }: State, pods: readonly Po
   const pod = pods.find(({ metadata }) => metadata.name === sourcePod);
   if (pod === undefined || pod.status?.phase === 'Succeeded') return;
   const status = { phase: 'Succeeded', conditions: [{ type: 'Ready', status: 'False' }] };
-  await client.patch(PodKind, keyOf(pod), { status }, { type: 'merge', subresource: 'status' }).catch((error: unknown) => {
-    if (!isNotFound(error)) throw error;
-  });
+  await client.patch(PodKind, keyOf(pod), { status }, { type: 'merge', subresource: 'status' }).catch(ignoreNotFound);
 }

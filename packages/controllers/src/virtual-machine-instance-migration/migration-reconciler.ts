@@ -1,6 +1,6 @@
 import type { kubevirt, Pod, VirtualMachineInstance, VirtualMachineInstanceMigration } from '@slipway/api';
 import { PersistentVolumeKind, Reason, VirtualMachineInstanceKind, VirtualMachineInstanceMigrationKind } from '@slipway/api';
-import { assertNever, deepEqual, formatTime, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
+import { assertNever, deepEqual, formatTime, ignoreNotFound, isNotFound, keyOf, type ObjectKey } from '@slipway/apimachinery';
 import { after, type Clock, done, type Reconciler, type Result } from '@slipway/runtime';
 import { incomingClaims, MIGRATION_FINALIZER, type MigrationSettings } from '@slipway/virt';
 import type { FreshObjects } from '../virtual-machine-instance/fresh-objects.ts';
@@ -274,7 +274,3 @@ function secondsIn({ metadata }: Migration, annotation: string, otherwise: numbe
   const value = Number(metadata.annotations?.[annotation] ?? '');
   return Number.isFinite(value) && value > 0 ? value : otherwise;
 }
-
-const ignoreNotFound = (error: unknown): void => {
-  if (!isNotFound(error)) throw error;
-};

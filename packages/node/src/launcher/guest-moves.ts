@@ -9,7 +9,7 @@ import {
   readMigrationRecord,
   roleOf,
 } from '../migration/index.ts';
-import type { GuestEvent } from './guest-session.ts';
+import type { GuestEvent } from './guest-event.ts';
 import { domainName, requestedCpus } from './launch-parts.ts';
 import { untilWritten } from './launch-retry.ts';
 import type { GuestControl, LaunchView } from './launch-view.ts';

@@ -9,7 +9,8 @@ import {
   LibvirtError,
   STOPPED,
 } from '../libvirt/index.ts';
-import { type GuestEvent, GuestSession } from './guest-session.ts';
+import type { GuestEvent } from './guest-event.ts';
+import { GuestSession } from './guest-session.ts';
 
 const SHUTOFF_REASON = { unknown: 0, shutdown: 1, crashed: 3, failed: 6, daemon: 8 };
 const NAME = 'default_vm';

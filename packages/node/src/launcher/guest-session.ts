@@ -28,8 +28,6 @@ import {
 } from './guest-event.ts';
 import { GuestTroubles } from './guest-troubles.ts';
 
-export type { GuestEvent, PowerEvent } from './guest-event.ts';
-
 export interface GuestSessionDeps {
   readonly sandbox: RunningSandbox;
   readonly programs: HostPrograms;

@@ -8,7 +8,8 @@ import { finishResume, type ResumeDeps, resumeGuest, saveMemory } from '../suspe
 import { AgentReporter } from './agent-reporter.ts';
 import { domainFacts } from './domain-facts.ts';
 import type { FreezableGuest } from './freeze-timers.ts';
-import { type GuestEvent, GuestSession } from './guest-session.ts';
+import type { GuestEvent } from './guest-event.ts';
+import { GuestSession } from './guest-session.ts';
 import { plugDevices } from './guest-devices.ts';
 import { tellMetrics } from './guest-metrics.ts';
 import { GuestMoves, isAwaited } from './guest-moves.ts';

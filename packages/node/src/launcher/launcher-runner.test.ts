@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest';
 import type { PodNetwork, Sandbox, VolumeManager } from '../contracts.ts';
 import type { RunningSandbox } from '../sandbox/index.ts';
 import { FreezeTimers } from './freeze-timers.ts';
-import type { GuestEvent, PowerEvent } from './guest-session.ts';
+import type { GuestEvent, PowerEvent } from './guest-event.ts';
 import { oneShot } from './launch-parts.ts';
 import type { GuestControl, LaunchDeps } from './launch-view.ts';
 import { LauncherRunner } from './launcher-runner.ts';
