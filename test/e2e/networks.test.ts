@@ -102,6 +102,29 @@ udhcpc -i eth1 -n -q -t 3 -T 1 -s /bin/true >/tmp/lease 2>&1; grep 'lease of ${s
   }, 400_000);
   afterAll(() => cleanUp(platform, images));
 
+  /** Somebody on the second network reaches the guest, and does not while a policy for it is there; the pod network goes on. */
+  async function provePolicy(vmi: Vmi, address: string): Promise<void> {
+    const read = (host: string): Promise<string> =>
+      fetch(`http://${host}/probe`, { headers: { connection: 'close' }, signal: AbortSignal.timeout(3_000) }).then(
+        (answer) => answer.text(),
+        () => 'silence',
+      );
+    const becomes = (expected: string) =>
+      expect.poll(() => read(address), { timeout: 120_000, message: 'on the second network' }).toContain(expected);
+    await shell.run('echo here > /www/probe');
+    await becomes('here');
+    await platform.apply({
+      ...{ apiVersion: 'k8s.cni.cncf.io/v1beta1', kind: 'MultiNetworkPolicy' },
+      metadata: { name: 'nobody', annotations: { 'k8s.v1.cni.cncf.io/policy-for': 'first' } },
+      spec: { podSelector: { matchLabels: { 'vm.kubevirt.io/name': 'net' } }, policyTypes: ['Ingress'] },
+    });
+    await becomes('silence');
+    await expect.poll(() => read(vmi.status?.interfaces?.[0]?.ipAddress ?? ''), { timeout: 120_000 }).toContain('here');
+    expect(await shell.run('ping -c 1 -W 20 10.199.1.1')).toContain('1 packets received');
+    await platform.kubectl('delete', 'multi-policy', 'nobody');
+    await becomes('here');
+  }
+
   it('has the address range and the ports that it asks for', async () => {
     expect(await shell.run('ip -4 -o addr show eth0')).toContain('10.77.0.2/24');
     const options = await shell.run('udhcpc -i eth0 -n -q -t 5 -T 1 -O ntpsrv -s /bin/true 2>&1');
@@ -122,6 +145,7 @@ udhcpc -i eth1 -n -q -t 3 -T 1 -s /bin/true >/tmp/lease 2>&1; grep 'lease of ${s
     expect(first).toMatch(/^10\.199\.1\./);
     expect(await lease('10.199.1.')).toContain(`lease of ${first} obtained`);
     expect(await shell.run(`ip addr add ${first}/24 dev eth1; ping -c 1 -W 20 10.199.1.1`)).toContain('1 packets received');
+    await provePolicy(plugged, first);
 
     await edit([primary, second()], [pod, lab('other')]);
     const moved = (vmi: Vmi): boolean => nicOf(vmi, 'lab')?.ipAddress?.startsWith('10.199.2.') === true;
