@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { requireInstance } from '../instance/instance-store.ts';
@@ -22,6 +22,7 @@ export async function logs(
     .flatMap((name) => [logFile(paths, name), join(paths.logs, `${name}.out`)])
     .filter((file) => existsSync(file) && statSync(file).size > 0);
   for (const file of files) {
+    accessSync(file, constants.R_OK);
     if (files.length > 1) console.log(`==> ${file} <==`);
     console.log(tail(file, options.tail));
   }
