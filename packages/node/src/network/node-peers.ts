@@ -36,6 +36,14 @@ export interface NodePeersDeps {
 
 const RETRY_MS = 2_000;
 
+/** As `ip -j route show` prints it. */
+interface ShownRoute {
+  readonly dst?: string;
+  readonly gateway?: string;
+  /** Absent: the main one. */
+  readonly table?: string;
+}
+
 /** The other nodes, as far as pod addresses are concerned: routes to their pods, and addresses that move with their VMs. */
 export class NodePeers {
   readonly #deps: NodePeersDeps;
@@ -195,7 +203,7 @@ export class NodePeers {
 
   async #route(signal: AbortSignal): Promise<void> {
     const { nodeName, link } = this.#deps;
-    const present = [...(await this.#present('-4', signal)), ...(await this.#present('-6', signal))];
+    const present = await this.#present(signal);
     const sentOn = [...this.#sentOn].map(([destination, { via }]) => ({ destination, via }));
     const routes = [...peerRoutes(nodeName, this.#peers()), ...sentOn];
     const wanted = [...new Map(routes.map((route) => [route.destination, route])).values()];
@@ -203,10 +211,13 @@ export class NodePeers {
     if (lines.length > 0) await this.#ip.batch(lines, signal);
   }
 
-  async #present(family: '-4' | '-6', signal: AbortSignal): Promise<PeerRoute[]> {
-    const args = ['-j', family, 'route', 'show', 'proto', String(PROTOCOL)];
+  /** Of both families at once, which `ip` shows with all tables only. */
+  async #present(signal: AbortSignal): Promise<PeerRoute[]> {
+    const args = ['-j', 'route', 'show', 'table', 'all', 'proto', String(PROTOCOL)];
     const text = (await this.#ip.exec(args, signal)).trim();
-    const routes = JSON.parse(text === '' ? '[]' : text) as readonly { dst?: string; gateway?: string }[]; // as `ip -j` prints it
-    return routes.flatMap(({ dst, gateway }) => (dst && gateway ? [{ destination: dst, via: gateway }] : []));
+    const routes = JSON.parse(text === '' ? '[]' : text) as readonly ShownRoute[]; // see there
+    return routes.flatMap(({ dst, gateway, table }) =>
+      dst && gateway && table === undefined ? [{ destination: dst, via: gateway }] : [],
+    );
   }
 }
