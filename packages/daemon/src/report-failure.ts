@@ -9,11 +9,13 @@ export class UserError extends Error {
   }
 }
 
-/** What to do about it when the caller may not do it. Pure. */
+/** What to do about it: when the caller may not do it, and when nobody answers. Pure. */
 export function remedyOf(error: unknown, uid: number | undefined): string | undefined {
-  if (uid === 0) return undefined;
-  for (let cause = error; cause instanceof Error; cause = cause.cause)
-    if ('code' in cause && (cause.code === 'EACCES' || cause.code === 'EPERM')) return 'run it with sudo';
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const code = 'code' in cause ? cause.code : undefined;
+    if (uid !== 0 && (code === 'EACCES' || code === 'EPERM')) return 'run it with sudo';
+    if (code === 'ECONNREFUSED') return '`slipway status` says what runs, `slipway up` starts it';
+  }
   return undefined;
 }
 
