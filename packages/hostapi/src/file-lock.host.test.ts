@@ -1,15 +1,18 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { withFileLock } from './file-lock.ts';
+import { FileLocks } from './file-lock.ts';
 
 const signal = new AbortController().signal;
 let directory: string;
+let locks: FileLocks;
 beforeEach(() => {
+  locks = new FileLocks();
   directory = mkdtempSync(join(tmpdir(), 'file-lock-'));
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
@@ -17,9 +20,9 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 /** Another process that has the lock until its input ends; like an agent, it is killed without a word. */
 async function holdElsewhere(path: string): Promise<ChildProcess> {
   const contents = `
-    import { withFileLock } from './file-lock.ts';
+    import { FileLocks } from './file-lock.ts';
     const forEver = () => new Promise(() => { console.log('held'); setInterval(() => {}, 1000); });
-    await withFileLock(${JSON.stringify(path)}, forEver, new AbortController().signal);`;
+    await new FileLocks().exclusively(${JSON.stringify(path)}, forEver, new AbortController().signal);`;
   const program = join(directory, 'holder.mjs');
   const stdin = { contents, resolveDir: import.meta.dirname };
   await build({ stdin, bundle: true, platform: 'node', format: 'esm', target: 'node20.19', outfile: program });
@@ -38,7 +41,7 @@ describe('a lock of a file', () => {
     const opened = new Promise<void>((resolve) => {
       open = resolve;
     });
-    const first = withFileLock(
+    const first = locks.exclusively(
       path,
       async () => {
         order.push('first begins');
@@ -49,7 +52,7 @@ describe('a lock of a file', () => {
       signal,
     );
     await opened;
-    await Promise.all([first, withFileLock(path, async () => void order.push('second'), signal)]);
+    await Promise.all([first, locks.exclusively(path, async () => void order.push('second'), signal)]);
     expect(order).toEqual(['first begins', 'first ends', 'second']);
   });
 
@@ -57,21 +60,48 @@ describe('a lock of a file', () => {
     const path = join(directory, 'lock');
     const other = await holdElsewhere(path);
     let isFree = false;
-    const mine = withFileLock(path, async () => isFree, signal);
+    const mine = locks.exclusively(path, async () => isFree, signal);
     isFree = true;
     other.kill('SIGKILL');
     expect(await mine).toBe(true);
-    await expect(withFileLock(path, () => Promise.reject(new Error('no')), signal)).rejects.toThrow('no');
-    expect(await withFileLock(path, () => Promise.resolve(7), signal)).toBe(7);
+    await expect(locks.exclusively(path, () => Promise.reject(new Error('no')), signal)).rejects.toThrow('no');
+    expect(await locks.exclusively(path, () => Promise.resolve(7), signal)).toBe(7);
+  });
+
+  it('is taken again and again by the shell that is there', async () => {
+    const path = join(directory, 'lock');
+    const holders: string[] = [];
+    const children = (): string => readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8');
+    for (let time = 0; time < 5; time++) await locks.exclusively(path, async () => void holders.push(children()), signal);
+    expect(new Set(holders).size).toBe(1);
+  });
+
+  it('says why it cannot be taken', async () => {
+    await expect(locks.exclusively(join(directory, 'none', 'lock'), () => Promise.resolve(), signal)).rejects.toThrow(
+      /Cannot lock .*none\/lock: .*(nonexistent|No such file)/,
+    );
+    await expect(locks.exclusively('two\nlines', () => Promise.resolve(), signal)).rejects.toThrow('No lock can have this name');
+    expect(await locks.exclusively(join(directory, " odd 'name' $(false)"), () => Promise.resolve(1), signal)).toBe(1);
+    expect(readdirSync(directory)).toContain(" odd 'name' $(false)");
+  });
+
+  it('does not keep a program that is done with it', async () => {
+    const contents = `
+      import { FileLocks } from './file-lock.ts';
+      await new FileLocks().exclusively(${JSON.stringify(join(directory, 'lock'))}, async () => console.log('had it'), new AbortController().signal);`;
+    const outfile = join(directory, 'user.mjs');
+    const stdin = { contents, resolveDir: import.meta.dirname };
+    await build({ stdin, bundle: true, platform: 'node', format: 'esm', target: 'node20.19', outfile });
+    expect(await promisify(execFile)(process.execPath, [outfile])).toMatchObject({ stdout: 'had it\n' });
   });
 
   it('is not waited for when the caller gives up', async () => {
     const path = join(directory, 'lock');
     const stop = new AbortController();
-    await withFileLock(
+    await locks.exclusively(
       path,
       async () => {
-        const waiting = withFileLock(path, () => Promise.resolve(), stop.signal);
+        const waiting = locks.exclusively(path, () => Promise.resolve(), stop.signal);
         stop.abort(new Error('enough'));
         await expect(waiting).rejects.toThrow();
       },

@@ -1,5 +1,4 @@
 import type { PoolSet } from './pools/pool-set.ts';
-import { runExclusively } from './pools/shared-lock.ts';
 
 /** Who may change a volume now: one after another in this agent, and one node at a time where nodes share it. */
 export class VolumeTurns {
@@ -43,7 +42,7 @@ export class VolumeTurns {
 
   /** For whoever has the turn of this agent: no other node changes the volume meanwhile. */
   amongNodes<T>(volumeUid: string, action: () => Promise<T>): Promise<T> {
-    return runExclusively(this.pools.lockOf(volumeUid), action);
+    return this.pools.amongNodes(volumeUid, action);
   }
 
   /**

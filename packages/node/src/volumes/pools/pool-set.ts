@@ -1,13 +1,13 @@
 import { mkdir, readdir, readFile, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSharedVolumeUid } from '@slipway/api';
+import { FileLocks } from '@slipway/hostapi';
 import { codeOf } from '../error-code.ts';
 import { VolumeError } from '../volume-error.ts';
 import { exists, makeDirectory, writeDurably } from '../volume-files.ts';
 import { checkedUid } from '../volume-record.ts';
 import { checkPlace } from './pool-place.ts';
 import { complaintAboutPool, type DeclaredPool } from './pool.ts';
-import { runExclusively } from './shared-lock.ts';
 
 export interface PoolSetDeps {
   /** Root of the agent's state, which is also the root of the pool without a name. */
@@ -37,6 +37,8 @@ export interface PoolSpace {
   readonly freeBytes: number;
 }
 
+/** An action on a volume is never broken off midway; locks end with this process. */
+const never = new AbortController();
 const MARKER = 'pool.json';
 /** No pool that is declared can have this name. */
 const SHARED_POOL = '.shared';
@@ -51,6 +53,7 @@ export class PoolSet {
   private readonly known = new Map<string, KnownPool>();
   private readonly placements = new Map<string, string>();
   private declared: ReadonlyMap<string, PoolState> = new Map();
+  private readonly locks = new FileLocks();
 
   constructor(deps: PoolSetDeps) {
     this.deps = deps;
@@ -98,9 +101,10 @@ export class PoolSet {
     return isSharedVolumeUid(volumeUid) ? SHARED_POOL : this.inPool(volumeUid);
   }
 
-  /** File by whose lock the nodes take turns; undefined for volumes that no other node reaches. */
-  lockOf(volumeUid: string): string | undefined {
-    return isSharedVolumeUid(volumeUid) ? join(this.rootOf(SHARED_POOL), 'locks', checkedUid(volumeUid)) : undefined;
+  /** Runs an action while no other node changes the volume; at once when none reaches it. */
+  amongNodes<T>(volumeUid: string, action: () => Promise<T>): Promise<T> {
+    if (!isSharedVolumeUid(volumeUid)) return action();
+    return this.locks.exclusively(join(this.rootOf(SHARED_POOL), 'locks', checkedUid(volumeUid)), action, never.signal);
   }
 
   private inPool(volumeUid: string): string | undefined {
@@ -246,7 +250,8 @@ export class PoolSet {
     // guests and data movers could take a lock that they can open
     const locks = join(sharedDir, 'locks');
     await makeDirectory(locks, 0o700);
-    await runExclusively(join(locks, 'pool'), () => this.mark({ name: SHARED_POOL, path: sharedDir }, sharedDir));
+    const mark = () => this.mark({ name: SHARED_POOL, path: sharedDir }, sharedDir);
+    await this.locks.exclusively(join(locks, 'pool'), mark, never.signal);
   }
 
   private hasVolumes(pool: string): boolean {
