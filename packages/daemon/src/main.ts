@@ -240,7 +240,10 @@ function addAppCommands(program: Command): void {
     .option('--resource <group:kind:name>', 'only these; with namespace/ before the name', collect)
     .option('--sync-option <option>', 'for example ApplyOutOfSyncOnly=true', collect)
     .option('--retry-limit <count>', 'attempts after a failure', parseCount)
-    .addHelpText('after', '\nExit status: 0 done; 1 failed; 3 not done in time; 130 interrupted, and the sync goes on.')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 done; 1 failed; 2 no such resource or option; 3 not done in time; 130 interrupted, and the sync goes on.',
+    )
     .action(async (name: string, options) => (await import('./apps/sync-app.ts')).syncApp(name, options));
   withSync(app.command('rollback'))
     .description('go back to an earlier deployment')

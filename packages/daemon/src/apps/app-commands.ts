@@ -1,11 +1,10 @@
 import { toYaml } from '@slipway/apiserver';
-import type { Client } from '@slipway/client';
-import { isObject } from '@slipway/apimachinery';
-import { type Application, ApplicationKind, GITOPS_NAMESPACES, type ManagedResource, MANAGED_RESOURCES } from '@slipway/gitops';
+import { type Application, ApplicationKind, GITOPS_NAMESPACES, type ManagedResource } from '@slipway/gitops';
 import { UserError } from '../report-failure.ts';
 import { type AppOptions, findApp, withClient } from './find-app.ts';
 import { formatApp, formatHistory, formatList } from './format-app.ts';
 import { lineDiff } from './line-diff.ts';
+import { managedResources } from './managed-resources.ts';
 import { REFRESH, refreshed } from './wait-for-app.ts';
 
 interface OutputOptions extends AppOptions {
@@ -64,8 +63,7 @@ const EXIT_TROUBLE = 2;
 export async function diffApp(name: string, options: AppOptions & { revision?: string; exitCode: boolean }): Promise<void> {
   try {
     await withClient(options, async (client) => {
-      const { metadata } = await findApp(client, name, options);
-      const resources = await managedResources(client, metadata.namespace ?? '', metadata.name ?? '', options.revision);
+      const resources = await managedResources(client, await findApp(client, name, options), options.revision);
       const different = resources.filter(({ isDifferent }) => isDifferent);
       for (const resource of different) process.stdout.write(formatDifference(resource));
       if (different.length > 0 && options.exitCode) process.exitCode = EXIT_DIFFERS;
@@ -73,20 +71,6 @@ export async function diffApp(name: string, options: AppOptions & { revision?: s
   } catch (error) {
     throw new UserError(error instanceof Error ? error.message : String(error), EXIT_TROUBLE);
   }
-}
-
-async function managedResources(
-  client: Client,
-  namespace: string,
-  name: string,
-  revision: string | undefined,
-): Promise<ManagedResource[]> {
-  const { group, version, resource } = MANAGED_RESOURCES;
-  const path = `/apis/${group}/${version}/namespaces/${namespace}/${resource}/${name}/managed-resources`;
-  const { status, body } = await client.raw({ method: 'GET', path, query: { revision } });
-  if (status === 200 && isObject(body) && Array.isArray(body['items'])) return body['items'] as ManagedResource[]; // by our own server
-  const reason = isObject(body) && typeof body['message'] === 'string' ? body['message'] : `the server answered ${status}`;
-  throw new Error(`Nothing to compare: ${reason}`);
 }
 
 /** Pure. */

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { formatDifference } from './app-commands.ts';
 import { formatApp, formatHistory, formatList } from './format-app.ts';
 import { lineDiff } from './line-diff.ts';
+import { requireSelected } from './selected-resources.ts';
 import { operationOf } from './sync-app.ts';
 
 const COMMIT = '1234567890123456789012345678901234567890';
@@ -106,6 +107,51 @@ describe('an application on the terminal', () => {
       ],
     });
     expect(() => operationOf({ dataDir: '', resource: ['x'] })).toThrow('GROUP:KIND:NAME');
+  });
+
+  it.each(['Replace=true', 'Prune=confirm', 'PrunePropagationPolicy=orphan', 'CreateNamespace=false'])('takes %s', (option) => {
+    expect(operationOf({ dataDir: '', syncOption: [option] }).sync?.syncOptions).toEqual([option]);
+  });
+
+  it.each(['Replace', 'replace=true', 'Replace=yes', 'Validate=confirm', 'Force=true,Replace=true', 'nonsense'])(
+    'refuses the sync option %s',
+    (option) => {
+      expect(() => operationOf({ dataDir: '', syncOption: [option] })).toThrow(
+        expect.objectContaining({ exitCode: 2, message: expect.stringContaining(`--sync-option: there is no ${option}`) }),
+      );
+    },
+  );
+});
+
+describe('requireSelected', () => {
+  const known = [
+    { group: 'kubevirt.io', kind: 'VirtualMachine', namespace: 'default', name: 'a' },
+    { kind: 'Namespace', name: 'prod' },
+  ];
+
+  it.each([
+    ['by name', { group: 'kubevirt.io', kind: 'VirtualMachine', name: 'a' }],
+    ['with its namespace', { group: 'kubevirt.io', kind: 'VirtualMachine', namespace: 'default', name: 'a' }],
+    ['of the cluster', { group: '', kind: 'Namespace', name: 'prod' }],
+  ])('finds one %s', (_, one) => {
+    expect(() => requireSelected('machines', [one], known)).not.toThrow();
+  });
+
+  it.each([
+    ['kubevirt.io:VirtualMachine:b', { group: 'kubevirt.io', kind: 'VirtualMachine', name: 'b' }],
+    [':VirtualMachine:a', { group: '', kind: 'VirtualMachine', name: 'a' }],
+    ['kubevirt.io:VirtualMachine:x/a', { group: 'kubevirt.io', kind: 'VirtualMachine', namespace: 'x', name: 'a' }],
+  ])('says what there is instead of %s', (text, one) => {
+    expect(() => requireSelected('machines', [{ group: '', kind: 'Namespace', name: 'prod' }, one], known)).toThrow(
+      expect.objectContaining({
+        exitCode: 2,
+        message: `--resource: machines has no ${text}; it has kubevirt.io:VirtualMachine:default/a, :Namespace:prod`,
+      }),
+    );
+  });
+
+  it('says that there is nothing', () => {
+    expect(() => requireSelected('machines', [{ group: '', kind: 'Namespace', name: 'a' }], [])).toThrow('it has no objects');
   });
 });
 

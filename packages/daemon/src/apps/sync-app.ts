@@ -1,11 +1,13 @@
 import { userInfo } from 'node:os';
-import { parseDuration } from '@slipway/apimachinery';
+import { parseDuration, StatusError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Application, ApplicationKind, type Operation } from '@slipway/gitops';
 import { UserError } from '../report-failure.ts';
 import { type AppOptions, findApp, withClient } from './find-app.ts';
 import { appName, formatResources } from './format-app.ts';
-import { waitForApp } from './wait-for-app.ts';
+import { managedResources } from './managed-resources.ts';
+import { missingOf, requireSelected, type SelectedResource, selectedResourceOf, syncOptionOf } from './selected-resources.ts';
+import { REFRESH, refreshed, waitForApp } from './wait-for-app.ts';
 
 export interface SyncOptions extends AppOptions {
   readonly revision?: string;
@@ -26,6 +28,7 @@ export function syncApp(name: string, options: SyncOptions): Promise<void> {
   const operation = operationOf(options);
   return withClient(options, async (client) => {
     const app = await findApp(client, name, options);
+    await requireResources(client, app, operation);
     await start(client, app, operation, timeoutMs);
     if (options.async) return console.log(`${appName(app)} is being synced`);
     await follow(client, app, timeoutMs, options.wait === true && !options.dryRun);
@@ -72,19 +75,41 @@ export function operationOf({ revision, prune, dryRun, force, resource, syncOpti
       ...(prune && { prune }),
       ...(dryRun && { dryRun }),
       ...(force && { syncStrategy: { apply: { force } } }),
-      ...(resource && { resources: resource.map(resourceOf) }),
-      ...(syncOption && { syncOptions: syncOption }),
+      ...(resource && { resources: resource.map(selectedResourceOf) }),
+      ...(syncOption && { syncOptions: syncOption.map(syncOptionOf) }),
     },
     initiatedBy: { username: userInfo().username },
     ...(retryLimit !== undefined && { retry: { limit: retryLimit } }),
   };
 }
 
-/** `GROUP:KIND:[NAMESPACE/]NAME`; the group may be empty. */
-function resourceOf(text: string) {
-  const [, group = '', kind = '', namespace, name = ''] = /^([^:]*):([^:]+):(?:([^/:]+)\/)?([^/:]+)$/.exec(text) ?? [];
-  if (kind === '') throw new UserError(`--resource wants GROUP:KIND:NAME or GROUP:KIND:NAMESPACE/NAME, not ${text}`, 2);
-  return { group, kind, name, ...(namespace !== undefined && { namespace }) };
+/** Before anything begins: a sync passes over what it is asked for and the application does not have. */
+async function requireResources(client: Client, app: Application, { sync }: Operation): Promise<void> {
+  if (sync?.resources === undefined) return;
+  const known = await knownResources(client, app, sync.resources, sync.revision);
+  if (known !== undefined) requireSelected(appName(app), sync.resources, known);
+}
+
+/** Argo CD itself does not serve the comparison, and who may sync need not have the right to read it. */
+const UNSAID: ReadonlySet<number> = new Set([403, 404]);
+
+/** Undefined: nobody can say. */
+async function knownResources(
+  client: Client,
+  app: Application,
+  wanted: readonly SelectedResource[],
+  revision: string | undefined,
+): Promise<readonly SelectedResource[] | undefined> {
+  if (revision !== undefined) {
+    return managedResources(client, app, revision).catch((error: unknown) => {
+      if (error instanceof StatusError && UNSAID.has(error.code)) return undefined;
+      throw error;
+    });
+  }
+  const last = app.status?.resources ?? [];
+  if (missingOf(wanted, last).length === 0) return last;
+  const { status } = await refreshed(client, app, REFRESH);
+  return status?.sync?.status === 'Unknown' ? undefined : (status?.resources ?? []);
 }
 
 const say = (line: string): void => console.error(line);
