@@ -19,7 +19,7 @@ export function listApps(options: OutputOptions): Promise<void> {
     for (const namespace of places) apps.push(...(await client.list(ApplicationKind, { namespace })).items);
     print(
       options.output,
-      apps,
+      apps.map(withoutManagers),
       () => formatList(apps),
       apps.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`),
     );
@@ -32,7 +32,7 @@ export function getApp(name: string, options: OutputOptions & { refresh?: boolea
     const found = await findApp(client, name, options);
     const isAsked = options.refresh === true || options.hardRefresh === true;
     const app = isAsked ? await refreshed(client, found, options.hardRefresh ? 'hard' : REFRESH) : found;
-    print(options.output, app, () => formatApp(app), [`${app.metadata.namespace}/${app.metadata.name}`]);
+    print(options.output, withoutManagers(app), () => formatApp(app), [`${app.metadata.namespace}/${app.metadata.name}`]);
   });
 }
 
@@ -47,6 +47,12 @@ export function appHistory(name: string, options: OutputOptions): Promise<void> 
       history.map(({ id }) => String(id)),
     );
   });
+}
+
+/** As kubectl and argocd show objects: who has set which field is rarely asked for. Pure. */
+export function withoutManagers(app: Application): Application {
+  const { managedFields: _managers, ...metadata } = app.metadata;
+  return { ...app, metadata };
 }
 
 function print(format: string, value: unknown, text: () => string, names: readonly string[]): void {

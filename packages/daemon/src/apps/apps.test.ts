@@ -1,6 +1,6 @@
 import type { Application } from '@slipway/gitops';
 import { describe, expect, it } from 'vitest';
-import { formatDifference } from './app-commands.ts';
+import { formatDifference, withoutManagers } from './app-commands.ts';
 import { formatApp, formatHistory, formatList } from './format-app.ts';
 import { lineDiff } from './line-diff.ts';
 import { requireSelected } from './selected-resources.ts';
@@ -84,6 +84,12 @@ describe('an application on the terminal', () => {
     expect(text).toContain('Sync Status:        OutOfSync from HEAD (1234567)');
     expect(text).toMatch(/kubevirt\.io +VirtualMachine +default +a +OutOfSync \(requires pruning\) +ignored/);
     expect(text).toMatch(/ConfigMap +default +hook +Succeeded +PreSync/);
+  });
+
+  it('is shown without the managers of its fields', () => {
+    const managedFields = [{ manager: 'kubectl', operation: 'Apply' as const }];
+    expect(withoutManagers({ ...app, metadata: { ...app.metadata, managedFields } })).toEqual(app);
+    expect(withoutManagers(app)).toEqual(app);
   });
 
   it('has a history', () => {
