@@ -1,4 +1,4 @@
-import { chownSync, existsSync, readdirSync, renameSync } from 'node:fs';
+import { chownSync, existsSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { backupStore, checkStore, openStoreDirectory, restoreStore } from '@slipway/store';
 import { requireInstance } from './instance/instance-store.ts';
@@ -15,10 +15,19 @@ const storeDirectory = (options: StoreOptions) => {
   return { config, paths, directory: join(paths.server, 'store') };
 };
 
+/** Unlike `existsSync`, this throws for a directory that the caller may not look into. */
+function isThere(directory: string): boolean {
+  try {
+    return statSync(directory, { throwIfNoEntry: false }) !== undefined;
+  } catch (cause) {
+    throw new Error(`Cannot look into ${directory}`, { cause });
+  }
+}
+
 /** `slipway store check`: reads every byte and says what is wrong; exit status 1 when something is. */
 export async function checkStoreFiles(options: StoreOptions & { readonly output: string }): Promise<void> {
   const { directory } = storeDirectory(options);
-  if (!existsSync(directory)) throw new UserError(`There is no store in ${directory} yet; \`slipway up\` makes one`);
+  if (!isThere(directory)) throw new UserError(`There is no store in ${directory} yet; \`slipway up\` makes one`);
   const report = await checkStore(await openStoreDirectory(directory));
   if (options.output === 'json') console.log(JSON.stringify({ directory, ...report }, undefined, 2));
   else {
@@ -44,7 +53,7 @@ export async function restore(source: string, options: StoreOptions): Promise<vo
   if (findComponent(paths, SERVER) !== undefined)
     throw new UserError('The server runs; stop it with `slipway down` first (guests keep running)');
   const from = resolve(source);
-  if (!existsSync(from)) throw new UserError(`There is no backup in ${from}`);
+  if (!isThere(from)) throw new UserError(`There is no backup in ${from}`);
   const fresh = `${directory}.new-${process.pid}`;
   const newestRevision = await revisionOf(directory);
   const backupFs = await openStoreDirectory(from);
