@@ -29,3 +29,7 @@ it('writes all of them into a directory, and over older ones', async () => {
 it('says which there are when it is asked for another', async () => {
   await expect(dashboards('kubevirt', {})).rejects.toThrow('there are kubevirt-top-consumers, kubevirt-virtual-machines');
 });
+
+it('names a directory that cannot be made', async () => {
+  await expect(writeDashboards([], '/proc/slipway')).rejects.toThrow('Cannot make the directory /proc/slipway');
+});

@@ -1,6 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DashboardFile, dashboardFiles } from '@slipway/operators';
+import { makeDirectories } from '../make-directories.ts';
 import { UserError } from '../report-failure.ts';
 
 export interface DashboardsOptions {
@@ -33,7 +34,7 @@ export function formatDashboards(files: readonly DashboardFile[]): string {
 
 /** Writes `<name>.json` files, over older ones of the same name, and says where. */
 export async function writeDashboards(files: readonly DashboardFile[], directory: string): Promise<readonly string[]> {
-  await mkdir(directory, { recursive: true });
+  makeDirectories(directory);
   const paths = files.map(({ name, text }) => ({ path: join(directory, `${name}.json`), text }));
   for (const { path, text } of paths) await writeFile(path, text);
   return paths.map(({ path }) => path);

@@ -1,6 +1,7 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, readFileSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { replaceFile } from '@slipway/hostapi';
+import { makeDirectories } from '../make-directories.ts';
 import { UserError } from '../report-failure.ts';
 import type { InstanceConfig } from './instance-config.ts';
 import { type InstancePaths, instancePaths } from './paths.ts';
@@ -47,7 +48,7 @@ export function saveInstance(config: InstanceConfig, paths: InstancePaths): void
 }
 
 function makeDirectory(path: string, mode: number, owner?: number): void {
-  mkdirSync(path, { recursive: true, mode });
+  makeDirectories(path, mode);
   chmodSync(path, mode);
   if (owner !== undefined) chownSync(path, owner, owner);
 }
