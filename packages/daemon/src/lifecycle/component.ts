@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -60,6 +60,7 @@ export async function startComponent(
   signal: AbortSignal,
 ): Promise<void> {
   if (findComponent(paths, spec.name) !== undefined) return;
+  const logStart = statSync(spec.logFile, { throwIfNoEntry: false })?.size ?? 0;
   const started = await startSupervised(spec);
   try {
     const record = identifyProcess(started.pid);
@@ -72,7 +73,9 @@ export async function startComponent(
     ]);
   } catch (cause) {
     await stopComponent(paths, spec.name);
-    throw new Error(`${spec.name} did not start; the last lines of ${spec.logFile}:\n${tail(spec.logFile, 12)}`, { cause });
+    throw new Error(`${spec.name} did not start; the last lines of ${spec.logFile}:\n${tail(spec.logFile, 12, logStart)}`, {
+      cause,
+    });
   } finally {
     started.detach();
   }
@@ -90,9 +93,13 @@ export async function stopComponent(paths: InstancePaths, name: string): Promise
   return true;
 }
 
-export function tail(file: string, lines: number): string {
+/** The last lines of a log, of those after the byte `from` when that is given. */
+export function tail(file: string, lines: number, from = 0): string {
   try {
-    return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+    const content = readFileSync(file);
+    // one that is shorter than it was has been begun anew
+    const text = content.subarray(content.length < from ? 0 : from).toString();
+    return text.trimEnd().split('\n').slice(-lines).join('\n') || '(no lines)';
   } catch {
     return '(no log)';
   }
