@@ -54,7 +54,8 @@ function addLifecycleCommands(program: Command): void {
     .option('--nodes <count>', 'nodes on this machine (default 1); more or fewer at any later start', parseCount)
     .option('--no-hyperconverged', 'first start: KubeVirt and CDI objects of your own, without the operator above them')
     .option('--foreground', 'stay, and stop the platform on Ctrl+C')
-    .option('--allow-loopback-imports', 'let image imports reach addresses of this machine')
+    .option('--allow-loopback-imports', 'let image imports reach addresses of this machine, at later starts too')
+    .option('--no-allow-loopback-imports', 'no longer')
     .option('-y, --yes', 'install missing Debian packages without asking')
     .action(async (options) => (await import('./lifecycle/up.ts')).up(options));
   withDataDir(program.command('down'))

@@ -29,7 +29,7 @@ export async function demo(options: UpOptions & { guest: string }): Promise<void
   const progress = createProgress(process.stderr, Date.now);
   const kubectl = findProgram('kubectl') === undefined ? [KUBECTL_PACKAGE] : [];
   await ensureHostPackages([...RUN_PACKAGES, ...GUEST_PACKAGES, ...kubectl], { yes: options.yes ?? false, progress });
-  const { paths } = await startPlatform({ ...options, allowLoopbackImports: true }, progress);
+  const { paths } = await startPlatform(options, progress, { allowLoopbackImports: true });
   const { client: config } = await resolveKubeconfig(await loadKubeconfigs([paths.adminKubeconfig]));
   const client = createHttpClient(config);
   try {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { InstanceLink } from '@slipway/node';
 import { UserError } from '../report-failure.ts';
+import type { AgentOptions } from './agent-options.ts';
 import type { ServerOptions } from './server-options.ts';
 
 /** One installation: everything that `up` decided once and every later command reads from `<data-dir>/instance.json`. */
@@ -22,6 +23,8 @@ export interface InstanceConfig {
   readonly createdAt: string;
   /** What `up` was told about the server; absent: nothing. */
   readonly server?: ServerOptions;
+  /** What `up` was told about the node agents; absent: nothing. */
+  readonly agents?: AgentOptions;
 }
 
 /** Networks that exist in packet filters alone: no link has an address of them. */

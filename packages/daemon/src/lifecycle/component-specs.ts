@@ -65,7 +65,8 @@ export function nodeSpec(node: NodeInstance, paths: InstancePaths, files: Progra
     logFile: join(paths.logs, `${node.name}.out`),
     cwd: paths.node(node.name).stateDir,
     env: ENVIRONMENT,
-    build,
+    // an agent that is told something else is started again as one of another build is
+    build: settings.allowedImportAddresses.length === 0 ? build : buildOf([build, ...settings.allowedImportAddresses]),
   };
 }
 

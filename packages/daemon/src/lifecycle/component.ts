@@ -20,7 +20,7 @@ export interface ComponentSpec {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   readonly uid?: number;
-  /** Tells one build of its program from another. */
+  /** Tells one build of its program from another, and one setting of its options. */
   readonly build: string;
 }
 
@@ -38,7 +38,7 @@ export function findComponent(paths: InstancePaths, name: string): ProcessRecord
   }
 }
 
-/** Whether it runs from a program that is not the one it would be started from now. */
+/** Whether it runs from another program, or with other options, than it would be started with now. */
 export function isOutdated(paths: InstancePaths, { name, build }: Pick<ComponentSpec, 'name' | 'build'>): boolean {
   const record: (ProcessRecord & { readonly build?: string }) | undefined = findComponent(paths, name);
   return record !== undefined && record.build !== build;

@@ -16,7 +16,7 @@ export interface PlatformSpecs {
 }
 
 /**
- * Starts again what runs from an older build: the server, which knows agents of the build before, then one agent after the
+ * Starts again what runs from an older build or with other options: the server, which knows agents of the build before, then one agent after the
  * other, so that the other nodes are never without theirs. Guests go on meanwhile.
  */
 export async function renewPrograms(
@@ -32,7 +32,7 @@ export async function renewPrograms(
   }
   for (const { node, agent, watchdog } of nodes) {
     if (!isOutdated(paths, agent.spec) && !(watchdog && isOutdated(paths, watchdog.spec))) continue;
-    progress.step(`restarting the agent of ${node.name} from its new build`);
+    progress.step(`restarting the agent of ${node.name} with its new build or options`);
     await stopNode(paths, node);
     await start(watchdog ? [agent, watchdog] : [agent]);
   }

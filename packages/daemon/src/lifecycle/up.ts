@@ -7,6 +7,7 @@ import { ensureInstanceLink } from '@slipway/node';
 import { checkoutRoot } from '../checkout.ts';
 import { routedNetworks } from '../doctor/host-networks.ts';
 import { ensureHostPackages, RUN_PACKAGES } from '../host-packages.ts';
+import { type AgentFlags, type AgentOptions, importAddressesOf, withAgentFlags } from '../instance/agent-options.ts';
 import { DEFAULT_HOST, DEFAULT_PORT } from '../instance/defaults.ts';
 import { type InstanceConfig, planInstance, resizeInstance, serviceNetworks } from '../instance/instance-config.ts';
 import { canonicalDataDir, loadInstance, saveInstance } from '../instance/instance-store.ts';
@@ -23,12 +24,11 @@ import { installProgramFiles } from './program-files.ts';
 import { type Restarts, restartsFor } from './restarts.ts';
 import { type PlatformSpecs, renewPrograms, type StartSpec } from './renew-programs.ts';
 
-export interface UpOptions extends ServerFlags {
+export interface UpOptions extends ServerFlags, AgentFlags {
   readonly dataDir: string;
   readonly listen?: { readonly host: string; readonly port: number };
   readonly nodes?: number;
   readonly foreground?: boolean;
-  readonly allowLoopbackImports?: boolean;
   /** False: KubeVirt and CDI objects that the administrator owns, from the first start on. */
   readonly hyperconverged?: boolean;
   readonly yes?: boolean;
@@ -50,6 +50,8 @@ export async function up(options: UpOptions): Promise<void> {
 export async function startPlatform(
   options: UpOptions,
   progress: Progress,
+  /** For this start alone: the demo serves images from this machine. */
+  unremembered: AgentFlags = {},
 ): Promise<{ config: InstanceConfig; paths: InstancePaths }> {
   if (process.getuid?.() !== 0) throw new UserError('Guests need namespaces, taps and nftables; run it with sudo');
   await ensureHostPackages(RUN_PACKAGES, { yes: options.yes ?? false, progress });
@@ -67,8 +69,7 @@ export async function startPlatform(
   }
   await ensureCredentials(config, paths);
   const files = installProgramFiles(paths.dataDir, checkoutRoot());
-  // for tests and the demo, which serve images from this machine
-  const settings = { allowedImportAddresses: options.allowLoopbackImports ? ['127.0.0.0/8', '::1/128'] : [] };
+  const settings = { allowedImportAddresses: importAddressesOf(withAgentFlags(config.agents ?? {}, unremembered)) };
   const specs: PlatformSpecs = {
     server: { spec: serverSpec(config, paths, files), readyMs: SERVER_READY_MS },
     nodes: config.nodes.map((node) => ({
@@ -127,7 +128,11 @@ async function loadOrPlan(options: UpOptions): Promise<Plan> {
     createdAt: new Date().toISOString(),
   });
   return {
-    config: { ...config, ...(Object.keys(server).length > 0 && { server }) },
+    config: {
+      ...config,
+      ...(Object.keys(server).length > 0 && { server }),
+      ...agentPart(undefined, options),
+    },
     paths: instancePaths(dataDir),
     restarts: { server: false, agents: false },
   };
@@ -140,14 +145,21 @@ function serverFlags(options: UpOptions): ServerFlags {
   );
 }
 
+function agentPart(remembered: AgentOptions | undefined, flags: AgentFlags): Pick<InstanceConfig, 'agents'> {
+  const agents = withAgentFlags(remembered ?? {}, flags);
+  return Object.keys(agents).length > 0 ? { agents } : {};
+}
+
 /** What may change between two starts of an installation: its nodes, where it listens and whom it believes. */
 async function adjusted(config: InstanceConfig, { dataDir }: InstancePaths, options: UpOptions): Promise<InstanceConfig> {
   if (options.hyperconverged === false && config.server?.withHyperConverged !== false)
     throw new UserError('This installation has a HyperConverged; --no-hyperconverged is chosen at the first start');
   const server = withServerFlags(config.server ?? {}, serverFlags(options));
+  const { agents, ...others } = config;
   const { listenHost, listenPort } = config;
   const next = {
-    ...config,
+    ...others,
+    ...agentPart(agents, options),
     server,
     listenHost: options.listen?.host ?? listenHost,
     listenPort: options.listen?.port ?? listenPort,
