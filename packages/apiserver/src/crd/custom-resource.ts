@@ -13,6 +13,7 @@ import type { ResourceDefinition, ResourceVerb, TableColumn } from '../registry/
 import { ageColumn, nameColumn } from '../table/table.ts';
 import type { Convert } from './conversion-webhook.ts';
 import type { Crd, CrdColumn, CrdVersion } from './crd-types.ts';
+import { templateColumns } from './template-columns.ts';
 
 const VERBS: readonly ResourceVerb[] = ['delete', 'deletecollection', 'get', 'list', 'patch', 'create', 'update', 'watch'];
 
@@ -51,7 +52,7 @@ function definitionOf(crd: Crd, version: CrdVersion, converters: Converters): Re
         if (status) delete object['status'];
       },
     },
-    columns: columnsOf(version.additionalPrinterColumns),
+    columns: columnsOf(crd, version),
     ...storageOfVersion(crd, version, converters),
     ...(version.deprecated && {
       deprecationWarning: version.deprecationWarning ?? `${group}/${version.name} ${crd.spec.names.kind} is deprecated`,
@@ -126,9 +127,10 @@ function hasDefaults(schema: StructuralSchema): boolean {
   return children.some((child) => typeof child === 'object' && hasDefaults(child));
 }
 
-function columnsOf(columns: readonly CrdColumn[] | undefined): TableColumn[] {
-  if (columns === undefined || columns.length === 0) return [nameColumn, { ...ageColumn, type: 'date' }];
-  return [nameColumn, ...columns.map(customColumn)];
+function columnsOf({ spec }: Crd, { additionalPrinterColumns = [] }: CrdVersion): readonly TableColumn[] {
+  if (additionalPrinterColumns.length > 0) return [nameColumn, ...additionalPrinterColumns.map(customColumn)];
+  if (spec.group === 'template.openshift.io' && spec.names.plural === 'templates') return templateColumns;
+  return [nameColumn, { ...ageColumn, type: 'date' }];
 }
 
 function customColumn({ name, type, format = '', description, priority = 0, jsonPath }: CrdColumn): TableColumn {
