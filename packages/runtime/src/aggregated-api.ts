@@ -1,3 +1,4 @@
+import type { UnstructuredObject } from '@slipway/apimachinery';
 import type { MessageStream } from '@slipway/client';
 import type { UserInfo } from './admission.ts';
 
@@ -40,6 +41,14 @@ export interface AggregatedRoute {
   readonly discoverable: boolean;
   /** What discovery tells of a resource beside its name. */
   readonly listing?: { readonly kind: string; readonly singularName: string; readonly shortNames?: readonly string[] };
+  /** What `kubectl get` prints beside the name; absent: the age alone. */
+  readonly columns?: readonly RouteColumn[];
+}
+
+/** One column of what is printed of the objects that a route answers with. */
+export interface RouteColumn {
+  readonly name: string;
+  readonly cell: (object: UnstructuredObject) => string;
 }
 
 export interface StreamAcceptor {

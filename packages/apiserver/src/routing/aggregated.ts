@@ -1,7 +1,12 @@
+import { isObject, type ListMeta, type UnstructuredObject } from '@slipway/apimachinery';
 import { type AggregatedRoute, isServed, type RouteRequest } from '@slipway/runtime';
+import { column } from '../builtin/define.ts';
 import { decodeValue } from '../pipeline/decode-body.ts';
+import { negotiate } from '../pipeline/negotiate.ts';
 import { methodNotAllowed } from '../pipeline/resource-handler.ts';
 import type { Answer, Call, ServerContext } from '../pipeline/server-context.ts';
+import { tableOptions, withFormat } from '../pipeline/shape.ts';
+import { nameColumn, tableOf } from '../table/table.ts';
 import type { RequestInfo } from './request-info.ts';
 
 export interface MatchedRoute {
@@ -61,9 +66,28 @@ async function answerRoute(call: Call, matched: MatchedRoute): Promise<Answer> {
   const handler = matched.route.methods[call.request.method];
   if (handler === undefined) throw methodNotAllowed();
   const { status, body, contentType } = await handler(routeRequest(call, matched.rest, decodeValue(call.request)));
+  const table = status === 200 && call.request.method === 'GET' ? routeTable(call, matched.route, body) : undefined;
+  if (table !== undefined) return table;
   if (contentType === undefined) return { status, ...(body !== undefined && { value: body }) };
   const headers = { 'content-type': contentType };
   return body instanceof Uint8Array
     ? { status, headers, bytes: body }
     : { status, headers, text: typeof body === 'string' ? body : '' };
+}
+
+/** What a route that declares columns answers with, as a Table for clients that ask for one. */
+function routeTable(call: Call, { columns }: AggregatedRoute, body: unknown): Answer | undefined {
+  if (columns === undefined || !isObject(body)) return undefined;
+  const accepted = negotiate(call.request.headers['accept'], { isCustom: true, isCollection: call.info.name === '' });
+  if (accepted.as !== 'Table') return undefined;
+  const { items, metadata } = body as unknown as { items?: UnstructuredObject[]; metadata?: ListMeta }; // of our own routes
+  const objects = items ?? [body as unknown as UnstructuredObject];
+  const definition = { columns: [nameColumn, ...columns.map(({ name, cell }) => column(name, cell))] };
+  const options = { ...tableOptions(call, accepted), resourceVersion: metadata?.resourceVersion ?? '' };
+  const value = tableOf(
+    definition,
+    objects.map((object) => ({ object })),
+    options,
+  );
+  return withFormat({ status: 200, value }, accepted);
 }

@@ -17,6 +17,7 @@ import {
 const GROUP = 'project.openshift.io';
 const RBAC = 'rbac.authorization.k8s.io';
 const REQUESTER = 'openshift.io/requester';
+const DISPLAY_NAME = 'openshift.io/display-name';
 /** On a ProjectRequest: `isolated` keeps pods of other projects out. */
 const NETWORK_ANNOTATION = 'slipway.dev/network-policy';
 /** Of users and groups that the platform itself has: a request cannot be in their name. */
@@ -51,6 +52,13 @@ export function projectsApi({ client }: { readonly client: Client }): Aggregated
         ...route,
         resource: 'projects',
         listing: { kind: 'Project', singularName: 'project' },
+        columns: [
+          { name: 'Display Name', cell: ({ metadata }) => metadata.annotations?.[DISPLAY_NAME] ?? '' },
+          {
+            name: 'Status',
+            cell: ({ status }) => (isObject(status) && typeof status['phase'] === 'string' ? status['phase'] : ''),
+          },
+        ],
         methods: {
           GET: (request) => (request.name === '' ? list(client, request) : get(client, request)),
           DELETE: (request) => remove(client, request),
@@ -134,7 +142,7 @@ async function create(client: Client, { user, body }: RouteRequest): Promise<Rou
   const { name, displayName, description, isIsolated } = parseRequest(body);
   const annotations = {
     'openshift.io/description': description,
-    'openshift.io/display-name': displayName,
+    [DISPLAY_NAME]: displayName,
     [REQUESTER]: user.username,
   };
   const namespace = await client
