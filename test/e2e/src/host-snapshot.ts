@@ -47,11 +47,11 @@ function allProcesses(): HostProcess[] {
     });
 }
 
-const OF_A_PLATFORM = /\/bin\/(server|node|mover)\.mjs|\/sandboxes\/|libvirtd|virtqemud|qemu-system|swtpm|virtiofsd|nbdkit/;
+const OF_A_PLATFORM = /\/bin\/(?:(?:server|node)\.program|mover\.mjs)|\/sandboxes\/|libvirtd|virtqemud|qemu-system|swtpm|virtiofsd|nbdkit/;
 
 function installationsOf(processes: readonly HostProcess[]): Installation[] {
   const dataDirs = processes.flatMap(
-    ({ command }) => command.match(/(\/\S+?)(?:\/bin\/(?:server|node)\.mjs|\/nodes\/[^/ ]+\/sandboxes\/)/)?.[1] ?? [],
+    ({ command }) => command.match(/(\/\S+?)(?:\/bin\/(?:server|node)\.program|\/nodes\/[^/ ]+\/sandboxes\/)/)?.[1] ?? [],
   );
   return [...new Set(dataDirs)].flatMap((dataDir) => {
     try {
@@ -92,7 +92,8 @@ export function takeHostSnapshot(files: readonly string[]): HostSnapshot {
       links: lines(linkNames()),
       routes: lines(`${run('ip', 'route')}${run('ip', '-6', 'route')}`),
       nftTables: lines(run('nft', 'list', 'tables')),
-      cgroups: lines(directories('/sys/fs/cgroup')),
+      // others of the host come and go meanwhile
+      cgroups: lines(directories('/sys/fs/cgroup')).filter((path) => path.includes('/slipway-')),
       loopDevices: lines(run('losetup', '--noheadings', '--output', 'NAME,BACK-FILE')),
       files: lines(files.map((directory) => (existsSync(directory) ? run('find', directory, '-maxdepth', '1') : '')).join('\n')),
     },
