@@ -47,7 +47,8 @@ function allProcesses(): HostProcess[] {
     });
 }
 
-const OF_A_PLATFORM = /\/bin\/(?:(?:server|node)\.program|mover\.mjs)|\/sandboxes\/|libvirtd|virtqemud|qemu-system|swtpm|virtiofsd|nbdkit/;
+const OF_A_PLATFORM =
+  /\/bin\/(?:(?:server|node)\.program|mover\.mjs)|\/sandboxes\/|libvirtd|virtqemud|qemu-system|swtpm|virtiofsd|nbdkit/;
 
 function installationsOf(processes: readonly HostProcess[]): Installation[] {
   const dataDirs = processes.flatMap(

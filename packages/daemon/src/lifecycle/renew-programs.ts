@@ -16,8 +16,8 @@ export interface PlatformSpecs {
 }
 
 /**
- * Starts again what runs from an older build or with other options: the server, which knows agents of the build before, then one agent after the
- * other, so that the other nodes are never without theirs. Guests go on meanwhile.
+ * Starts again what runs from an older build or with other options: the server, which knows agents of the build before,
+ * then one agent after the other, so that the other nodes are never without theirs. Guests go on meanwhile.
  */
 export async function renewPrograms(
   { server, nodes }: PlatformSpecs,
