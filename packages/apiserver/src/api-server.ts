@@ -8,6 +8,7 @@ import type {
   MetricFilter,
   NodeConnector,
   OpenRoute,
+  PrintedColumn,
   UserInfo,
 } from '@slipway/runtime';
 import type { Store } from '@slipway/store';
@@ -79,6 +80,8 @@ export interface ApiServerOptions {
   readonly bundledCrds?: readonly object[];
   /** What moves fields between versions of the platform's own kinds, by `group/Kind`. */
   readonly fieldConverters?: ReadonlyMap<string, FieldConverter>;
+  /** What `kubectl get` prints beside the name of the platform's own kinds whose definitions declare no columns, by `group/Kind`. */
+  readonly printedColumns?: ReadonlyMap<string, readonly PrintedColumn[]>;
   readonly admissionPlugins?: readonly AdmissionPlugin[];
   readonly admissionHandlers?: readonly AdmissionHandler[];
   readonly aggregatedApis?: readonly AggregatedApi[];
@@ -223,6 +226,7 @@ export async function createApiServer(options: ApiServerOptions): Promise<ApiSer
   const crds = new CrdController({
     ...{ registry, systemContext, nowMs, logError },
     fieldConverters: options.fieldConverters,
+    printedColumns: options.printedColumns,
   });
   const policies = new PolicyStatus({
     registry,

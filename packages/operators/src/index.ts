@@ -24,6 +24,7 @@ export { appliedQuotasApi } from './projects/applied-quotas.ts';
 export { PROJECTS_COMPONENT, projectsApi } from './projects/projects-api.ts';
 export {
   processedTemplatesApi,
+  templateColumns,
   type TemplateValidator,
   templateValidator,
   type VmConsoleProxy,

@@ -42,13 +42,13 @@ export interface AggregatedRoute {
   /** What discovery tells of a resource beside its name. */
   readonly listing?: { readonly kind: string; readonly singularName: string; readonly shortNames?: readonly string[] };
   /** What `kubectl get` prints beside the name; absent: the age alone. */
-  readonly columns?: readonly RouteColumn[];
+  readonly columns?: readonly PrintedColumn[];
 }
 
-/** One column of what is printed of the objects that a route answers with. */
-export interface RouteColumn {
+/** One column of what `kubectl get` prints of the platform's own objects. */
+export interface PrintedColumn {
   readonly name: string;
-  readonly cell: (object: UnstructuredObject) => string;
+  readonly cell: (object: UnstructuredObject) => string | number;
 }
 
 export interface StreamAcceptor {

@@ -1,4 +1,5 @@
 import { type Condition, cloneJson, deepEqual, formatTime } from '@slipway/apimachinery';
+import type { PrintedColumn } from '@slipway/runtime';
 import type { WriteContext } from '../registry/write-context.ts';
 import { deleteObject } from '../registry/delete-object.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -15,6 +16,8 @@ export interface CrdControllerDeps {
   readonly systemContext: (group: string, version: string, plural: string, namespace: string) => WriteContext | undefined;
   /** Converters of the platform's own kinds, by `group/Kind`. */
   readonly fieldConverters?: ReadonlyMap<string, FieldConverter> | undefined;
+  /** What is printed of the platform's own kinds, by `group/Kind`, where JSONPath cannot say it. */
+  readonly printedColumns?: ReadonlyMap<string, readonly PrintedColumn[]> | undefined;
   readonly nowMs: () => number;
   readonly logError: (error: unknown, what: string) => void;
 }
@@ -56,7 +59,9 @@ export class CrdController {
         const served = crd.spec.versions.filter((version) => version.served).map(({ name }) => name);
         registry.remove(crd.spec.group, crd.spec.names.plural, (version) => !served.includes(version));
       }
-      registry.add(established.flatMap((crd) => definitionsOf(crd, this.convertersOf(crd))));
+      registry.add(
+        established.flatMap((crd) => definitionsOf(crd, this.convertersOf(crd), this.deps.printedColumns?.get(kindOf(crd)))),
+      );
     }
     for (const crd of crds) this.reconcileSoon(crd.metadata.name ?? '');
   }
@@ -64,7 +69,7 @@ export class CrdController {
   private convertersOf(crd: Crd): Converters {
     const { registry, fieldConverters } = this.deps;
     const webhook = conversionOf(crd, registry);
-    const fields = webhook === undefined ? fieldConverters?.get(`${crd.spec.group}/${crd.spec.names.kind}`) : undefined;
+    const fields = webhook === undefined ? fieldConverters?.get(kindOf(crd)) : undefined;
     return { webhook, fields };
   }
 
@@ -203,3 +208,6 @@ function setCondition(conditions: readonly Condition[], wanted: Condition, now: 
   const lastTransitionTime = before?.status === wanted.status ? (before.lastTransitionTime ?? now) : now;
   return [...conditions.filter(({ type }) => type !== wanted.type), { lastTransitionTime, ...wanted }];
 }
+
+/** `group/Kind`. */
+const kindOf = ({ spec }: Crd): string => `${spec.group}/${spec.names.kind}`;

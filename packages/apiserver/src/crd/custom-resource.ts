@@ -8,12 +8,12 @@ import {
   parseJsonPath,
   parseTime,
 } from '@slipway/apimachinery';
+import type { PrintedColumn } from '@slipway/runtime';
 import { applyDefaults, dropNulls, prune } from '@slipway/schema';
 import type { ResourceDefinition, ResourceVerb, TableColumn } from '../registry/resource-definition.ts';
-import { ageColumn, nameColumn } from '../table/table.ts';
+import { ageColumn, nameColumn, printedColumns } from '../table/table.ts';
 import type { Convert } from './conversion-webhook.ts';
 import type { Crd, CrdColumn, CrdVersion } from './crd-types.ts';
-import { templateColumns } from './template-columns.ts';
 
 const VERBS: readonly ResourceVerb[] = ['delete', 'deletecollection', 'get', 'list', 'patch', 'create', 'update', 'watch'];
 
@@ -28,12 +28,21 @@ export interface Converters {
   readonly fields?: FieldConverter | undefined;
 }
 
-/** One definition for each served version. */
-export function definitionsOf(crd: Crd, converters: Converters = {}): ResourceDefinition[] {
-  return crd.spec.versions.filter(({ served }) => served).map((version) => definitionOf(crd, version, converters));
+/** One definition for each served version; `printed` are the columns of one that declares none. */
+export function definitionsOf(
+  crd: Crd,
+  converters: Converters = {},
+  printed: readonly PrintedColumn[] = [],
+): ResourceDefinition[] {
+  return crd.spec.versions.filter(({ served }) => served).map((version) => definitionOf(crd, version, converters, printed));
 }
 
-function definitionOf(crd: Crd, version: CrdVersion, converters: Converters): ResourceDefinition {
+function definitionOf(
+  crd: Crd,
+  version: CrdVersion,
+  converters: Converters,
+  printed: readonly PrintedColumn[],
+): ResourceDefinition {
   const { group } = crd.spec;
   const schema = version.schema?.openAPIV3Schema;
   const status = version.subresources?.status !== undefined;
@@ -52,7 +61,7 @@ function definitionOf(crd: Crd, version: CrdVersion, converters: Converters): Re
         if (status) delete object['status'];
       },
     },
-    columns: columnsOf(crd, version),
+    columns: columnsOf(version, printed),
     ...storageOfVersion(crd, version, converters),
     ...(version.deprecated && {
       deprecationWarning: version.deprecationWarning ?? `${group}/${version.name} ${crd.spec.names.kind} is deprecated`,
@@ -127,9 +136,9 @@ function hasDefaults(schema: StructuralSchema): boolean {
   return children.some((child) => typeof child === 'object' && hasDefaults(child));
 }
 
-function columnsOf({ spec }: Crd, { additionalPrinterColumns = [] }: CrdVersion): readonly TableColumn[] {
+function columnsOf({ additionalPrinterColumns = [] }: CrdVersion, printed: readonly PrintedColumn[]): TableColumn[] {
   if (additionalPrinterColumns.length > 0) return [nameColumn, ...additionalPrinterColumns.map(customColumn)];
-  if (spec.group === 'template.openshift.io' && spec.names.plural === 'templates') return templateColumns;
+  if (printed.length > 0) return printedColumns(printed);
   return [nameColumn, { ...ageColumn, type: 'date' }];
 }
 

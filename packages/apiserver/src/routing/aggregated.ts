@@ -1,12 +1,11 @@
 import { isObject, type ListMeta, type UnstructuredObject } from '@slipway/apimachinery';
 import { type AggregatedRoute, isServed, type RouteRequest } from '@slipway/runtime';
-import { column } from '../builtin/define.ts';
 import { decodeValue } from '../pipeline/decode-body.ts';
 import { negotiate } from '../pipeline/negotiate.ts';
 import { methodNotAllowed } from '../pipeline/resource-handler.ts';
 import type { Answer, Call, ServerContext } from '../pipeline/server-context.ts';
 import { tableOptions, withFormat } from '../pipeline/shape.ts';
-import { nameColumn, tableOf } from '../table/table.ts';
+import { printedColumns, tableOf } from '../table/table.ts';
 import type { RequestInfo } from './request-info.ts';
 
 export interface MatchedRoute {
@@ -82,10 +81,9 @@ function routeTable(call: Call, { columns }: AggregatedRoute, body: unknown): An
   if (accepted.as !== 'Table') return undefined;
   const { items, metadata } = body as unknown as { items?: UnstructuredObject[]; metadata?: ListMeta }; // of our own routes
   const objects = items ?? [body as unknown as UnstructuredObject];
-  const definition = { columns: [nameColumn, ...columns.map(({ name, cell }) => column(name, cell))] };
   const options = { ...tableOptions(call, accepted), resourceVersion: metadata?.resourceVersion ?? '' };
   const value = tableOf(
-    definition,
+    { columns: printedColumns(columns) },
     objects.map((object) => ({ object })),
     options,
   );

@@ -1,4 +1,5 @@
 import { type UnstructuredObject, ageOf } from '@slipway/apimachinery';
+import type { PrintedColumn } from '@slipway/runtime';
 import type { ResourceDefinition, TableColumn } from '../registry/resource-definition.ts';
 import type { StoredObject } from '../watch-cache/stored-object.ts';
 
@@ -32,6 +33,12 @@ export const ageColumn: TableColumn = {
   priority: 0,
   cell: (object, nowMs) => ageOf(object.metadata.creationTimestamp, nowMs),
 };
+
+/** The name, and what code prints beside it. */
+export const printedColumns = (printed: readonly PrintedColumn[]): TableColumn[] => [
+  nameColumn,
+  ...printed.map(({ name, cell }) => ({ name, type: 'string' as const, format: '', description: '', priority: 0, cell })),
+];
 
 /** For resources that declare no columns. */
 export const defaultColumns: readonly TableColumn[] = [

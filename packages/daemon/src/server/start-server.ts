@@ -52,6 +52,7 @@ import {
   processedTemplatesApi,
   PROJECTS_COMPONENT,
   projectsApi,
+  templateColumns,
   type VmConsoleProxy,
   vmConsoleProxy,
   type TemplateValidator,
@@ -210,6 +211,7 @@ async function createApi(
     definitions: builtinResources(instance.services && { serviceCidrs: clusterNetworks(instance.services) }),
     bundledCrds: bundledCustomResourceDefinitions(),
     fieldConverters: new Map([['hco.kubevirt.io/HyperConverged', convertHyperConverged]]),
+    printedColumns: new Map([['template.openshift.io/Template', templateColumns]]),
     components: componentRights([
       ...REGISTRATIONS,
       late.alerting.registration,

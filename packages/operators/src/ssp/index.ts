@@ -10,6 +10,7 @@ import { importCronOf, ownedDataSources } from './golden-images.ts';
 import { TemplateKind } from './template-kind.ts';
 
 export { processedTemplatesApi } from './processed-templates.ts';
+export { templateColumns } from './template-columns.ts';
 export { templateValidator, type TemplateValidator } from './template-validator.ts';
 export { type VmConsoleProxy, vmConsoleProxy } from './vnc-token/index.ts';
 

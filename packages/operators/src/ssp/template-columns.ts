@@ -1,17 +1,14 @@
 import { isObject, type UnstructuredObject } from '@slipway/apimachinery';
-import type { TableColumn } from '../registry/resource-definition.ts';
-import { column } from '../builtin/define.ts';
-import { nameColumn } from '../table/table.ts';
+import type { PrintedColumn } from '@slipway/runtime';
 
 const DESCRIPTION_LENGTH = 80;
 const MORE = '...';
 
 /** What OpenShift prints of Templates: more than JSONPath can say, so that no CustomResourceDefinition can declare it. */
-export const templateColumns: readonly TableColumn[] = [
-  nameColumn,
-  column('Description', descriptionOf),
-  column('Parameters', parametersOf),
-  column('Objects', ({ objects }) => (Array.isArray(objects) ? objects.length : 0)),
+export const templateColumns: readonly PrintedColumn[] = [
+  { name: 'Description', cell: descriptionOf },
+  { name: 'Parameters', cell: parametersOf },
+  { name: 'Objects', cell: ({ objects }) => (Array.isArray(objects) ? objects.length : 0) },
 ];
 
 function descriptionOf({ metadata }: UnstructuredObject): string {
