@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { createHttpClient, kubeconfigPaths, loadKubeconfigs, resolveKubeconfig } from '@slipway/client';
@@ -29,16 +29,13 @@ export async function connectCluster({ dataDir, kubeconfig }: ClusterOptions): P
   if (kubeconfig !== undefined && !(await isReadable(kubeconfig)))
     throw new UserError(`--kubeconfig: ${kubeconfig} is not there, or may not be read`, 2);
   const config = await loadKubeconfigs(paths);
-  if (config['current-context'] === '') throw new UserError(await noCluster(paths, adminKubeconfig), 2);
+  if (config['current-context'] === '') throw new UserError(noCluster(paths, adminKubeconfig), 2);
   const { client, namespace } = await resolveKubeconfig(config);
   return { client: createHttpClient(client), namespace };
 }
 
-async function noCluster(paths: readonly string[], adminKubeconfig: string): Promise<string> {
-  const isThere = await access(adminKubeconfig).then(
-    () => true,
-    () => false,
-  );
+function noCluster(paths: readonly string[], adminKubeconfig: string): string {
+  const isThere = existsSync(adminKubeconfig);
   const remedy = isThere ? `run it with sudo, as ${adminKubeconfig} is for root alone` : 'start one with `slipway up`';
   return `No cluster is named in ${paths.join(', ')}: ${remedy}, or give --data-dir or --kubeconfig`;
 }

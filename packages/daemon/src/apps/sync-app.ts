@@ -1,8 +1,9 @@
 import { userInfo } from 'node:os';
-import { parseDuration, StatusError } from '@slipway/apimachinery';
+import { StatusError } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type Application, ApplicationKind, type Operation } from '@slipway/gitops';
 import { UserError } from '../report-failure.ts';
+import { timeoutOption } from '../timeout-option.ts';
 import { type AppOptions, findApp, withClient } from './find-app.ts';
 import { appName, formatResources } from './format-app.ts';
 import { managedResources } from './managed-resources.ts';
@@ -152,10 +153,5 @@ const healthText = ({ status }: Application): string | undefined => {
   return `${health}: ${names.join(', ')}`;
 };
 
-/** As kubectl's: 0 is for ever. */
-function timeoutOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const ms = parseDuration(/^\d+$/.test(text) ? `${text}s` : text);
-  if (ms === undefined || ms < 0) throw new UserError(`--timeout: not a time: ${text}; for example 90s or 5m`, 2);
-  return ms === 0 ? undefined : ms;
-}
+/** As argocd has it, a number alone is seconds. */
+const timeoutOf = (text: string | undefined): number | undefined => timeoutOption(text?.replace(/^\d+$/, '$&s'));

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NodeKind, PodKind } from '@slipway/api';
-import { isNotFound, parseDuration } from '@slipway/apimachinery';
+import { isNotFound } from '@slipway/apimachinery';
 import type { Client } from '@slipway/client';
 import { type ClusterOptions, connectCluster } from '../access/cluster-client.ts';
 import { UserError } from '../report-failure.ts';
+import { timeoutOption } from '../timeout-option.ts';
 import { cancelEvacuations, drainNode, leavingNow, type Remaining } from './drain-node.ts';
 import { formatNodes, nodeRows } from './list-nodes.ts';
 
@@ -44,7 +45,7 @@ export interface DrainOptions extends ClusterOptions {
 
 /** `slipway node drain`: cordons, and moves or stops everything that is on the node. */
 export function drain(name: string, options: DrainOptions): Promise<void> {
-  const timeoutMs = timeoutOf(options.timeout);
+  const timeoutMs = timeoutOption(options.timeout);
   return withClient(options, async (client) => {
     await requireNode(client, name);
     const planned = await leavingNow({ client, nodeName: name });
@@ -90,14 +91,6 @@ async function drainUntil(
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
   }
-}
-
-/** As kubectl's: 0 is for ever. */
-function timeoutOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const ms = parseDuration(text);
-  if (ms === undefined || ms < 0) throw new UserError(`--timeout: not a time: ${text}; for example 90s or 5m`, 2);
-  return ms === 0 ? undefined : ms;
 }
 
 async function requireNode(client: Client, name: string) {

@@ -20,8 +20,7 @@ import { planPodNetwork, type PodNetworkPlan } from './plan-pod-network.ts';
 import { PodLinks } from './pod-links.ts';
 import { gatewaysOf } from './pod-networks.ts';
 import { PodPlaces } from './pod-places.ts';
-import { podRecords } from './policed-pods.ts';
-import type { PodRecord, PodRecords } from './pod-records.ts';
+import { networkDirectory, type PodRecord, type PodRecords, podRecords } from './pod-records.ts';
 import { madeTaps, secondGuests, SecondNetworks } from './second-networks.ts';
 import { uplinkMtu } from './uplink.ts';
 
@@ -80,7 +79,7 @@ class HostPodNetwork implements PodNetwork, MovingNetwork {
     this.#nft = nftCommand(deps.runner);
     this.#links = new PodLinks({ ip: this.#ip, names: this.#names, log: deps.log });
     this.#guests = new GuestConfigurator({ log: deps.log, clock: deps.clock });
-    this.#directory = join(deps.config.stateDir, 'network');
+    this.#directory = networkDirectory(deps.config.stateDir);
     this.#records = podRecords(deps.config.stateDir);
     const { peers } = deps;
     this.#places = new PodPlaces({

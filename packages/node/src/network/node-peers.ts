@@ -215,7 +215,7 @@ export class NodePeers {
   async #present(signal: AbortSignal): Promise<PeerRoute[]> {
     const args = ['-j', 'route', 'show', 'table', 'all', 'proto', String(PROTOCOL)];
     const text = (await this.#ip.exec(args, signal)).trim();
-    const routes = JSON.parse(text === '' ? '[]' : text) as readonly ShownRoute[]; // see there
+    const routes = JSON.parse(text === '' ? '[]' : text) as readonly ShownRoute[]; // what `ip` was asked for
     return routes.flatMap(({ dst, gateway, table }) =>
       dst && gateway && table === undefined ? [{ destination: dst, via: gateway }] : [],
     );

@@ -47,6 +47,12 @@ export interface RecordedAttachment {
 export const isReplaced = ({ attachments }: Pick<PodRecord, 'attachments'>): boolean =>
   attachments.some(({ attachment }) => attachment.ifname === 'eth0');
 
+/** What the pod network of a node keeps on the disk. */
+export const networkDirectory = (stateDir: string): string => join(stateDir, 'network');
+
+/** Records of the pods of a node. */
+export const podRecords = (stateDir: string): PodRecords => new PodRecords(join(networkDirectory(stateDir), 'pods'));
+
 /** Records as one file per pod. */
 export class PodRecords {
   readonly #directory: string;

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { PodRecords } from './pod-records.ts';
+import { networkDirectory, podRecords } from './pod-records.ts';
 
 /** A pod of this node that has second networks, as they were made. */
 export interface PolicedPod {
@@ -29,8 +29,5 @@ export async function policedPods(stateDir: string): Promise<readonly PolicedPod
   });
 }
 
-/** Records of the pod networks of the node. */
-export const podRecords = (stateDir: string): PodRecords => new PodRecords(join(stateDir, 'network', 'pods'));
-
 /** Where the names of namespaces with rules of policies are kept, beside the records. */
-export const policedFile = (stateDir: string): string => join(stateDir, 'network', 'policed.json');
+export const policedFile = (stateDir: string): string => join(networkDirectory(stateDir), 'policed.json');
